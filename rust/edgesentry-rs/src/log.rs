@@ -18,6 +18,7 @@ mod lock;
 mod logged;
 mod prove;
 mod recover;
+mod replaced;
 mod settings;
 mod signer;
 mod store;
@@ -40,12 +41,13 @@ use crate::ledger::{
 use crate::objects::{Objects, Write, Written};
 
 pub use bundle::{BundleContent, BundleError, WrittenBundle};
-pub use erase::{EraseError, Eraser, Erasure, ErasureState, Finished, request_erasure};
+pub use erase::{EraseError, Eraser, Erasure, ErasureState, Finished, MAX_LEFT, request_erasure};
 pub use error::LogError;
 pub use lag::Lag;
 pub use logged::Logged;
 pub use prove::{LogReader, ProveError, Published};
 pub use recover::Recovered;
+pub use replaced::ErasedReplaced;
 pub use settings::{LogSettings, Stores};
 pub use signer::{LogSigner, ProgramSigner};
 pub use withdraw::Withdrawn;

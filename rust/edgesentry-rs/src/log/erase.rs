@@ -136,6 +136,26 @@ pub enum EraseError {
         /// The sequence.
         sequence: u64,
     },
+    /// The operation log has no replaced record of this hash.
+    #[error(
+        "the operation log has no record {record_hash} that the transparency log replaced; nothing was erased; eds log \
+         --reason log_conflict --json lists them"
+    )]
+    NotReplaced {
+        /// The hash of the record.
+        record_hash: Hash,
+    },
+    /// The record of the log has the payload as well.
+    #[error(
+        "device {device_id:?}, sequence {sequence}: the record in the ledger has the same payload; erase it by device and \
+         sequence"
+    )]
+    SamePayload {
+        /// The device.
+        device_id: String,
+        /// The sequence.
+        sequence: u64,
+    },
     /// The process that writes the log has not signed yet.
     #[error(
         "device {device_id:?}, sequence {sequence}: the erasure is noted, and the process that writes the transparency log \
@@ -163,7 +183,8 @@ impl EraseError {
         match self {
             EraseError::Off => "log_not_opened",
             EraseError::Reason => "erase_reason",
-            EraseError::NoRecord { .. } => "erase_no_record",
+            EraseError::NoRecord { .. } | EraseError::NotReplaced { .. } => "erase_no_record",
+            EraseError::SamePayload { .. } => "erase_same_payload",
             EraseError::Unsigned { .. } => "erase_unsigned",
             EraseError::Log(error) => error.code(),
             EraseError::Open(error) => error.code(),
@@ -188,9 +209,29 @@ impl From<StoreError> for EraseError {
 pub struct Finished {
     /// Payloads of which the store has nothing any more.
     pub erased: u64,
-    /// Erasures that are not finished.
+    /// The first erasures that are not finished, at most [`MAX_LEFT`].
     pub left: Vec<Erasure>,
+    /// The number of erasures that are not finished.
+    pub left_count: u64,
+    /// True if the payload store could not be reached, so that further erasures were not tried.
+    pub stopped: bool,
 }
+
+impl Finished {
+    fn add(&mut self, erasure: Erasure) {
+        if matches!(erasure.state, ErasureState::Erased { .. }) {
+            self.erased += 1;
+            return;
+        }
+        self.left_count += 1;
+        if self.left.len() < MAX_LEFT {
+            self.left.push(erasure);
+        }
+    }
+}
+
+/// The maximum number of erasures that are returned one by one after a pass. A ledger can list any number.
+pub const MAX_LEFT: usize = 1000;
 
 /// Notes that the payload of a record is to be erased. The process that writes the log does the rest.
 ///
@@ -202,22 +243,25 @@ pub async fn request_erasure(
     sequence: u64,
     reason: &str,
 ) -> Result<Erasure, EraseError> {
-    let is_plain = !reason.trim().is_empty() && !reason.chars().any(char::is_control);
-    if !is_plain || reason.len() > MAX_REASON_BYTES {
-        return Err(EraseError::Reason);
-    }
+    check_reason(reason)?;
     tables.state().await?.ok_or(LogTablesError::NotOpened)?;
     let noted = tables.request_erasure(device_id, sequence, reason, now_ms()).await?;
     let row = noted.ok_or_else(|| EraseError::NoRecord { device_id: device_id.to_owned(), sequence })?;
     Ok(row.into())
 }
 
+/// Checks the reason for an erasure.
+pub(super) fn check_reason(reason: &str) -> Result<(), EraseError> {
+    let is_plain = !reason.trim().is_empty() && !reason.chars().any(char::is_control);
+    if is_plain && reason.len() <= MAX_REASON_BYTES { Ok(()) } else { Err(EraseError::Reason) }
+}
+
 /// Erases payloads of a ledger with a transparency log.
 #[derive(Clone)]
 pub struct Eraser {
-    log: TransparencyLog,
-    ledger: Arc<dyn Ledger>,
-    payloads: Arc<dyn PayloadStore>,
+    pub(super) log: TransparencyLog,
+    pub(super) ledger: Arc<dyn Ledger>,
+    pub(super) payloads: Arc<dyn PayloadStore>,
 }
 
 impl Eraser {
@@ -324,11 +368,9 @@ impl Eraser {
                         ErasureRow { problem: Some(describe(&error)), erased_at_ms: None, ..row }
                     }
                 };
-                match Erasure::from(finished) {
-                    Erasure { state: ErasureState::Erased { .. }, .. } => done.erased += 1,
-                    left => done.left.push(left),
-                }
+                done.add(finished.into());
                 if unreachable == MAX_UNREACHABLE {
+                    done.stopped = true;
                     return Ok(done);
                 }
             }
@@ -450,7 +492,7 @@ impl Eraser {
         }
     }
 
-    async fn leaf(&self, index: u64, last: &Last) -> Result<Leaf, LogError> {
+    pub(super) async fn leaf(&self, index: u64, last: &Last) -> Result<Leaf, LogError> {
         let bytes = self.log.store.leaf(index, last.size, last.root, last.size).await?.leaf;
         Leaf::parse(&bytes).map_err(|error| self.log.store.damaged(format!("leaf {index}: {error}")))
     }
@@ -565,11 +607,13 @@ fn is_unreachable(error: &LogError) -> bool {
 /// Returns true if a name may be that of a file of a log: those are below any prefix.
 fn is_of_log(name: &str) -> bool {
     let name = format!("/{name}");
-    ["/log/checkpoint", "/log/lock/", "/log/tile/", "/log/evidence/"].iter().any(|file| name.contains(file))
+    ["/log/checkpoint", "/log/lock/", "/log/tile/", "/log/evidence/", "/log/erased/"]
+        .iter()
+        .any(|file| name.contains(file))
 }
 
 /// Returns the reason why locked versions are kept, and when to try again.
-fn locked(versions: &[Locked]) -> Option<(String, Option<u64>)> {
+pub(super) fn locked(versions: &[Locked]) -> Option<(String, Option<u64>)> {
     let keeps = match versions.len() {
         0 => return None,
         1 => "1 version".to_owned(),
@@ -599,4 +643,29 @@ fn of(device_id: &str, sequence: u64, problem: &str) -> LogTablesError {
     LogTablesError::Inconsistent(format!(
         "the erasure of device {device_id:?}, sequence {sequence} {problem}"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pass_returns_some_erasures_and_the_number_of_all() {
+        let erasure = |state| Erasure {
+            device_id: "lift-01".to_owned(),
+            sequence: 1,
+            payload_hash: Hash::ZERO,
+            reason: "request 7".to_owned(),
+            requested_at_ms: 1,
+            leaf: Some(7),
+            versions: None,
+            state,
+        };
+        let mut done = Finished::default();
+        for _ in 0..MAX_LEFT + 2 {
+            done.add(erasure(ErasureState::Waiting));
+        }
+        done.add(erasure(ErasureState::Erased { at_ms: 1 }));
+        assert_eq!((done.left.len(), done.left_count, done.erased), (MAX_LEFT, MAX_LEFT as u64 + 2, 1));
+    }
 }

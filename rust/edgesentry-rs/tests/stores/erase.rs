@@ -12,20 +12,21 @@ use edgesentry_formats::times::now_ms;
 use edgesentry_formats::{Options, Progress, content_path};
 use edgesentry_log::{Leaf, LogCheck, LogInputs, Note, Policy};
 use edgesentry_rs::FailureKind;
-use edgesentry_rs::error::{Component, StoreError};
+use edgesentry_rs::error::{Component, StoreError, describe};
 use edgesentry_rs::ingest::storage::IngestService;
-use edgesentry_rs::ingest::verify::Admitted;
+use edgesentry_rs::ingest::verify::{Admitted, Submission};
 use edgesentry_rs::ledger::{Conflicts, Filter, Ledger};
 use edgesentry_rs::log::{
     EraseError, Eraser, Erasure, ErasureState, Logged, TransparencyLog, request_erasure,
 };
 use edgesentry_rs::objects::Objects;
-use edgesentry_rs::payload::{Folder, Leftovers, PayloadStore, Put, Version};
+use edgesentry_rs::payload::{Folder, Leftovers, PayloadStore, Put, S3Settings, Version};
 use edgesentry_rs::verify::{Registered, Verification};
 use tokio::sync::Notify;
 
 use crate::common::{
-    Kind, Place, all, bucket, chain, devices, names, next_with, records, s3_client, s3_settings, server,
+    Kind, Place, all, bucket, chain, devices, names, next_with, records, s3_client, s3_client_of,
+    s3_settings, server,
 };
 use crate::log::{Faulty, How, audit, copy, ingest, key, lead, leaf_bytes, log, objects, open, write_sql};
 use crate::on_every_ledger;
@@ -40,6 +41,8 @@ on_every_ledger!(
     a_payload_that_a_killed_node_stored_is_deleted_again,
     an_erasure_that_fails_waits_before_the_next_attempt,
     a_store_that_is_away_is_not_asked_for_every_erasure,
+    the_payload_of_a_replaced_record_is_erased,
+    texts_of_a_row_are_read_in_part,
     a_restored_ledger_erases_again,
     a_payload_that_another_record_needs_stays,
 );
@@ -47,22 +50,22 @@ on_every_ledger!(
 const WAIT: Duration = Duration::from_secs(20);
 const REASON: &str = "request 7";
 
-fn eraser(log: &TransparencyLog, ledger: &Arc<dyn Ledger>, payloads: &Arc<dyn PayloadStore>) -> Eraser {
+pub fn eraser(log: &TransparencyLog, ledger: &Arc<dyn Ledger>, payloads: &Arc<dyn PayloadStore>) -> Eraser {
     Eraser::new(log.clone(), Arc::clone(ledger), Arc::clone(payloads))
 }
 
 /// A log with two devices and their records.
-struct Setting {
-    place: Place,
-    ledger: Arc<dyn Ledger>,
-    objects: Arc<dyn Objects>,
-    payloads: Arc<dyn PayloadStore>,
-    log: TransparencyLog,
-    lifts: Vec<edgesentry_chain::Device>,
+pub struct Setting {
+    pub place: Place,
+    pub ledger: Arc<dyn Ledger>,
+    pub objects: Arc<dyn Objects>,
+    pub payloads: Arc<dyn PayloadStore>,
+    pub log: TransparencyLog,
+    pub lifts: Vec<edgesentry_chain::Device>,
 }
 
 impl Setting {
-    async fn new(place: Place, each: usize) -> Setting {
+    pub async fn new(place: Place, each: usize) -> Setting {
         let (ledger, objects) = (place.ledger().await, objects(&place).await);
         let (log, leader) = open(&ledger, &objects).await;
         drop(leader);
@@ -72,15 +75,15 @@ impl Setting {
         Setting { place, ledger, objects, payloads, log, lifts }
     }
 
-    fn eraser(&self) -> Eraser {
+    pub fn eraser(&self) -> Eraser {
         eraser(&self.log, &self.ledger, &self.payloads)
     }
 
-    async fn erase(&self, sequence: u64) -> Erasure {
+    pub async fn erase(&self, sequence: u64) -> Erasure {
         self.eraser().erase("lift-01", sequence, REASON, WAIT).await.unwrap()
     }
 
-    async fn sequence(&self) {
+    pub async fn sequence(&self) {
         self.log.sequence(&mut lead(&self.log).await).await.unwrap();
     }
 
@@ -106,7 +109,7 @@ impl Setting {
     }
 
     /// Verifies ledger and payloads against the last checkpoint, under a policy that trusts a log key.
-    async fn report(&self, trusted: &edgesentry_log::SignerKey) -> Report {
+    pub async fn report(&self, trusted: &edgesentry_log::SignerKey) -> Report {
         let logged = Logged::read(&*self.ledger).await.unwrap();
         let policy = format!("log {}\nquorum none\n", trusted.verifier());
         let verification = Verification {
@@ -354,7 +357,7 @@ async fn a_rejected_record_brings_no_payload_back(place: Place) {
     let mut other = (*second[0].record).clone();
     other.timestamp_ms += 1;
     setting.lifts[0].sign_record(&mut other);
-    let other = edgesentry_rs::ingest::verify::Submission { record: Arc::new(other), ..second[0].clone() };
+    let other = Submission { record: Arc::new(other), ..second[0].clone() };
     let fast = setting.place.service().await;
     assert_eq!(names(&fast.ingest_many(second).await), ["accepted"]);
     setting.erase(2).await;
@@ -542,8 +545,8 @@ async fn a_store_that_is_away_is_not_asked_for_every_erasure(place: Place) {
     let (broken, store) = failing(&setting, FailureKind::Passing);
     let asked = || store.asked.load(Ordering::SeqCst);
     // Each pass goes on behind those that failed.
-    for passes in [3, 6, 8] {
-        broken.finish_due().await.unwrap();
+    for (passes, stopped) in [(3, true), (6, true), (8, false)] {
+        assert_eq!(broken.finish_due().await.unwrap().stopped, stopped);
         assert_eq!(asked(), passes);
     }
     // A failure of one payload does not stop the others.
@@ -594,6 +597,120 @@ async fn a_restored_ledger_erases_again(place: Place) {
     }
 }
 
+/// Another program may have written texts of any size.
+async fn texts_of_a_row_are_read_in_part(place: Place) {
+    let setting = Setting::new(place, 2).await;
+    setting.erase(1).await;
+    let long = match setting.place.kind {
+        Kind::Sqlite => "hex(zeroblob(1000000))",
+        Kind::Postgres => "repeat('00', 1000000)",
+    };
+    let texts = format!("UPDATE erasures SET erased_at_ms = NULL, reason = {long}, problem = {long}");
+    write_sql(&setting.place, &texts).await;
+    let tables = setting.ledger.log().unwrap();
+    let rows = tables.erasures(&Default::default()).await.unwrap();
+    let [row] = rows.as_slice() else { panic!("{rows:?}") };
+    assert_eq!((row.reason.len(), row.problem.as_ref().map(String::len)), (1024, Some(4096)));
+    assert_eq!(setting.eraser().finish_due().await.unwrap().erased, 1);
+    assert_eq!(setting.log.status().await.unwrap().open_erasures.count, 0);
+}
+
+/// After a restore, devices without their state have sent other records, which the log replaces.
+async fn the_payload_of_a_replaced_record_is_erased(place: Place) {
+    let mut setting = Setting::new(place, 2).await;
+    setting.sequence().await;
+    let backup = copy(&setting.place).await;
+    let mut lost = setting.lifts.clone();
+    ingest(&setting.place, &mut setting.lifts, 1).await;
+    setting.sequence().await;
+    let mut others = Vec::new();
+    for (lift, payload) in lost.iter_mut().zip(["other", "lift-02 3"]) {
+        let submission = next_with(lift, payload);
+        let mut record = (*submission.record).clone();
+        record.timestamp_ms += 1;
+        lift.sign_record(&mut record);
+        others.push(Submission { record: Arc::new(record), ..submission });
+    }
+    let service = backup.service().await;
+    assert_eq!(names(&service.ingest_many(others.clone()).await), all("accepted", 2));
+    let (ledger, payloads) = (backup.ledger().await, backup.payloads().await);
+    let log = log(&ledger, &setting.objects, 1000);
+    let done = log.recover(&mut lead(&log).await, Conflicts::Replace).await.unwrap();
+    assert_eq!(done.replaced.len(), 2);
+    let [other, same] = [&others[0].record, &others[1].record];
+    assert_eq!(payloads.get(other).await.unwrap().unwrap(), "other");
+    let eraser = eraser(&log, &ledger, &payloads);
+    for (hash, reason, code) in [
+        (setting.record(1).await.hash(), REASON, "erase_no_record"),
+        (same.hash(), REASON, "erase_same_payload"),
+        (other.hash(), "", "erase_reason"),
+    ] {
+        assert_eq!(eraser.erase_replaced(hash, reason).await.unwrap_err().code(), code);
+    }
+    for versions in [1, 0] {
+        let erased = eraser.erase_replaced(other.hash(), REASON).await.unwrap();
+        assert_eq!((erased.sequence, erased.versions, erased.problem), (3, versions, None));
+        assert_eq!(payloads.get(other).await.unwrap(), None);
+    }
+    let reasons = setting.objects.list("log/erased/").await.unwrap();
+    let [reason] = reasons.as_slice() else { panic!("{reasons:?}") };
+    let text = setting.objects.get(&reason.key).await.unwrap().unwrap();
+    assert!(String::from_utf8_lossy(&text).contains(REASON), "{text:?}");
+    // The payload that the record of the log has as well stays.
+    assert_eq!(payloads.get(same).await.unwrap().unwrap(), "lift-02 3");
+}
+
+/// The roles of deploy/iam, which the server enforces.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_role_for_it_deletes_versions() {
+    use aws_sdk_s3::primitives::ByteStream;
+    use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
+    use edgesentry_rs::payload::S3;
+    let endpoint = server("EDGESENTRY_TEST_S3");
+    let (client, name) = (s3_client(&endpoint), "audit-payloads");
+    // An earlier attempt of this test may have made it.
+    let _ = client.create_bucket().bucket(name).send().await;
+    let versioning = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+    client.put_bucket_versioning().bucket(name).versioning_configuration(versioning).send().await.unwrap();
+    let store = async |role: &str| {
+        let settings = S3Settings {
+            access_key_id: Some(role.to_owned()),
+            secret_access_key: Some(format!("{role}-secret").into()),
+            ..s3_settings(&endpoint)
+        };
+        Arc::new(S3::connect(name, &settings).await.unwrap()) as Arc<dyn PayloadStore>
+    };
+    let mut setting = Setting::new(Place::new(Kind::Postgres).await, 0).await;
+    setting.payloads = store("ingest").await;
+    let service =
+        IngestService::start(Arc::clone(&setting.ledger), Arc::clone(&setting.payloads), Default::default());
+    let sent = chain(&mut setting.lifts[0], 2);
+    assert_eq!(names(&service.ingest_many(sent.clone()).await), all("accepted", 2));
+    let key = content_path(&sent[0].record);
+    let put = async |client: &aws_sdk_s3::Client, key: &str| {
+        client.put_object().bucket(name).key(key).body(ByteStream::from_static(b"other")).send().await
+    };
+    put(&client, &key).await.unwrap();
+    let denied = setting.eraser().erase("lift-01", 1, REASON, WAIT).await.unwrap_err();
+    assert!(describe(&denied).contains("403"), "{}", describe(&denied));
+    setting.payloads = store("eraser").await;
+    let erasure = setting.erase(1).await;
+    assert_eq!((erasure.versions, erasure.state.name()), (Some(2), "erased"));
+    assert_eq!(setting.payloads.versions(&sent[0].record).await.unwrap(), []);
+    assert_eq!(setting.payload(2).await.unwrap(), "lift-01 2");
+    // The role writes nothing, hides nothing, and deletes no file of a log in the bucket.
+    let eraser = s3_client_of(&endpoint, "eraser");
+    let status = |refused: Option<u16>| assert_eq!(refused, Some(403));
+    status(put(&eraser, "new").await.unwrap_err().raw_response().map(|response| response.status().as_u16()));
+    for log in ["log/lock/0000000001", "audit/log/tile/0/000.p/1"] {
+        let version = put(&client, log).await.unwrap().version_id.unwrap();
+        let delete = eraser.delete_object().bucket(name).key(log).version_id(version).send().await;
+        status(delete.unwrap_err().raw_response().map(|response| response.status().as_u16()));
+    }
+    let hide = eraser.delete_object().bucket(name).key(content_path(&sent[1].record)).send().await;
+    status(hide.unwrap_err().raw_response().map(|response| response.status().as_u16()));
+}
+
 /// Earlier releases stored payloads under object references, which several records may have.
 async fn a_payload_that_another_record_needs_stays(place: Place) {
     let mut setting = Setting::new(place, 0).await;
@@ -603,7 +720,7 @@ async fn a_payload_that_another_record_needs_stays(place: Place) {
         let mut record = (*submission.record).clone();
         record.object_ref = "old/1.bin".to_owned();
         lift.sign_record(&mut record);
-        same.push(edgesentry_rs::ingest::verify::Submission { record: Arc::new(record), ..submission });
+        same.push(Submission { record: Arc::new(record), ..submission });
     }
     let service = setting.place.service().await;
     assert_eq!(names(&service.ingest_many(same.clone()).await), all("accepted", 2));
@@ -642,7 +759,7 @@ async fn a_reference_to_another_payload_deletes_nothing() {
     let mut record = (*submission.record).clone();
     record.object_ref = content_path(&victim);
     setting.lifts[1].sign_record(&mut record);
-    let sent = edgesentry_rs::ingest::verify::Submission { record: Arc::new(record), ..submission };
+    let sent = Submission { record: Arc::new(record), ..submission };
     let service = setting.place.service().await;
     assert_eq!(names(&service.ingest_many(vec![sent]).await), ["accepted"]);
     let erasure = setting.eraser().erase("lift-02", 2, REASON, WAIT).await.unwrap();

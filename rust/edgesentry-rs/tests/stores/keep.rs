@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use edgesentry_rs::ledger::Ledger;
+use edgesentry_formats::content_path;
+use edgesentry_rs::ledger::{Filter, Ledger};
 use edgesentry_rs::log::{Eraser, request_erasure};
 use edgesentry_rs::objects::Objects;
 use edgesentry_rs::telemetry::metrics::Metrics;
 use tokio::task::JoinHandle;
 
-use crate::common::{Kind, Place, devices};
+use crate::common::{Kind, Place, devices, records};
 use crate::log::{ingest, lead, log, objects, open};
 use crate::metrics::value;
 use crate::on_every_ledger;
@@ -20,6 +21,7 @@ on_every_ledger!(
     a_batch_that_was_dropped_is_continued,
     another_node_takes_over,
     an_erasure_that_stays_open_is_shown,
+    an_erased_payload_that_is_there_again_is_deleted,
 );
 
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -214,5 +216,44 @@ async fn an_erasure_that_stays_open_is_shown(place: Place) {
     // The lock has ended.
     place.tamper("UPDATE erasures SET retry_at_ms = 1 WHERE sequence = 1").await;
     node.reaches("erasures_open", 0.0).await;
+    node.stop().await;
+}
+
+async fn an_erased_payload_that_is_there_again_is_deleted(place: Place) {
+    let (ledger, objects) = opened(&place).await;
+    let mut lifts = devices(&*ledger, 1).await;
+    ingest(&place, &mut lifts, 2).await;
+    let record = records(&*ledger, &Filter::default()).await.remove(0);
+    let file = place.path("payloads").join(content_path(&record));
+    if place.kind == Kind::Sqlite {
+        place.tamper("CREATE TABLE kept AS SELECT * FROM record_payloads").await;
+    }
+    let (tables, payloads) = (ledger.log().unwrap(), place.payloads().await);
+    request_erasure(&*tables, "lift-01", 1, "request 7").await.unwrap();
+    let node = Node::start(&place, &objects).await;
+    let is_erased = async || {
+        let row = tables.erasure("lift-01", 1).await.unwrap().unwrap();
+        row.erased_at_ms.is_some() && payloads.get(&record).await.unwrap().is_none()
+    };
+    for _ in 0..3 {
+        for turn in 0.. {
+            if is_erased().await {
+                break;
+            }
+            assert!(turn < 1000, "the payload stays");
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+        // As a node that was killed before the commit leaves it.
+        match place.kind {
+            Kind::Sqlite => {
+                place
+                    .tamper(
+                        "INSERT INTO record_payloads SELECT * FROM kept WHERE true ON CONFLICT DO NOTHING",
+                    )
+                    .await
+            }
+            Kind::Postgres => std::fs::write(&file, "lift-01 1").unwrap(),
+        }
+    }
     node.stop().await;
 }

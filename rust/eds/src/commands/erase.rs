@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use clap::Args;
+use edgesentry_chain::Hash;
 use edgesentry_formats::describe;
 use edgesentry_formats::times::to_rfc3339;
-use edgesentry_rs::log::{EraseError, Eraser, Erasure, ErasureState, Finished};
+use edgesentry_rs::log::{EraseError, ErasedReplaced, Eraser, Erasure, ErasureState, Finished};
 use edgesentry_rs::settings::{self, Access};
 use serde_json::{Value, json};
 
@@ -26,20 +27,24 @@ use crate::text::{count, name, sentence, shown};
 Examples:
   eds erase lift-01 17 --reason \"request 2026-114\"
   eds erase lift-01 17 --reason \"request 2026-114\" --ledger postgres://db/audit --payloads s3://audit-payloads
-  eds erase --again                                after a restore of the payload store")]
+  eds erase --again                                after a restore of the payload store
+  eds erase --replaced HASH --reason \"request 2026-114\"    a record that eds checkpoint recover has replaced")]
 pub(crate) struct Erase {
     /// The device
-    #[arg(value_name = "DEVICE", value_parser = device_id, required_unless_present = "again")]
+    #[arg(value_name = "DEVICE", value_parser = device_id, required_unless_present_any = ["again", "replaced"])]
     device: Option<String>,
     /// The sequence of the record
-    #[arg(value_name = "SEQUENCE", required_unless_present = "again")]
+    #[arg(value_name = "SEQUENCE", required_unless_present_any = ["again", "replaced"])]
     sequence: Option<u64>,
     /// The reason, which every reader of the log sees
     #[arg(long, value_name = "TEXT", required_unless_present = "again")]
     reason: Option<String>,
     /// Delete the payloads of all erasures in the log again, as after a restore of the payload store
-    #[arg(long, conflicts_with_all = ["device", "sequence", "reason"])]
+    #[arg(long, conflicts_with_all = ["device", "sequence", "reason", "replaced"])]
     again: bool,
+    /// The hash of a record that eds checkpoint recover has replaced: delete its payload, which no record has any more
+    #[arg(long, value_name = "HASH", conflicts_with_all = ["device", "sequence"])]
+    replaced: Option<Hash>,
     #[command(flatten)]
     stores: StoreArgs,
 }
@@ -48,6 +53,10 @@ impl Erase {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         let opened = self.stores.open(Access::Existing)?;
         let eraser = eraser(&opened)?;
+        if let (Some(hash), Some(reason)) = (self.replaced, &self.reason) {
+            let erased = opened.runtime.block_on(eraser.erase_replaced(hash, reason));
+            return replaced(&erased.map_err(|error| failure(&error))?, output);
+        }
         match (&self.device, self.sequence, &self.reason) {
             (Some(device), Some(sequence), Some(reason)) => {
                 let interval = opened.settings.log.interval_seconds.max(1);
@@ -75,9 +84,11 @@ fn failure(error: &EraseError) -> Failure {
     match error {
         EraseError::Log(error) => checkpoint::failure(error),
         EraseError::Open(error) => error.clone().into(),
-        EraseError::Off | EraseError::Reason | EraseError::NoRecord { .. } => {
-            Failure::usage(error.code(), error.to_string())
-        }
+        EraseError::Off
+        | EraseError::Reason
+        | EraseError::NoRecord { .. }
+        | EraseError::NotReplaced { .. }
+        | EraseError::SamePayload { .. } => Failure::usage(error.code(), error.to_string()),
         error => Failure::unfinished(error.code(), describe(error)),
     }
 }
@@ -105,12 +116,47 @@ fn kept(erasure: &Erasure) -> Option<Failure> {
     Some(Failure::unfinished("erase_kept", message))
 }
 
+/// Reports the erasure of the payload of a replaced record.
+fn replaced(erased: &ErasedReplaced, output: &Output) -> Result<Exit, Failure> {
+    let ErasedReplaced { device_id, sequence, payload_hash, versions, problem } = erased;
+    let failure = problem.as_ref().map(|problem| {
+        let message =
+            format!("device {device_id:?}, sequence {sequence}: the payload is not erased: {problem}");
+        Failure::unfinished("erase_kept", message)
+    });
+    let exit = failure.as_ref().map_or(Exit::Holds, |failure| failure.exit);
+    let content = json!({
+        "device_id": device_id,
+        "sequence": sequence,
+        "payload_hash": payload_hash.to_string(),
+        "versions": versions,
+        "problem": problem,
+    });
+    let state = if failure.is_none() { "erased" } else { "not erased" };
+    let text = format!(
+        "{} sequence {sequence}, a replaced record: {state}\n  versions  {versions}\n  payload   {payload_hash}\n",
+        name(device_id)
+    );
+    output.answer(&Answer {
+        ok: failure.is_none(),
+        name: "erased_replaced",
+        content: &content,
+        text,
+        failure,
+    })?;
+    Ok(exit)
+}
+
 /// Reports a pass over all erasures.
 fn all(finished: &Finished, output: &Output) -> Result<Exit, Failure> {
     let left: Vec<Value> = finished.left.iter().map(content).collect();
-    let content = json!({"erased": finished.erased, "left": left});
-    let mut text = format!("{} erased, {} left\n", count(finished.erased, "payload"), finished.left.len());
+    let Finished { erased, left_count, stopped, .. } = finished;
+    let content = json!({"erased": erased, "left": left, "left_count": left_count, "stopped": stopped});
+    let mut text = format!("{} erased, {left_count} left\n", count(*erased, "payload"));
     finished.left.iter().for_each(|erasure| text.push_str(&self::text(erasure)));
+    if *stopped {
+        text.push_str("stopped, because the payload store cannot be reached; repeat the command\n");
+    }
     let failure = finished.left.iter().find_map(kept);
     let exit = failure.as_ref().map_or(Exit::Holds, |failure| failure.exit);
     output.answer(&Answer { ok: failure.is_none(), name: "erasures", content: &content, text, failure })?;

@@ -15,7 +15,7 @@ use crate::error::StoreError;
 pub const MAX_REASON_BYTES: usize = 1024;
 /// Excludes rows that no service wrote and that cannot be read, so that one of them does not stop the others.
 const SOUND: &str = "e.at_ms BETWEEN 0 AND 9223372036854775807 AND CAST(e.at_ms AS bigint) = e.at_ms
-             AND CAST(e.reason AS text) = e.reason";
+             AND CAST(e.reason AS text) = e.reason AND octet_length(e.device_id) <= 1024";
 /// Erasures in one read.
 const PAGE_ROWS: i64 = 256;
 
@@ -284,8 +284,9 @@ async fn request(
     Ok(noted)
 }
 
-const COLUMNS: &str =
-    "device_id, sequence, payload_hash, reason, at_ms, log_index, versions, problem, retry_at_ms,
+/// Texts are cut: another program may have written rows of any size.
+const COLUMNS: &str = "device_id, sequence, payload_hash, substr(reason, 1, 1024), at_ms, log_index, versions,
+                       CASE WHEN CAST(problem AS text) = problem THEN substr(problem, 1, 4096) END, retry_at_ms,
                        erased_at_ms";
 
 async fn one(s: &mut dyn Statements, device_id: &str, sequence: u64) -> Result<Option<ErasureRow>, Failure> {
