@@ -602,6 +602,13 @@ class LogCoverage:
     def previous(self) -> bool | None:
         """True if the log was compared with the earlier checkpoint; None if there was none."""
 
+    @property
+    def predecessor(self) -> tuple[str, int, str] | None:
+        """The log that this one succeeds: name, size and root in base64 of its last checkpoint.
+
+        None if there is none, or if the checkpoint of this log is not trusted.
+        """
+
 @final
 class Coverage:
     """The checks that were made, and those that were not."""

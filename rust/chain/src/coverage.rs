@@ -118,6 +118,19 @@ pub struct LogCoverage {
     pub root: RootCheck,
     /// Whether the log was compared with the checkpoint that the auditor kept; `None` if there was none.
     pub previous: Option<bool>,
+    /// The log that this one succeeds, according to its first leaf; `None` unless the root is that of a trusted checkpoint.
+    pub predecessor: Option<Predecessor>,
+}
+
+/// The last checkpoint of the log that another one succeeds.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Predecessor {
+    /// The name of the log.
+    pub origin: String,
+    /// The number of leaves up to the checkpoint.
+    pub size: u64,
+    /// The root in base64, as in the checkpoint.
+    pub root: String,
 }
 
 /// Whether the root of a log was computed from the records.

@@ -34,7 +34,7 @@ mod statistics;
 pub use checks::{Checks, Claim, Claims, PayloadError, Payloads};
 pub use count::{count, plural};
 pub use coverage::{
-    Coverage, HeadCoverage, LinkCoverage, LogCoverage, NotChecked, PayloadCoverage, RootCheck,
+    Coverage, HeadCoverage, LinkCoverage, LogCoverage, NotChecked, PayloadCoverage, Predecessor, RootCheck,
     SignatureCoverage,
 };
 pub use device::{ChainFull, Device, SEED_BYTES};

@@ -22,6 +22,7 @@ mod replaced;
 mod settings;
 mod signer;
 mod store;
+mod succeed;
 mod withdraw;
 mod writer;
 
@@ -206,6 +207,7 @@ impl TransparencyLog {
     /// # Errors
     /// [`LogError::Behind`], [`LogError::LockLost`], [`LogError::Forked`].
     pub async fn check(&self) -> Result<(), LogError> {
+        self.check_origin_of_ledger().await?;
         self.check_gap().await?;
         self.check_lock().await.map(|_| ())
     }

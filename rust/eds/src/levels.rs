@@ -2,7 +2,7 @@
 
 use edgesentry_chain::{Coverage, InputKind, Level, NotChecked, ProvidedBy, Report, RootCheck};
 
-use crate::text::{count, number};
+use crate::text::{count, name, number};
 
 /// The result of a level.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -98,7 +98,15 @@ fn checked(level: Level, coverage: &Coverage) -> Option<String> {
                 },
                 _ => format!("root of {} not compared", log.origin),
             };
-            format!("{leaves}, {}", count(log.witnesses, "cosignature"))
+            let succeeds = log.predecessor.as_ref().map_or_else(String::new, |before| {
+                format!(
+                    ", succeeds {} at size {}, root {}",
+                    name(&before.origin),
+                    number(before.size),
+                    before.root
+                )
+            });
+            format!("{leaves}, {}{succeeds}", count(log.witnesses, "cosignature"))
         }),
     }
 }

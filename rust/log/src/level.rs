@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use edgesentry_chain::{
-    AuditRecord, Finding, FindingCode, Hash, Head, Heads, KeyRing, LogCoverage, RootCheck,
+    AuditRecord, Finding, FindingCode, Hash, Head, Heads, KeyRing, LogCoverage, Predecessor, RootCheck,
 };
 
 use crate::checkpoint::Checkpoint;
@@ -215,9 +215,10 @@ impl<'a> LogCheck<'a> {
             findings.extend(match found {
                 Ok(found) | Err(found) => found,
             });
-            // A log that is not that of a trusted checkpoint excuses no missing payload.
+            // A log that is not that of a trusted checkpoint excuses no missing payload, and succeeds no other one.
             if compared && !findings.iter().any(|finding| denies(finding.code)) {
                 coverage.erased = erased;
+                coverage.predecessor = course.predecessor();
             }
             if compared { RootCheck::Compared } else { RootCheck::Incomplete }
         };
@@ -261,6 +262,9 @@ impl<'a> LogCheck<'a> {
                 };
                 findings.extend(self.judge(checkpoint, &course, roots, &heads));
                 coverage.root = RootCheck::Compared;
+                if !findings.iter().any(|finding| denies(finding.code)) {
+                    coverage.predecessor = course.predecessor();
+                }
             }
         }
         coverage.previous = self.has_previous.then(|| match &self.previous {
@@ -307,6 +311,7 @@ impl<'a> LogCheck<'a> {
             quorum: self.quorum,
             root: RootCheck::NoLayout,
             previous: self.previous_compared(RootCheck::NoLayout),
+            predecessor: None,
         }
     }
 
@@ -636,6 +641,12 @@ fn wrong_end(device_id: &str, heads: &PartialHeads, end: Option<&Head>) -> Optio
 }
 
 impl Course<'_> {
+    fn predecessor(&self) -> Option<Predecessor> {
+        let named = self.places.predecessor.as_ref()?;
+        let (origin, size, root) = (named.origin().to_owned(), named.size(), named.root().to_string());
+        Some(Predecessor { origin, size, root })
+    }
+
     fn unknown_leaves(&self) -> u64 {
         self.places.unknown.iter().filter(|index| **index < self.size).count() as u64
     }

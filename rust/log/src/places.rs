@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use edgesentry_chain::{AuditRecord, Hash, Head};
 
+use crate::checkpoint::Checkpoint;
 use crate::hash::TreeHash;
 use crate::layout::{Layout, LayoutError, LayoutItem};
 use crate::leaf::{ErasedLeaf, HeadsLeaf, KeyLeaf, Leaf};
@@ -50,6 +51,8 @@ pub struct Places {
     pub(crate) malformed: Vec<u64>,
     /// The leaves that open a log, with its name.
     pub(crate) opened: Vec<(u64, String)>,
+    /// The checkpoint that leaf 0 names: the last one of the log that this one succeeds.
+    pub(crate) predecessor: Option<Checkpoint>,
     /// The erased payloads of each device that has some.
     erased: BTreeMap<String, Erasures>,
     pub(crate) runs: usize,
@@ -153,7 +156,12 @@ impl Places {
         match Leaf::parse(bytes) {
             Ok(Leaf::Heads(leaf)) => self.heads.push(PlacedHeads { index, leaf, records: self.records }),
             Ok(Leaf::Key(leaf)) => self.device(&leaf.device_id.clone()).keys.push((index, leaf)),
-            Ok(Leaf::Opened(leaf)) => self.opened.push((index, leaf.origin)),
+            Ok(Leaf::Opened(leaf)) => {
+                self.opened.push((index, leaf.origin));
+                if index == 0 {
+                    self.predecessor = leaf.previous;
+                }
+            }
             Ok(Leaf::Erased(leaf)) => {
                 self.erased.entry(leaf.device_id.clone()).or_default().add(index, &leaf);
             }

@@ -195,6 +195,16 @@ impl TrustedCheckpoint {
     }
 }
 
+impl PolicyError {
+    /// Returns the name of the finding about a checkpoint that a policy refuses.
+    pub fn code(&self) -> &'static str {
+        match self {
+            PolicyError::QuorumMissing { .. } => "witness_quorum_missing",
+            _ => "checkpoint_untrusted",
+        }
+    }
+}
+
 impl Policy {
     /// Parses a policy: UTF-8, one item per line. Blank lines, and text after a `#` at the start of a word, are
     /// ignored.

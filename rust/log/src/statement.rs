@@ -80,10 +80,7 @@ impl ProofFileError {
     pub fn code(&self) -> &'static str {
         use ConsistencyProofError as Consistency;
         if let Some(error) = self.policy_error() {
-            return match error {
-                PolicyError::QuorumMissing { .. } => "witness_quorum_missing",
-                _ => "checkpoint_untrusted",
-            };
+            return error.code();
         }
         match self {
             _ if self.is_malformed() => "proof_malformed",

@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use edgesentry_chain::{
-    AuditRecord, Device, FindingCode, Hash, KeyRing, LogCoverage, PublicKey, RingKey, RootCheck, Scheme,
+    AuditRecord, Device, FindingCode, Hash, KeyRing, LogCoverage, Predecessor, PublicKey, RingKey, RootCheck,
+    Scheme,
 };
 use edgesentry_log::{
     Checkpoint, CompactRange, ErasedLeaf, HeadEntry, HeadsLeaf, HeadsRoot, KeyLeaf, KeyType, LayoutItem,
@@ -235,8 +236,46 @@ fn a_sound_log_is_compared_in_full() {
         quorum: true,
         root: RootCheck::Compared,
         previous: Some(true),
+        predecessor: None,
     };
     assert_eq!(coverage, expected);
+}
+
+#[test]
+fn a_predecessor_is_reported_only_under_a_trusted_checkpoint() {
+    let before = Checkpoint::new("log.example/before", 7, TreeHash([9; 32])).unwrap();
+    let (origin, previous) = (ORIGIN.to_owned(), Some(before.clone()));
+    let opened = OpenedLeaf { origin, records_before: 0, previous, at_ms: START_MS };
+    let heads =
+        HeadsLeaf { records: 0, devices: 0, heads_root: HeadsRoot::default().root(), at_ms: START_MS };
+    let (mut layout, mut range) = (LayoutWriter::default(), CompactRange::default());
+    for leaf in [Leaf::Opened(opened), Leaf::Heads(heads)] {
+        layout.push(LayoutItem::Leaf(&leaf.to_bytes())).unwrap();
+        range.push(leaf.hash());
+    }
+    let (places, root) = (Places::parse(&layout.into_bytes()).unwrap(), range.root().unwrap());
+    for (root, policy_text, is_reported) in [
+        (root, without_witnesses(), true),
+        (root, with_witness(), false),
+        (TreeHash([8; 32]), without_witnesses(), false),
+    ] {
+        let note = Checkpoint::new(ORIGIN, 2, root).unwrap().sign(&log_key()).unwrap();
+        let policy = policy(&policy_text);
+        let check = LogCheck::new(&LogInputs {
+            policy: &policy,
+            checkpoint: &note,
+            places: Some(&places),
+            previous: None,
+            max_age: None,
+        });
+        let (replay, _) = check.replay(std::iter::empty());
+        let expected = is_reported.then(|| Predecessor {
+            origin: before.origin().to_owned(),
+            size: 7,
+            root: before.root().to_string(),
+        });
+        assert_eq!(check.conclude(replay, None).0.predecessor, expected);
+    }
 }
 
 /// Returns a leaf that erases the payload of a record.

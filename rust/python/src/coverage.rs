@@ -298,6 +298,12 @@ impl LogCoverage {
         self.0.previous
     }
 
+    #[getter]
+    fn predecessor(&self) -> Option<(&str, u64, &str)> {
+        let chain::Predecessor { origin, size, root } = self.0.predecessor.as_ref()?;
+        Some((origin, *size, root))
+    }
+
     fn __repr__(&self) -> String {
         let chain::LogCoverage { origin, size, records, after, witnesses, .. } = &self.0;
         let compared = if self.compared() { "True" } else { "False" };

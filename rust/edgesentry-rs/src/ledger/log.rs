@@ -10,6 +10,7 @@ mod erasures;
 mod positions;
 mod restore;
 mod statements;
+mod succeed;
 mod withdraw;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use edgesentry_chain::{AuditRecord, Hash};
-use edgesentry_log::{HeadsLeaf, Leaf, LeafError, Run, Tampered, TreeHash};
+use edgesentry_log::{Checkpoint, HeadsLeaf, Leaf, LeafError, Run, Tampered, TreeHash};
 use futures::future::BoxFuture;
 use tokio::sync::Mutex;
 
@@ -213,6 +214,16 @@ pub trait LogTables: LogPositions + LogErasures {
     /// Opens a log, unless the ledger has one, and returns the state of the ledger's log.
     async fn open(&self, origin: &str, at_ms: u64) -> Result<LogState, LogTablesError>;
 
+    /// Opens a log in place of the one that the ledger has. Its first leaf names `previous`; without it the log has no leaf,
+    /// and is to be recovered.
+    async fn succeed(
+        &self,
+        leader: &Leader,
+        origin: &str,
+        previous: Option<Checkpoint>,
+        at_ms: u64,
+    ) -> Result<LogState, LogTablesError>;
+
     /// Becomes the leader; `None` if another process leads.
     async fn lead(&self) -> Result<Option<Leader>, LogTablesError>;
 
@@ -387,6 +398,19 @@ impl<D: LogDatabase> LogTables for D {
             })
         });
         write(self, "open the log", work).await
+    }
+
+    async fn succeed(
+        &self,
+        leader: &Leader,
+        origin: &str,
+        previous: Option<Checkpoint>,
+        at_ms: u64,
+    ) -> Result<LogState, LogTablesError> {
+        let (term, origin) = (leader.term, origin.to_owned());
+        let work: Work<LogState> =
+            Box::new(move |s| Box::pin(succeed::succeed(s, term, origin, previous, at_ms)));
+        write(self, "open the log in place of another one", work).await
     }
 
     async fn lead(&self) -> Result<Option<Leader>, LogTablesError> {

@@ -111,6 +111,9 @@ pub enum LogError {
     /// The batch under way cannot be withdrawn.
     #[error("no batch of the transparency log was withdrawn: {0}")]
     NotWithdrawn(String),
+    /// The log cannot be opened in place of another one.
+    #[error("the log was not opened: {0}")]
+    NotSucceeded(String),
     /// A checkpoint cannot be signed.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -138,6 +141,7 @@ impl LogError {
             LogError::NotWriteOnce { .. } => "log_store_unfit",
             LogError::Signer { .. } => "log_signer",
             LogError::NotWithdrawn(_) => "log_not_withdrawn",
+            LogError::NotSucceeded(_) => "log_not_succeeded",
             LogError::Checkpoint(_) => "log_checkpoint",
         }
     }

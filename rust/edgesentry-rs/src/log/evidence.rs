@@ -113,10 +113,11 @@ impl TransparencyLog {
         Ok(key)
     }
 
-    /// Writes the positions of a batch before they are withdrawn: the hashes of its runs may be all that shows further
-    /// changes.
+    /// Writes the positions of a batch of a log before they are withdrawn: the hashes of its runs may be all that shows
+    /// further changes.
     pub(super) async fn keep_positions(
         &self,
+        origin: &str,
         batch: &BatchRow,
         leaves: BatchLeaves,
     ) -> Result<(), StoreError> {
@@ -132,7 +133,7 @@ impl TransparencyLog {
         });
         let withdrawn = serde_json::json!({
             "code": "log_withdrawn",
-            "origin": self.origin(),
+            "origin": origin,
             "first_index": batch.first_index,
             "size": batch.size,
             "runs": runs.collect::<Vec<_>>(),

@@ -22,6 +22,7 @@ impl TransparencyLog {
     /// # Errors
     /// The lock has a gap, or lacks a checkpoint of the ledger; the ledger does not continue the log; neither has a log.
     pub async fn lag(&self) -> Result<Option<Lag>, LogError> {
+        self.check_origin_of_ledger().await?;
         self.check_gap().await?;
         let last = self.check_last().await?;
         let number = self.lock.numbers().await?.into_iter().max().unwrap_or_default();

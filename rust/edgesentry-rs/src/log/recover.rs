@@ -26,13 +26,16 @@ pub struct Recovered {
 impl TransparencyLog {
     /// Opens the log in a ledger that was restored to a time before the log was opened. Then call [`Self::recover`].
     ///
-    /// Does nothing if the ledger has the log.
+    /// Does nothing if the ledger has the log. Replaces the log of the ledger if this log succeeds it.
     ///
     /// # Errors
     /// The lock has no checkpoint, or the ledger has another log.
     pub async fn reopen(&self) -> Result<(), LogError> {
-        if self.tables.state().await?.is_some() {
-            return Ok(());
+        if let Some(there) = self.tables.state().await? {
+            if there.origin == self.origin() {
+                return Ok(());
+            }
+            return self.reopen_successor(&there).await;
         }
         match self.lock.get(1).await? {
             Some(_) => self.open(now_ms()).await.map(|_| ()),

@@ -113,7 +113,8 @@ impl LogSettings {
         Ok(log.with_previous_keys(previous))
     }
 
-    /// Returns true if the ledger has a log, or the lock a signed checkpoint. Needs no key.
+    /// Returns true if the ledger has a log other than the one that this log succeeds, or the lock a signed checkpoint.
+    /// Needs no key.
     ///
     /// # Errors
     /// A setting is wrong, or ledger or lock cannot be read.
@@ -122,13 +123,17 @@ impl LogSettings {
         ledger: &dyn Ledger,
         ledger_file: Option<&Path>,
         s3: &S3Settings,
+        predecessor: Option<&str>,
     ) -> Result<bool, Error> {
         let (_, lock) = self.stores(ledger_file, s3, Stores::Create).await?;
         if !Lock::new(lock).numbers().await?.is_empty() {
             return Ok(true);
         }
         match ledger.log() {
-            Some(tables) => Ok(tables.state().await?.is_some()),
+            Some(tables) => {
+                let there = tables.state().await?;
+                Ok(there.is_some_and(|there| Some(there.origin.as_str()) != predecessor))
+            }
             None => Ok(false),
         }
     }

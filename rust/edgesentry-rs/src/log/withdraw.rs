@@ -60,7 +60,7 @@ impl TransparencyLog {
                 );
             }
         }
-        self.keep_positions(&batch, self.tables.leaves(&batch).await?).await?;
+        self.keep_positions(self.origin(), &batch, self.tables.leaves(&batch).await?).await?;
         let heads = self.last_heads(&last).await?.map(|(_, heads)| heads);
         self.tables.withdraw(leader, &batch, heads).await?;
         warn!(

@@ -24,4 +24,5 @@ mod race;
 mod reading;
 mod service;
 mod silence;
+mod successor;
 mod worker;

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use edgesentry_formats::times::{now_ms, to_rfc3339};
 use edgesentry_formats::{Seed, create_seed_file, describe};
+use edgesentry_log::Checkpoint as Signed;
 use edgesentry_rs::ledger::{Conflicts, Replaced};
 use edgesentry_rs::log::{LogError, LogStatus, Stores, TransparencyLog, compare_heads};
 use edgesentry_rs::settings::Access;
 use serde_json::{Value, json};
 
-use super::erase;
+use super::{erase, verify_proof};
 use crate::exit::{Exit, Failure};
 use crate::inputs;
 use crate::output::{Answer, Output};
@@ -29,6 +30,7 @@ use crate::text::{count, name, number, sentence};
     after_help = "\
 Examples:
   eds checkpoint init --heads heads.json           open the log; the ledger must have these heads
+  eds checkpoint init --previous checkpoint --policy policy    open a successor of a log that cannot continue
   eds checkpoint                                   sequence what is new, and sign
   eds checkpoint status --json
   eds checkpoint recover                           after a restore of the ledger to an earlier time
@@ -49,6 +51,13 @@ enum Action {
         /// Trusted heads, as eds heads writes them; the log is not opened if the ledger disagrees
         #[arg(long, value_name = "FILE")]
         heads: Option<PathBuf>,
+        /// The last checkpoint of the log of the ledger, which this log succeeds: its first leaf names the checkpoint. Needs
+        /// --policy, a new log.origin, and new places log.store and log.lock
+        #[arg(long, value_name = "CHECKPOINT", requires = "policy")]
+        previous: Option<PathBuf>,
+        /// Trusted keys of the log that this one succeeds, and of its witnesses
+        #[arg(long, value_name = "FILE", requires = "previous")]
+        policy: Option<PathBuf>,
         #[command(flatten)]
         ledger: LedgerArgs,
     },
@@ -94,7 +103,11 @@ impl Checkpoint {
         match &self.action {
             None => run(&self.ledger, output),
             Some(Action::Run { ledger }) => run(ledger, output),
-            Some(Action::Init { heads, ledger }) => init(ledger, heads.as_deref(), output),
+            Some(Action::Init { heads, previous, policy, ledger }) => {
+                let previous = previous.as_deref().zip(policy.as_deref());
+                let previous = previous.map(|(path, policy)| trusted(path, policy)).transpose()?;
+                init(ledger, heads.as_deref(), previous.as_ref(), output)
+            }
             Some(Action::Status { ledger }) => status(ledger, output),
             Some(Action::Withdraw { heads, ledger }) => withdraw(ledger, heads.as_deref(), output),
             Some(Action::Recover { replace_conflicts, ledger }) => {
@@ -123,7 +136,9 @@ pub(crate) fn wait<T>(
 pub(crate) fn failure(error: &LogError) -> Failure {
     let exit = match error.code() {
         "ledger_tampered" | "head_mismatch" | "log_conflict" => Exit::Findings,
-        "log_not_opened" | "log_origin" | "log_not_withdrawn" | "log_store_unfit" => Exit::Usage,
+        "log_not_opened" | "log_origin" | "log_not_withdrawn" | "log_not_succeeded" | "log_store_unfit" => {
+            Exit::Usage
+        }
         _ => Exit::Unfinished,
     };
     let mut message = describe(error);
@@ -136,20 +151,40 @@ pub(crate) fn failure(error: &LogError) -> Failure {
     Failure { code: error.code(), message, exit }
 }
 
-fn init(ledger: &LedgerArgs, heads: Option<&Path>, output: &Output) -> Result<Exit, Failure> {
+/// Reads a checkpoint that a policy trusts.
+fn trusted(path: &Path, policy: &Path) -> Result<Signed, Failure> {
+    let (note, checkpoint) = verify_proof::checkpoint(path)?;
+    match verify_proof::policy(policy)?.evaluate(&note) {
+        Ok(_) => Ok(checkpoint),
+        Err(error) => {
+            let message = format!("{}: {error}; no log was opened", path.display());
+            Err(Failure { code: error.code(), message, exit: Exit::Findings })
+        }
+    }
+}
+
+fn init(
+    ledger: &LedgerArgs,
+    heads: Option<&Path>,
+    previous: Option<&Signed>,
+    output: &Output,
+) -> Result<Exit, Failure> {
     let heads = heads.map(inputs::heads).transpose()?;
     let opened = ledger.open(Access::Existing)?;
     if let Some(heads) = &heads {
         wait(&opened, compare_heads(&*opened.ledger, heads))?;
     }
     if opened.settings.log.is_on() {
-        make_key(&opened, output)?;
+        make_key(&opened, previous.map(Signed::origin), output)?;
     }
     let log = log_of(&opened, Stores::Create)?;
     wait(&opened, log.check_stores())?;
-    let state = wait(&opened, log.init(now_ms()))?;
+    let state = match previous {
+        Some(previous) => wait(&opened, log.succeed(previous, now_ms()))?,
+        None => wait(&opened, log.init(now_ms()))?,
+    };
     let compared = heads.map_or(0, |heads| heads.len() as u64);
-    let content = json!({
+    let mut content = json!({
         "origin": state.origin,
         "verifier_key": log.key().to_string(),
         "verifier_keys": verifier_keys(&log),
@@ -157,6 +192,11 @@ fn init(ledger: &LedgerArgs, heads: Option<&Path>, output: &Output) -> Result<Ex
         "heads_compared": compared,
     });
     let mut text = format!("{}: open, {} agree\n", name(&state.origin), count(compared, "trusted head"));
+    if let Some(previous) = previous {
+        let (origin, size, root) = (previous.origin(), previous.size(), previous.root());
+        content["previous"] = json!({"origin": origin, "size": size, "root": root.to_string()});
+        text.push_str(&format!("  succeeds  {} at size {}, root {root}\n", name(origin), number(size)));
+    }
     for key in log.keys() {
         text.push_str(&format!("  key    {key}\n"));
     }
@@ -165,11 +205,11 @@ fn init(ledger: &LedgerArgs, heads: Option<&Path>, output: &Output) -> Result<Ex
 }
 
 /// Makes the key of a new log, unless there is one. A log that exists cannot go on under another key.
-fn make_key(opened: &Opened, output: &Output) -> Result<(), Failure> {
+fn make_key(opened: &Opened, predecessor: Option<&str>, output: &Output) -> Result<(), Failure> {
     let settings = &opened.settings;
     let Some(path) = settings.log.key_file()?.filter(|path| !path.exists()) else { return Ok(()) };
     let file = settings.ledger_file();
-    if opened.wait(settings.log.exists(&*opened.ledger, file.as_deref(), &settings.s3))? {
+    if opened.wait(settings.log.exists(&*opened.ledger, file.as_deref(), &settings.s3, predecessor))? {
         let path = path.display();
         let message = format!(
             "{path}: the key of the log is missing, and the log exists; restore the key from its copy"

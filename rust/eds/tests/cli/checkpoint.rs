@@ -305,3 +305,40 @@ fn a_batch_is_withdrawn_only_if_the_ledger_contradicts_it() {
     folder.write("other.json", heads);
     assert_eq!(code(&folder, "withdraw --heads other.json").0, 2);
 }
+
+#[test]
+fn a_successor_is_opened_only_after_a_trusted_checkpoint() {
+    let folder = ledger();
+    let verifier = |envelope: &Value| envelope["checkpoint"]["verifier_key"].as_str().unwrap().to_owned();
+    let old = verifier(&checkpoint(&folder, "init").1);
+    assert_eq!(code(&folder, "run").0, 0);
+    folder.write("policy", format!("log {old}\nquorum none\n"));
+    let witness = "witness.example+3176bd45+BIE5dw6ofRdfVqNUZsNMfszLjYqRtO43ol32D1uPybOU";
+    folder.write("strict", format!("log {old}\nwitness ours {witness}\nquorum ours\n"));
+    let other = "log.example/lifts+6f40e01b+AYqI4910CfGV/VLbLTy6XXLKZwm/HZQSG/N0iAG0D29c";
+    folder.write("other", format!("log {other}\nquorum none\n"));
+    std::fs::copy(folder.path("edgesentry.db.log/log/checkpoint"), folder.path("last")).unwrap();
+    let same = |arguments: &str| code(&folder, &format!("init {arguments}"));
+    assert_eq!(same("--previous last --policy policy"), (2, "log_not_succeeded".to_owned()));
+    std::fs::create_dir(folder.path("log-2")).unwrap();
+    let place = format!("store = \"folder:{}\"\n", folder.path("log-2").display());
+    folder.write("eds.toml", SETTINGS.replace("lifts", "lifts-2").replace("log.seed", "log-2.seed") + &place);
+    assert_eq!(same("--previous last").0, 2);
+    assert_eq!(same("--previous last --policy strict"), (1, "witness_quorum_missing".to_owned()));
+    assert_eq!(same("--previous last --policy other"), (1, "checkpoint_untrusted".to_owned()));
+    assert!(!folder.path("log-2.seed").exists());
+    let (exit, envelope) = checkpoint(&folder, "init --previous last --policy policy --heads heads.json");
+    assert_eq!(exit, 0, "{envelope}");
+    assert_eq!(envelope["checkpoint"]["previous"]["origin"], "log.example/lifts");
+    assert_eq!(code(&folder, "run").0, 0);
+    folder.write("new", format!("log {}\nquorum none\n", verifier(&envelope)));
+    assert_eq!(folder.eds("export -o new.parquet --log --config eds.toml").code, 0);
+    let new = "verify-chain new.parquet --keys keys.json --heads heads.json --checkpoint new.parquet.checkpoint --policy new";
+    let run = folder.eds(new);
+    let shown: String = run.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(run.code == 0 && shown.contains("succeeds log.example/lifts at size "), "{}", run.stdout);
+    // Again, and with the log of the ledger under its old name.
+    assert_eq!(same("--previous last --policy policy"), (2, "log_not_succeeded".to_owned()));
+    folder.write("eds.toml", SETTINGS);
+    assert_eq!(code(&folder, "run"), (2, "log_origin".to_owned()));
+}

@@ -91,7 +91,7 @@ fn tampered(device_id: String, sequence: u64, problem: TamperedProblem) -> Failu
     LogTablesError::Tampered(Box::new(tampered)).into()
 }
 
-async fn records_of_ledger(s: &mut dyn Statements) -> Result<u64, Failure> {
+pub(super) async fn records_of_ledger(s: &mut dyn Statements) -> Result<u64, Failure> {
     let statement = "SELECT CAST(coalesce(sum(sequence - start_sequence), 0) AS bigint) FROM chain_heads";
     let rows = s.select(statement, &[]).await?;
     Ok(rows.first().map_or(Ok(0), |row| Row::new("chain_heads", row).number(0))?)
