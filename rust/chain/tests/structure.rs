@@ -38,8 +38,12 @@ const NEVER: [(&str, &[&str], &[&str]); 12] = [
     ("edgesentry-rs", &["admission"], &["ingest", "ledger", "payload", "settings", "telemetry", "transport"]),
     ("edgesentry-rs", &["ledger"], &["ingest", "log", "settings", "transport"]),
     ("edgesentry-rs", &["log"], &["admission", "ingest", "settings", "transport"]),
-    // Only `log::erase` deletes payloads. Tiles and checkpoints are objects.
-    ("edgesentry-rs", &["log/lock", "log/store", "log/writer", "log/prove", "log/recover"], &["payload"]),
+    // Only `log::erase` and `log::replaced` delete payloads. Tiles and checkpoints are objects.
+    (
+        "edgesentry-rs",
+        &["log/lock", "log/store", "log/writer", "log/prove", "log/recover", "log/succeed"],
+        &["payload"],
+    ),
     ("edgesentry-rs", &["objects"], &["ingest", "ledger", "log", "payload", "settings", "telemetry"]),
     ("edgesentry-rs", &["payload"], &["ingest", "ledger", "settings", "transport"]),
     ("edgesentry-rs", &["telemetry"], &["ingest", "settings", "transport"]),
