@@ -21,13 +21,13 @@ unexport CONDA_PREFIX
 # Built by themselves, with dependencies or instruments that the workspace must not have.
 OWN_WORKSPACES := benches/ingest benches/peers fuzz
 
-.PHONY: help demo check test-unit test test-build test-rust test-python test-postgres test-chaos notebooks soak lint lint-rust lint-python fmt fuzz bench bench-against bench-log bench-restore coverage mutants lint-own docs docs-rust generated screenshots wheel check-wheel check-sdist semver venv module clean load soak-serve
+.PHONY: help demo check test-unit test test-build test-rust test-python test-postgres test-chaos notebooks soak lint lint-rust lint-python fmt fuzz bench bench-against bench-log bench-bundle bench-restore coverage mutants lint-own docs docs-rust generated screenshots wheel check-wheel check-sdist semver venv module clean load soak-serve
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Builds without features, in minutes.
-demo: ## Verify chains of real telemetry, tamper with copies, show the findings and the speed
+demo: ## Verify chains of real telemetry, tamper with copies, show the findings and the speed, leave an evidence bundle
 	$(CARGO) run --release --locked --package eds --no-default-features --bin eds -- demo
 
 check: ## Check that the workspace and its tests compile
@@ -130,6 +130,10 @@ bench-against: module ## Compare verification and ingest with another build: BAS
 bench-log: venv ## Measure the transparency log beside ingest and verification: LOG="--only verify --records 1000000"
 	$(CARGO) build --release --locked --workspace --bin eds --example log
 	$(SERVERS) $(BIN)/python benches/log.py $(LOG)
+
+bench-bundle: venv ## Measure the verifiers of evidence bundles: BUNDLE="--only eds --records 1000000"
+	$(CARGO) build --release --locked --workspace --bin eds --example log
+	$(BIN)/python benches/bundle.py $(BUNDLE)
 
 bench-restore: venv ## Compare restores with another build: BASE=path of its eds, target or checkout, RESTORE="--records 1000000"
 	$(CARGO) build --release --locked --workspace --bin eds

@@ -194,6 +194,14 @@ class Log:
         self.signed[self.leaves[-1]] = entry
         self.records += 1
 
+    def erase(self, name: bytes, sequence: int, payload_hash: bytes | None = None) -> None:
+        """Adds the erasure of a payload, and drops the payload."""
+        entries = (entry for _, entry in self.entries())
+        erased = next(entry for entry in entries if (entry.device_id, entry.sequence) == (name, sequence))
+        self.payloads.pop(erased.payload_hash, None)
+        body = [text(name), varint(sequence), payload_hash or erased.payload_hash, text(b"asked")]
+        self.leaves.append(b"\5" + b"".join(body) + varint(START_MS))
+
     def heads(self) -> list[tuple[bytes, bytes]]:
         """Returns the entries of the heads tree by device."""
         entries = []
@@ -283,15 +291,18 @@ class Log:
         bundle.members["heads"] = subtrees([entry for _, entry in entries], near.__contains__, None)
         return bundle
 
-    def of_records(self, places: Sequence[tuple[bytes, int]], **more: bool) -> Bundle:
+    def of_records(
+        self, places: Sequence[tuple[bytes, int]], since: int | None = None, **more: bool
+    ) -> Bundle:
         """Returns the bundle of single records."""
         size = self.sizes[-1]
         wanted = {text(name) + varint(sequence) for name, sequence in places}
 
         def is_part(at: int) -> bool:
-            return self.leaves[at][0] == 1 and any(self.leaves[at][1:].startswith(one) for one in wanted)
+            return self.leaves[at][0] in (1, 5) and any(self.leaves[at][1:].startswith(one) for one in wanted)
 
-        bundle = self._bundle("records", size, subtrees(self.leaves[:size], is_part, None), **more)
+        bundle = self._bundle("records", size, subtrees(self.leaves[:size], is_part, since), **more)
+        bundle.since = since
         bundle.names = [f"record {sequence} {base64_of(name)}" for name, sequence in sorted(places)]
         return bundle
 
@@ -302,7 +313,8 @@ class Log:
         if claims:
             members.update(keys=self.keys(), policy=self.policy())
         if payloads:
-            members.update({f"payload-{digest.hex()}": data for digest, data in self.payloads.items()})
+            shown = {digest: data for digest, data in self.payloads.items() if digest in items}
+            members.update({f"payload-{digest.hex()}": data for digest, data in shown.items()})
         return Bundle(scope, members, payloads=payloads)
 
 
@@ -386,6 +398,24 @@ def sample_log() -> Log:
     return log
 
 
+def erased_log() -> Log:
+    """Returns the log of `sample_log`, which then erases two payloads of lift-01 and one of lift-05."""
+    log = sample_log()
+    for name, sequence in ((b"lift-01", 3), (b"lift-01", 9), (b"lift-05", 102)):
+        log.erase(name, sequence)
+    log.close()
+    return log
+
+
+def erased_bundles(log: Log) -> dict[str, Bundle]:
+    """Returns bundles of a log with payloads, of each scope."""
+    return {
+        "full": log.full(payloads=True),
+        "devices": log.of_devices([b"lift-01", b"lift-02"], payloads=True),
+        "records": log.of_records([(b"lift-01", 3), (b"lift-01", 4), (b"lift-05", 102)], payloads=True),
+    }
+
+
 def forged_logs(seed: int, number: int) -> Iterator[tuple[str, Log, Bundle]]:
     """Yields changes, logs that an operator with all keys of the log falsified by them, and their bundles.
 
@@ -406,14 +436,17 @@ def forged_logs(seed: int, number: int) -> Iterator[tuple[str, Log, Bundle]]:
         scope = draw.choice(["full", "full", "devices", "records"])
         log.sizes[-1] = size
         places = [(b"lift-01", 3), (b"lift-02", draw.randrange(1, 12)), (b"lift-05", 102)]
+        payloads = draw.random() < 0.4
         if scope == "full":
-            bundle = log.full(size, payloads=draw.random() < 0.3)
+            bundle = log.full(size, payloads=payloads)
             bundle.members["leaves-000"] += b"".join(item(leaf) for leaf in log.leaves[size:])
         elif scope == "devices":
             names = draw.sample([b"a", *(b"lift-%02d" % at for at in (1, 2, 3, 4, 5, 9))], 3)
-            bundle = log.of_devices(sorted(names), draw.choice([None, None, 5, log.sizes[0]]))
+            bundle = log.of_devices(
+                sorted(names), draw.choice([None, None, 5, log.sizes[0]]), payloads=payloads
+            )
         else:
-            bundle = log.of_records(places)
+            bundle = log.of_records(places, payloads=payloads)
         yield f"{scope} {size}: {', '.join(changes)}", log, bundle
 
 
@@ -480,6 +513,16 @@ def new_root(draw: random.Random, log: Log, at: int) -> None:
     log.leaves[-1] = log.heads_leaf()
 
 
+def erase(draw: random.Random, log: Log, at: int) -> None:
+    """Erases the payload of a record; sometimes before the record, or under another hash."""
+    entries = [entry for _, entry in log.entries()]
+    if not entries:
+        return
+    entry = draw.choice(entries)
+    log.erase(entry.device_id, entry.sequence, draw.choice([None, None, None, bytes(32)]))
+    log.leaves.insert(draw.choice([at, len(log.leaves) - 1]), log.leaves.pop())
+
+
 FORGERIES: list[tuple[str, Callable[[random.Random, Log, int], None]]] = [
     ("resign", resign),
     ("resign", resign),
@@ -489,4 +532,6 @@ FORGERIES: list[tuple[str, Callable[[random.Random, Log, int], None]]] = [
     ("repeat", lambda draw, log, at: log.leaves.insert(draw.randrange(len(log.leaves)), log.leaves[at])),
     ("remove", lambda draw, log, at: None if len(log.leaves) < 3 else log.leaves.__delitem__(at)),
     ("count", new_root),
+    ("erase", erase),
+    ("erase", erase),
 ]

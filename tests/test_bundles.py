@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import sqlite3
 import subprocess
 import sys
 import tarfile
@@ -169,21 +170,58 @@ def test_a_bundle_has_the_published_verifiers(signed: tuple[Ledger, Policy, Path
 
 
 def test_an_erased_payload_is_not_handed_over(signed: tuple[Ledger, Policy, Path], tmp_path: Path) -> None:
-    ledger, policy, config = signed
+    ledger, policy, _ = signed
+    file, keys = tmp_path / "case.tar", key_ring([device(1), device(2)])
+    erasure = ledger.erase("lift-01", 2, "request 7", wait=60)
+    assert (erasure.state, erasure.leaf) == ("erased", 13)
+    parts = ({}, 10), ({"devices": "lift-01"}, 5), ({"records": [("lift-01", 2), ("lift-02", 3)]}, 2)
+    for part, records in parts:
+        assert ledger.bundle(file, payloads=True, **part) == records
+        payloads = [one.name for one in unpack(file.read_bytes()) if one.name.startswith("payload-")]
+        assert len(payloads) == records - 1
+        assert f"payload-{erasure.payload_hash.hex()}" not in payloads
+        report = verify_bundle(file, policy=policy, keys=keys, require=["payloads", "signatures"])
+        assert report.ok
+        assert report.coverage.payloads is not None
+        assert (report.coverage.payloads.checked, report.coverage.payloads.erased) == (records, 1)
+        assert any("1 payload was erased" in note for note in report.coverage.not_checked)
+        other = Policy((VECTORS / "policy").read_text())
+        report = verify_bundle(file, policy=other, keys=keys)
+        assert report.counts == {"payload_missing": 1, "checkpoint_untrusted": 1}
+        assert "was erased, as the side under test lists it" in report.hints[0]
+    ledger.bundle(file, payloads=True, policy=policy)
+    report = verify_bundle(file, keys=keys)
+    assert (report.counts, len(report.hints)) == ({"payload_missing": 1}, 1)
+    ledger.close()
+    trusted = tmp_path / "policy"
+    trusted.write_text(str(policy))
+    given = (file, "--policy", trusted, "--require", "payloads")
+    gap = {"level": "payloads", "code": "payload_erased", "payloads": 1}
+    assert gap in envelope("verify-bundle", *given)["report"]["coverage"]["gaps"]
+
+
+def test_an_erasure_without_a_leaf_in_the_checkpoint_is_refused(
+    signed: tuple[Ledger, Policy, Path], tmp_path: Path
+) -> None:
+    """Its payload must not be handed over, and no leaf would excuse it."""
+    ledger, _, _ = signed
     file = tmp_path / "case.tar"
-    assert ledger.erase("lift-01", 2, "request 7", wait=60).state == "erased"
-    for part in ({}, {"devices": "lift-01"}, {"records": [("lift-01", 2)]}):
-        with pytest.raises(ProofError, match="sequence 2: the payload was erased") as error:
+    third = next(record for record in ledger.records(devices="lift-01") if record.sequence == 3)
+    with sqlite3.connect(tmp_path / "ledger.db") as database:
+        row = ("lift-01", 3, third.payload_hash, "request 8", 1, 400)
+        database.execute(
+            "INSERT INTO erasures (device_id, sequence, payload_hash, reason, at_ms, log_index)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            row,
+        )
+    database.close()
+    for part in ({}, {"devices": "lift-01"}, {"records": [("lift-01", 3)]}):
+        with pytest.raises(ProofError, match="sequence 3: the payload is to be erased") as error:
             ledger.bundle(file, payloads=True, **part)
         assert error.value.code == "payload_erased"
     assert not file.exists()
     assert ledger.bundle(file, devices="lift-02", payloads=True) == 5
-    assert ledger.bundle(file, records=[("lift-01", 3)], payloads=True) == 1
     assert ledger.bundle(file) == 10
-    assert verify_bundle(file, policy=policy, keys=key_ring([device(1), device(2)])).ok
-    ledger.close()
-    failure = envelope("bundle", "-o", file, "--payloads", "--config", config, exit_code=3)["error"]
-    assert failure["code"] == "payload_erased"
 
 
 @pytest.mark.parametrize("name", ["full-payloads", "devices-absent", "devices-payloads", "records", "claims"])

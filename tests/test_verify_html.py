@@ -18,8 +18,10 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 import bundles
 import evidence
 from edgesentry import Checkpoint, ConfigError, KeyRing, Policy, verify_bundle
-from evidence import Log, item, sample_log
+from edited import DemoBundle, edits
+from evidence import Log, erased_bundles, erased_log, item, sample_log
 from pages import violations
+from support import envelope
 from test_verify_py import edited, inputs, verify
 
 PAGE = Path(__file__).parent.parent / "rust/edgesentry-rs/src/log/bundle/verify.html"
@@ -112,9 +114,14 @@ def test_a_bundle_with_the_inputs_of_the_auditor_is_valid(opened: Open, case: Pa
     facts = page.locator("#facts").inner_text()
     assert hashlib.sha256((case / "case.tar").read_bytes()).hexdigest() in facts
     assert "log.example/lifts" in facts
+    assert facts.count("your own") == 2
+    lead = "They were in the log by 2027-01-15T08:00:01Z, and are unchanged since."
+    assert lead in page.locator("#lead").inner_text()
     with page.expect_download() as download:
         page.get_by_role("link", name="Save the report as JSON").click()
     saved = json.loads(download.value.path().read_text())
+    # The quorum is as fresh as its first signature, and complete with its second one.
+    assert (saved["quorumTime"], saved["quorumBy"]) == (1_800_000_000, 1_800_000_001)
     assert (saved["verdict"], saved["coverage"]["records"]) == ("valid", 32)
 
 
@@ -123,7 +130,10 @@ def test_claims_of_the_bundle_do_not_look_like_proofs(opened: Open, case: Path) 
     give(page, case, own=False)
     assert page.get_by_role("heading", level=1).inner_text() == "✓ Valid by its own claims"
     assert "a forger could have made all of it" in page.locator("#lead").inner_text()
-    assert standings(page)["Witnesses"] == "Rests on a claim"
+    steps = standings(page)
+    assert {steps[name] for name in ("Heads", "Checkpoint", "Witnesses", "Time")} == {"Rests on a claim"}
+    assert "unchanged" not in page.locator("#lead").inner_text()
+    assert "from the bundle, a claim" in page.locator("#facts").inner_text()
 
 
 def test_a_falsified_bundle_names_what_failed(opened: Open, case: Path) -> None:
@@ -187,6 +197,9 @@ def test_a_page_carries_its_bundle(opened: Open, case: Path) -> None:
     page = opened(case / "case.html")
     page.wait_for_selector("#results:not([hidden])")
     assert "carries a bundle" in page.locator("#carries").inner_text()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Save the bundle in this page").click()
+    assert download.value.path().read_bytes() == (case / "case.tar").read_bytes()
     assert "Valid by its own claims" in page.title()
 
 
@@ -279,7 +292,7 @@ COMPARE = """async ([bundles, inputs]) => {
 NO_POLICY = "The bundle has no policy. Give the policy that you trust."
 
 
-def by_script(data: bytes, log: Log, own: bool, previous: bytes | None) -> object:
+def by_script(data: bytes, log: Log | DemoBundle, own: bool, previous: bytes | None) -> object:
     """Returns the report of verify.py in the form of `COMPARE`."""
     given = inputs(log, own)
     given.previous = None if previous is None else verify.Note(previous)
@@ -296,7 +309,7 @@ def by_script(data: bytes, log: Log, own: bool, previous: bytes | None) -> objec
     return [report["verdict"], report["counts"], findings, gaps, coverage["records"], coverage["devices"]]
 
 
-def by_library(data: bytes, log: Log, own: bool, previous: bytes | None) -> object:
+def by_library(data: bytes, log: Log | DemoBundle, own: bool, previous: bytes | None) -> object:
     """Returns the verdict of `verify_bundle`: that of `by_script`, with fewer places."""
     given: dict[str, Any] = {}
     if own:
@@ -322,7 +335,9 @@ def by_library(data: bytes, log: Log, own: bool, previous: bytes | None) -> obje
     return [report.verdict, report.counts, findings, sorted(gaps), coverage.records, coverage.devices]
 
 
-def compare(page: Page, log: Log, data: list[bytes], names: list[str], own: bool, own_code: bool) -> set[str]:
+def compare(
+    page: Page, log: Log | DemoBundle, data: list[bytes], names: list[str], own: bool, own_code: bool
+) -> set[str]:
     """Compares the three verifiers. Returns the codes that all found."""
     previous = log.checkpoint(log.sizes[0]) if own else None
     coded = [base64.b64encode(one).decode() for one in data]
@@ -350,7 +365,7 @@ def test_mutated_bundles_have_the_same_verdict(opened: Open, own: bool) -> None:
     seeds = {
         "full": log.full(payloads=True),
         "devices": log.of_devices([b"a", b"lift-01", b"lift-04", b"lift-09"], since=log.sizes[0]),
-        "records": log.of_records([(b"lift-01", 3), (b"lift-05", 102), (b"lift-03", 8)]),
+        "records": log.of_records([(b"lift-01", 3), (b"lift-05", 102), (b"lift-03", 8)], since=log.sizes[0]),
     }
     mutants, names = [], []
     for seed, (scope, bundle) in enumerate(seeds.items()):
@@ -362,6 +377,55 @@ def test_mutated_bundles_have_the_same_verdict(opened: Open, own: bool) -> None:
     assert {"bundle_malformed", "checkpoint_mismatch"} <= seen
 
 
+def test_an_earlier_checkpoint_is_compared_in_each_scope(opened: Open) -> None:
+    """The root at the size of the earlier checkpoint is known in a bundle since that checkpoint."""
+    log, fork = sample_log(), sample_log()
+    since = log.sizes[0]
+    fork.leaves[8] = fork.leaves[11]
+    places = [(b"lift-01", 3), (b"lift-05", 102)]
+    data = {
+        "full": log.full(),
+        "devices": log.of_devices([b"lift-01", b"lift-09"], since=since),
+        "records": log.of_records(places, since=since),
+    }
+    packed = [bundle.pack() for bundle in data.values()]
+    page = opened()
+    assert compare(page, log, packed, list(data), own=True, own_code=False) == set()
+    for one in packed:
+        report = by_script(one, log, True, log.checkpoint(since))
+        assert isinstance(report, list)
+        assert "previous_not_compared" not in report[3]
+        report = by_script(one, log, True, fork.checkpoint(since))
+        assert isinstance(report, list)
+        assert report[1] == {"checkpoint_inconsistent": 1}
+    found = compare(page, fork, packed, list(data), own=True, own_code=False)
+    assert found == {"checkpoint_inconsistent"}
+    unknown = [log.of_devices([b"lift-01"]).pack(), log.of_records(places).pack()]
+    assert compare(page, fork, unknown, ["devices", "records"], own=True, own_code=False) == set()
+
+
+def test_erased_payloads_have_the_same_verdict(opened: Open) -> None:
+    log = erased_log()
+    bundles_of = erased_bundles(log)
+    data, names = [bundle.pack() for bundle in bundles_of.values()], list(bundles_of)
+    page = opened()
+    assert compare(page, log, data, names, own=True, own_code=False) == set()
+    assert compare(page, log, data, names, own=False, own_code=False) == {"payload_missing"}
+    found = compare(page, Log("log.example/other"), data, names, own=True, own_code=False)
+    assert {"payload_missing", "checkpoint_untrusted"} <= found
+
+
+def test_an_erased_payload_is_shown(opened: Open, case: Path) -> None:
+    log = erased_log()
+    (case / "case.tar").write_bytes(log.full(payloads=True).pack())
+    (case / "policy").write_bytes(log.policy())
+    page = opened()
+    give(page, case)
+    assert page.get_by_role("heading", level=1).inner_text() == "✓ Valid"
+    assert "except 3 that the log says were erased" in page.locator("#trust").inner_text()
+    assert "3 payloads erased according to the log" in page.locator("#gap-list").inner_text()
+
+
 @pytest.mark.parametrize("own", [True, False], ids=["own inputs", "claims"])
 def test_falsified_logs_have_the_same_verdict(opened: Open, own: bool) -> None:
     forged = list(evidence.forged_logs(3, max(40, MUTANTS // 3)))
@@ -370,3 +434,19 @@ def test_falsified_logs_have_the_same_verdict(opened: Open, own: bool) -> None:
         opened(), sample_log(), [bundle.pack() for _, _, bundle in forged], names, own, own_code=False
     )
     assert {"heads_mismatch", "signature_invalid", "not_included"} <= seen
+
+
+def test_a_bundle_changed_with_a_hex_editor(opened: Open, tmp_path: Path) -> None:
+    """Every verifier reports the same findings, at the place of the byte."""
+    envelope("demo", "--records", "500", "--dir", tmp_path / "demo")
+    demo = DemoBundle(tmp_path / "demo")
+    table = edits(demo)
+    assert len(table) >= 10
+    data = [demo.changed(at) for at, _ in table.values()]
+    page = opened()
+    assert compare(page, demo, [demo.data], ["as written"], own=True, own_code=False) == set()
+    compare(page, demo, data, list(table), own=True, own_code=False)
+    for (name, (_, expected)), one in zip(table.items(), data, strict=True):
+        report = by_script(one, demo, True, demo.checkpoint(0))
+        assert isinstance(report, list)
+        assert [tuple(found) for found in report[2]] == expected, name

@@ -20,7 +20,19 @@ from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import evidence
-from evidence import Bundle, Log, Signer, base64_of, item, member, sample_log, text, varint
+from evidence import (
+    Bundle,
+    Log,
+    Signer,
+    base64_of,
+    erased_bundles,
+    erased_log,
+    item,
+    member,
+    sample_log,
+    text,
+    varint,
+)
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "rust/edgesentry-rs/src/log/bundle/verify.py"
@@ -50,7 +62,7 @@ def load() -> ModuleType:
 verify = load()
 
 
-def inputs(log: Log, own: bool = True, **more: Any) -> Any:
+def inputs(log: Any, own: bool = True, **more: Any) -> Any:
     found = verify.Inputs()
     if own:
         found.policy = verify.Policy(log.policy())
@@ -293,6 +305,68 @@ def test_parts_of_the_leaves_are_one_input() -> None:
     assert check(bundle, log)["verdict"] == "valid"
     bundle.members |= {"leaves-000": leaves[: first + 1], "leaves-001": leaves[first + 1 :]}
     assert check(bundle, log)["findings"][0]["file"] == "leaves-000"
+
+
+def without_a_leaf(log: Log) -> Bundle:
+    """The erased payload of a record is missing, and the leaf that erases it is not in the bundle."""
+    bundle = log.of_records([(b"lift-01", 3)], payloads=True)
+    at = next(at for at, leaf in enumerate(log.leaves) if leaf.startswith(b"\5\7lift-01\3"))
+
+    def is_part(index: int) -> bool:
+        leaf = log.leaves[index]
+        return leaf.startswith(b"\1\7lift-01\3") and index != at
+
+    bundle.members["leaves-000"] = evidence.subtrees(log.leaves, is_part, None)
+    return bundle
+
+
+def test_a_trusted_log_alone_excuses_erased_payloads() -> None:
+    log = erased_log()
+    for name, bundle in erased_bundles(log).items():
+        missing = 3 if name == "full" else 2
+        report = check(bundle, log)
+        assert (report["verdict"], report["counts"]) == ("valid", {}), name
+        gap = {"level": "payloads", "code": "payload_erased", "payloads": missing}
+        assert gap in report["coverage"]["gaps"]
+        stranger = Log("log.example/other")
+        for inputs_of, own, code in ((log, False, None), (stranger, True, "checkpoint_untrusted")):
+            report = check(bundle, inputs_of, own, keys=inputs(log).keys if own else None)
+            assert report["counts"] == {"payload_missing": missing} | ({code: 1} if code else {})
+            texts = [one["actual"] for one in report["findings"] if one["code"] == "payload_missing"]
+            assert all("a leaf erases it" in text for text in texts)
+            assert "payload_erased" not in gaps(report)
+        strict = verify.Policy(log.policy().replace(b"two 2", b"two 3"))
+        assert check(bundle, log, policy=strict)["counts"]["payload_missing"] == missing
+
+
+@pytest.mark.parametrize("wrong", ["hash", "before", "leaf", "root", "beyond"])
+def test_other_leaves_excuse_no_payload(wrong: str) -> None:
+    log = sample_log() if wrong in ("hash", "before") else erased_log()
+    if wrong == "hash":
+        log.erase(b"lift-01", 3, bytes(32))
+        log.close()
+    elif wrong == "before":
+        log.erase(b"lift-01", 3)
+        log.leaves.insert(8, log.leaves.pop())
+        log.close()
+    bundle = without_a_leaf(log) if wrong == "leaf" else log.full(payloads=True)
+    if wrong == "root":
+        bundle.members["checkpoint"] = sample_log().checkpoint()
+    if wrong == "beyond":
+        bundle = log.full(log.sizes[-2], payloads=True)
+        bundle.members["leaves-000"] += b"".join(item(leaf) for leaf in log.leaves[log.sizes[-2] :])
+        bundle.members["checkpoint"] = log.checkpoint(log.sizes[-2])
+    report = check(bundle, log)
+    assert report["counts"]["payload_missing"] == (3 if wrong in ("root", "beyond") else 1)
+    assert "payload_erased" not in gaps(report)
+
+
+def test_the_number_of_excused_payloads_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "MAX_LACKING", 2)
+    log = erased_log()
+    report = check(log.full(payloads=True), log)
+    assert report["counts"] == {"payload_missing": 1}
+    assert report["findings"][0]["actual"] == "no such member"
 
 
 def forge_payload(log: Log) -> Bundle:

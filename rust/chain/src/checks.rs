@@ -1,6 +1,7 @@
 //! The inputs of a verification: those of the auditor, and the claims of the side under test.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::hash::Hash;
 use crate::head::{Head, Heads};
@@ -67,6 +68,12 @@ pub struct Claim<'a, T: ?Sized> {
     pub by: ProvidedBy,
     /// The claimed input.
     pub what: &'a T,
+}
+
+impl<T: ?Sized> fmt::Debug for Claim<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claim").field("by", &self.by).finish_non_exhaustive()
+    }
 }
 
 impl<T: ?Sized> Clone for Claim<'_, T> {

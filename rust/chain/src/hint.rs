@@ -33,7 +33,8 @@ pub enum Hint {
         /// The first device by name.
         device_id: Arc<str>,
     },
-    /// Erasures are listed for missing payloads, by the ledger or by the layout of a log, without a trusted checkpoint.
+    /// Erasures are listed for missing payloads, by the ledger, the layout of a log or a bundle, without a trusted
+    /// checkpoint.
     ErasureUnproven {
         /// The number of missing payloads, among the kept findings.
         payloads: u64,
@@ -106,8 +107,8 @@ impl fmt::Display for Hint {
                 write!(
                     f,
                     "{payloads} of the missing payloads {was} erased, as the side under test lists {them}: verify with \
-                     a checkpoint of the log and your policy (--checkpoint, --policy), which decide whether the log \
-                     says so"
+                     your policy (--policy) and, unless this is a bundle, a checkpoint of the log (--checkpoint), which \
+                     decide whether the log says so"
                 )
             }
             Hint::PartOfExport { missing, present } => {

@@ -119,7 +119,12 @@ impl Report {
         let listed = missing.filter(|finding| {
             finding.device_id.as_ref().zip(finding.sequence).is_some_and(|(id, at)| is_listed(id, at))
         });
-        if let payloads @ 1.. = listed.count() as u64 {
+        self.hint_unproven(listed.count() as u64);
+    }
+
+    /// Adds the same hint for so many missing payloads; none for 0.
+    pub fn hint_unproven(&mut self, payloads: u64) {
+        if payloads > 0 {
             self.hints.push(Hint::ErasureUnproven { payloads });
         }
     }
@@ -193,11 +198,11 @@ impl Checks<'_> {
     /// Turns the segments of a whole input into its report: chain starts (4.1), unknown devices (3.4), repeated records
     /// (4.4), heads (6), likely causes (7), coverage and verdict (9).
     pub fn report(&self, segments: Segments) -> Report {
+        let heads = segments.heads();
         let Segments { chains, mut found } = segments;
         let hints = self.hints(&chains);
         name_repetitions(&chains, &mut found);
         let mut absences = Vec::new();
-        let mut heads = Heads::new();
         let mut spans: BTreeMap<Arc<str>, ChainSpan> = BTreeMap::new();
         let mut tally = Tally::default();
         let mut links = LinkCoverage::default();
@@ -209,8 +214,6 @@ impl Checks<'_> {
                 .for_each(|finding| found.add(finding));
             absences.extend(self.end(device_id, segment));
             tally.add(&segment.tally);
-            let last = Head { sequence: segment.last.sequence, hash: segment.last.hash };
-            heads.insert(Arc::clone(device_id), last);
             spans.insert(Arc::clone(device_id), segment.span);
         }
         absences.extend(self.absent(&chains));

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::checks::{Checks, PayloadError};
 use crate::finding::{Evidence, Finding, FindingCode};
 use crate::hash::Hash;
+use crate::head::{Head, Heads};
 use crate::history::History;
 use crate::kept::Kept;
 use crate::order::Breaks;
@@ -221,6 +222,12 @@ impl Segments {
     /// Returns the number of records in the segments.
     pub fn records(&self) -> u64 {
         self.chains.values().map(|chain| chain.span.records).sum()
+    }
+
+    /// Returns the last record of each chain.
+    pub fn heads(&self) -> Heads {
+        let head = |segment: &Segment| Head { sequence: segment.last.sequence, hash: segment.last.hash };
+        self.chains.iter().map(|(device_id, segment)| (Arc::clone(device_id), head(segment))).collect()
     }
 
     /// Takes the findings out. They remain counted; [`Segments::keep`] restores the kept ones.

@@ -41,7 +41,7 @@ use crate::ledger::{
 };
 use crate::objects::{Objects, Write, Written};
 
-pub use bundle::{BundleContent, BundleError, WrittenBundle};
+pub use bundle::{BUNDLE_TEXTS, BundleContent, BundleError, WrittenBundle};
 pub use erase::{EraseError, Eraser, Erasure, ErasureState, Finished, MAX_LEFT, request_erasure};
 pub use error::LogError;
 pub use lag::Lag;

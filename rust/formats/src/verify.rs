@@ -57,7 +57,8 @@ pub fn verify_with_log(
         let path = absolute_path(&source);
         Ok((path, read::open(source, progress)?))
     });
-    let Folded { mut segments, kept, replay, erased, inputs } = fold(opened, checks, log, options, progress)?;
+    let plan = Plan { checks, log, withheld: 0, options, progress };
+    let Folded { mut segments, kept, replay, erased, inputs } = fold(opened, &plan)?;
     let concluded = log.map(|log| log.conclude(replay, checks.keys));
     let logged = concluded.as_ref().map_or(0, |(coverage, _)| coverage.erased);
     let missing = erased.missing.len() as u64;
@@ -78,6 +79,17 @@ pub fn verify_with_log(
     Ok(report)
 }
 
+/// A verification of inputs as one.
+pub(crate) struct Plan<'a> {
+    pub(crate) checks: &'a Checks<'a>,
+    /// The log whose layout is known.
+    pub(crate) log: Option<&'a LogCheck<'a>>,
+    /// Withholds the findings of so many payloads, those that are missing first.
+    pub(crate) withheld: usize,
+    pub(crate) options: &'a Options,
+    pub(crate) progress: &'a Arc<Progress>,
+}
+
 /// The result of a fold over inputs.
 pub(crate) struct Folded {
     /// The segments, without findings.
@@ -85,20 +97,18 @@ pub(crate) struct Folded {
     /// The findings that are kept.
     pub(crate) kept: Kept,
     replay: Replay,
-    erased: Erased,
+    /// The findings that are withheld.
+    pub(crate) erased: Erased,
     pub(crate) inputs: Vec<Input>,
 }
 
 /// Verifies inputs as one, each with its absolute path.
 pub(crate) fn fold(
     opened: impl Iterator<Item = Result<(Option<PathBuf>, Opened), Error>>,
-    checks: &Checks<'_>,
-    log: Option<&LogCheck<'_>>,
-    options: &Options,
-    progress: &Arc<Progress>,
+    plan: &Plan<'_>,
 ) -> Result<Folded, Error> {
-    let kept = Mutex::new(Kept::new(options.max_findings));
-    let mut fold = Fold { checks, log, kept: &kept, progress, total: Part::default(), next_index: 0 };
+    let kept = Mutex::new(Kept::new(plan.options.max_findings));
+    let mut fold = Fold { plan, kept: &kept, total: Part::default(), next_index: 0 };
     let mut inputs = Vec::new();
     for opened in opened {
         let (path, opened) = opened?;
@@ -125,11 +135,11 @@ struct Part {
 }
 
 /// Payloads that the log says were erased and that are not there as their records have them. Memory is limited by the
-/// erasures in the layout.
+/// erasures in the layout, or by the number of findings that are withheld.
 #[derive(Default)]
-struct Erased {
-    /// The findings of the missing ones, by the leaf of the record.
-    missing: BTreeMap<u64, Finding>,
+pub(crate) struct Erased {
+    /// The findings of the missing ones, by the leaf of the record; without a layout, by its position in the input.
+    pub(crate) missing: BTreeMap<u64, Finding>,
     /// The number of those with other bytes.
     other: u64,
 }
@@ -152,6 +162,21 @@ impl Erased {
         self.other = other.count() as u64;
     }
 
+    /// Withdraws the findings of the first missing payloads, before the leaves behind them are known.
+    fn withhold(&mut self, most: usize, segments: &mut Segments) {
+        let missing = segments.withdraw(|finding| finding.code == FindingCode::PayloadMissing);
+        self.missing.extend(missing.into_iter().filter_map(|finding| Some((finding.index?, finding))));
+        self.limit(most, segments);
+    }
+
+    fn limit(&mut self, most: usize, segments: &mut Segments) {
+        while self.missing.len() > most
+            && let Some((_, finding)) = self.missing.pop_last()
+        {
+            segments.add(finding);
+        }
+    }
+
     fn merge(mut self, next: Erased, segments: &mut Segments) -> Erased {
         self.other += next.other;
         for (at, finding) in next.missing {
@@ -169,10 +194,8 @@ impl Erased {
 }
 
 struct Fold<'a> {
-    checks: &'a Checks<'a>,
-    log: Option<&'a LogCheck<'a>>,
+    plan: &'a Plan<'a>,
     kept: &'a Mutex<Kept>,
-    progress: &'a Arc<Progress>,
     total: Part,
     next_index: u64,
 }
@@ -181,19 +204,19 @@ impl Fold<'_> {
     /// Verifies one source: the next chunk is read while this one is verified.
     fn input(&mut self, mut opened: Opened) -> Result<Input, Error> {
         let first_index = self.next_index;
-        let mut next = opened.chunks.next_chunk(self.progress)?;
+        let mut next = opened.chunks.next_chunk(self.plan.progress)?;
         while let Some(chunk) = next {
             let entries = chunk.len() as u64;
             let first_index = self.next_index;
             let (part, read) = rayon::join(
                 || self.verify_chunk(&chunk, first_index),
-                || opened.chunks.next_chunk(self.progress),
+                || opened.chunks.next_chunk(self.plan.progress),
             );
             let total = std::mem::take(&mut self.total);
             self.total = self.join(total, part?);
             self.next_index += entries;
             next = read?;
-            if self.progress.is_cancelled() {
+            if self.plan.progress.is_cancelled() {
                 return Err(Error::Cancelled);
             }
         }
@@ -209,11 +232,11 @@ impl Fold<'_> {
     }
 
     fn verify_chunk(&self, chunk: &Chunk, first_index: u64) -> Result<Part, Error> {
-        let size = slice_records(self.checks, chunk.len());
+        let size = slice_records(self.plan.checks, chunk.len());
         (0..chunk.len().div_ceil(size))
             .into_par_iter()
             .map(|at| {
-                if self.progress.is_cancelled() {
+                if self.plan.progress.is_cancelled() {
                     return Err(Error::Cancelled);
                 }
                 let range = at * size..chunk.len().min((at + 1) * size);
@@ -222,7 +245,7 @@ impl Fold<'_> {
                     Chunk::Records(records) => self.part(records[range].iter().zip(first_index..))?,
                     _ => self.verify_decoded(chunk.decode(range), first_index)?,
                 };
-                self.progress.add_records(entries);
+                self.plan.progress.add_records(entries);
                 Ok(Part { segments: self.keep(part.segments), ..part })
             })
             .try_reduce(Part::default, |left, right| Ok(self.join(left, right)))
@@ -233,12 +256,15 @@ impl Fold<'_> {
         &self,
         records: impl Iterator<Item = (&'r AuditRecord, u64)> + Clone,
     ) -> Result<Part, PayloadError> {
-        let mut segments = self.checks.verify_indexed(records.clone())?;
-        let (replay, findings) = self.log.map_or_else(Default::default, |log| log.replay(records));
+        let mut segments = self.plan.checks.verify_indexed(records.clone())?;
+        let (replay, findings) = self.plan.log.map_or_else(Default::default, |log| log.replay(records));
         findings.into_iter().for_each(|finding| segments.add(finding));
         let mut erased = Erased::default();
-        if let Some(log) = self.log.filter(|_| replay.has_erased()) {
+        if let Some(log) = self.plan.log.filter(|_| replay.has_erased()) {
             erased.withdraw(log, &replay, &mut segments);
+        }
+        if self.plan.withheld > 0 {
+            erased.withhold(self.plan.withheld, &mut segments);
         }
         Ok(Part { segments, replay, erased })
     }
@@ -262,9 +288,12 @@ impl Fold<'_> {
 
     fn join(&self, left: Part, right: Part) -> Part {
         let mut segments = left.segments.merge(right.segments);
-        let erased = left.erased.merge(right.erased, &mut segments);
+        let mut erased = left.erased.merge(right.erased, &mut segments);
+        if self.plan.withheld > 0 {
+            erased.limit(self.plan.withheld, &mut segments);
+        }
         let segments = self.keep(segments);
-        let replay = match self.log {
+        let replay = match self.plan.log {
             Some(log) => log.merge(left.replay, right.replay),
             None => left.replay,
         };

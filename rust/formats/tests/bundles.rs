@@ -3,23 +3,23 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use edgesentry_chain::{
-    AuditRecord, Device, Finding, FindingCode, Hash, Head, KeyRing, NotChecked, Report, RingKey, RootCheck,
-    Scheme, Verdict,
+    AuditRecord, Device, Finding, FindingCode, Hash, Head, Hint, KeyRing, NotChecked, Report, RingKey,
+    RootCheck, Scheme, Verdict,
 };
 use edgesentry_formats::{
     BundleInputs, BundleWriter, Error, Options, Progress, Source, read_key_ring, verify_bundle,
     write_key_ring,
 };
 use edgesentry_log::{
-    BundleManifest, BundleScope, Checkpoint, HeadEntry, HeadsLeaf, HeadsTree, KeyLeaf, KeyType, Leaf, MaxAge,
-    Note, OpenedLeaf, Policy, SignerKey, Tree, push_leaf_item, push_subtree_item, skipped_subtrees,
-    write_bundle_keys, write_partial_heads,
+    BundleManifest, BundleScope, Checkpoint, ErasedLeaf, HeadEntry, HeadsLeaf, HeadsTree, KeyLeaf, KeyType,
+    Leaf, MaxAge, Note, OpenedLeaf, Policy, SignerKey, Tree, push_leaf_item, push_subtree_item,
+    skipped_subtrees, write_bundle_keys, write_partial_heads,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -88,6 +88,8 @@ struct Log {
     leaves: Vec<Vec<u8>>,
     sizes: Vec<usize>,
     heads: HeadsTree,
+    /// The payloads that no bundle has.
+    erased: BTreeSet<Hash>,
 }
 
 impl Log {
@@ -104,6 +106,7 @@ impl Log {
             leaves: vec![Leaf::Opened(opened).to_bytes()],
             sizes: Vec::new(),
             heads: HeadsTree::default(),
+            erased: BTreeSet::new(),
         };
         for (device_id, seed, scheme, valid_from) in DEVICES {
             log.leaves.push(
@@ -150,6 +153,25 @@ impl Log {
         log
     }
 
+    /// The log with leaves that erase payloads, each under the hash of its record or another one.
+    fn erasing(mut self, erased: &[(&str, u64, Option<Hash>)]) -> Log {
+        let last = self.leaves.len() - 1;
+        for (at, (device_id, sequence, other)) in (last..).zip(erased) {
+            let record = self.record_at(find_record(&self, device_id, *sequence)).unwrap();
+            let leaf = Leaf::Erased(ErasedLeaf {
+                device_id: (*device_id).into(),
+                sequence: *sequence,
+                payload_hash: other.unwrap_or(record.payload_hash),
+                reason: "request 7".into(),
+                at_ms: START_MS,
+            });
+            self.leaves.insert(at, leaf.to_bytes());
+            self.erased.insert(record.payload_hash);
+        }
+        *self.sizes.last_mut().unwrap() += erased.len();
+        self
+    }
+
     fn tree(&self, size: usize) -> Tree {
         let mut tree = Tree::default();
         self.leaves[..size].iter().for_each(|leaf| tree.push(edgesentry_log::TreeHash::of_leaf(leaf)));
@@ -176,10 +198,12 @@ impl Log {
             BundleScope::Devices(devices) => match leaf {
                 Leaf::Record(record) => devices.contains(&record.device_id),
                 Leaf::Key(key) => devices.contains(&key.device_id),
+                Leaf::Erased(erased) => devices.contains(&erased.device_id),
                 _ => index + 1 == self.leaves.len(),
             },
             BundleScope::Records(records) => match leaf {
                 Leaf::Record(record) => records.contains(&(record.device_id, record.sequence)),
+                Leaf::Erased(erased) => records.contains(&(erased.device_id, erased.sequence)),
                 _ => false,
             },
             _ => true,
@@ -216,7 +240,9 @@ impl Log {
                 item.clear();
                 push_leaf_item(&mut item, &self.leaves[index]).unwrap();
                 writer.item(&item).unwrap();
-                if let Some(record) = self.record_at(index) {
+                let record =
+                    self.record_at(index).filter(|record| !self.erased.contains(&record.payload_hash));
+                if let Some(record) = record {
                     payloads
                         .insert(record.payload_hash.to_string(), payload(&record.device_id, record.sequence));
                 }
@@ -400,6 +426,8 @@ fn cases() -> Vec<Case> {
         members
     });
     let lying = Log::new(true);
+    let erasing = || Log::new(false).erasing(&[("lift-01", 3, None), ("lift-04", 12, None)]);
+    let erased = erasing().bundle(&Request { payloads: true, claims: true, ..full() });
     vec![
         case("full", whole.clone()),
         case("full-payloads", chain_of(Request { payloads: true, ..full() })),
@@ -449,7 +477,7 @@ fn cases() -> Vec<Case> {
         ),
         case(
             "record-not-there",
-            edited(&chain_of(named), "manifest", |text| {
+            edited(&chain_of(named.clone()), "manifest", |text| {
                 let other = String::from_utf8(text.clone()).unwrap().replace("record 3 ", "record 4 ");
                 *text = other.into_bytes();
             }),
@@ -461,6 +489,15 @@ fn cases() -> Vec<Case> {
             packed(&members)
         }),
         case("payload-stray", stray),
+        case("erased-full", erased.clone()),
+        case("erased-devices", erasing().bundle(&paid)),
+        case("erased-records", erasing().bundle(&Request { payloads: true, ..named.clone() })),
+        Case { policy: None, ..case("erased-claimed", erased.clone()) },
+        Case { policy: Some("policy-strict"), ..case("erased-untrusted", erased) },
+        case("erased-otherwise", {
+            let log = Log::new(false).erasing(&[("lift-01", 3, Some(Hash::ZERO))]);
+            log.bundle(&Request { payloads: true, ..full() })
+        }),
         case("digest-differs", {
             let mut bundle = whole.clone();
             let at = bundle.len() - 1024 - 512;
@@ -500,7 +537,7 @@ fn verify_case(case: &Case) -> Report {
         policy: policy.as_ref(),
         keys: keys.as_ref(),
         previous: previous.as_ref(),
-        max_age: None,
+        ..BundleInputs::default()
     };
     verified(&case.bundle, &inputs)
 }
@@ -579,6 +616,53 @@ fn bundles_of_every_scope_hold() {
         let log = report.coverage.log.as_ref().unwrap();
         assert_eq!((log.root, log.records, log.witnesses), (RootCheck::Compared, records, 1));
         assert_eq!(report.coverage.payloads.is_some(), request.payloads);
+    }
+}
+
+#[test]
+fn a_trusted_log_excuses_erased_payloads() {
+    let log = Log::new(false).erasing(&[("lift-01", 3, None), ("lift-04", 12, None)]);
+    for (scope, payloads, erased) in [
+        (full(), 24, 2),
+        (devices(&["lift-01"]), 12, 1),
+        (records(&[("lift-01", 3), ("lift-01", 4), ("lift-04", 12)]), 3, 2),
+    ] {
+        let bundle = log.bundle(&Request { payloads: true, claims: true, ..scope });
+        let found = report(&bundle);
+        assert_eq!((codes(&found), found.verdict), (Vec::new(), Verdict::Valid));
+        let coverage = &found.coverage;
+        let counted = coverage.payloads.clone().unwrap();
+        assert_eq!((counted.checked, counted.erased, counted.erased_present), (payloads, erased, 0));
+        assert_eq!(coverage.log.clone().unwrap().erased, erased);
+        assert!(coverage.not_checked.contains(&NotChecked::PayloadErased { payloads: erased }));
+        assert_eq!(found.hints, []);
+        // The policy of the bundle is a claim.
+        let found = verified(&bundle, &BundleInputs { keys: Some(&keys()), ..BundleInputs::default() });
+        assert_eq!(codes(&found), [(FindingCode::PayloadMissing, erased)]);
+        assert_eq!(found.hints, [Hint::ErasureUnproven { payloads: erased }]);
+        assert_eq!(found.coverage.log.clone().unwrap().erased, 0);
+    }
+}
+
+/// The findings keep their order and number, whatever the limit of findings is.
+#[test]
+fn missing_payloads_that_are_not_excused_come_in_order() {
+    let log = Log::new(false).erasing(&[("lift-01", 3, None), ("lift-04", 12, Some(Hash::ZERO))]);
+    let bundle = log.bundle(&Request { payloads: true, ..full() });
+    let policy = Policy::parse(policy().as_bytes()).unwrap();
+    let other = input("keys-other.json");
+    let keys = read_key_ring(other.as_bytes(), Scheme::PayloadHash).unwrap();
+    let inputs = BundleInputs { policy: Some(&policy), keys: Some(&keys), ..BundleInputs::default() };
+    for max_findings in [0, 3, 100] {
+        let reader: Box<dyn Read + Send> = Box::new(Cursor::new(bundle.clone()));
+        let source = Source::Reader { name: "case.tar".into(), reader };
+        let options = Options { max_findings };
+        let found = verify_bundle(source, &inputs, &options, &Arc::new(Progress::default())).unwrap();
+        assert_eq!(found.counts[&FindingCode::PayloadMissing], 1);
+        assert_eq!(found.coverage.payloads.clone().unwrap().erased, 1);
+        assert_eq!(found.findings.len(), max_findings.min(found.counts.values().sum::<u64>() as usize));
+        let records = found.findings.iter().filter_map(|finding| finding.index);
+        assert!(records.is_sorted(), "{:?}", found.findings);
     }
 }
 

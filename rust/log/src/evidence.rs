@@ -6,6 +6,7 @@
 mod heads;
 mod items;
 mod keys;
+mod lacking;
 mod manifest;
 mod tar;
 mod tree;
@@ -14,6 +15,7 @@ mod walk;
 pub use heads::{PartialHeads, PartialHeadsError, write_partial_heads};
 pub use items::{LeafItem, LeafItemError, LeafItems, push_leaf_item, push_subtree_item, skipped_subtrees};
 pub use keys::{BundleKeysError, read_bundle_keys, write_bundle_keys};
+pub use lacking::MAX_LACKING;
 pub use manifest::{
     BundleFile, BundleManifest, BundleManifestError, BundleMember, BundleScope, FileDigest,
     MAX_BUNDLE_SUBJECTS, MAX_LEAVES_BYTES, MAX_MANIFEST_BYTES,

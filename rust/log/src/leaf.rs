@@ -148,6 +148,8 @@ pub struct OpenedLeaf {
 impl Leaf {
     /// The kind of a record.
     pub(crate) const RECORD: u8 = RECORD;
+    /// The kind of an erased payload.
+    pub(crate) const ERASED: u8 = ERASED;
 
     /// Parses a leaf.
     ///

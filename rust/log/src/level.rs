@@ -267,6 +267,9 @@ impl<'a> LogCheck<'a> {
                 }
             }
         }
+        if roots.is_some() && !findings.iter().any(|finding| denies(finding.code)) {
+            coverage.erased = walk.erased().len() as u64;
+        }
         coverage.previous = self.has_previous.then(|| match &self.previous {
             None => true,
             Some(previous) => previous == checkpoint || roots.is_some_and(|roots| roots.cut.is_some()),

@@ -58,9 +58,9 @@ pub use consistency::{ConsistencyProof, ConsistencyProofError};
 pub use evidence::{
     BLOCK_BYTES, BundleFile, BundleKeysError, BundleManifest, BundleManifestError, BundleMember, BundleScope,
     FileDigest, LeafItem, LeafItemError, LeafItems, LeafWalk, MANIFEST_NAME, MAX_BUNDLE_SUBJECTS,
-    MAX_LEAVES_BYTES, MAX_MANIFEST_BYTES, PartialHeads, PartialHeadsError, PartialTree, manifest_bytes,
-    member_header, padding_bytes, push_leaf_item, push_subtree_item, read_bundle_keys, skipped_subtrees,
-    write_bundle_keys, write_partial_heads,
+    MAX_LACKING, MAX_LEAVES_BYTES, MAX_MANIFEST_BYTES, PartialHeads, PartialHeadsError, PartialTree,
+    manifest_bytes, member_header, padding_bytes, push_leaf_item, push_subtree_item, read_bundle_keys,
+    skipped_subtrees, write_bundle_keys, write_partial_heads,
 };
 pub use hash::{MAX_SIZE, TreeHash};
 pub use heads::{HeadEntry, HeadsError, HeadsRoot, HeadsTree};

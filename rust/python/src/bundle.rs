@@ -10,7 +10,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::errors::{ConfigError, ProofError, os_error, shown};
-use crate::keys::{given_keys, scheme_of};
+use crate::keys::{GivenKeys, given_keys, scheme_of};
 use crate::log::{Checkpoint, Policy, prove_failure};
 use crate::progress::Bar;
 use crate::report::{Call, Report};
@@ -45,18 +45,17 @@ pub(crate) fn verify_bundle(
     let policy = policy.map(policy_from_any).transpose()?;
     let previous = previous.map(checkpoint_from_any).transpose()?;
     let keys = keys.map(|keys| given_keys(keys, scheme)).transpose()?;
-    let keys = keys.and_then(|keys| keys.brought().cloned());
     let max_age = max_age.map(MaxAgeSeconds::until_now).transpose()?;
     let required = Required::from_any(require)?;
     let mut providers = Providers::new();
-    for (kind, is_given) in [
-        (InputKind::Policy, policy.is_some()),
-        (InputKind::Keys, keys.is_some()),
+    for (kind, by) in [
+        (InputKind::Policy, policy.as_ref().map(|_| ProvidedBy::Auditor)),
+        (InputKind::Keys, keys.as_ref().map(|keys| keys.by)),
         // The bundle says whether it has payloads.
-        (InputKind::Payloads, true),
+        (InputKind::Payloads, Some(ProvidedBy::Auditor)),
     ] {
-        if is_given {
-            providers.entry(kind).or_default().insert(ProvidedBy::Auditor);
+        if let Some(by) = by {
+            providers.entry(kind).or_default().insert(by);
         }
     }
     if required.has(Level::Heads) {
@@ -78,7 +77,8 @@ pub(crate) fn verify_bundle(
         let options = Options { max_findings };
         let inputs = BundleInputs {
             policy: policy.as_ref(),
-            keys: keys.as_ref(),
+            keys: keys.as_ref().and_then(GivenKeys::brought),
+            claimed_keys: keys.as_ref().and_then(GivenKeys::claimed),
             previous: previous.as_ref(),
             max_age,
         };

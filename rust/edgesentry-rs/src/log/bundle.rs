@@ -11,8 +11,9 @@ use std::sync::Arc;
 use edgesentry_chain::{AuditRecord, Hash, KeyRing};
 use edgesentry_formats::{BundleWriter, Destination, Readers};
 use edgesentry_log::{
-    BundleKeysError, BundleManifest, BundleScope, Checkpoint, EntryBundle, Leaf, LeafItem, PartialTree,
-    TILE_WIDTH, push_leaf_item, push_subtree_item, skipped_subtrees, write_bundle_keys, write_partial_heads,
+    BundleKeysError, BundleManifest, BundleScope, Checkpoint, EntryBundle, ErasedLeaf, Leaf, LeafItem,
+    MAX_LACKING, PartialTree, TILE_WIDTH, push_leaf_item, push_subtree_item, skipped_subtrees,
+    write_bundle_keys, write_partial_heads,
 };
 use futures::TryStreamExt;
 
@@ -28,8 +29,9 @@ const SPANS: usize = 256;
 const OUTPUT_BYTES: usize = 1 << 20;
 /// The maximum number of payloads in a bundle.
 const MAX_PAYLOADS: usize = 90_000;
-/// The files for people, in the order of their names. They are conveniences: the side under test delivers them.
-const TEXTS: [(&str, &[u8]); 3] = [
+/// The files for people in each bundle, in the order of their names. They are conveniences: the side under test delivers
+/// them.
+pub const BUNDLE_TEXTS: [(&str, &[u8]); 3] = [
     ("readme.txt", include_bytes!("bundle/readme.txt")),
     ("verify.html", include_bytes!("bundle/verify.html")),
     ("verify.py", include_bytes!("bundle/verify.py")),
@@ -68,10 +70,10 @@ pub enum BundleError {
         /// The sequence.
         sequence: u64,
     },
-    /// The payload of a record was erased, or is to be. A bundle with payloads cannot leave one out.
+    /// The payload of a record is to be erased, and the checkpoint does not have the leaf that excuses it.
     #[error(
-        "device {device_id:?}, sequence {sequence}: the payload was erased, and a bundle with payloads has that of each \
-         record; leave out --payloads, or name other records"
+        "device {device_id:?}, sequence {sequence}: the payload is to be erased, and the published checkpoint has no \
+         leaf of it yet; repeat after the next checkpoint, leave out --payloads, or name other records"
     )]
     PayloadErased {
         /// The device.
@@ -82,6 +84,11 @@ pub enum BundleError {
     /// A bundle holds fewer payloads.
     #[error("the records have more than {MAX_PAYLOADS} payloads; make bundles of fewer devices or records")]
     TooManyPayloads,
+    /// A bundle excuses fewer erased payloads.
+    #[error(
+        "the records have more than {MAX_LACKING} erased payloads; make bundles of fewer devices or records"
+    )]
+    TooManyErased,
 }
 
 impl BundleError {
@@ -95,7 +102,7 @@ impl BundleError {
             BundleError::Keys(_) => "keys",
             BundleError::Payload { .. } => "payload_missing",
             BundleError::PayloadErased { .. } => "payload_erased",
-            BundleError::TooManyPayloads => "bundle_too_large",
+            BundleError::TooManyPayloads | BundleError::TooManyErased => "bundle_too_large",
         }
     }
 }
@@ -152,10 +159,50 @@ struct Writing<'a> {
     records: u64,
     /// The records of the payloads to include, by hash.
     payloads: Option<BTreeMap<[u8; 32], AuditRecord>>,
-    /// The sequences of erased payloads, by device.
-    erased: HashMap<String, BTreeSet<u64>>,
+    erased: ErasedPayloads,
     /// Is told the number of records so far.
     written: &'a (dyn Fn(u64) + Send + Sync),
+}
+
+/// The erased payloads, which no bundle has.
+#[derive(Default)]
+struct ErasedPayloads {
+    /// Their sequences by device, as the ledger lists them.
+    listed: HashMap<String, BTreeSet<u64>>,
+    /// Those of records in the bundle, with their hashes, until their leaf 05 follows.
+    open: BTreeMap<(String, u64), Hash>,
+    records: usize,
+}
+
+impl ErasedPayloads {
+    /// Returns true if the payload of a record was erased.
+    fn take(&mut self, record: &AuditRecord) -> Result<bool, BundleError> {
+        let AuditRecord { device_id, sequence, .. } = record;
+        if !self.listed.get(device_id).is_some_and(|sequences| sequences.contains(sequence)) {
+            return Ok(false);
+        }
+        self.records += 1;
+        if self.records > MAX_LACKING {
+            return Err(BundleError::TooManyErased);
+        }
+        self.open.insert((device_id.clone(), *sequence), record.payload_hash);
+        Ok(true)
+    }
+
+    /// Takes a leaf behind these records.
+    fn excuse(&mut self, leaf: ErasedLeaf) {
+        let place = (leaf.device_id, leaf.sequence);
+        if self.open.get(&place) == Some(&leaf.payload_hash) {
+            self.open.remove(&place);
+        }
+    }
+
+    fn finish(self) -> Result<(), BundleError> {
+        match self.open.into_keys().next() {
+            None => Ok(()),
+            Some((device_id, sequence)) => Err(BundleError::PayloadErased { device_id, sequence }),
+        }
+    }
 }
 
 impl LogReader {
@@ -197,6 +244,10 @@ impl LogReader {
         }
         let since = content.since.map(Checkpoint::size);
         let spans = self.spans(published, content.scope).await?;
+        let listed = match content.payloads {
+            Some(_) => listed_erasures(&*self.tables).await?,
+            None => HashMap::new(),
+        };
         writer.file("checkpoint", published.note.to_string().as_bytes())?;
         if let BundleScope::Devices(devices) = content.scope {
             let tree = self.last_heads(published).await?;
@@ -212,21 +263,12 @@ impl LogReader {
             item: Vec::new(),
             records: 0,
             payloads: content.payloads.map(|_| BTreeMap::new()),
-            erased: match content.payloads {
-                Some(_) => listed_erasures(&*self.tables).await?,
-                None => HashMap::new(),
-            },
+            erased: ErasedPayloads { listed, ..ErasedPayloads::default() },
             written,
         };
-        let mut end = 0;
-        for spans in spans.chunks(SPANS) {
-            end = self.write_spans(&mut writing, end, spans, since, published).await?;
-        }
-        self.write_gap(&mut writing, end..size, since, published).await?;
-        if writing.tree.root() != Some(checkpoint.root()) {
-            return Err(self.damaged("the leaves do not have the root of the checkpoint").into());
-        }
-        let Writing { writer, records, payloads, .. } = writing;
+        self.write_items(&mut writing, &spans, since, published).await?;
+        let Writing { writer, records, payloads, erased, .. } = writing;
+        erased.finish()?;
         if records == 0 {
             return Err(BundleError::NoRecords(size));
         }
@@ -236,10 +278,30 @@ impl LogReader {
         if let Some(policy) = content.policy {
             writer.file("policy", policy)?;
         }
-        for (name, text) in TEXTS {
+        for (name, text) in BUNDLE_TEXTS {
             writer.file(name, text)?;
         }
         Ok(records)
+    }
+
+    /// Writes the leaves of the spans and the hashes between them, and compares their root with the checkpoint.
+    async fn write_items(
+        &self,
+        writing: &mut Writing<'_>,
+        spans: &[Range<u64>],
+        since: Option<u64>,
+        published: &Published,
+    ) -> Result<(), BundleError> {
+        let checkpoint = &published.checkpoint;
+        let mut end = 0;
+        for spans in spans.chunks(SPANS) {
+            end = self.write_spans(writing, end, spans, since, published).await?;
+        }
+        self.write_gap(writing, end..checkpoint.size(), since, published).await?;
+        if writing.tree.root() != Some(checkpoint.root()) {
+            return Err(self.damaged("the leaves do not have the root of the checkpoint").into());
+        }
+        Ok(())
     }
 
     /// Returns the indexes of the leaves of a scope, in order.
@@ -251,18 +313,29 @@ impl LogReader {
         let size = published.checkpoint.size();
         let mut spans = match scope {
             BundleScope::Devices(devices) => self.spans_of_devices(size, devices).await?,
-            BundleScope::Records(records) => {
-                let mut spans = Vec::new();
-                for (device_id, sequence) in records {
-                    let index = self.position(published, device_id, *sequence).await?;
-                    spans.push(index..index + 1);
-                }
-                spans
-            }
+            BundleScope::Records(records) => self.spans_of_records(published, records).await?,
             // Every leaf.
             _ => std::iter::once(0..size).collect(),
         };
         spans.sort_by_key(|span| span.start);
+        spans.dedup();
+        Ok(spans)
+    }
+
+    /// Returns the leaves of records, and the leaves 05 of their payloads.
+    async fn spans_of_records(
+        &self,
+        published: &Published,
+        records: &[(String, u64)],
+    ) -> Result<Vec<Range<u64>>, BundleError> {
+        let mut spans = Vec::new();
+        for (device_id, sequence) in records {
+            let index = self.position(published, device_id, *sequence).await?;
+            let erasure = self.tables.erasure(device_id, *sequence).await?;
+            let erased = erasure.and_then(|erasure| erasure.log_index);
+            let erased = erased.filter(|erased| *erased < published.checkpoint.size());
+            spans.extend([Some(index), erased].into_iter().flatten().map(|index| index..index + 1));
+        }
         Ok(spans)
     }
 
@@ -362,12 +435,18 @@ impl Writing<'_> {
     }
 
     fn count(&mut self, leaf: &[u8]) -> Result<(), BundleError> {
-        let Some((1, body)) = leaf.split_first() else { return Ok(()) };
+        let Some((1, body)) = leaf.split_first() else {
+            if self.payloads.is_some()
+                && let Ok(Leaf::Erased(leaf)) = Leaf::parse(leaf)
+            {
+                self.erased.excuse(leaf);
+            }
+            return Ok(());
+        };
         self.records += 1;
         if let (Some(payloads), Ok(record)) = (&mut self.payloads, AuditRecord::from_canonical_bytes(body)) {
-            if self.erased.get(&record.device_id).is_some_and(|erased| erased.contains(&record.sequence)) {
-                let AuditRecord { device_id, sequence, .. } = record;
-                return Err(BundleError::PayloadErased { device_id, sequence });
+            if self.erased.take(&record)? {
+                return Ok(());
             }
             payloads.entry(*record.payload_hash.as_bytes()).or_insert(record);
             if payloads.len() > MAX_PAYLOADS {

@@ -1,5 +1,7 @@
 //! `eds bundle`: an evidence bundle from the transparency log of a ledger.
 
+pub(in crate::commands) mod page;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -31,12 +33,16 @@ Examples:
   eds bundle -o case.tar                                      the whole log
   eds bundle -o case.tar --device lift-01 --payloads          a chain with its payloads
   eds bundle -o case.tar --record lift-01:4711                one record
+  eds bundle -o case.tar --record lift-01:4711 --page case.html
   eds bundle -o case.tar --device lift-01 --since checkpoint-of-may
   eds verify-bundle case.tar --policy policy --keys keys.json")]
 pub(crate) struct Bundle {
     /// File to write; - is stdout
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
+    /// Also write a page with a bundle of at most 16 MiB in it: a browser verifies it when the page opens
+    #[arg(long, value_name = "FILE")]
+    page: Option<PathBuf>,
     /// The whole chain of this device; may be repeated
     #[arg(long = "device", value_name = "ID", value_parser = device_id, conflicts_with = "records")]
     devices: Vec<String>,
@@ -96,8 +102,27 @@ impl Bundle {
             named => self.ledger.open_with_payloads(named, Access::Read)?,
         };
         known_devices(&opened, &self.devices)?;
+        let (destination, page) = self.destinations(&opened)?;
+        if output.json && destination.is_stdout() {
+            let message =
+                "--json writes its result to stdout, where the bundle goes; pass a file with --output";
+            return Err(Failure::usage("usage", message));
+        }
+        let written =
+            self.showing.show(|progress| self.write(&opened, &scope, given, &destination, progress))?;
+        if let (Some(page), Some(path)) = (&page, &self.page) {
+            page::write(&self.output, page, path)?;
+        }
+        if !destination.is_stdout() {
+            self.answer(&written, output)?;
+        }
+        Ok(Exit::Holds)
+    }
+
+    /// Checks the places of the bundle and of the page.
+    fn destinations(&self, opened: &Opened) -> Result<(Destination, Option<Destination>), Failure> {
         let mut destinations = Destinations::default();
-        self.ledger.read(&opened, &mut destinations);
+        self.ledger.read(opened, &mut destinations);
         outputs::read(
             &mut destinations,
             [
@@ -107,17 +132,14 @@ impl Bundle {
             ],
         );
         let destination = destinations.place("--output", &self.output)?;
-        if output.json && destination.is_stdout() {
-            let message =
-                "--json writes its result to stdout, where the bundle goes; pass a file with --output";
+        let page = self.page.as_ref().map(|page| destinations.place("--page", page)).transpose()?;
+        if let Some(page) = &page
+            && (destination.is_stdout() || page.is_stdout())
+        {
+            let message = "--page needs a file, and a file with --output";
             return Err(Failure::usage("usage", message));
         }
-        let written =
-            self.showing.show(|progress| self.write(&opened, &scope, given, &destination, progress))?;
-        if !destination.is_stdout() {
-            self.answer(&written, output)?;
-        }
-        Ok(Exit::Holds)
+        Ok((destination, page))
     }
 
     /// Writes the bundle, complete or not at all.
@@ -161,9 +183,10 @@ impl Bundle {
             BundleError::Log(error) => prove::failure(error),
             BundleError::Write(error) => cannot_write(&self.output, error),
             BundleError::Store(error) => edgesentry_rs::Error::from(error.clone()).into(),
-            BundleError::NoRecords(_) | BundleError::TooManyPayloads | BundleError::Keys(_) => {
-                Failure::usage(error.code(), error.to_string())
-            }
+            BundleError::NoRecords(_)
+            | BundleError::TooManyPayloads
+            | BundleError::TooManyErased
+            | BundleError::Keys(_) => Failure::usage(error.code(), error.to_string()),
             _ => Failure::unfinished(error.code(), describe(error)),
         }
     }
@@ -174,6 +197,7 @@ impl Bundle {
         let files: Vec<_> = manifest.files.iter().map(|file| file.name.as_str()).collect();
         let content = json!({
             "file": path,
+            "page": self.page.as_ref().map(|page| page.display().to_string()),
             "origin": checkpoint.origin(),
             "size": checkpoint.size(),
             "root": checkpoint.root().to_string(),
@@ -184,6 +208,10 @@ impl Bundle {
         let mut text = format!("{}: {} of {log} at size {size}\n", name(&path), count(*records, "record"));
         let path = shell_word(&path);
         text.push_str(&format!("  verify    eds verify-bundle {path} --policy POLICY --keys KEYS\n"));
+        if let Some(page) = &self.page {
+            let page = name(&page.display().to_string());
+            text.push_str(&format!("  or open   {page} in a browser; it has the bundle in it\n"));
+        }
         output.answer(&Answer { ok: true, name: "bundle", content: &content, text, failure: None })
     }
 }

@@ -1,6 +1,7 @@
 //! `eds demo`: chains of real telemetry go from device to ledger and export; they are verified, tampered with and
 //! verified again.
 
+mod bundle;
 mod folder;
 mod operator;
 mod stages;
@@ -13,6 +14,7 @@ use clap::Args;
 use edgesentry_formats::describe;
 use serde_json::json;
 
+use self::bundle::Bundle;
 use self::folder::DemoFolder;
 use self::stages::{Stage, Stages};
 use self::trials::Trial;
@@ -34,7 +36,8 @@ const DIM: Style = Style::new().dimmed();
 /// Five devices sign 50,365 rows of water-flow and shuttle telemetry into their outboxes and send them to a
 /// ledger. Ledger, exports, keys, heads and payloads stay in a directory, so that you can try the other
 /// commands. At the end, an operator with the database and the key of the transparency log edits a record and rebuilds
-/// the log, against an auditor who has kept a checkpoint. Exit code 0 if every tampering had the expected findings.
+/// the log, against an auditor who has kept a checkpoint; and one chain becomes an evidence bundle. Exit code 0 if every
+/// tampering had the expected findings and the bundle holds.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -56,6 +59,7 @@ struct Shown {
     trials: Vec<Trial>,
     /// Those of an operator with the key of the log.
     with_log: [Trial; 2],
+    bundle: Bundle,
 }
 
 impl Demo {
@@ -69,10 +73,12 @@ impl Demo {
         // Some of the records are enough to show the findings, and keep the demo short.
         let share = make_fleet(size.min(TRIAL_RECORDS))?;
         let trials = trials::all(&share, &folder)?;
-        let with_log = operator::trials(&share, &folder)?;
+        let (with_log, bundle) = operator::trials(&share, &folder)?;
 
-        let shown = Shown { stages, trial_records: share.records.len(), trials, with_log };
-        let ok = shown.stages.report.ok() && shown.all_trials().all(Trial::is_as_expected);
+        let shown = Shown { stages, trial_records: share.records.len(), trials, with_log, bundle };
+        let ok = shown.stages.report.ok()
+            && shown.bundle.is_valid()
+            && shown.all_trials().all(Trial::is_as_expected);
         let (content, text) = (shown.content(&folder), shown.text(&folder));
         output.answer(&Answer { ok, name: "demo", content: &content, text, failure: None })?;
         Ok(if ok { Exit::Holds } else { Exit::Findings })
@@ -99,6 +105,7 @@ impl Shown {
             "records_per_second": verified.per_second(),
             "threads": rayon::current_num_threads(),
             "stages": self.stages.content(),
+            "bundle": self.bundle.content(),
             "tampering": self.all_trials().map(Trial::content).collect::<Vec<_>>(),
         })
     }
@@ -143,26 +150,23 @@ impl Shown {
     }
 }
 
-/// Returns commands that work without changes.
-fn next_commands(folder: &DemoFolder) -> [(String, &'static str); 4] {
+/// Returns commands that work without changes, each with a remark, and the page.
+fn next_commands(folder: &DemoFolder) -> [(String, &'static str); 5] {
     let at = |file: &str| shell_word(&folder.path().join(file).display().to_string());
-    let keys = at("keys.json");
+    let (bundle, trusted) =
+        (at("bundle/case.tar"), format!("--policy {} --keys {}", at("log/policy"), at("log/keys.json")));
     [
         (
-            format!("eds verify-chain --ledger {} --keys {keys} --payload-store", at("edgesentry.db")),
+            format!(
+                "eds verify-chain --ledger {} --keys {} --payload-store",
+                at("edgesentry.db"),
+                at("keys.json")
+            ),
             "the whole ledger in place with its payloads: exit code 0",
         ),
         (
-            format!(
-                "eds verify-chain {} --keys {keys} --payloads {}",
-                at("water-branch-1.json"),
-                at("payloads")
-            ),
-            "one chain with its payloads: exit code 0",
-        ),
-        (
-            format!("eds verify-chain {} --keys {keys}", at("tampered.json")),
-            "the same chain without one of its records: exit code 1",
+            format!("eds verify-chain {} --keys {}", at("tampered.json"), at("keys.json")),
+            "one chain without one of its records: exit code 1",
         ),
         (
             format!(
@@ -172,6 +176,14 @@ fn next_commands(folder: &DemoFolder) -> [(String, &'static str); 4] {
                 at("log/policy")
             ),
             "an edited ledger with a rebuilt log, against the kept checkpoint: exit code 1",
+        ),
+        (
+            format!("eds verify-bundle {bundle} {trusted}"),
+            "a chain with its payloads and its proof in one file for an auditor: exit code 0",
+        ),
+        (
+            format!("python3 {} {bundle} {trusted}", at("bundle/verify.py")),
+            "the same with Python alone, or in a browser: open bundle/case.html of this directory: exit code 0",
         ),
     ]
 }

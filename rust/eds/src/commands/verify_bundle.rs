@@ -67,6 +67,7 @@ impl VerifyBundle {
         let inputs = BundleInputs {
             policy: policy.as_ref(),
             keys: keys.as_ref(),
+            claimed_keys: None,
             previous: previous.as_ref().map(|(note, _)| note),
             max_age: self.max_age.map(inputs::max_age).transpose()?,
         };

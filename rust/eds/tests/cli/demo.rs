@@ -16,6 +16,7 @@ fn every_tampering_is_answered_as_it_should_be() {
     let names: Vec<&str> = stages.iter().map(|stage| stage["stage"].as_str().unwrap()).collect();
     assert_eq!(names, ["sign", "ingest", "export", "verify"]);
     assert!(stages.iter().all(|stage| stage["records"] == 500), "{demo:#}");
+    assert_eq!(demo["bundle"]["verdict"], "valid", "{demo:#}");
     let trials = demo["tampering"].as_array().unwrap();
     assert!(trials.iter().all(|trial| trial["as_expected"] == true), "{demo:#}");
     let found = trials.iter().flat_map(|trial| trial["found"].as_array().unwrap());
@@ -38,7 +39,7 @@ fn the_commands_that_it_suggests_work() {
     let folder = Folder::new();
     let run = folder.eds("demo --records 100");
     assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{}", run.stdout);
-    assert!(run.stdout.lines().count() <= 36, "more than a screen:\n{}", run.stdout);
+    assert!(run.stdout.lines().count() <= 38, "more than a screen:\n{}", run.stdout);
     let lines: Vec<&str> = run.stdout.lines().collect();
     let suggestions = lines.windows(2).filter(|pair| pair[0].starts_with("  eds "));
     let mut tried = 0;
@@ -48,6 +49,14 @@ fn the_commands_that_it_suggests_work() {
         tried += 1;
     }
     assert_eq!(tried, 4);
+    let python = lines.iter().find(|line| line.starts_with("  python3 ")).unwrap();
+    let mut words = python.split_whitespace();
+    let done =
+        std::process::Command::new(words.next().unwrap()).args(words).current_dir(folder.path("")).output();
+    let done = done.unwrap();
+    assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stdout));
+    let page = folder.read("edgesentry-demo/bundle/case.html");
+    assert!(page.len() > folder.read("edgesentry-demo/bundle/verify.html").len() + 10_000);
     let export = "edgesentry-demo/export.json";
     let run = folder.eds(&format!(
         "verify-chain {export} --keys edgesentry-demo/keys.json --heads edgesentry-demo/heads.json \

@@ -197,6 +197,10 @@ pub(super) struct Leaves {
     /// The bytes of the part that are not parsed, from `start` on.
     buffer: Vec<u8>,
     start: usize,
+    /// Entries so far: records, and those that are malformed.
+    entries: u64,
+    /// True if the bundle has payloads.
+    has_payloads: bool,
     /// An entry after the records of the last chunk.
     next: Option<Malformed>,
     pub(super) malformed: Option<Finding>,
@@ -207,9 +211,21 @@ impl Leaves {
         members: Members,
         walk: LeafWalk,
         items: LeafItems,
+        has_payloads: bool,
         payloads: HashMap<Hash, Option<(String, u64)>>,
     ) -> Leaves {
-        Leaves { members, walk, items, payloads, buffer: Vec::new(), start: 0, next: None, malformed: None }
+        Leaves {
+            members,
+            walk,
+            items,
+            payloads,
+            buffer: Vec::new(),
+            start: 0,
+            entries: 0,
+            has_payloads,
+            next: None,
+            malformed: None,
+        }
     }
 
     /// Returns the next entries of a part; `None` at its end.
@@ -246,14 +262,18 @@ impl Leaves {
             match self.walk.push(&item) {
                 None => {}
                 Some(Ok(record)) => {
-                    if let Some(first @ None) = self.payloads.get_mut(&record.payload_hash) {
-                        *first = Some((record.device_id.clone(), record.sequence));
+                    match self.payloads.get_mut(&record.payload_hash) {
+                        Some(first @ None) => *first = Some((record.device_id.clone(), record.sequence)),
+                        None if self.has_payloads => self.walk.lacks_payload(self.entries, &record),
+                        _ => {}
                     }
+                    self.entries += 1;
                     records.push(record);
                 }
                 Some(Err(error)) => {
                     let expected = "the canonical bytes of a record".to_owned();
                     let actual = format!("leaf {}: {error}", self.items.position() - 1);
+                    self.entries += 1;
                     self.next = Some(Malformed { expected, actual });
                     break;
                 }

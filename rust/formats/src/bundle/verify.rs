@@ -6,19 +6,19 @@ use std::io::{self, BufReader, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use edgesentry_chain::{
-    AuditRecord, Checks, Claim, Claims, Finding, FindingCode, Hash, Heads, Input, KeyRing, Level, NotChecked,
+    AuditRecord, Checks, Claim, Claims, Finding, FindingCode, Hash, Heads, KeyRing, Level, NotChecked,
     PayloadError, Payloads, ProvidedBy, Report, Segments,
 };
 use edgesentry_log::{
     BundleFile, BundleManifest, BundleMember, BundleScope, Checkpoint, LeafItems, LeafWalk, LogCheck,
-    LogInputs, MaxAge, Note, PartialHeads, Policy, read_bundle_keys,
+    LogInputs, MAX_LACKING, MaxAge, Note, PartialHeads, Policy, read_bundle_keys,
 };
 
 use super::members::{Leaves, Members, Part, Stop};
 use crate::error::Error;
 use crate::progress::Progress;
 use crate::read::{Opened, Source, size_bytes};
-use crate::verify::{Folded, Options, fold};
+use crate::verify::{Folded, Options, Plan, fold};
 
 /// The inputs of the auditor.
 #[derive(Clone, Copy, Default, Debug)]
@@ -27,6 +27,8 @@ pub struct BundleInputs<'a> {
     pub policy: Option<&'a Policy>,
     /// Public keys. By default those in the bundle decide, which are claims.
     pub keys: Option<&'a KeyRing>,
+    /// Keys that the side under test claims outside of the bundle. They take the place of those in it.
+    pub claimed_keys: Option<Claim<'a, KeyRing>>,
     /// A checkpoint of the same log that the auditor kept.
     pub previous: Option<&'a Note>,
     /// The maximum age of the cosignatures.
@@ -127,11 +129,12 @@ fn verify(
     let leaves = leaves(members, &manifest, &checkpoint, inputs, &payloads);
     let leaves = Arc::new(Mutex::new(leaves));
     let listed = Listed(payloads);
-    let claimed_keys = small.keys.take();
+    let keys = small.keys.take();
+    let in_bundle = keys.as_ref().map(|what| Claim { by: ProvidedBy::Bundle, what });
     let checks = Checks {
         keys: inputs.keys,
         claims: Claims {
-            keys: claimed_keys.as_ref().map(|what| Claim { by: ProvidedBy::Bundle, what }),
+            keys: inputs.claimed_keys.or(in_bundle),
             payloads: manifest.payloads.then_some(Claim { by: ProvidedBy::Bundle, what: &listed }),
             ..Claims::default()
         },
@@ -139,8 +142,9 @@ fn verify(
     };
     let parts: Vec<Opened> = manifest.files.iter().filter(is_part).map(|file| part(&leaves, file)).collect();
     let parts = parts.into_iter().map(|part| Ok((None, part)));
-    let Folded { mut segments, kept, inputs: read, .. } = fold(parts, &checks, None, options, progress)?;
-    segments.keep(kept);
+    // A leaf 05 comes behind the record whose payload it excuses.
+    let withheld = if manifest.payloads { MAX_LACKING } else { 0 };
+    let folded = fold(parts, &Plan { checks: &checks, log: None, withheld, options, progress })?;
     let mut leaves = leaves.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(finding) = leaves.malformed.take() {
         return Err(Stop::Malformed(Box::new(finding)));
@@ -162,12 +166,8 @@ fn verify(
     };
     let BundleInputs { previous, max_age, .. } = *inputs;
     let log = LogCheck::new(&LogInputs { policy, checkpoint: &note, places: None, previous, max_age });
-    Ok(Conclusion { manifest, small, checks, log, by, findings, options }.report(
-        segments,
-        read,
-        &leaves.walk,
-        inputs.keys,
-    ))
+    let conclusion = Conclusion { manifest, small, checks, log, by, findings, options };
+    Ok(conclusion.report(folded, &leaves.walk, inputs.keys))
 }
 
 /// Prepares the fold over the leaves.
@@ -183,7 +183,7 @@ fn leaves(
     let has_subtrees = manifest.scope != BundleScope::Full;
     let items = LeafItems::new(checkpoint.size(), manifest.since, has_subtrees);
     let payloads: HashMap<Hash, Option<(String, u64)>> = payloads.iter().map(|hash| (*hash, None)).collect();
-    Leaves::new(members, walk, items, payloads)
+    Leaves::new(members, walk, items, manifest.payloads, payloads)
 }
 
 fn part(leaves: &Arc<Mutex<Leaves>>, file: &BundleFile) -> Opened {
@@ -262,7 +262,7 @@ impl Small {
                 self.heads =
                     Some(heads.map_err(|error| malformed(members, "entries of the heads tree", &error))?);
             }
-            Some(BundleMember::Keys) if inputs.keys.is_none() => {
+            Some(BundleMember::Keys) if inputs.keys.is_none() && inputs.claimed_keys.is_none() => {
                 let keys = read_bundle_keys(&content);
                 self.keys = Some(keys.map_err(|error| malformed(members, "keys of devices", &error))?);
             }
@@ -290,25 +290,33 @@ struct Conclusion<'a> {
 }
 
 impl Conclusion<'_> {
-    fn report(
-        mut self,
-        segments: Segments,
-        read: Vec<Input>,
-        walk: &LeafWalk,
-        keys: Option<&KeyRing>,
-    ) -> Report {
+    fn report(mut self, folded: Folded, walk: &LeafWalk, keys: Option<&KeyRing>) -> Report {
+        let Folded { mut segments, kept, erased, inputs: read, .. } = folded;
         let scope = &self.manifest.scope;
         let is_linked = !matches!(scope, BundleScope::Records(_));
         let starts = walk.starts().filter(|_| is_linked);
         let starts: Heads = starts.map(|(device_id, head)| (device_id.into(), head)).collect();
         let start_heads = Some(Claim { by: ProvidedBy::Bundle, what: &starts });
         let checks = Checks { claims: Claims { start_heads, ..self.checks.claims }, ..self.checks };
+        let (heads, ends) = (self.small.heads.as_ref(), segments.heads());
+        let (mut coverage, mut findings) = self.log.conclude_bundle(walk, scope, heads, &ends, keys);
+        if !self.by.is_trusted() {
+            // A claimed policy excuses no missing payload.
+            coverage.erased = 0;
+        }
+        let is_excused = |entry: &u64| coverage.erased > 0 && walk.erased().contains(entry);
+        erased.missing.into_iter().filter(|(entry, _)| !is_excused(entry)).for_each(|(_, finding)| {
+            segments.add(finding);
+        });
+        segments.keep(kept);
         let mut report = checks.report(segments);
         if !is_linked {
             report.without_links();
         }
-        let (coverage, mut findings) =
-            self.log.conclude_bundle(walk, scope, self.small.heads.as_ref(), &report.heads, keys);
+        report.add_erased(coverage.erased, 0);
+        if coverage.erased == 0 {
+            report.hint_unproven(walk.erased().len() as u64);
+        }
         findings.append(&mut self.findings);
         report.add_log(coverage, self.by, findings);
         let gaps = &mut report.coverage.not_checked;

@@ -1,9 +1,12 @@
 //! The fold over the leaves of a bundle (steps 6, 10 and 12 of docs/reference/bundle.md).
 
+use std::collections::BTreeSet;
+
 use edgesentry_chain::canonical::CanonicalError;
 use edgesentry_chain::{AuditRecord, Finding, FindingCode, Head};
 
 use super::items::LeafItem;
+use super::lacking::Lacking;
 use super::tree::PartialTree;
 use crate::leaf::Leaf;
 use crate::level::{MAX_DEVICES, about, counted};
@@ -17,6 +20,7 @@ pub struct LeafWalk {
     pub(crate) places: Places,
     pub(crate) size: u64,
     pub(crate) position: u64,
+    lacking: Lacking,
     /// The findings of the first leaves behind the checkpoint, and the number of the others.
     behind: Vec<Finding>,
     more_behind: u64,
@@ -30,6 +34,7 @@ impl LeafWalk {
             places: Places::default(),
             size,
             position: 0,
+            lacking: Lacking::default(),
             behind: Vec::new(),
             more_behind: 0,
         }
@@ -55,11 +60,27 @@ impl LeafWalk {
             Some((&Leaf::RECORD, body)) => body,
             _ => {
                 self.places.leaf_at(index, leaf);
+                if leaf.first() == Some(&Leaf::ERASED)
+                    && let Ok(Leaf::Erased(leaf)) = Leaf::parse(leaf)
+                {
+                    self.lacking.erase(&leaf);
+                }
                 return None;
             }
         };
         let record = AuditRecord::from_canonical_bytes(body);
         Some(record.inspect(|record| self.places.record_at(index, record)))
+    }
+
+    /// Remembers that the payload of the last record is not in the bundle. `entry` is its position in the input.
+    pub fn lacks_payload(&mut self, entry: u64, record: &AuditRecord) {
+        self.lacking.push(entry, record);
+    }
+
+    /// Returns the entries without payload that the leaves say were erased. It is only a claim unless
+    /// [`LogCheck::conclude_bundle`](crate::LogCheck::conclude_bundle) counts them.
+    pub fn erased(&self) -> &BTreeSet<u64> {
+        self.lacking.erased()
     }
 
     /// Step 6.1.

@@ -749,14 +749,13 @@ def parse_revoked_leaf(leaf):
 
 
 def parse_erased_leaf(leaf):
-    """Checks a leaf of an erased payload."""
+    """Returns device id, sequence and payload hash of a leaf of an erased payload."""
     reader = Reader(leaf, 1)
-    reader.text()
-    reader.varint()
-    reader.bytes()
+    found = reader.text(), reader.varint(), reader.bytes()
     reader.text()
     reader.varint()
     reader.finish()
+    return found
 
 
 def parse_opened_leaf(leaf):
@@ -1600,6 +1599,10 @@ GAPS = {
         "{checked} of {records} signature(s) were verified, drawn with seed {seed}; bad ones could remain",
     ),
     "no_payloads": ("payloads", "the bundle has no payloads, so changed or missing payloads would pass"),
+    "payload_erased": (
+        "payloads",
+        "{payloads} payload(s) were erased according to the log and not compared; only the hashes remain",
+    ),
     "policy_claimed": (
         "log",
         "the policy is claimed by the bundle, so who made the bundle could have signed any history",
@@ -1623,6 +1626,11 @@ GAPS = {
     ),
     "timestamps_not_checked": ("log", "the time stamps of the bundle were not checked"),
 }
+# The findings of a checkpoint that no policy trusts, or that is not that of the leaves.
+DENIALS = (
+    *("checkpoint_untrusted", "witness_quorum_missing", "checkpoint_mismatch"),
+    "checkpoint_inconsistent",
+)
 REQUIRABLE = {
     "signatures": ("no_keys", "keys_claimed", "unsigned", "signatures_sampled"),
     "payloads": ("no_payloads",),
@@ -1744,6 +1752,8 @@ class Findings:
 
 # Records that are remembered to tell a duplicate from a fork.
 HISTORY_LIMIT = 1 << 24
+# Records without their payloads that a leaf 05 can excuse (step 7.4).
+MAX_LACKING = 100_000
 BATCH_RECORDS = 8192
 BATCH_BYTES = 8 << 20
 MAX_FAST_SECONDS = 300
@@ -1876,6 +1886,9 @@ class Verification:
         # Records of the manifest, and payloads.
         self.named = set()
         self.first_with_payload = {}
+        self.lacking = []  # index, device id, sequence and payload hash of records without their payloads
+        self.lacking_at = {}  # their places in the list, by what a leaf 05 names
+        self.erased = set()  # the places that a leaf behind them names
         self.payload_findings = []
         self.beginnings_claimed = 0
         self.gaps = []
@@ -2024,7 +2037,11 @@ class Verification:
             elif kind == REVOKED:
                 parse_revoked_leaf(leaf)
             elif kind == ERASED:
-                parse_erased_leaf(leaf)
+                erased = parse_erased_leaf(leaf)
+                if self.manifest.payloads:
+                    # The records before the leaf come first.
+                    self._flush()
+                    self.erased.update(self.lacking_at.pop(erased, ()))
             elif kind == OPENED:
                 origin = parse_opened_leaf(leaf)
                 if position == 0:
@@ -2107,10 +2124,17 @@ class Verification:
     def _payload(self, index, device_id, sequence, payload_hash):
         if payload_hash in self.manifest.payload_hashes:
             self.first_with_payload.setdefault(payload_hash, (device_id, sequence))
+        elif len(self.lacking) < MAX_LACKING:
+            place = device_id, sequence, payload_hash
+            self.lacking_at.setdefault(place, []).append(len(self.lacking))
+            self.lacking.append((index, *place))
         else:
-            expected = f"payload-{payload_hash.hex()}"
-            finding = Finding("payload_missing", expected, "no such member", device_id, sequence)
-            self.findings.at_record(index, finding)
+            self._missing_payload(index, device_id, sequence, payload_hash)
+
+    def _missing_payload(self, index, device_id, sequence, payload_hash, actual="no such member"):
+        expected = f"payload-{payload_hash.hex()}"
+        finding = Finding("payload_missing", expected, actual, device_id, sequence)
+        self.findings.at_record(index, finding)
 
     def _signer(self, signers, device, index, sequence, payload_hash, signature, leaf, place):
         at = device.keys.at(sequence) if device.keys is not None else -1
@@ -2198,9 +2222,24 @@ class Verification:
                 self.findings.add(finding)
         elif self.inputs.keys is not None:
             self._keys_in_log()
+        self._missing_payloads()
         for finding in self.payload_findings + self.damaged:
             self.findings.add(finding)
         self._find_gaps()
+
+    def _missing_payloads(self):
+        """Step 7.4."""
+        denied = any(code in self.findings.counts for code in DENIALS)
+        if self.erased and self.inputs.policy is not None and not denied:
+            self._gap("payload_erased", payloads=len(self.erased))
+            claim = None
+        else:
+            claim = "no such member; a leaf erases it, which counts only under a checkpoint that your policy trusts"
+        for at, place in enumerate(self.lacking):
+            if at not in self.erased:
+                self._missing_payload(*place)
+            elif claim:
+                self._missing_payload(*place, claim)
 
     def _name_repetitions(self):
         """Step 4.4 of the specification."""

@@ -18,6 +18,9 @@ const OUTBOXES: &str = "outbox";
 /// The directory of the ledgers with a log.
 const LOG: &str = "log";
 
+/// The directory of the evidence bundle.
+const BUNDLE: &str = "bundle";
+
 /// A directory with a demo and nothing else.
 pub(super) struct DemoFolder(PathBuf);
 
@@ -78,6 +81,11 @@ impl DemoFolder {
         self.0.join(LOG).join(file)
     }
 
+    /// Returns the path of a file beside the evidence bundle.
+    pub(super) fn of_bundle(&self, file: &str) -> PathBuf {
+        self.0.join(BUNDLE).join(file)
+    }
+
     /// Opens the payloads of [`WATER`].
     pub(super) fn payloads(&self) -> Result<PayloadFolder, Failure> {
         inputs::payloads(&self.0.join("payloads"))
@@ -92,7 +100,7 @@ impl DemoFolder {
             let file = PathBuf::from(file);
             absent_is_fine(fs::remove_file(&file)).map_err(|error| cannot("remove", &file, &error))?;
         }
-        for folder in [OUTBOXES, LOG] {
+        for folder in [OUTBOXES, LOG, BUNDLE] {
             let folder = self.0.join(folder);
             absent_is_fine(fs::remove_dir_all(&folder)).map_err(|error| cannot("remove", &folder, &error))?;
             fs::create_dir(&folder).map_err(|error| cannot("create", &folder, &error))?;

@@ -14,6 +14,7 @@ use edgesentry_rs::log::{LogSettings, Logged, Stores};
 use edgesentry_rs::settings::Access;
 use edgesentry_rs::{IngestService, Settings, Submission};
 
+use super::bundle::{self, Bundle};
 use super::folder::{DemoFolder, write};
 use super::trials::Trial;
 use crate::commands::checkpoint;
@@ -25,10 +26,11 @@ use crate::tamper;
 const ORIGIN: &str = "log.example/demo";
 
 /// Signs a checkpoint, which the auditor keeps. Then replaces the ledger by a copy with an edited record, and makes the
-/// log again, with its own key. Leaves the export of the copy and the files of the auditor in the directory.
-pub(super) fn trials(fleet: &Fleet, folder: &DemoFolder) -> Result<[Trial; 2], Failure> {
+/// log again, with its own key. Leaves the export of the copy, an evidence bundle of the first ledger and the files of the
+/// auditor in the directory.
+pub(super) fn trials(fleet: &Fleet, folder: &DemoFolder) -> Result<([Trial; 2], Bundle), Failure> {
     checkpoint::create_key(&folder.of_log("log.seed"))?;
-    let (_, kept) = ledger(fleet, &fleet.records, folder, "ledger.db")?;
+    let (honest, kept) = ledger(fleet, &fleet.records, folder, "ledger.db")?;
     write(&folder.of_log("keys.json"), write_key_ring(&fleet.keys).as_bytes())?;
     write(&folder.of_log("kept"), &kept.checkpoint.note)?;
 
@@ -45,6 +47,7 @@ pub(super) fn trials(fleet: &Fleet, folder: &DemoFolder) -> Result<[Trial; 2], F
     let policy = format!("log {key}\nquorum none\n");
     write(&folder.of_log("policy"), policy.as_bytes())?;
     let policy = Policy::parse(policy.as_bytes()).map_err(|error| failure(&error))?;
+    let bundle = bundle::write(&honest, &fleet.keys, &policy, folder)?;
     let (note, kept) = (note_of(&rebuilt)?, note_of(&kept)?);
     let verify = |previous: Option<&Note>| -> Result<Report, Failure> {
         let places = Some(&rebuilt.places);
@@ -54,11 +57,12 @@ pub(super) fn trials(fleet: &Fleet, folder: &DemoFolder) -> Result<[Trial; 2], F
         let sources = vec![Source::Path(export.clone())];
         Ok(verify_with_log(sources, &checks, Some(&log), &Options::default(), &progress)?)
     };
-    Ok([
+    let trials = [
         Trial::new("a time edited, the log rebuilt and signed", unseen, &verify(None)?)
             .unseen("nothing: links, signatures and the new log agree"),
         Trial::new("  the same, against the kept checkpoint", tamper::log_rebuilt(), &verify(Some(&kept))?),
-    ])
+    ];
+    Ok((trials, bundle))
 }
 
 /// Ingests records into a new ledger, and signs a checkpoint of its log.
