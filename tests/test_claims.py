@@ -15,14 +15,17 @@ from edgesentry import (
     Device,
     Head,
     KeyRing,
+    Ledger,
     Level,
     Manifest,
+    Policy,
     Report,
     RequirementError,
     VerificationError,
+    verify_bundle,
     verify_chain,
 )
-from support import chains, device, key_ring, payload
+from support import chains, device, envelope, key_ring, payload
 
 
 def lifts() -> list[Device]:
@@ -97,6 +100,24 @@ def test_the_key_ring_of_a_ledger_is_a_claim(tmp_path: Path, ledger_path: Path) 
         assert mine == claimed
         assert ledger.verify(keys=mine, require="signatures").ok
         assert verify_chain(path, keys=mine, require="signatures").ok
+
+
+def test_the_key_ring_of_a_ledger_is_a_claim_for_a_bundle(
+    logged: tuple[Ledger, Policy, Path], tmp_path: Path
+) -> None:
+    ledger, policy, config = logged
+    envelope("checkpoint", "--config", config)
+    bundle = tmp_path / "case.tar"
+    ledger.bundle(bundle, keys=KeyRing({"lift-01": lifts()[1].public_key.hex()}))
+    report = verify_bundle(bundle, policy=policy, keys=ledger.key_ring())
+    # It is used, and not the claim in the bundle, which has another key.
+    assert (report.ok, report.coverage.provided_by["keys"]) == (True, ["ledger"])
+    assert any("claimed by the ledger" in note for note in report.coverage.not_checked)
+    assert not verify_bundle(bundle, policy=policy).ok
+    with pytest.raises(ValueError, match="the ledger provides only a claim"):
+        verify_bundle(bundle, policy=policy, keys=ledger.key_ring(), require="signatures")
+    mine = KeyRing(ledger.key_ring())
+    assert verify_bundle(bundle, policy=policy, keys=mine, require="signatures").ok
 
 
 def test_required_signatures_cover_every_record(records: list[AuditRecord], keys: KeyRing) -> None:

@@ -904,7 +904,7 @@ def verify_bundle(
         policy: Your policy, with the logs, witnesses and quorum that you trust. By default the policy in the
             bundle, which is a claim: the report then shows only that the bundle agrees with itself.
         keys: Public keys, to check signatures: see `KeyRing`. By default those in the bundle, which are
-            claims.
+            claims. The key ring of a ledger is a claim too, and takes their place.
         previous: An earlier checkpoint of the same log that you kept: the log must continue it.
         max_age: The maximum age of the checkpoint by the clocks of its witnesses: seconds, or a timedelta.
         scheme: The scheme of keys that do not name one.

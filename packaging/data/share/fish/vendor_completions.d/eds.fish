@@ -312,6 +312,7 @@ complete -c eds -n "__fish_eds_using_subcommand erase" -l again -d 'Delete the p
 complete -c eds -n "__fish_eds_using_subcommand erase" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand erase" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand bundle" -s o -l output -d 'File to write; - is stdout' -r -F
+complete -c eds -n "__fish_eds_using_subcommand bundle" -l page -d 'Also write a page with a bundle of at most 16 MiB in it: a browser verifies it when the page opens' -r -F
 complete -c eds -n "__fish_eds_using_subcommand bundle" -l device -d 'The whole chain of this device; may be repeated' -r
 complete -c eds -n "__fish_eds_using_subcommand bundle" -l record -d 'This record; may be repeated' -r
 complete -c eds -n "__fish_eds_using_subcommand bundle" -l since -d 'A checkpoint that the recipient kept: the bundle also shows that the log continues it' -r -F
