@@ -107,8 +107,9 @@ def test_the_key_ring_of_a_ledger_is_a_claim_for_a_bundle(
 ) -> None:
     ledger, policy, config = logged
     envelope("checkpoint", "--config", config)
-    bundle = tmp_path / "case.tar"
-    ledger.bundle(bundle, keys=KeyRing({"lift-01": lifts()[1].public_key.hex()}))
+    bundle, other = tmp_path / "case.tar", KeyRing()
+    other.add("lift-01", lifts()[1].public_key, scheme="record")
+    ledger.bundle(bundle, keys=other)
     report = verify_bundle(bundle, policy=policy, keys=ledger.key_ring())
     # It is used, and not the claim in the bundle, which has another key.
     assert (report.ok, report.coverage.provided_by["keys"]) == (True, ["ledger"])

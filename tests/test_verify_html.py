@@ -400,7 +400,7 @@ def test_an_earlier_checkpoint_is_compared_in_each_scope(opened: Open) -> None:
         assert report[1] == {"checkpoint_inconsistent": 1}
     found = compare(page, fork, packed, list(data), own=True, own_code=False)
     assert found == {"checkpoint_inconsistent"}
-    unknown = [log.of_devices([b"lift-01"]).pack(), log.of_records(places).pack()]
+    unknown = [log.of_devices([b"lift-09"]).pack(), log.of_records(places).pack()]
     assert compare(page, fork, unknown, ["devices", "records"], own=True, own_code=False) == set()
 
 
