@@ -79,16 +79,20 @@ def edits(demo: DemoBundle) -> dict[str, tuple[int, list[Place]]]:
     line = next(line for line in manifest.splitlines() if line.endswith(b" leaves-000"))
     payload = next(name for name in demo.members if name.startswith("payload-"))
     record = leaves.index(f"{WATER}/5.csv".encode())
-    mismatch: Place = ("checkpoint_mismatch", None, None, "")
+    # The checkpoint that the auditor kept is the same one.
+    mismatch: list[Place] = [
+        ("checkpoint_inconsistent", None, None, ""),
+        ("checkpoint_mismatch", None, None, ""),
+    ]
     return {
         "header": (demo.headers["heads"] + 100, [damaged("heads")]),
         "manifest": (demo.digit("manifest", manifest.index(line) + 5), [damaged("leaves-000")]),
         "scope": (demo.at("manifest", manifest.index(b"devices")), [damaged("manifest")]),
         "leaf": (
             demo.at("leaves-000", record),
-            [("prev_hash_mismatch", None, WATER, "6"), mismatch, damaged("leaves-000")],
+            [("prev_hash_mismatch", None, WATER, "6"), *mismatch, damaged("leaves-000")],
         ),
-        "path": (demo.subtree("leaves-000"), [mismatch, damaged("leaves-000")]),
+        "path": (demo.subtree("leaves-000"), [*mismatch, damaged("leaves-000")]),
         "heads": (
             demo.subtree("heads"),
             [("heads_mismatch", None, None, ""), damaged("heads")],

@@ -411,7 +411,10 @@ def test_erased_payloads_have_the_same_verdict(opened: Open) -> None:
     page = opened()
     assert compare(page, log, data, names, own=True, own_code=False) == set()
     assert compare(page, log, data, names, own=False, own_code=False) == {"payload_missing"}
-    found = compare(page, Log("log.example/other"), data, names, own=True, own_code=False)
+    stranger = Log("log.example/other")
+    stranger.register(b"lift-01", 1)
+    stranger.close()
+    found = compare(page, stranger, data, names, own=True, own_code=False)
     assert {"payload_missing", "checkpoint_untrusted"} <= found
 
 
