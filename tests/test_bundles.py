@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
@@ -167,6 +168,34 @@ def test_a_bundle_has_the_published_verifiers(signed: tuple[Ledger, Policy, Path
     assert (done.returncode, done.stderr) == (0, b"")
     report = json.loads(done.stdout)["report"]
     assert (report["verdict"], report["coverage"]["records"]) == ("valid", 5)
+
+
+def test_a_page_carries_the_bundle(signed: tuple[Ledger, Policy, Path], tmp_path: Path) -> None:
+    ledger, _, config = signed
+    file, page = tmp_path / "case.tar", tmp_path / "case.html"
+    command = ("bundle", "-o", file, "--config", config, "--page")
+    answer = envelope(*command, page, "--device", "lift-01")["bundle"]
+    assert answer["page"] == str(page)
+    before, element, after = (TEXTS / "verify.html").read_text(encoding="utf-8").partition('id="carried">')
+    carried = base64.b64encode(file.read_bytes()).decode()
+    assert page.read_text(encoding="utf-8") == before + element + carried + after
+    for refused in (("bundle", "-o", "-", "--config", config, "--page", page), (*command, "-")):
+        assert "--page needs a file" in envelope(*refused, exit_code=2)["error"]["message"]
+    assert envelope(*command, file, exit_code=2)["error"]["code"] == "output_refused"
+
+    # A bundle that is too large for a page is there nevertheless, and the page is the one before.
+    large = bytes(6 << 20)
+    lift = device(1).resume(list(ledger.records(devices="lift-01"))[-1])
+    more = [
+        (lift.sign(large + bytes([number]), f"{number}.bin"), large + bytes([number])) for number in range(3)
+    ]
+    ledger.ingest_many(more).raise_for_rejections()
+    envelope("checkpoint", "--config", config)
+    failure = envelope(*command, page, "--device", "lift-01", "--payloads", exit_code=2)["error"]
+    assert failure["code"] == "bundle_too_large"
+    assert "the bundle is written" in failure["message"]
+    assert file.stat().st_size > 16 << 20
+    assert carried in page.read_text(encoding="utf-8")
 
 
 def test_an_erased_payload_is_not_handed_over(signed: tuple[Ledger, Policy, Path], tmp_path: Path) -> None:
