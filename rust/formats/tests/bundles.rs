@@ -644,7 +644,7 @@ fn a_trusted_log_excuses_erased_payloads() {
     }
 }
 
-/// The findings keep their order and number, whatever the limit of findings is.
+/// The findings keep their order and number under any limit of findings.
 #[test]
 fn missing_payloads_that_are_not_excused_come_in_order() {
     let log = Log::new(false).erasing(&[("lift-01", 3, None), ("lift-04", 12, Some(Hash::ZERO))]);
