@@ -203,7 +203,11 @@ def test_an_erased_payload_is_not_handed_over(signed: tuple[Ledger, Policy, Path
     file, keys = tmp_path / "case.tar", key_ring([device(1), device(2)])
     erasure = ledger.erase("lift-01", 2, "request 7", wait=60)
     assert erasure.state == "erased"
-    parts = ({}, 10), ({"devices": "lift-01"}, 5), ({"records": [("lift-01", 2), ("lift-02", 3)]}, 2)
+    parts: list[tuple[dict[str, Any], int]] = [
+        ({}, 10),
+        ({"devices": "lift-01"}, 5),
+        ({"records": [("lift-01", 2), ("lift-02", 3)]}, 2),
+    ]
     for part, records in parts:
         assert ledger.bundle(file, payloads=True, **part) == records
         payloads = [one.name for one in unpack(file.read_bytes()) if one.name.startswith("payload-")]
