@@ -14,6 +14,7 @@ from edgesentry._typing import (
     BarFactory,
     ByteField,
     Bytes,
+    CheckpointConflictDict,
     FindingCode,
     FlushedDict,
     HeadDict,
@@ -26,7 +27,9 @@ from edgesentry._typing import (
     LogEntryDict,
     OutcomeStatus,
     Path,
+    PendingDict,
     Provider,
+    ReceiptMode,
     RecordDict,
     RegisteredDeviceDict,
     RejectionCode,
@@ -1346,16 +1349,37 @@ class Outbox:
     `sign` stores a record in the outbox before it returns. The outbox deletes the record only after the
     service has confirmed that it holds the same record. A crash between any two steps costs only a resend.
 
+    With `receipts="required"` the outbox deletes a record only after it has verified a proof that the record
+    is in the transparency log. The file remembers this: a process that opens it without these arguments can
+    sign, and cannot flush.
+
     Args:
         path: The file; created if it does not exist.
         device: The signer. A new outbox begins after its head; an existing one has its own head.
+        receipts: `required`, or `off` to end it; by default as the file has it.
+        policy: The trusted keys of the log and its witnesses, for the receipts. It comes from the owner of
+            the device, not from the service.
+        max_receipt_age: Seconds after which an acknowledged record without a receipt is overdue; 120 by
+            default, which is twice the default interval between checkpoints.
+        max_records: The maximum number of records in the outbox; `sign` raises an exception beyond it.
 
     Raises:
+        ConfigError: The file was written by a newer release.
         EdgesentryError: The outbox belongs to another device, or continues another chain.
         StoreError: The file cannot be opened.
+        ValueError: `policy` is missing or not needed.
     """
 
-    def __new__(cls, path: Path, device: Device) -> Self: ...
+    def __new__(
+        cls,
+        path: Path,
+        device: Device,
+        *,
+        receipts: ReceiptMode | None = None,
+        policy: Policy | None = None,
+        max_receipt_age: float | None = None,
+        max_records: int | None = None,
+    ) -> Self: ...
     def sign(self, payload: Bytes, object_ref: str, timestamp_ms: int | None = None) -> AuditRecord:
         """Signs the next record of the chain and stores it, durably, with its payload.
 
@@ -1365,24 +1389,38 @@ class Outbox:
             timestamp_ms: Unix milliseconds; the current time by default.
 
         Raises:
-            EdgesentryError: No ledger could accept the record, or the chain is full.
+            EdgesentryError: No ledger could accept the record, or the chain or the outbox is full.
             StoreError: The outbox cannot be written.
         """
 
     def flush(self, service: object) -> FlushedDict:
         """Sends the waiting records, in order, until none waits or the service rejects one.
 
+        If the outbox requires receipts, it then fetches those of acknowledged records, and deletes each
+        record whose receipt holds. It sends records again that the service has lost.
+
         Args:
             service: A `Client` of a service on the network, or an open `Ledger` with a payload store.
+                Receipts need a `Client` with a certificate or token of the device.
 
         Raises:
+            ConfigError: The outbox requires receipts, and was opened without a policy.
+            ProofError: A receipt or a checkpoint of the log does not hold; the records stay in the outbox.
             StoreError: A store failed; records that were not acknowledged still wait.
             ServiceError: The service refused or could not be reached; unacknowledged records still wait.
         """
 
     @property
     def waiting(self) -> int:
-        """The number of waiting records."""
+        """The number of records that wait to be sent."""
+
+    @property
+    def pending(self) -> PendingDict:
+        """The acknowledged records that lack their receipts."""
+
+    @property
+    def conflicts(self) -> list[CheckpointConflictDict]:
+        """The checkpoints of the log that did not extend the one kept before, up to 16, as evidence."""
 
     @property
     def head(self) -> Head | None:

@@ -133,16 +133,53 @@ class KeptRejectionDict(TypedDict):
     actual: str
 
 
+class PendingDict(TypedDict):
+    """Acknowledged records of an outbox that lack their receipts.
+
+    `age_seconds` is the time since the service first acknowledged the oldest one, by the clock of the
+    device; `overdue` is whether it exceeds `max_receipt_age`.
+    """
+
+    pending: int
+    age_seconds: float
+    overdue: bool
+
+
+class ReceiptsDict(PendingDict):
+    """The receipts of a flush.
+
+    `verified` records left the outbox. `sent_again` records were acknowledged, then lost by the service.
+    """
+
+    verified: int
+    sent_again: int
+
+
+class CheckpointConflictDict(TypedDict):
+    """Two signed checkpoints of one log; the one shown later does not extend the one that was kept."""
+
+    at_ms: int
+    kept: str
+    shown: str
+    reason: str
+
+
 class FlushedDict(TypedDict):
     """The result of a flush of an outbox.
 
-    `rejection` is the reason if the flush stopped at a rejected record.
+    `rejection` is the reason if the flush stopped at a rejected record. `receipts` is None unless the
+    outbox requires them.
     """
 
     accepted: int
     duplicates: int
     waiting: int
     rejection: KeptRejectionDict | None
+    receipts: ReceiptsDict | None
+
+
+ReceiptMode: TypeAlias = Literal["required", "off"]
+"""Whether an outbox keeps each record until its receipt holds."""
 
 
 LogReason: TypeAlias = RejectionCode | Literal["log_conflict"]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use hyper_util::client::legacy::Client as Http;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -22,7 +23,7 @@ use crate::error::{Error, NotTried};
 use crate::loopback::is_loopback_host;
 use crate::rejection::Outcome;
 use crate::secret::Secret;
-use crate::sink::Sink;
+use crate::sink::{ReceiptSource, Sink};
 use crate::submission::Submission;
 use crate::tls;
 
@@ -268,6 +269,24 @@ impl Client {
 impl Sink for Client {
     async fn send(&self, submissions: Vec<Submission>) -> Vec<Result<Outcome, Error>> {
         self.ingest_many(submissions).await
+    }
+
+    fn receipts(&self) -> Option<&dyn ReceiptSource> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl ReceiptSource for Client {
+    async fn receipt(&self, device_id: &str, first: u64, last: u64) -> Result<Bytes, Error> {
+        let device_id: String = url::form_urlencoded::byte_serialize(device_id.as_bytes()).collect();
+        let path = format!("api/v1/log/receipt?device_id={device_id}&sequence={first}&to_sequence={last}");
+        self.persist(|| self.read_proof(&path)).await
+    }
+
+    async fn consistency(&self, from: u64, to: u64) -> Result<Bytes, Error> {
+        let path = format!("api/v1/log/consistency?from={from}&size={to}");
+        self.persist(|| self.read_proof(&path)).await
     }
 }
 

@@ -173,6 +173,16 @@ pub enum Error {
     /// The device's chain or outbox cannot continue.
     #[error("{0}")]
     Agent(String),
+    /// A receipt or a checkpoint of the transparency log does not hold; the records stay in the outbox.
+    #[error("{place}: {problem}; the records stay in the outbox")]
+    Receipt {
+        /// The outbox.
+        place: Arc<str>,
+        /// The code of `eds verify-proof`, such as `proof_invalid` or `checkpoint_inconsistent`.
+        code: &'static str,
+        /// The receipt, and why it does not hold.
+        problem: String,
+    },
     /// The operating system starts no thread.
     #[error("{0}: cannot start a thread")]
     Threads(&'static str, #[source] Arc<std::io::Error>),
@@ -201,7 +211,7 @@ impl Error {
     pub fn fault(&self) -> Fault {
         match self {
             Error::Config(_) | Error::Unusable { .. } | Error::Registry { .. } => Fault::Usage,
-            Error::Export(_) | Error::Agent(_) => Fault::Data,
+            Error::Export(_) | Error::Agent(_) | Error::Receipt { .. } => Fault::Data,
             Error::Store(_)
             | Error::NotTried { .. }
             | Error::Stopped
@@ -222,6 +232,7 @@ impl Error {
             Error::Service { .. } => "service",
             Error::Export(_) => "export",
             Error::Agent(_) => "agent",
+            Error::Receipt { code, .. } => code,
             Error::Threads(..) => "threads",
             Error::Internal { .. } => "internal",
         }
@@ -239,6 +250,7 @@ impl Error {
             | Error::Registry { .. }
             | Error::Export(_)
             | Error::Agent(_)
+            | Error::Receipt { .. }
             | Error::Threads(..)
             | Error::Internal { .. } => false,
         }

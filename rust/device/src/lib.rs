@@ -29,8 +29,11 @@ pub mod wire;
 pub use client::Client;
 pub use error::Error;
 #[cfg(feature = "outbox")]
-pub use outbox::{Flushed, KeptRejection, Outbox};
+pub use outbox::{
+    CheckpointConflict, DEFAULT_MAX_RECEIPT_AGE, Flushed, KeptRejection, MAX_CONFLICTS, Outbox,
+    PendingReceipts, ReceiptRules, Receipts,
+};
 pub use rejection::{CheckedValue, Outcome, OutcomeKind, Rejection, RejectionCode, UnknownOutcome};
 pub use sign::sign;
-pub use sink::Sink;
+pub use sink::{ReceiptSource, Sink};
 pub use submission::Submission;

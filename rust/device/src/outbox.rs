@@ -1,8 +1,12 @@
 //! The durable outbox of a device: sign, keep, send in order.
 //!
 //! It is one SQLite file. It stores a record, its payload and the new head before the caller gets the record, and drops
-//! the record only when the service has confirmed that it holds the very same one. So a crash between any two steps
-//! costs only a resend, whose outcome is `duplicate`.
+//! the record only when the service has confirmed that it holds the very same one, or, with [`ReceiptRules`], when a
+//! proof shows that the record is in the transparency log. So a crash between any two steps costs only a resend, whose
+//! outcome is `duplicate`.
+
+mod receipts;
+mod state;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,11 +27,18 @@ use crate::sqlite::{Database, Schema, insert};
 use crate::submission::Submission;
 use crate::wire::ProblemCode;
 
+pub use receipts::{CheckpointConflict, DEFAULT_MAX_RECEIPT_AGE, PendingReceipts, ReceiptRules, Receipts};
+pub use state::MAX_CONFLICTS;
+use state::acknowledge;
+
 static SCHEMA: Schema = Schema {
     name: "outbox",
     tables: &["device", "waiting", "rejection"],
-    later_tables: &[],
-    migrations: &[(1, "outbox", include_str!("../migrations/outbox/0001_outbox.sql"))],
+    later_tables: &["receipts", "acknowledged", "checkpoint", "conflict"],
+    migrations: &[
+        (1, "outbox", include_str!("../migrations/outbox/0001_outbox.sql")),
+        (2, "receipts", include_str!("../migrations/outbox/0002_receipts.sql")),
+    ],
 };
 
 /// Records and payload bytes of one send.
@@ -41,10 +52,12 @@ pub struct Flushed {
     pub accepted: u64,
     /// Records that the service already held.
     pub duplicates: u64,
-    /// Records that still wait.
+    /// Records that still wait to be sent.
     pub waiting: u64,
     /// The reason why the flush stopped, if the service rejected the first waiting record.
     pub rejection: Option<KeptRejection>,
+    /// The receipts, if the outbox requires them.
+    pub receipts: Option<Receipts>,
 }
 
 /// A record that the service rejected; the outbox keeps it and all records behind it.
@@ -64,6 +77,8 @@ pub struct KeptRejection {
 pub struct Outbox {
     device: Device,
     database: Database,
+    rules: Option<ReceiptRules>,
+    max_records: Option<u64>,
 }
 
 impl Outbox {
@@ -74,9 +89,15 @@ impl Outbox {
     /// The file cannot be opened, is of another device, or continues another chain.
     pub async fn open(outbox: &Path, device: Device) -> Result<Outbox, Error> {
         let database = Database::open(outbox, Component::Outbox, true, &SCHEMA).await?;
-        let outbox = Outbox { device, database };
+        let outbox = Outbox { device, database, rules: None, max_records: None };
         outbox.claim().await?;
         Ok(outbox)
+    }
+
+    /// Refuses to sign if more than so many records would be in the outbox.
+    pub fn limited(mut self, max_records: u64) -> Outbox {
+        self.max_records = Some(max_records);
+        self
     }
 
     // Boxed, like all futures that use a transaction: the compiler cannot prove the plain ones to be Send.
@@ -136,7 +157,8 @@ impl Outbox {
     /// outbox when this returns, and none after an error. It waits for the disk once, not once per record.
     ///
     /// # Errors
-    /// No ledger takes a record of these sizes, the chain is full, or the disk fails; nothing is signed then.
+    /// No ledger takes a record of these sizes, the chain or the outbox is full, or the disk fails; nothing is signed
+    /// then.
     pub async fn sign_many(
         &self,
         items: impl IntoIterator<Item = (u64, Bytes, String)>,
@@ -158,6 +180,7 @@ impl Outbox {
         let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
         // The head of the outbox counts; another process may have moved it.
         let head = device_row(&mut transaction).await.map_err(failed())?.and_then(|(_, head)| head);
+        self.check_room(items.len(), kept_records(&mut transaction).await.map_err(failed())?).await?;
         let mut device = self.device.clone().resume(head);
         let mut waiting = Vec::with_capacity(items.len());
         for (timestamp_ms, payload, object_ref) in items {
@@ -170,20 +193,48 @@ impl Outbox {
         Ok(waiting.into_iter().map(|(record, _)| record).collect())
     }
 
+    /// Checks that records fit into the outbox.
+    async fn check_room(&self, new: usize, kept: u64) -> Result<(), Error> {
+        let Some(most) = self.max_records.filter(|most| kept.saturating_add(new as u64) > *most) else {
+            return Ok(());
+        };
+        let pending = self.pending().await?;
+        Err(Error::Agent(format!(
+            "{}: the outbox is full: it has {kept} records, {most} are allowed, and {} of them are acknowledged and wait for \
+             their receipts, the oldest for {} s; nothing was signed; flush the outbox, and see why the service sends no \
+             receipts",
+            self.database.place,
+            pending.records,
+            pending.age.as_secs()
+        )))
+    }
+
     /// Sends the waiting records in order, until none is left, the service rejects one, or an error occurs, which it
     /// returns. The next flush continues from there.
     ///
+    /// If receipts are required, it then collects them, and drops each record whose receipt holds.
+    ///
     /// # Errors
-    /// The sink fails, or the file. What the service holds by then has left the outbox.
+    /// The sink fails, or the file. What the service holds by then has left the outbox, or waits for its receipt.
+    /// [`Error::Receipt`]: a receipt or a checkpoint of the log does not hold.
     pub async fn flush(&self, sink: &dyn Sink) -> Result<Flushed, Error> {
+        if let Some(collection) = self.collection(sink).await? {
+            return self.flush_and_collect(sink, &collection).await;
+        }
         let mut flushed = Flushed::default();
+        self.send(sink, &mut flushed).await?;
+        Ok(flushed)
+    }
+
+    /// Sends the waiting records, see [`Outbox::flush`].
+    async fn send(&self, sink: &dyn Sink, flushed: &mut Flushed) -> Result<(), Error> {
         // A record that was rejected before is sent alone: the service would reject those behind it, too.
         let mut most = if self.rejection().await?.is_some() { 1 } else { SEND_RECORDS };
         loop {
             let batch = self.next_batch(most).await?;
             most = SEND_RECORDS;
             if batch.is_empty() {
-                return Ok(flushed);
+                return Ok(());
             }
             let sequences: Vec<u64> = batch.iter().map(|submission| submission.record.sequence).collect();
             let outcomes = sink.send(batch).await;
@@ -210,7 +261,7 @@ impl Outbox {
                 last_held = Some(*sequence);
             }
             let rejection = end.as_ref().and_then(|end| end.as_ref().ok());
-            self.forget(last_held, rejection).await?;
+            self.settle(last_held, rejection).await?;
             match end {
                 None if last_held.is_none() => {
                     return Err(Error::Service {
@@ -224,7 +275,7 @@ impl Outbox {
                 Some(Ok(rejection)) => {
                     flushed.waiting = self.waiting().await?;
                     flushed.rejection = Some(rejection);
-                    return Ok(flushed);
+                    return Ok(());
                 }
                 Some(Err(error)) => return Err(error),
             }
@@ -236,12 +287,13 @@ impl Outbox {
         self.database.close().await;
     }
 
-    /// Returns the number of waiting records.
+    /// Returns the number of records that wait to be sent.
     ///
     /// # Errors
     /// The file cannot be read.
     pub async fn waiting(&self) -> Result<u64, Error> {
-        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM waiting")
+        let count = "SELECT count(*) FROM waiting WHERE sequence > (SELECT held FROM receipts)";
+        let count: i64 = sqlx::query_scalar(count)
             .fetch_one(&self.database.readers)
             .await
             .map_err(self.failed("read the outbox"))?;
@@ -284,7 +336,9 @@ impl Outbox {
         let rows = sqlx::query(
             "SELECT sequence, timestamp_ms, payload_hash, signature, prev_record_hash, object_ref, payload FROM (
                  SELECT *, sum(length(payload)) OVER (ORDER BY sequence) - length(payload) AS before
-                 FROM (SELECT * FROM waiting ORDER BY sequence LIMIT ?1)
+                 FROM (
+                     SELECT * FROM waiting WHERE sequence > (SELECT held FROM receipts) ORDER BY sequence LIMIT ?1
+                 )
              ) WHERE before < ?2 ORDER BY sequence",
         )
         .bind(most)
@@ -296,7 +350,12 @@ impl Outbox {
     }
 
     fn read_submission(&self, row: &SqliteRow) -> Result<Submission, sqlx::Error> {
-        let record = AuditRecord {
+        let record = Arc::new(self.read_record(row)?);
+        Ok(Submission { record, payload: Bytes::from(row.try_get::<Vec<u8>, _>(6)?) })
+    }
+
+    fn read_record(&self, row: &SqliteRow) -> Result<AuditRecord, sqlx::Error> {
+        Ok(AuditRecord {
             device_id: self.device.device_id().to_owned(),
             sequence: row.try_get::<i64, _>(0)?.cast_unsigned(),
             timestamp_ms: row.try_get::<i64, _>(1)?.cast_unsigned(),
@@ -304,12 +363,11 @@ impl Outbox {
             signature: row.try_get::<&[u8], _>(3)?.try_into().unwrap_or([0; 64]),
             prev_record_hash: Hash(row.try_get::<&[u8], _>(4)?.try_into().unwrap_or_default()),
             object_ref: row.try_get(5)?,
-        };
-        Ok(Submission { record: Arc::new(record), payload: Bytes::from(row.try_get::<Vec<u8>, _>(6)?) })
+        })
     }
 
-    /// Drops the records that the service holds, up to a sequence, and stores a rejection.
-    fn forget<'a>(
+    /// Notes that the service holds the records up to a sequence, and stores a rejection.
+    fn settle<'a>(
         &'a self,
         up_to: Option<u64>,
         rejection: Option<&'a KeptRejection>,
@@ -319,11 +377,7 @@ impl Outbox {
             let mut writer = self.database.writer().await.map_err(failed())?;
             let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
             if let Some(up_to) = up_to {
-                sqlx::query("DELETE FROM waiting WHERE sequence <= ?")
-                    .bind(up_to.cast_signed())
-                    .execute(&mut *transaction)
-                    .await
-                    .map_err(failed())?;
+                acknowledge(&mut transaction, up_to).await.map_err(failed())?;
             }
             if up_to.is_some() || rejection.is_some() {
                 sqlx::query("DELETE FROM rejection").execute(&mut *transaction).await.map_err(failed())?;
@@ -346,6 +400,13 @@ impl Outbox {
     fn failed(&self, action: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError + use<> {
         failed(&self.database.place, Component::Outbox, action)
     }
+}
+
+/// Returns the number of records in an outbox: their sequences have no gap.
+async fn kept_records(connection: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
+    let span = "SELECT coalesce(max(sequence) - min(sequence) + 1, 0) FROM waiting";
+    let records: i64 = sqlx::query_scalar(span).fetch_one(connection).await?;
+    Ok(records.cast_unsigned())
 }
 
 /// A device id and its last signed link.

@@ -1,6 +1,9 @@
 //! The device side, from `edgesentry-device`.
 
-pub use edgesentry_device::{Flushed, KeptRejection, Outbox, Sink, sign};
+pub use edgesentry_device::{
+    CheckpointConflict, DEFAULT_MAX_RECEIPT_AGE, Flushed, KeptRejection, MAX_CONFLICTS, Outbox,
+    PendingReceipts, ReceiptRules, ReceiptSource, Receipts, Sink, sign,
+};
 
 /// The earlier name of [`Outbox`].
 #[deprecated(since = "0.1.0", note = "use `Outbox`")]

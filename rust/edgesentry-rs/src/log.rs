@@ -46,7 +46,7 @@ pub use erase::{EraseError, Eraser, Erasure, ErasureState, Finished, MAX_LEFT, r
 pub use error::LogError;
 pub use lag::Lag;
 pub use logged::Logged;
-pub use prove::{LogReader, ProveError, Published};
+pub use prove::{LogReader, MAX_RECEIPT_RECORDS, ProveError, Published};
 pub use recover::Recovered;
 pub use replaced::ErasedReplaced;
 pub use settings::{LogSettings, Stores};

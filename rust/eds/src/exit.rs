@@ -113,6 +113,10 @@ impl From<edgesentry_rs::Error> for Failure {
     fn from(error: edgesentry_rs::Error) -> Failure {
         match &error {
             edgesentry_rs::Error::Export(source) => of_format(source),
+            // A verdict about the log, as `eds verify-proof` returns it.
+            edgesentry_rs::Error::Receipt { code, .. } => {
+                Failure { code, message: describe(&error), exit: Exit::Findings }
+            }
             _ => Failure { code: error.code(), message: describe(&error), exit: Exit::of(error.fault()) },
         }
     }
@@ -197,6 +201,9 @@ mod tests {
         assert_eq!(ended(refused), ("service", 3));
         assert_eq!(ended(export), ("cancelled", 3));
         assert_eq!(ended(Error::Agent("damaged".to_owned())), ("agent", 3));
+        let receipt =
+            Error::Receipt { place: "outbox".into(), code: "proof_invalid", problem: String::new() };
+        assert_eq!(ended(receipt), ("proof_invalid", 1));
         assert_eq!(ended(threads), ("threads", 3));
         assert_eq!(ended(Error::internal("a worker has panicked", "here")), ("internal", 3));
     }

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
-use edgesentry_rs::agent::{self, KeptRejection, Sink};
+use edgesentry_rs::agent::{self, CheckpointConflict, KeptRejection, PendingReceipts, ReceiptRules, Sink};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -14,6 +15,7 @@ use crate::client::ClientCore;
 use crate::device::{Device, now_ms};
 use crate::heads::Head;
 use crate::ledger::LedgerCore;
+use crate::log::Policy;
 use crate::pickle::refuse;
 use crate::record::{AuditRecord, unsigned};
 use crate::service::{service_failure, wait_on};
@@ -25,10 +27,35 @@ pub(crate) struct Outbox(Mutex<Option<Arc<agent::Outbox>>>);
 
 #[pymethods]
 impl Outbox {
+    #[allow(clippy::too_many_arguments)]
     #[new]
-    fn new(py: Python<'_>, path: PathBuf, device: &Bound<'_, Device>) -> PyResult<Outbox> {
+    #[pyo3(signature = (
+        path, device, *, receipts = None, policy = None, max_receipt_age = None, max_records = None
+    ))]
+    fn new(
+        py: Python<'_>,
+        path: PathBuf,
+        device: &Bound<'_, Device>,
+        receipts: Option<&str>,
+        policy: Option<&Bound<'_, Policy>>,
+        max_receipt_age: Option<f64>,
+        max_records: Option<u64>,
+    ) -> PyResult<Outbox> {
         let device = device.get().device().clone();
-        let agent = wait_on(py, async move { agent::Outbox::open(&path, device).await })?;
+        let policy = policy.map(|policy| policy.get().0.clone());
+        let required = required(receipts, policy, max_receipt_age)?;
+        let agent = wait_on(py, async move {
+            let mut agent = agent::Outbox::open(&path, device).await?;
+            agent = match required {
+                Required::Yes(rules) => agent.require_receipts(rules).await?,
+                Required::No => agent.stop_receipts().await?,
+                Required::AsBefore => agent,
+            };
+            Ok(match max_records {
+                Some(max_records) => agent.limited(max_records),
+                None => agent,
+            })
+        })?;
         let agent = agent.map_err(|error| service_failure(py, error))?;
         Ok(Outbox(Mutex::new(Some(Arc::new(agent)))))
     }
@@ -66,6 +93,13 @@ impl Outbox {
         fields.set_item("duplicates", flushed.duplicates)?;
         fields.set_item("waiting", flushed.waiting)?;
         fields.set_item("rejection", flushed.rejection.map(|kept| rejection_dict(py, kept)).transpose()?)?;
+        let receipts = flushed.receipts.map(|receipts| {
+            let fields = pending_dict(py, receipts.pending)?;
+            fields.set_item("verified", receipts.verified)?;
+            fields.set_item("sent_again", receipts.sent_again)?;
+            Ok::<_, PyErr>(fields)
+        });
+        fields.set_item("receipts", receipts.transpose()?)?;
         Ok(fields)
     }
 
@@ -73,6 +107,21 @@ impl Outbox {
     fn waiting(&self, py: Python<'_>) -> PyResult<u64> {
         let agent = self.agent()?;
         wait_on(py, async move { agent.waiting().await })?.map_err(|error| service_failure(py, error))
+    }
+
+    #[getter]
+    fn pending<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let agent = self.agent()?;
+        let pending = wait_on(py, async move { agent.pending().await })?;
+        pending_dict(py, pending.map_err(|error| service_failure(py, error))?)
+    }
+
+    #[getter]
+    fn conflicts<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let agent = self.agent()?;
+        let conflicts = wait_on(py, async move { agent.conflicts().await })?;
+        let conflicts = conflicts.map_err(|error| service_failure(py, error))?;
+        conflicts.into_iter().map(|conflict| conflict_dict(py, conflict)).collect()
     }
 
     #[getter]
@@ -116,6 +165,57 @@ impl Outbox {
         let agent = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         agent.ok_or_else(|| PyValueError::new_err("the outbox is closed"))
     }
+}
+
+/// The argument `receipts`, with its rules.
+enum Required {
+    Yes(ReceiptRules),
+    No,
+    AsBefore,
+}
+
+fn required(
+    receipts: Option<&str>,
+    policy: Option<edgesentry_log::Policy>,
+    max_age: Option<f64>,
+) -> PyResult<Required> {
+    match (receipts, policy) {
+        (Some("required"), Some(policy)) => {
+            let mut rules = ReceiptRules::new(policy);
+            if let Some(seconds) = max_age {
+                rules.max_age = Duration::try_from_secs_f64(seconds).map_err(|_| {
+                    PyValueError::new_err("max_receipt_age must be a number of seconds from 0")
+                })?;
+            }
+            Ok(Required::Yes(rules))
+        }
+        (Some("required"), None) => {
+            Err(PyValueError::new_err("receipts=\"required\" needs the policy of the log as policy="))
+        }
+        (_, Some(_)) => Err(PyValueError::new_err("policy= is for receipts=\"required\"")),
+        (Some("off"), None) => Ok(Required::No),
+        (None, None) => Ok(Required::AsBefore),
+        (Some(other), None) => {
+            Err(PyValueError::new_err(format!("receipts must be \"required\" or \"off\", got {other:?}")))
+        }
+    }
+}
+
+fn pending_dict(py: Python<'_>, pending: PendingReceipts) -> PyResult<Bound<'_, PyDict>> {
+    let fields = PyDict::new(py);
+    fields.set_item("pending", pending.records)?;
+    fields.set_item("age_seconds", pending.age.as_secs_f64())?;
+    fields.set_item("overdue", pending.is_overdue)?;
+    Ok(fields)
+}
+
+fn conflict_dict(py: Python<'_>, conflict: CheckpointConflict) -> PyResult<Bound<'_, PyDict>> {
+    let fields = PyDict::new(py);
+    fields.set_item("at_ms", conflict.at_ms)?;
+    fields.set_item("kept", conflict.kept)?;
+    fields.set_item("shown", conflict.shown)?;
+    fields.set_item("reason", conflict.reason)?;
+    Ok(fields)
 }
 
 fn rejection_dict(py: Python<'_>, kept: KeptRejection) -> PyResult<Bound<'_, PyDict>> {

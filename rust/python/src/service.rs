@@ -10,8 +10,8 @@ use pyo3::prelude::*;
 use tokio::runtime::Runtime;
 
 use crate::errors::{
-    ConfigError, EdgesentryError, RegistryError, ServiceError, StoreError, cannot_start_threads, failure,
-    sentence,
+    ConfigError, EdgesentryError, ProofError, RegistryError, ServiceError, StoreError, cannot_start_threads,
+    failure, sentence,
 };
 use crate::telemetry;
 
@@ -82,6 +82,7 @@ pub(crate) fn service_failure(py: Python<'_>, error: Error) -> PyErr {
         Error::Service { retryable, .. } => ServiceError::new_err((message, retryable)),
         Error::Config(_) | Error::Unusable { .. } => ConfigError::new_err(message),
         Error::Registry { .. } => RegistryError::new_err(message),
+        Error::Receipt { code, .. } => ProofError::new_err((message, code)),
         Error::Export(error) => match Arc::try_unwrap(error) {
             Ok(error) => failure(py, error),
             Err(_) => EdgesentryError::new_err(message),

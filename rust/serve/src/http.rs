@@ -12,6 +12,7 @@ mod health;
 mod ingest;
 mod openapi;
 mod reads;
+mod receipts;
 mod schema;
 mod tlog;
 
@@ -199,7 +200,6 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/api/v1/log/status", get(tlog::status))
         .route("/api/v1/log/proof", get(tlog::proof))
         .route("/api/v1/log/heads-proof", get(tlog::heads_proof))
-        .route("/api/v1/log/consistency", get(tlog::consistency))
         .route("/log/checkpoint", get(tlog::checkpoint))
         .route("/log/tile/{*path}", get(tlog::tile))
         .route("/api/v1/export", get(export::export))
@@ -214,6 +214,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/api/v1/ingest", post(ingest::ingest))
         .route("/api/v1/ingest/batch", post(batch::batch))
+        .route("/api/v1/log/receipt", get(receipts::receipt))
+        .route("/api/v1/log/consistency", get(tlog::consistency))
         .merge(read)
         .merge(admin)
         .merge(metrics)

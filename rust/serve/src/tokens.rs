@@ -67,6 +67,11 @@ impl Token {
         self.scopes.contains(&scope)
     }
 
+    /// Returns true if it is for some devices only.
+    pub(super) fn is_limited(&self) -> bool {
+        !self.devices.is_empty()
+    }
+
     /// Returns true if it may send records of a device.
     pub(super) fn may_send(&self, device_id: &str) -> bool {
         self.may(Scope::Ingest)

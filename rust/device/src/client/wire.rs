@@ -19,6 +19,9 @@ use crate::wire::{Answer, Problem, ProblemCode, write_submission};
 /// The longest response to one record.
 const MAX_RESPONSE_BYTES: usize = 1 << 20;
 
+/// The longest proof: 1024 records that a service accepts, each with 63 hashes, and a note.
+const MAX_PROOF_BYTES: usize = 8 << 20;
+
 /// The longest response to any request.
 const MAX_BODY_BYTES: usize = 64 << 20;
 
@@ -59,6 +62,20 @@ impl Client {
         let limited = http_body_util::Limited::new(response.into_body(), MAX_BODY_BYTES);
         match timeout(self.0.settings.timeout, limited.collect()).await {
             Ok(Ok(body)) => Ok(Whole { status, body: body.to_bytes() }),
+            Ok(Err(error)) => Err(self.broken(&error.to_string())),
+            Err(_) => Err(self.broken("the response stalled")),
+        }
+    }
+
+    /// Reads a proof.
+    pub(super) async fn read_proof(&self, path: &str) -> Result<Bytes, Call> {
+        let response = self.call(Method::GET, path, "application/json", Vec::new()).await?;
+        if response.status() != StatusCode::OK {
+            return Err(self.refused(response).await.1);
+        }
+        let limited = http_body_util::Limited::new(response.into_body(), MAX_PROOF_BYTES);
+        match timeout(self.0.settings.timeout, limited.collect()).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
             Ok(Err(error)) => Err(self.broken(&error.to_string())),
             Err(_) => Err(self.broken("the response stalled")),
         }

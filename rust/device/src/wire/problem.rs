@@ -77,6 +77,8 @@ problem_codes! {
     NotTried = "not_tried";
     /// The sender sends too fast, or too many of its records were rejected.
     RateLimited = "rate_limited";
+    /// The ledger does not have the record.
+    RecordMissing = "record_missing";
     /// The device registry refuses the change.
     Registry = "registry";
     /// The token lacks the scope of the route.

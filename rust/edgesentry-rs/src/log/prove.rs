@@ -26,6 +26,9 @@ use crate::ledger::{Ledger, LogTables, LogTablesError};
 use crate::objects::Objects;
 use crate::s3_settings::S3Settings;
 
+/// The maximum number of records in a receipt.
+pub const MAX_RECEIPT_RECORDS: u64 = 1024;
+
 /// The reason why there is no proof.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -280,6 +283,27 @@ impl LogReader {
             }
         }
         Ok(RunProof { leaves, checkpoint: published.note.clone() })
+    }
+
+    /// Proves the records of a device that the checkpoint covers, from sequence `first` on: at most
+    /// [`MAX_RECEIPT_RECORDS`], and at most up to `last`.
+    ///
+    /// # Errors
+    /// [`ProveError::NotLogged`] if it does not cover the first one; [`ProveError::Run`]; the log or the ledger failed.
+    pub async fn prove_receipt(
+        &self,
+        published: &Published,
+        device_id: &str,
+        first: u64,
+        last: u64,
+    ) -> Result<RunProof, ProveError> {
+        let last = last.min(first.saturating_add(MAX_RECEIPT_RECORDS - 1));
+        match self.prove_run(published, device_id, first, last).await {
+            Err(ProveError::NotLogged { sequence, .. }) if sequence > first => {
+                self.prove_run(published, device_id, first, sequence - 1).await
+            }
+            proof => proof,
+        }
     }
 
     /// Proves the last record of a device, or that the log lacks the device.

@@ -4,19 +4,24 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use edgesentry_chain::{Device, Scheme};
-use edgesentry_rs::agent::{Flushed, Outbox};
+use edgesentry_formats::times::parse_seconds;
+use edgesentry_rs::agent::{
+    CheckpointConflict, DEFAULT_MAX_RECEIPT_AGE, Flushed, KeptRejection, Outbox, PendingReceipts,
+    ReceiptRules, Receipts,
+};
 use edgesentry_rs::transport::{Client, ClientSettings};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use crate::commands::device_id;
 use crate::commands::sending::{Sending, conclude};
+use crate::commands::verify_proof::policy;
 use crate::exit::{Exit, Failure};
 use crate::inputs::{self, Showing};
 use crate::output::{Answer, Output, complain};
-use crate::text::{number, shown};
+use crate::text::{count, number, shown};
 use crate::threads;
 
 /// Send records to a service on the network, from files or from an outbox
@@ -25,12 +30,16 @@ use crate::threads;
 /// If the service is busy or unreachable, the command retries after the delay that the service asks for. Exit
 /// code 0 if every record is accepted or a duplicate, 1 if any is not, 3 if the service failed or could not
 /// be reached.
+///
+/// With --receipts required the outbox keeps each record until a proof shows that it is in the transparency log, as
+/// the policy trusts it. A later run fetches the proofs: the log covers a record after its next checkpoint. Exit code 1
+/// also if a proof does not hold, or a record waits for it longer than --receipt-max-age.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   eds push --url http://127.0.0.1:8080 day.ndjson --payloads-from payloads/
   eds push --url https://audit.example --outbox lift-01.outbox --device lift-01 --key lift-01.seed \\
-      --cert lift-01.pem --cert-key lift-01.key
+      --cert lift-01.pem --cert-key lift-01.key --receipts required --policy policy.txt
   EDGESENTRY_TOKEN=eds_... eds push --url https://audit.example day.parquet --payloads-from payloads/")]
 pub(crate) struct Push {
     /// Files of records to send, in order; - is stdin
@@ -48,10 +57,28 @@ pub(crate) struct Push {
     /// Its seed file
     #[arg(long, value_name = "SEEDFILE", requires = "outbox")]
     key: Option<PathBuf>,
+    /// Keep records until their receipts hold; the outbox remembers this, and `off` ends it
+    #[arg(long, value_name = "WHEN", requires = "outbox")]
+    receipts: Option<ReceiptMode>,
+    /// Trusted keys of the log and of its witnesses, and the quorum, for the receipts
+    #[arg(long, value_name = "FILE", requires = "receipts")]
+    policy: Option<PathBuf>,
+    /// Report records that wait longer for their receipts, such as 90s, 15m or 24h [default: 120s]
+    #[arg(long, value_name = "TIME", requires = "receipts", value_parser = parse_seconds)]
+    receipt_max_age: Option<u64>,
     #[command(flatten)]
     service: ServiceArgs,
     #[command(flatten)]
     showing: Showing,
+}
+
+/// Whether an outbox requires receipts.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+enum ReceiptMode {
+    /// Each record stays in the outbox until its receipt holds
+    Required,
+    /// A record leaves the outbox when the service has acknowledged it
+    Off,
 }
 
 /// The service on the network.
@@ -158,48 +185,136 @@ impl Push {
         let seed = edgesentry_formats::read_seed_file(key)?;
         // Nothing is signed, so the scheme does not matter.
         let device = Device::from_seed(device.as_str(), *seed, Scheme::Record);
-        let (flushed, waiting) = runtime.block_on(async {
-            let agent = Outbox::open(outbox, device).await?;
-            let flushed = agent.flush(client).await;
-            let waiting = agent.waiting().await;
-            agent.close().await;
-            Ok::<_, edgesentry_rs::Error>((flushed, waiting?))
+        let rules = self.rules()?;
+        let state = runtime.block_on(async {
+            let mut outbox = Outbox::open(outbox, device).await?;
+            outbox = match (self.receipts, rules) {
+                (_, Some(rules)) => outbox.require_receipts(rules).await?,
+                (Some(ReceiptMode::Off), None) => outbox.stop_receipts().await?,
+                _ => outbox,
+            };
+            let state = flush(&outbox, client).await;
+            outbox.close().await;
+            state
         })?;
-        let (flushed, failure) = match flushed {
-            Ok(flushed) => (flushed, None),
-            Err(error) => (Flushed::default(), Some(Failure::from(error))),
-        };
-        let Flushed { accepted, duplicates, rejection, .. } = &flushed;
-        let rejection = rejection.as_ref();
-        let content = json!({
-            "accepted": accepted,
-            "duplicate": duplicates,
-            "waiting": waiting,
-            "rejection": rejection.map(|kept| json!({
-                "sequence": kept.sequence, "reason": kept.code, "expected": kept.expected, "actual": kept.actual,
-            })),
-        });
-        let mut text = format!(
-            "{} accepted, {} duplicate, {} waiting\n",
-            number(*accepted),
-            number(*duplicates),
-            number(waiting)
-        );
-        if let Some(kept) = rejection {
-            text.push_str(&format!(
-                "sequence {} is rejected: {}: expected {}, found {}\n",
-                kept.sequence,
-                shown(&kept.code),
-                shown(&kept.expected),
-                shown(&kept.actual)
-            ));
-        }
-        let exit = match (&failure, rejection) {
+        let (content, text) = (state.content(), state.text());
+        let exit = match (&state.failure, &state.flushed.rejection) {
             (Some(failure), _) => failure.exit,
             (None, Some(_)) => Exit::Findings,
             (None, None) => Exit::Holds,
         };
+        let failure = state.failure;
         output.answer(&Answer { ok: exit == Exit::Holds, name: "push", content: &content, text, failure })?;
         Ok(exit)
+    }
+
+    /// Returns the rules for receipts, if they are required.
+    fn rules(&self) -> Result<Option<ReceiptRules>, Failure> {
+        match (self.receipts, &self.policy) {
+            (Some(ReceiptMode::Required), Some(path)) => {
+                let max_age = self.receipt_max_age.map_or(DEFAULT_MAX_RECEIPT_AGE, Duration::from_secs);
+                Ok(Some(ReceiptRules { policy: policy(path)?, max_age }))
+            }
+            (Some(ReceiptMode::Required), None) => {
+                Err(Failure::usage("usage", "--receipts required needs --policy"))
+            }
+            (Some(ReceiptMode::Off), Some(_)) => {
+                Err(Failure::usage("usage", "--policy is for --receipts required"))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// The outbox after a flush.
+struct OutboxState {
+    flushed: Flushed,
+    failure: Option<Failure>,
+    waiting: u64,
+    pending: PendingReceipts,
+    conflicts: Vec<CheckpointConflict>,
+}
+
+async fn flush(outbox: &Outbox, client: &Client) -> Result<OutboxState, edgesentry_rs::Error> {
+    let (flushed, failure) = match outbox.flush(client).await {
+        Ok(flushed) => (flushed, None),
+        Err(error) => (Flushed::default(), Some(Failure::from(error))),
+    };
+    let pending = outbox.pending().await?;
+    Ok(OutboxState {
+        flushed,
+        failure: failure.or_else(|| overdue(&pending)),
+        waiting: outbox.waiting().await?,
+        pending,
+        conflicts: outbox.conflicts().await?,
+    })
+}
+
+/// Returns the failure if records wait too long for their receipts.
+fn overdue(pending: &PendingReceipts) -> Option<Failure> {
+    let message = format!(
+        "{} acknowledged, and the log of the service does not cover them after {} s; they stay in the outbox",
+        count(pending.records, "record"),
+        pending.age.as_secs()
+    );
+    let failure = Failure { code: "receipts_overdue", message, exit: Exit::Findings };
+    pending.is_overdue.then_some(failure)
+}
+
+impl OutboxState {
+    fn content(&self) -> Value {
+        let Flushed { accepted, duplicates, rejection, receipts, .. } = &self.flushed;
+        let rejection = rejection.as_ref().map(|kept| {
+            json!({
+                "sequence": kept.sequence, "reason": kept.code, "expected": kept.expected, "actual": kept.actual,
+            })
+        });
+        let Receipts { verified, sent_again, .. } = receipts.unwrap_or_default();
+        let conflicts: Vec<Value> = self
+            .conflicts
+            .iter()
+            .map(|conflict| json!({"at_ms": conflict.at_ms, "kept": conflict.kept, "shown": conflict.shown}))
+            .collect();
+        json!({
+            "accepted": accepted,
+            "duplicate": duplicates,
+            "waiting": self.waiting,
+            "rejection": rejection,
+            "receipts": {
+                "verified": verified,
+                "sent_again": sent_again,
+                "pending": self.pending.records,
+                "age_seconds": self.pending.age.as_secs(),
+                "overdue": self.pending.is_overdue,
+                "conflicts": conflicts,
+            },
+        })
+    }
+
+    fn text(&self) -> String {
+        let Flushed { accepted, duplicates, rejection, receipts, .. } = &self.flushed;
+        let mut text = format!(
+            "{} accepted, {} duplicate, {} waiting\n",
+            number(*accepted),
+            number(*duplicates),
+            number(self.waiting)
+        );
+        if let Some(KeptRejection { sequence, code, expected, actual }) = rejection {
+            text.push_str(&format!(
+                "sequence {sequence} is rejected: {}: expected {}, found {}\n",
+                shown(code),
+                shown(expected),
+                shown(actual)
+            ));
+        }
+        if let Some(Receipts { verified, sent_again, .. }) = receipts {
+            text.push_str(&format!(
+                "{} verified, {} sent again, {} pending\n",
+                count(*verified, "receipt"),
+                number(*sent_again),
+                number(self.pending.records)
+            ));
+        }
+        text
     }
 }

@@ -7,7 +7,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Content, Ref, RefOr};
 use utoipa::{Modify, OpenApi};
 
-use super::{admin, batch, export, health, ingest, reads, tlog};
+use super::{admin, batch, export, health, ingest, reads, receipts, tlog};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -18,7 +18,7 @@ use super::{admin, batch, export, health, ingest, reads, tlog};
     ),
     paths(
         ingest::ingest, batch::batch, reads::devices, admin::register, admin::revoke, admin::erase, reads::heads, reads::records,
-        reads::log, tlog::checkpoint, tlog::tile, tlog::status, tlog::proof, tlog::heads_proof, tlog::consistency,
+        reads::log, tlog::checkpoint, tlog::tile, tlog::status, tlog::proof, tlog::heads_proof, tlog::consistency, receipts::receipt,
         export::export, health::healthz, health::readyz
     ),
     components(schemas(wire::Problem)),

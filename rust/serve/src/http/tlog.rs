@@ -1,6 +1,7 @@
 //! The transparency log: checkpoint and tiles (C2SP tlog-tiles), and proofs.
 
-use axum::http::{StatusCode, Uri, header};
+use axum::Extension;
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use edgesentry_log::{TILE_WIDTH, TileId};
 use edgesentry_rs::ledger::LogTablesError;
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::device::check_device_id;
-use super::{App, Query, State};
+use super::{App, Peer, Query, State};
 use crate::json::Json;
 use crate::problem::Problem;
 
@@ -56,7 +57,7 @@ pub(super) fn log(app: &App) -> Result<&LogReader, Problem> {
     app.log.as_ref().ok_or_else(no_log)
 }
 
-fn text(proof: String) -> Response {
+pub(super) fn text(proof: String) -> Response {
     let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, NO_CACHE)];
     (kind, proof).into_response()
 }
@@ -231,12 +232,15 @@ pub(super) struct GrowthQuery {
         (status = 404, description = "no_log, no_checkpoint"),
         (status = 503, description = "store"),
     ),
-    security(("token" = ["read"]))
+    security(("token" = ["ingest"]), ("token" = ["read"]))
 )]
 pub(super) async fn consistency(
     State(app): State,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
     Query(query): Query<GrowthQuery>,
 ) -> Result<Response, Problem> {
+    app.require_reader_or(&peer, &headers, None)?;
     let log = log(&app)?;
     let published = log.published_at(query.size).await?;
     Ok(text(log.prove_growth(&published, query.from).await?.to_string()))

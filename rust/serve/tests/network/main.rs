@@ -17,6 +17,7 @@ mod mqtt;
 mod mqtt_senders;
 mod openapi;
 mod reads;
+mod receipts;
 mod secure;
 mod serving;
 mod single;

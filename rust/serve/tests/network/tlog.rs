@@ -15,21 +15,22 @@ use edgesentry_serve::hash_of_token;
 use crate::common::{Kind, Place, chain, devices};
 use crate::serving::{Answer, Serving, settings};
 
-const ORIGIN: &str = "log.example/lifts";
-const PATHS: [&str; 6] = [
+pub const ORIGIN: &str = "log.example/lifts";
+const PATHS: [&str; 7] = [
     "/log/checkpoint",
     "/log/tile/entries/000",
     "/api/v1/log/status",
     "/api/v1/log/proof?device_id=lift-01&sequence=1",
     "/api/v1/log/heads-proof?device_id=lift-01",
     "/api/v1/log/consistency?from=0",
+    "/api/v1/log/receipt?device_id=lift-01&sequence=1",
 ];
 
-fn key() -> SignerKey {
+pub fn key() -> SignerKey {
     SignerKey::from_seed(ORIGIN, KeyType::Ed25519, [42; 32]).unwrap()
 }
 
-fn policy() -> Policy {
+pub fn policy() -> Policy {
     Policy::parse(format!("log {}\nquorum none\n", key().verifier()).as_bytes()).unwrap()
 }
 
@@ -61,7 +62,7 @@ async fn logged() -> (Serving, TransparencyLog, Place) {
     (Serving::with_log(service, &settings(&token()), reader).await, log, place)
 }
 
-async fn sequence(log: &TransparencyLog) {
+pub async fn sequence(log: &TransparencyLog) {
     let mut leader = log.lead().await.unwrap();
     log.sequence(&mut leader).await.unwrap();
 }

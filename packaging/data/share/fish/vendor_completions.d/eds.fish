@@ -350,6 +350,10 @@ complete -c eds -n "__fish_eds_using_subcommand push" -l payloads-from -d 'Direc
 complete -c eds -n "__fish_eds_using_subcommand push" -l outbox -d 'A device\'s outbox, instead of files' -r -F
 complete -c eds -n "__fish_eds_using_subcommand push" -l device -d 'The device of the outbox' -r
 complete -c eds -n "__fish_eds_using_subcommand push" -l key -d 'Its seed file' -r -F
+complete -c eds -n "__fish_eds_using_subcommand push" -l receipts -d 'Keep records until their receipts hold; the outbox remembers this, and `off` ends it' -r -f -a "required\t'Each record stays in the outbox until its receipt holds'
+off\t'A record leaves the outbox when the service has acknowledged it'"
+complete -c eds -n "__fish_eds_using_subcommand push" -l policy -d 'Trusted keys of the log and of its witnesses, and the quorum, for the receipts' -r -F
+complete -c eds -n "__fish_eds_using_subcommand push" -l receipt-max-age -d 'Report records that wait longer for their receipts, such as 90s, 15m or 24h [default: 120s]' -r
 complete -c eds -n "__fish_eds_using_subcommand push" -l url -d 'The service: http://HOST:PORT or https://HOST:PORT' -r
 complete -c eds -n "__fish_eds_using_subcommand push" -l token-file -d 'File with a token, if the service requires one; or set the variable EDGESENTRY_TOKEN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand push" -l ca -d 'PEM file of the certificate authorities to trust [default: the system\'s]' -r -F
