@@ -11,9 +11,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgesentry import AuditRecord, FindingCode, KeyRing, write_records
-from edgesentry.testing import LOG_CATALOGUE, Expectations, Tampered, attacks, make_log
-from operator_site import DAY_SECONDS, FLEET, LATE, Base, Site, cosigned, eds, payload_object
+from edgesentry import AuditRecord, FindingCode, KeyRing, Outbox, write_records
+from edgesentry.testing import (
+    LOG,
+    LOG_CATALOGUE,
+    Expectations,
+    NoteSigner,
+    Tampered,
+    attacks,
+    make_log,
+)
+from operator_site import DAY_SECONDS, FLEET, LATE, TOKEN, Base, Site, cosigned, eds, payload_object
 
 Found = tuple[FindingCode, str | None, int | None]
 Command = list[str | Path]
@@ -409,3 +417,95 @@ def edited_in_the_window(base: Base) -> Evidence:
     site = base.copy("early")
     site.ingest(late(EDITED))
     return Evidence(site, head_proof(base, site, committed(base, site), FLEET.chain("lift-01")[-1]))
+
+
+@attack(
+    "acknowledged end of a chain dropped before its checkpoint, and the device falls silent",
+    "receipts that the outbox requires",
+    error="receipts_overdue",
+)
+def acknowledged_tail_dropped(base: Base) -> Evidence:
+    site = base.copy("late")
+    outbox(base, site)
+    with site.serve() as url:
+        acknowledged = eds(*push(base, site, url))
+        assert (acknowledged.exit_code, acknowledged.error) == (0, None), acknowledged
+    drop_tail(site)
+    # The next checkpoint does not have the records; an auditor with an older one sees nothing.
+    command = audit(base, site, site.checkpoint(), previous=base.kept, policy="unwitnessed")
+    unseen = eds(*command)
+    assert (unseen.exit_code, unseen.findings) == (0, []), unseen
+    url = base.running.enter_context(site.serve())
+    return Evidence(site, push(base, site, url, max_age="0s"))
+
+
+def outbox(base: Base, site: Site) -> None:
+    """Signs three records of lift-02 into an outbox beside the site."""
+    device = FLEET.signers["lift-02"].device().resume(FLEET.chain("lift-02")[-1])
+    device.save_seed(site.folder / "lift-02.seed")
+    site.file("lift-02.token", TOKEN)
+    with Outbox(site.folder / "outbox", device) as signed:
+        for number in range(3):
+            signed.sign(b"late %d" % number, f"lift-02/late-{number}.bin")
+
+
+def push(base: Base, site: Site, url: str, max_age: str = "1h") -> Command:
+    """Returns the command by which the device of the outbox sends, and collects its receipts."""
+    return [
+        *("push", "--url", url, "--token-file", site.folder / "lift-02.token"),
+        *("--outbox", site.folder / "outbox", "--device", "lift-02", "--key", site.folder / "lift-02.seed"),
+        *("--receipts", "required", "--policy", base.policies["unwitnessed"], "--receipt-max-age", max_age),
+    ]
+
+
+def drop_tail(site: Site) -> None:
+    """Drops the records of lift-02 that no checkpoint covers."""
+    [*_, last] = FLEET.chain("lift-02")
+    of_tail = f"device_id = 'lift-02' AND sequence > {last.sequence}"
+    site.sql(
+        f"DELETE FROM audit_records WHERE {of_tail};\nDELETE FROM operation_logs WHERE {of_tail};\n"
+        f"UPDATE chain_heads SET sequence = {last.sequence}, record_hash = {site.bytes_sql(last.hash())} "
+        "WHERE device_id = 'lift-02';\n"
+    )
+
+
+@attack(
+    "log rebuilt, in a bundle with a policy that names a witness of the operator",
+    "policy of the auditor",
+    ("witness_quorum_missing", None, None),
+)
+def bundle_policy_swapped(base: Base) -> Evidence:
+    site, bundle = swapped(base)
+    return Evidence(
+        site, ["verify-bundle", bundle, "--keys", base.keys, "--policy", base.policies["cosigned"]]
+    )
+
+
+@attack(
+    "the same, to an auditor without a policy",
+    "`--require log`",
+    error="required_input_missing",
+    exit_code=2,
+)
+def bundle_policy_trusted(base: Base) -> Evidence:
+    site, bundle = swapped(base)
+    return Evidence(site, ["verify-bundle", bundle, "--keys", base.keys, "--require", "log"])
+
+
+def swapped(base: Base) -> tuple[Site, Path]:
+    """Writes a bundle of an edited ledger, which agrees with the keys and the policy in it."""
+    site = base.copy("late")
+    site.edit(EDITED)
+    checkpoint = site.rebuild()
+    witness = NoteSigner("witness.example", bytes([9]) * 32, is_witness=True)
+    text, _, _ = checkpoint.partition("\n\n")
+    site.log.put({"log/checkpoint": (checkpoint + witness.line(f"{text}\n", int(time.time()))).encode()})
+    policy = site.file(
+        "policy", f"log {LOG.verifier_key}\nwitness ours {witness.verifier_key}\nquorum ours\n"
+    )
+    bundle = site.folder / "case.tar"
+    written = eds("bundle", "--config", site.config, "-o", bundle, "--policy", policy)
+    assert written.exit_code == 0, written
+    unseen = eds("verify-bundle", bundle, "--keys", base.keys)
+    assert (unseen.exit_code, unseen.findings) == (0, []), unseen
+    return site, bundle

@@ -10,7 +10,8 @@ import subprocess
 import time
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -18,8 +19,18 @@ from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 import edgesentry
-from edgesentry import AuditRecord
-from edgesentry.testing import LOG, WITNESS, Dialect, Tampered, log_policy, make_fleet, to_sql
+from edgesentry import AuditRecord, payload_hash
+from edgesentry.testing import (
+    LOG,
+    WITNESS,
+    Dialect,
+    Place,
+    Tampered,
+    log_policy,
+    make_fleet,
+    serve,
+    to_sql,
+)
 from support import payload_path
 from test_ledger import server
 
@@ -29,6 +40,8 @@ FLEET = make_fleet(3, 8, scheme=["payload-hash", "record"])
 EARLY = [record for record in FLEET.records if record.sequence <= 4]
 LATE = [record for record in FLEET.records if record.sequence > 4]
 DAY_SECONDS = 86_400
+# The token of lift-02 at the services of these sites.
+TOKEN = "token-of-lift-02"
 SIGNED = ["curl", "-sf", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user", "edgesentry:edgesentry-secret"]
 # Every table of the log but `erasures`, so that a log can be opened again.
 LOG_TABLES = [
@@ -147,7 +160,13 @@ class Bucket(Objects):
 
 
 class Site(ABC):
-    """A ledger, its payloads and its log."""
+    """A ledger, its payloads and its log.
+
+    Attributes:
+        folder: The directory of its files.
+        url: The ledger.
+        config: The settings of commands.
+    """
 
     dialect: ClassVar[Dialect]
 
@@ -158,10 +177,23 @@ class Site(ABC):
         for path in (self.config, self.seed):
             path.touch(mode=0o600)
         self.seed.write_text(f"{LOG.seed.hex()}\n")
-        self.config.write_text(
-            f'ledger = "{url}"\npayloads = "{payloads}"\n{more}'
-            f'[log]\norigin = "{LOG.name}"\nkey = "{self.seed}"\nstore = "{place}"\n'
+        log = f'{more}[log]\norigin = "{LOG.name}"\nstore = "{place}"\nkey = '
+        self.config.write_text(f'ledger = "{url}"\npayloads = "{payloads}"\n{log}"{self.seed}"\n')
+        self._served = Place(self.dialect, url, payloads, folder / "served.toml")
+        # The key of a service is another one, so it signs nothing: an attack decides when to sign.
+        other = folder / "other.seed"
+        other.unlink(missing_ok=True)
+        FLEET.signers["lift-01"].device().save_seed(other)
+        (folder / "served.toml").write_text(
+            f'{log}"{other}"\n[serve.tokens.lift-02]\nhash = "{payload_hash(TOKEN.encode()).hex()}"\n'
+            'scopes = ["ingest"]\ndevices = ["lift-02"]\n'
         )
+
+    @contextmanager
+    def serve(self) -> Iterator[str]:
+        """Runs the service, and yields its URL."""
+        with serve(self._served, self.folder) as served:
+            yield served.url
 
     @property
     @abstractmethod
@@ -302,10 +334,12 @@ class Base(ABC):
         logs: The files of the log at each of them.
         keys: The key ring of the auditor.
         policies: Files of the policies: one requires the witness, the other trusts the key of the log alone.
+        running: The services that run until the end of the tests.
     """
 
     def __init__(self, folder: Path, site: Site) -> None:
         self.folder = folder
+        self.running = ExitStack()
         self.copies = 0
         self.backups: dict[str, str] = {}
         with edgesentry.open(config=site.config) as ledger:

@@ -7,20 +7,23 @@ and signatures alone. docs/explanation/threat-model.md has the table of the atta
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from operator_attacks import ATTACKS, Attack, audit
+import edgesentry
+from operator_attacks import ATTACKS, Attack, audit, drop_tail, outbox, push
 from operator_site import FLEET, Base, Objects, PostgresBase, SqliteBase, eds
 
 THREAT_MODEL = Path(__file__).parents[2] / "docs" / "explanation" / "threat-model.md"
 
 
 @pytest.fixture(scope="module", params=[SqliteBase, PostgresBase], ids=["sqlite-folder", "postgres-s3"])
-def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Base:
+def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Base]:
     made: Base = request.param(tmp_path_factory.mktemp("operator"))
-    return made
+    with made.running:
+        yield made
 
 
 def test_the_site_is_sound(base: Base) -> None:
@@ -41,6 +44,27 @@ def test_an_operator_is_caught(base: Base, attack: Attack) -> None:
     assert evidence.site.found(evidence.keys or FLEET.keys) == attack.without
     if is_signer:
         assert files(evidence.site.log) == log, "a log that stops writes no file except evidence"
+
+
+def test_a_dropped_tail_is_delivered_to_an_honest_service(base: Base) -> None:
+    """The device falls silent after an operator has acknowledged and dropped its last records."""
+    dishonest, honest = base.copy("late"), base.copy("late")
+    outbox(base, dishonest)
+    with dishonest.serve() as url:
+        assert eds(*push(base, dishonest, url)).exit_code == 0
+    drop_tail(dishonest)
+    dishonest.checkpoint()
+    assert dishonest.found(FLEET.keys) == []
+    # The records are in the outbox, and reach the other service; its next checkpoint has them.
+    with honest.serve() as url:
+        late = eds(*push(base, dishonest, url, max_age="0s"))
+        assert (late.exit_code, late.error) == (1, "receipts_overdue")
+        honest.checkpoint()
+        delivered = eds(*push(base, dishonest, url, max_age="0s"))
+        assert (delivered.exit_code, delivered.error) == (0, None)
+    with edgesentry.open(config=honest.config, read_only=True) as ledger:
+        assert ledger.heads()["lift-02"].sequence == len(FLEET.chain("lift-02")) + 3
+    assert honest.found(FLEET.keys) == []
 
 
 def files(objects: Objects) -> dict[str, bytes]:
