@@ -207,19 +207,10 @@ def test_the_command_reports_receipts(logged: Logged) -> None:
     with Outbox(logged.folder / "outbox", device(1)) as outbox:
         for number in range(3):
             outbox.sign(b"%d" % number, f"lift-01/{number}.bin")
-    names = [
-        "--outbox",
-        logged.folder / "outbox",
-        "--device",
-        "lift-01",
-        "--key",
-        seed,
-        "--token-file",
-        token,
-    ]
+    outbox_of: list[str | Path] = ["--outbox", logged.folder / "outbox", "--device", "lift-01", "--key", seed]
 
     def push(url: str, *more: str | Path, exit_code: int = 0) -> dict[str, object]:
-        return envelope("push", "--url", url, *names, *more, exit_code=exit_code)
+        return envelope("push", "--url", url, *outbox_of, "--token-file", token, *more, exit_code=exit_code)
 
     required = ("--receipts", "required", "--policy", policy)
     with logged.serve() as url:

@@ -135,6 +135,8 @@ async fn refused(outbox: &Outbox, sink: &dyn Sink) -> &'static str {
     }
 }
 
+type Change = Box<dyn Fn(Bytes) -> Bytes + Send + Sync>;
+
 /// A client whose proofs are counted and may be changed.
 struct Between<F> {
     client: Client,
@@ -254,7 +256,7 @@ async fn a_receipt_that_does_not_hold_is_an_error_and_the_record_stays() {
         proof.leaves.remove(0);
         Bytes::from(proof.to_string())
     };
-    let tampered: [(&str, Box<dyn Fn(Bytes) -> Bytes + Send + Sync>); 5] = [
+    let tampered: [(&str, Change); 5] = [
         ("proof_malformed", Box::new(|_| Bytes::from_static(b"c2sp.org/tlog-proof@v1\n"))),
         ("proof_invalid", Box::new(path)),
         ("checkpoint_untrusted", Box::new(signature)),
