@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use edgesentry_formats::describe;
 use edgesentry_ops::textfile::TextfileError;
-pub(crate) use edgesentry_ops::textfile::{HEADS_LAST_SUCCESS, HEADS_REWRITTEN, Textfile};
+pub(crate) use edgesentry_ops::textfile::{
+    HEADS_LAST_SUCCESS, HEADS_REWRITTEN, RECEIPTS_AGE, RECEIPTS_PENDING, Textfile,
+};
 
 use edgesentry_ops::OpsSettings;
 use edgesentry_rs::Settings;

@@ -139,8 +139,21 @@ pub const WAL_SIZE: Family = Family {
     label: None,
 };
 
+/// Records that a device keeps because their receipts are missing; the label is the device.
+pub const RECEIPTS_PENDING: Family = Family {
+    name: "edgesentry_outbox_receipts_pending_records",
+    help: "Acknowledged records in the outbox of the device that lack their receipts.",
+    label: Some("device"),
+};
+/// The time since the service first acknowledged the oldest of them.
+pub const RECEIPTS_AGE: Family = Family {
+    name: "edgesentry_outbox_receipts_age_seconds",
+    help: "Time since the service acknowledged the oldest record that lacks its receipt; 0 if none does.",
+    label: Some("device"),
+};
+
 /// All metrics of operations.
-pub const FAMILIES: [Family; 17] = [
+pub const FAMILIES: [Family; 19] = [
     DRILL_LAST_SUCCESS,
     DRILL_LAST_RUN,
     DRILL_DURATION,
@@ -158,6 +171,8 @@ pub const FAMILIES: [Family; 17] = [
     SLOT_RETAINED,
     STANDBY_LAG,
     WAL_SIZE,
+    RECEIPTS_PENDING,
+    RECEIPTS_AGE,
 ];
 
 impl Family {

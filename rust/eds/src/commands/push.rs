@@ -20,6 +20,7 @@ use crate::commands::sending::{Sending, conclude};
 use crate::commands::verify_proof::policy;
 use crate::exit::{Exit, Failure};
 use crate::inputs::{self, Showing};
+use crate::operations::{RECEIPTS_AGE, RECEIPTS_PENDING, Textfile};
 use crate::output::{Answer, Output, complain};
 use crate::text::{count, number, shown};
 use crate::threads;
@@ -66,6 +67,9 @@ pub(crate) struct Push {
     /// Report records that wait longer for their receipts, such as 90s, 15m or 24h [default: 120s]
     #[arg(long, value_name = "TIME", requires = "receipts", value_parser = parse_seconds)]
     receipt_max_age: Option<u64>,
+    /// File for the textfile collector of node_exporter, name.prom: records that wait for receipts
+    #[arg(long, value_name = "FILE", requires = "outbox")]
+    metrics_file: Option<PathBuf>,
     #[command(flatten)]
     service: ServiceArgs,
     #[command(flatten)]
@@ -186,6 +190,8 @@ impl Push {
         // Nothing is signed, so the scheme does not matter.
         let device = Device::from_seed(device.as_str(), *seed, Scheme::Record);
         let rules = self.rules()?;
+        let textfile = self.metrics_file.as_deref().map(Textfile::open).transpose()?;
+        let device_id = device.device_id().to_owned();
         let state = runtime.block_on(async {
             let mut outbox = Outbox::open(outbox, device).await?;
             outbox = match (self.receipts, rules) {
@@ -197,6 +203,13 @@ impl Push {
             outbox.close().await;
             state
         })?;
+        if let Some(textfile) = textfile {
+            let PendingReceipts { records, age, .. } = state.pending;
+            textfile.set(&[
+                RECEIPTS_PENDING.sample(&device_id, records as f64),
+                RECEIPTS_AGE.sample(&device_id, age.as_secs_f64()),
+            ])?;
+        }
         let (content, text) = (state.content(), state.text());
         let exit = match (&state.failure, &state.flushed.rejection) {
             (Some(failure), _) => failure.exit,

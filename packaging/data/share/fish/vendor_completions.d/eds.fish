@@ -354,6 +354,7 @@ complete -c eds -n "__fish_eds_using_subcommand push" -l receipts -d 'Keep recor
 off\t'A record leaves the outbox when the service has acknowledged it'"
 complete -c eds -n "__fish_eds_using_subcommand push" -l policy -d 'Trusted keys of the log and of its witnesses, and the quorum, for the receipts' -r -F
 complete -c eds -n "__fish_eds_using_subcommand push" -l receipt-max-age -d 'Report records that wait longer for their receipts, such as 90s, 15m or 24h [default: 120s]' -r
+complete -c eds -n "__fish_eds_using_subcommand push" -l metrics-file -d 'File for the textfile collector of node_exporter, name.prom: records that wait for receipts' -r -F
 complete -c eds -n "__fish_eds_using_subcommand push" -l url -d 'The service: http://HOST:PORT or https://HOST:PORT' -r
 complete -c eds -n "__fish_eds_using_subcommand push" -l token-file -d 'File with a token, if the service requires one; or set the variable EDGESENTRY_TOKEN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand push" -l ca -d 'PEM file of the certificate authorities to trust [default: the system\'s]' -r -F
