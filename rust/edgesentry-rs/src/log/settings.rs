@@ -35,6 +35,10 @@ pub struct LogSettings {
     pub store: Option<String>,
     /// The location of the lock with the signed checkpoints; by default `store`.
     pub lock: Option<String>,
+    /// The file of the policy (C2SP tlog-policy): the log asks its witnesses that have a URL to cosign each checkpoint.
+    pub policy: Option<PathBuf>,
+    /// True if a checkpoint is published only with the cosignatures of a quorum of the policy.
+    pub require_quorum: bool,
 }
 
 impl Default for LogSettings {
@@ -47,6 +51,8 @@ impl Default for LogSettings {
             max_records: 100_000,
             store: None,
             lock: None,
+            policy: None,
+            require_quorum: true,
         }
     }
 }
