@@ -53,6 +53,8 @@ pub struct ClientSettings {
     pub attempts: u32,
     /// Records of one request.
     pub batch_records: usize,
+    /// The largest response of [`Client::request`].
+    pub response_bytes: usize,
 }
 
 impl ClientSettings {
@@ -66,6 +68,7 @@ impl ClientSettings {
             timeout: Duration::from_secs(30),
             attempts: 5,
             batch_records: 4096,
+            response_bytes: 64 << 20,
         }
     }
 
@@ -84,7 +87,7 @@ impl ClientSettings {
 pub struct Response {
     /// The HTTP status.
     pub status: u16,
-    /// The body, up to 64 MiB.
+    /// The body, up to [`ClientSettings::response_bytes`].
     pub body: bytes::Bytes,
 }
 
@@ -181,10 +184,24 @@ impl Client {
     /// # Errors
     /// The method or the path cannot be used, or no response came. A response with an error status is a response.
     pub async fn request(&self, method: &str, path: &str, body: Option<Vec<u8>>) -> Result<Response, Error> {
+        self.request_as(method, path, "application/json", body.unwrap_or_default()).await
+    }
+
+    /// Sends any request once, like [`Client::request`], with a body of this type.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
+    pub async fn request_as(
+        &self,
+        method: &str,
+        path: &str,
+        content_type: &'static str,
+        body: Vec<u8>,
+    ) -> Result<Response, Error> {
         let method = method
             .parse()
             .map_err(|error| Error::unusable(format!("{method:?} is not an HTTP method"), Box::new(error)))?;
-        self.any(method, path, body.unwrap_or_default()).await.map_err(|call| call.error)
+        self.any(method, path, content_type, body).await.map_err(|call| call.error)
     }
 
     /// Sends records in one request, in order; sends undecided ones again, in the same order.

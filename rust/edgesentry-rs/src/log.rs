@@ -9,6 +9,7 @@
 //! So the log never has two trees of one size.
 
 mod bundle;
+mod cosign;
 mod erase;
 mod error;
 mod evidence;
@@ -24,6 +25,7 @@ mod signer;
 mod store;
 mod succeed;
 mod withdraw;
+mod witness;
 mod writer;
 
 use std::sync::Arc;
@@ -37,11 +39,13 @@ use futures::TryStreamExt;
 use self::lock::Lock;
 use self::store::TileStore;
 use crate::ledger::{
-    BatchRow, CheckpointRow, Filter, Leader, Ledger, LogState, LogTables, LogTablesError, OpenErasures,
+    BatchRow, CheckpointRow, CosignatureRow, Filter, Leader, Ledger, LogState, LogTables, LogTablesError,
+    OpenErasures,
 };
 use crate::objects::{Objects, Write, Written};
 
 pub use bundle::{BUNDLE_TEXTS, BundleContent, BundleError, WrittenBundle};
+pub use cosign::{Cosigners, WitnessClient, WitnessResponse};
 pub use erase::{EraseError, Eraser, Erasure, ErasureState, Finished, MAX_LEFT, request_erasure};
 pub use error::LogError;
 pub use lag::Lag;
@@ -52,6 +56,7 @@ pub use replaced::ErasedReplaced;
 pub use settings::{LogSettings, Stores};
 pub use signer::{LogSigner, ProgramSigner};
 pub use withdraw::Withdrawn;
+pub use witness::{Witness, WitnessError, WitnessSettings};
 pub use writer::Sequenced;
 
 /// The transparency log of a ledger, with its store and its keys.
@@ -64,6 +69,8 @@ pub struct TransparencyLog {
     /// The signers of the keys before a rotation, which also sign.
     previous: Arc<[LogSigner]>,
     max_records: u64,
+    /// The witnesses that cosign, if the log has a policy.
+    cosigners: Option<Arc<Cosigners>>,
 }
 
 /// The progress of a log.
@@ -73,6 +80,8 @@ pub struct LogStatus {
     pub state: LogState,
     /// The last checkpoint; `None` before the first.
     pub checkpoint: Option<CheckpointRow>,
+    /// The cosignatures of the last checkpoint.
+    pub cosignatures: Vec<CosignatureRow>,
     /// The batch in progress, if any.
     pub open_batch: Option<BatchRow>,
     /// Records without a position.
@@ -94,7 +103,15 @@ impl TransparencyLog {
         max_records: u64,
     ) -> TransparencyLog {
         let (store, lock) = (TileStore::new(store), Lock::new(lock));
-        TransparencyLog { tables, store, lock, signer: key.into(), previous: Arc::default(), max_records }
+        TransparencyLog {
+            tables,
+            store,
+            lock,
+            signer: key.into(),
+            previous: Arc::default(),
+            max_records,
+            cosigners: None,
+        }
     }
 
     /// Signs with the keys before a rotation as well, so that auditors can change their policies one after the other.
@@ -183,9 +200,15 @@ impl TransparencyLog {
     /// The ledger has no log, or fails.
     pub async fn status(&self) -> Result<LogStatus, LogError> {
         let state = self.tables.state().await?.ok_or(LogTablesError::NotOpened)?;
+        let checkpoint = self.tables.last_checkpoint().await?;
+        let cosignatures = match &checkpoint {
+            Some(last) => self.tables.cosignatures(last.size).await?,
+            None => Vec::new(),
+        };
         Ok(LogStatus {
             state,
-            checkpoint: self.tables.last_checkpoint().await?,
+            checkpoint,
+            cosignatures,
             open_batch: self.tables.open_batch().await?,
             backlog: self.tables.backlog().await?,
             open_erasures: self.tables.open_erasures(now_ms()).await?,

@@ -28,7 +28,7 @@ use serde::Deserialize;
 use crate::error::Error;
 use crate::ingest::storage::Limits;
 use crate::ledger::{Ledger, LogTablesError, PostgresSettings, Sqlite, postgres};
-use crate::log::{EraseError, Eraser, LogSettings};
+use crate::log::{EraseError, Eraser, LogSettings, WitnessSettings};
 use crate::payload::{Folder, PayloadStore, S3Settings, s3};
 use crate::secret::Secret;
 use crate::telemetry::TelemetrySettings;
@@ -60,6 +60,8 @@ pub struct Settings {
     pub ingest: Limits,
     /// The transparency log.
     pub log: LogSettings,
+    /// A witness of other logs.
+    pub witness: WitnessSettings,
     /// Backup and restore, which `edgesentry-ops` reads.
     pub ops: Section,
     /// Logs, traces and metrics.
@@ -80,6 +82,7 @@ impl Default for Settings {
             s3: S3Settings::default(),
             ingest: Limits::default(),
             log: LogSettings::default(),
+            witness: WitnessSettings::default(),
             ops: Section::default(),
             telemetry: TelemetrySettings::default(),
             serve: Section::default(),

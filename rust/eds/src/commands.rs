@@ -35,6 +35,7 @@ mod verify_bundle;
 mod verify_chain;
 mod verify_proof;
 mod verify_record;
+mod witness;
 
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -126,6 +127,7 @@ commands! {
     "log" Log(log::Log),
     "checkpoint" Checkpoint(checkpoint::Checkpoint),
     "prove" Prove(prove::Prove),
+    "witness" Witness(witness::Witness),
     "erase" Erase(erase::Erase),
     "bundle" Bundle(bundle::Bundle),
     "config" Config(config::Config),

@@ -87,7 +87,13 @@ impl Checkpoint {
     ///
     /// # Errors
     /// The text is not a checkpoint.
-    pub fn parse(mut text: &str) -> Result<Checkpoint, CheckpointError> {
+    pub fn parse(text: &str) -> Result<Checkpoint, CheckpointError> {
+        let (origin, size, root) = Checkpoint::lines(text)?;
+        Checkpoint::new(origin, size, root)
+    }
+
+    /// Returns the values of the three lines.
+    pub(crate) fn lines(mut text: &str) -> Result<(&str, u64, TreeHash), CheckpointError> {
         let mut line = || take_line(&mut text).ok_or(CheckpointError::Form);
         let (origin, size, root) = (line()?, line()?, line()?);
         let size = parse_decimal(size).ok_or(CheckpointError::Form)?;
@@ -95,7 +101,7 @@ impl Checkpoint {
         if !text.is_empty() {
             return Err(CheckpointError::Extension);
         }
-        Checkpoint::new(origin, size, root)
+        Ok((origin, size, root))
     }
 
     /// Returns the name of the log.

@@ -46,6 +46,7 @@ mod statement;
 mod text;
 mod tile;
 mod tree;
+mod witness;
 
 pub use append::{AppendError, Appender};
 pub use batch::{
@@ -87,3 +88,8 @@ pub use run_proof::{MAX_RUN_PROOF_BYTES, MAX_RUN_RECORDS, ProvenRun, RunLeaf, Ru
 pub use statement::{Expected, ProofFile, ProofFileError, Proven, Statement, StatementKind};
 pub use tile::{TILE_WIDTH, Tile, TileError, TileId, TileKind, new_tiles};
 pub use tree::Tree;
+pub use witness::{
+    AddCheckpoint, CosignatureError, EvidenceKind, MAX_WITNESS_REQUEST_BYTES, MAX_WITNESS_RESPONSE_BYTES,
+    WitnessDecision, WitnessRefusal, WitnessRequestError, WitnessedLogs, cosigned_note, decide_witness,
+    evidence_digest, read_cosignature, read_witness_size, witness_path,
+};

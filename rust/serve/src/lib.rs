@@ -21,6 +21,7 @@ mod shares;
 mod stall;
 mod tls;
 mod tokens;
+mod witness;
 
 pub use mqtt::{MqttSettings, MqttSource};
 pub use server::{Server, Stopped};

@@ -30,7 +30,7 @@ use super::tls::ServerTls;
 use edgesentry_rs::error::Error;
 use edgesentry_rs::ingest::storage::IngestService;
 use edgesentry_rs::log::LogReader;
-use edgesentry_rs::telemetry::metrics::Resource;
+use edgesentry_rs::telemetry::metrics::{Metrics, Resource};
 
 /// The target of events; it is part of the interface.
 const TARGET: &str = "edgesentry_rs::transport::server";
@@ -66,9 +66,35 @@ struct Shared {
     connections: Arc<Pool>,
     handshakes: Arc<Pool>,
     bounds: Arc<Bounds>,
-    app: Arc<App>,
+    served: Arc<dyn Served>,
     router: Router,
     stop: CancellationToken,
+}
+
+/// What a server serves.
+pub(super) trait Served: Send + Sync {
+    /// Reports not ready from now on.
+    fn stop(&self);
+
+    /// Frees memory that is not needed any more.
+    fn tidy(&self) {}
+}
+
+impl Served for App {
+    fn stop(&self) {
+        App::stop(self);
+    }
+
+    fn tidy(&self) {
+        App::tidy(self);
+    }
+}
+
+/// The routes of a server, and the limit of their responses.
+pub(super) struct Routes {
+    pub(super) router: Router,
+    pub(super) answers: Arc<Pool>,
+    pub(super) served: Arc<dyn Served>,
 }
 
 impl Server {
@@ -82,6 +108,21 @@ impl Server {
         service: IngestService,
         settings: &ServeSettings,
         log: Option<LogReader>,
+    ) -> Result<Server, Error> {
+        let mqtt = settings.mqtt.as_ref().map(|mqtt| MqttSource::new(service.clone(), mqtt)).transpose()?;
+        let metrics = service.metrics().clone();
+        let app = Arc::new(App::new(service, settings, log));
+        let mqtt = mqtt.map(|mqtt| mqtt.sharing(app.failures(), app.rejections()));
+        let (router, answers) = (router(Arc::clone(&app)), Arc::clone(app.answers()));
+        let server = Server::listen(settings, &metrics, Routes { router, answers, served: app }).await?;
+        Ok(Server { mqtt, ..server })
+    }
+
+    /// Listens, for these routes.
+    pub(super) async fn listen(
+        settings: &ServeSettings,
+        metrics: &Metrics,
+        routes: Routes,
     ) -> Result<Server, Error> {
         let mut listeners = Vec::new();
         for address in &settings.listen {
@@ -98,24 +139,21 @@ impl Server {
         if let Some(address) = elsewhere.filter(|_| tls.is_none() && !settings.tokens.is_empty()) {
             warn!(target: TARGET, %address, "tokens cross the network in plain text: without serve.tls, let only a proxy with TLS connect");
         }
-        let mqtt = settings.mqtt.as_ref().map(|mqtt| MqttSource::new(service.clone(), mqtt)).transpose()?;
-        let (metrics, limits) = (service.metrics().clone(), &settings.limits);
-        let app = Arc::new(App::new(service, settings, log));
-        let mqtt = mqtt.map(|mqtt| mqtt.sharing(app.failures(), app.rejections()));
-        let requests = Pool::new(&metrics, Resource::Requests, limits.requests);
+        let limits = &settings.limits;
+        let requests = Pool::new(metrics, Resource::Requests, limits.requests);
         let (connections, per_address) = (limits.connections, limits.connections_per_address);
         let shared = Shared {
             policy: NetworkPolicy::new(settings.allow.iter().copied()),
             limits: settings.limits.clone(),
             tls,
-            connections: Pool::limited(&metrics, Resource::Connections, connections, per_address),
-            handshakes: Pool::new(&metrics, Resource::Handshakes, limits.handshakes),
-            bounds: Arc::new(Bounds { requests, answers: Arc::clone(app.answers()) }),
-            router: router(Arc::clone(&app)),
-            app,
+            connections: Pool::limited(metrics, Resource::Connections, connections, per_address),
+            handshakes: Pool::new(metrics, Resource::Handshakes, limits.handshakes),
+            bounds: Arc::new(Bounds { requests, answers: routes.answers }),
+            router: routes.router,
+            served: routes.served,
             stop: CancellationToken::new(),
         };
-        Ok(Server { listeners, mqtt, shared: Arc::new(shared) })
+        Ok(Server { listeners, mqtt: None, shared: Arc::new(shared) })
     }
 
     /// Returns the addresses that it listens on.
@@ -147,7 +185,7 @@ impl Server {
         };
         shutdown.await;
         info!(target: TARGET, "shutting down: finishing requests in progress");
-        shared.app.stop();
+        shared.served.stop();
         shared.stop.cancel();
         watch.abort();
         for listener in accepting {
@@ -174,7 +212,7 @@ async fn watch(shared: &Shared) {
 async fn tidy(shared: &Shared) {
     loop {
         tokio::time::sleep(TIDY_INTERVAL).await;
-        shared.app.tidy();
+        shared.served.tidy();
     }
 }
 

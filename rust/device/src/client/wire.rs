@@ -22,9 +22,6 @@ const MAX_RESPONSE_BYTES: usize = 1 << 20;
 /// The longest proof: 1024 records that a service accepts, each with 63 hashes, and a note.
 const MAX_PROOF_BYTES: usize = 8 << 20;
 
-/// The longest response to any request.
-const MAX_BODY_BYTES: usize = 64 << 20;
-
 /// The outcome of one record.
 pub(super) type Reply = Result<Outcome, Error>;
 
@@ -56,10 +53,16 @@ impl Client {
     }
 
     /// Sends one request of any kind.
-    pub(super) async fn any(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Whole, Call> {
-        let response = self.call(method, path, "application/json", body).await?;
+    pub(super) async fn any(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: &'static str,
+        body: Vec<u8>,
+    ) -> Result<Whole, Call> {
+        let response = self.call(method, path, content_type, body).await?;
         let status = response.status().as_u16();
-        let limited = http_body_util::Limited::new(response.into_body(), MAX_BODY_BYTES);
+        let limited = http_body_util::Limited::new(response.into_body(), self.0.settings.response_bytes);
         match timeout(self.0.settings.timeout, limited.collect()).await {
             Ok(Ok(body)) => Ok(Whole { status, body: body.to_bytes() }),
             Ok(Err(error)) => Err(self.broken(&error.to_string())),

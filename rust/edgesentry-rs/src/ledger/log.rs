@@ -6,12 +6,14 @@
 //! slow leader that was replaced cannot write.
 
 mod assign;
+mod cosignatures;
 mod erasures;
 mod positions;
 mod restore;
 mod statements;
 mod succeed;
 mod withdraw;
+mod witness;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
@@ -26,6 +28,7 @@ use tokio::sync::Mutex;
 use crate::error::{Component, StoreError};
 use crate::sql::failed;
 
+pub use cosignatures::{CosignatureRow, LogCosignatures};
 pub(crate) use erasures::listed_erasures;
 pub use erasures::{
     ErasureQuery, ErasureRow, ErasureSelection, ErasureStep, LogErasures, MAX_REASON_BYTES,
@@ -34,6 +37,13 @@ pub use erasures::{
 pub use positions::LogPositions;
 pub use restore::{Conflicts, LOG_CONFLICT, Replaced, RestoredBatch};
 pub(super) use statements::{Kind, Row, Span, Statements, Value};
+#[cfg(feature = "postgres")]
+pub(super) use witness::POSTGRES_WITNESS;
+pub(super) use witness::SQLITE_WITNESS;
+pub use witness::{
+    EvidenceRow, MAX_EVIDENCE_PER_KIND, WitnessAccess, WitnessTables, WitnessedChange, WitnessedRow,
+    open_witness,
+};
 
 /// The reason why the tables cannot be continued.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -207,7 +217,7 @@ pub(super) trait Guard: Send {
 
 /// The tables of the log.
 #[async_trait]
-pub trait LogTables: LogPositions + LogErasures {
+pub trait LogTables: LogPositions + LogErasures + LogCosignatures {
     /// Returns the state of the log; `None` if the ledger has no log.
     async fn state(&self) -> Result<Option<LogState>, StoreError>;
 

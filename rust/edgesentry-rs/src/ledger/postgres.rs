@@ -16,13 +16,16 @@ use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use self::connect::{Servers, Use};
+use self::schema::SCHEMA;
 use super::append::{self, Dialect};
 use super::change;
+use super::log::POSTGRES_WITNESS;
 use super::plan::{Chains, Held, LogRow, Plan};
 use super::rows::Kind;
 use super::{
     AppendError, Decision, Entry, Filter, Ledger, LogEntry, LogQuery, LogTables, Page, PostgresSettings,
-    Pruned, RecordStream, RegisteredDevice, Registration, RejectionLimits, Rejections, prune, rows, stream,
+    Pruned, RecordStream, RegisteredDevice, Registration, RejectionLimits, Rejections, WitnessTables, prune,
+    rows, stream,
 };
 use crate::admission::{OutcomeKind, Registry, RejectionCode};
 use crate::clock::now_ms;
@@ -40,6 +43,17 @@ pub(crate) async fn open(settings: &PostgresSettings, read_only: bool) -> Result
     }))
 }
 
+/// Opens the state of a witness for reading, or for reading and writing.
+pub(crate) async fn open_witness(
+    settings: &PostgresSettings,
+    read_only: bool,
+) -> Result<Arc<dyn WitnessTables>, Error> {
+    tls::install_provider();
+    let purpose = if read_only { Use::Read } else { Use::Write };
+    let servers = Servers::connect(settings, purpose, &POSTGRES_WITNESS).await?;
+    Ok(Arc::new(Postgres { servers: Arc::new(servers) }))
+}
+
 /// A ledger in PostgreSQL, for any number of service processes at once.
 #[derive(Debug, Clone)]
 pub struct Postgres {
@@ -54,7 +68,7 @@ impl Postgres {
     /// No server of the list takes writes in time, the URL or the role cannot be used, or the database holds other
     /// tables.
     pub async fn connect(settings: &PostgresSettings) -> Result<Postgres, Error> {
-        let servers = Servers::connect(settings, Use::Write).await?;
+        let servers = Servers::connect(settings, Use::Write, &SCHEMA).await?;
         Ok(Postgres { servers: Arc::new(servers) })
     }
 
@@ -64,7 +78,7 @@ impl Postgres {
     /// # Errors
     /// No server of the list responds in time, the URL or the role cannot be used, or the database holds no ledger.
     pub async fn read(settings: &PostgresSettings) -> Result<Postgres, Error> {
-        let servers = Servers::connect(settings, Use::Read).await?;
+        let servers = Servers::connect(settings, Use::Read, &SCHEMA).await?;
         Ok(Postgres { servers: Arc::new(servers) })
     }
 

@@ -12,6 +12,7 @@ use sqlx::{AssertSqlSafe, Connection, QueryBuilder, Row, SqliteConnection};
 
 use super::append::{self, Dialect};
 use super::change;
+use super::log::{SQLITE_WITNESS, WitnessAccess as Access};
 use super::plan::{Chains, Held, LogRow, Plan};
 use super::rows::Kind;
 use super::stream::{self, CHUNK, MAX_EVIDENCE_BYTES, MAX_TEXT_BYTES};
@@ -41,12 +42,14 @@ static SCHEMA: Schema = Schema {
         "log_keys",
         "checkpoints",
         "erasures",
+        "cosignatures",
     ],
     migrations: &[
         (1, "ledger", include_str!("../../migrations/sqlite/0001_ledger.sql")),
         (2, "record payloads", include_str!("../../migrations/sqlite/0002_record_payloads.sql")),
         (3, "log", include_str!("../../migrations/sqlite/0003_log.sql")),
         (4, "erasures", include_str!("../../migrations/sqlite/0004_erasures.sql")),
+        (5, "cosignatures", include_str!("../../migrations/sqlite/0005_cosignatures.sql")),
     ],
 };
 
@@ -81,6 +84,19 @@ impl Sqlite {
     /// The file is missing, holds no ledger, or cannot be read.
     pub async fn read(path: &Path) -> Result<Sqlite, Error> {
         let database = Database::read(path, Component::AuditLedger, &SCHEMA).await?;
+        Ok(Sqlite { database: Arc::new(database) })
+    }
+
+    /// Opens the file of the state of a witness, which holds no ledger.
+    ///
+    /// # Errors
+    /// The file cannot be opened, holds other tables, or is of a newer release; it is missing, unless `create`.
+    pub(crate) async fn open_witness(path: &Path, access: Access) -> Result<Sqlite, Error> {
+        let component = Component::TransparencyLog;
+        let database = match access {
+            Access::Read => Database::read(path, component, &SQLITE_WITNESS).await?,
+            access => Database::open(path, component, access == Access::Create, &SQLITE_WITNESS).await?,
+        };
         Ok(Sqlite { database: Arc::new(database) })
     }
 

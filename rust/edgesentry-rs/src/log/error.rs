@@ -114,6 +114,16 @@ pub enum LogError {
     /// The log cannot be opened in place of another one.
     #[error("the log was not opened: {0}")]
     NotSucceeded(String),
+    /// A signed checkpoint is not published, because a quorum of witnesses has not cosigned it.
+    #[error(
+        "the checkpoint of size {size} is signed and not published: {problem}; the next round asks the witnesses again"
+    )]
+    QuorumMissing {
+        /// The size of the checkpoint.
+        size: u64,
+        /// The missing cosignatures, and what the witnesses said.
+        problem: String,
+    },
     /// A checkpoint cannot be signed.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -142,6 +152,7 @@ impl LogError {
             LogError::Signer { .. } => "log_signer",
             LogError::NotWithdrawn(_) => "log_not_withdrawn",
             LogError::NotSucceeded(_) => "log_not_succeeded",
+            LogError::QuorumMissing { .. } => "log_quorum_missing",
             LogError::Checkpoint(_) => "log_checkpoint",
         }
     }
@@ -160,6 +171,7 @@ impl LogError {
             LogError::Store(error) | LogError::Tables(LogTablesError::Store(error)) => error.is_retryable(),
             LogError::LedElsewhere
             | LogError::Signer { .. }
+            | LogError::QuorumMissing { .. }
             | LogError::Tables(LogTablesError::Superseded) => true,
             _ => false,
         }

@@ -35,6 +35,11 @@ impl TransparencyLog {
             let turn = self.turn(&mut leader, metrics, signed);
             let failed = match AssertUnwindSafe(turn).catch_unwind().await {
                 Ok(Ok(())) => None,
+                Ok(Err(error @ LogError::QuorumMissing { .. })) => {
+                    // The log goes on: the next round signs further records and asks again.
+                    warn!(error = %error, "a checkpoint of the transparency log waits for witnesses");
+                    Some(error.code())
+                }
                 Ok(Err(error)) => {
                     // Give up the lock, so that another node can continue.
                     leader = None;
@@ -71,9 +76,11 @@ impl TransparencyLog {
             None => leader.insert(self.lead().await?),
         };
         metrics.log_leader(true);
-        self.sequence(leader).await?;
-        signed.notify_one();
-        Ok(())
+        let done = self.sequence(leader).await.map(drop);
+        if matches!(done, Ok(()) | Err(LogError::QuorumMissing { .. })) {
+            signed.notify_one();
+        }
+        done
     }
 
     /// Records the progress of the log at every interval and after each round, on every node: the round of the leader

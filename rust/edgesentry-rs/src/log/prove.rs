@@ -11,8 +11,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use edgesentry_log::{
     Checkpoint, ConsistencyProof, EntryBundle, HeadsProof, HeadsTree, Leaf, LogProof, MAX_NOTE_BYTES,
-    MAX_RUN_RECORDS, NodeId, Note, RunLeaf, RunProof, TILE_WIDTH, Tile, TileId, TileKind, TreeHash,
-    consistency_nodes, inclusion_nodes, inclusion_path, verify_consistency, verify_inclusion,
+    MAX_RUN_RECORDS, NodeId, Note, NoteSignature, ProofError, RunLeaf, RunProof, TILE_WIDTH, Tile, TileId,
+    TileKind, TreeHash, consistency_nodes, consistency_path, inclusion_nodes, inclusion_path,
+    verify_consistency, verify_inclusion,
 };
 use futures::TryStreamExt;
 use tokio::sync::Mutex;
@@ -211,7 +212,11 @@ impl LogReader {
         let row = self.tables.checkpoint_of(size).await?.ok_or(unknown)?;
         let inconsistent =
             |problem: String| LogTablesError::Inconsistent(format!("checkpoint of size {size}: {problem}"));
-        let (note, checkpoint) = parse_checkpoint(&row.note).map_err(inconsistent)?;
+        let (mut note, checkpoint) = parse_checkpoint(&row.note).map_err(inconsistent)?;
+        for cosignature in self.tables.cosignatures(size).await? {
+            let line = NoteSignature::parse(&cosignature.line);
+            line.and_then(|line| note.add(line)).map_err(|error| inconsistent(error.to_string()))?;
+        }
         if (checkpoint.origin(), checkpoint.size()) != (published.checkpoint.origin(), size) {
             return Err(inconsistent("its note is of another one".to_owned()).into());
         }
@@ -520,6 +525,13 @@ impl TileStore {
                 .map_err(|error| damaged(&format!("leaf {index}: {error}")))?;
         }
         Ok(leaves)
+    }
+
+    /// Returns the consistency proof from a smaller size to the tree of this size.
+    pub(super) async fn growth(&self, old: u64, size: u64) -> Result<Vec<TreeHash>, LogError> {
+        let damaged = |error: ProofError| self.damaged(error.to_string());
+        let nodes = self.nodes(consistency_nodes(old, size).map_err(damaged)?, size).await?;
+        consistency_path(old, size, |node| nodes.get(&node).copied()).map_err(damaged)
     }
 
     /// Returns the hashes of nodes from the files of the tree of size `tree`.

@@ -99,8 +99,10 @@ impl TransparencyLog {
             }
             info!(size = checkpoint.size(), number, "a batch of the log is back in the ledger");
         }
-        if let Some(last) = self.tables.last_checkpoint().await? {
-            self.publish(last.size, &last.note).await?;
+        match self.publish_cosigned(leader).await {
+            // The next round asks the witnesses again.
+            Err(error @ LogError::QuorumMissing { .. }) => warn!(error = %error, "the log is recovered"),
+            published => published?,
         }
         Ok(done)
     }

@@ -9,6 +9,7 @@ use edgesentry_log::{KeyType, SignerKey};
 use serde::Deserialize;
 
 use super::TransparencyLog;
+use super::cosign::Cosigners;
 use super::lock::Lock;
 use super::signer::{LogSigner, ProgramSigner};
 use crate::error::{Component, Error, describe};
@@ -116,7 +117,10 @@ impl LogSettings {
             ledger.log().ok_or_else(|| config("this ledger cannot have a transparency log".to_owned()))?;
         let (store, lock) = self.stores(ledger_file, s3, stores).await?;
         let log = TransparencyLog::new(tables, store, lock, current, self.max_records);
-        Ok(log.with_previous_keys(previous))
+        let log = log.with_previous_keys(previous);
+        let Some(policy) = &self.policy else { return Ok(log) };
+        let cosigners = Cosigners::open(policy, log.key(), self.require_quorum)?;
+        Ok(log.with_cosigners(cosigners))
     }
 
     /// Returns true if the ledger has a log other than the one that this log succeeds, or the lock a signed checkpoint.

@@ -78,11 +78,9 @@ impl TransparencyLog {
                 break;
             }
         }
-        if done.batches == 0
-            && let Some(last) = self.tables.last_checkpoint().await?
-        {
-            // The process may have been interrupted before it published the checkpoint.
-            self.publish(last.size, &last.note).await?;
+        // A process may have been interrupted before it published the last checkpoint, and witnesses may have failed.
+        if done.batches == 0 || self.cosigners.is_some() {
+            self.publish_cosigned(leader).await?;
         }
         Ok(done)
     }
@@ -200,7 +198,8 @@ impl TransparencyLog {
         Ok(Read::Page(spans, background::run(prepare).await))
     }
 
-    /// Signs the checkpoint of a batch under the lock, records it in the ledger, and publishes it.
+    /// Signs the checkpoint of a batch under the lock, records it in the ledger, and publishes it if no witness must
+    /// cosign it.
     pub(super) async fn sign(
         &self,
         leader: &mut Leader,
@@ -221,7 +220,7 @@ impl TransparencyLog {
             lock_number: number,
         };
         self.tables.signed(leader, batch, &row).await?;
-        self.publish(batch.size, &note).await?;
+        self.publish_uncosigned(batch.size, &note).await?;
         info!(size = batch.size, number, "a checkpoint of the transparency log is signed");
         Ok(())
     }

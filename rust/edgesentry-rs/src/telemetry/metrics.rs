@@ -5,6 +5,7 @@
 //! device's keys; a decision of the ledger counts together with its entry in the operation log.
 
 mod log;
+mod witness;
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
@@ -21,6 +22,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 
 use self::log::LogMetrics;
+pub use self::witness::Asked;
+use self::witness::WitnessMetrics;
 use crate::admission::{Outcome, RejectionCode};
 use crate::error::Component;
 use crate::ledger::Rejections;
@@ -175,6 +178,7 @@ struct Inner {
     refused: Family<ResourceName, Counter>,
     rejections_limited: Counter,
     log: LogMetrics,
+    witness: WitnessMetrics,
 }
 
 tokio::task_local! {
@@ -252,6 +256,7 @@ impl Metrics {
         let help = "Records that were not examined, because too many records of their sender were rejected";
         let rejections_limited = counter(r, "ingest_rejections_limited", help);
         let log = LogMetrics::new(r);
+        let witness = WitnessMetrics::new(r);
         let build = Family::<Build, Gauge>::default();
         let build = register(r, "build_info", "Version of the running program; always 1", build);
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
@@ -281,6 +286,7 @@ impl Metrics {
             refused,
             rejections_limited,
             log,
+            witness,
             registry,
         }))
     }

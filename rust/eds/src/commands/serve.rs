@@ -25,7 +25,7 @@ use crate::stores::{Asked, Opened, StoreArgs};
 use crate::text::sentence;
 
 /// The default log filter of a service.
-const LOGGED: &str = "edgesentry_rs=info";
+pub(crate) const LOGGED: &str = "edgesentry_rs=info";
 
 /// Run the ingest service over HTTP until SIGTERM or Ctrl-C
 ///
@@ -72,29 +72,11 @@ impl Serve {
             () = &mut asked => return Ok(Ended::BeforeListening),
         };
         let Listening { server, metrics, pruning, sequencing, scheme } = listening;
-        // Before the service announces its addresses.
-        let hangups = Hangups::take();
-        for address in server.addresses() {
-            complain(&format!(
-                "listening on {scheme}://{address}, ledger {}",
-                sentence(opened.ledger.place())
-            ));
-        }
-        let reload = server.reload();
-        let reloading = tokio::spawn(reload_on_hangup(hangups, reload));
-        // Without systemd there is no socket to notify.
-        let _ = sd_notify::notify(&[NotifyState::Ready]);
-        let watchdog = tokio::spawn(watchdog());
         let pruning = tokio::spawn(pruning);
         let sequencing = sequencing.map(tokio::spawn);
-        let stopped = server
-            .run(async {
-                asked.await;
-                let _ = sd_notify::notify(&[NotifyState::Stopping]);
-            })
-            .await;
-        reloading.abort();
-        watchdog.abort();
+        let place = sentence(opened.ledger.place());
+        let announce = |address| format!("listening on {scheme}://{address}, ledger {place}");
+        let stopped = serve_until(server, &mut asked, announce).await;
         pruning.abort();
         if let Some(sequencing) = sequencing {
             sequencing.abort();
@@ -135,6 +117,33 @@ impl Serve {
         let sequencing = sequencing(opened).await?;
         Ok(Listening { server, metrics, pruning, sequencing, scheme })
     }
+}
+
+/// Serves until it is asked to stop: announces the addresses, reports to systemd, and reloads certificates at SIGHUP.
+pub(crate) async fn serve_until(
+    server: Server,
+    asked: &mut Asked,
+    announce: impl Fn(SocketAddr) -> String,
+) -> Stopped {
+    // Before the service announces its addresses.
+    let hangups = Hangups::take();
+    for address in server.addresses() {
+        complain(&announce(address));
+    }
+    let reload = server.reload();
+    let reloading = tokio::spawn(reload_on_hangup(hangups, reload));
+    // Without systemd there is no socket to notify.
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    let watchdog = tokio::spawn(watchdog());
+    let stopped = server
+        .run(async {
+            asked.await;
+            let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        })
+        .await;
+    reloading.abort();
+    watchdog.abort();
+    stopped
 }
 
 /// The parts of a service that is not serving yet.
@@ -207,7 +216,7 @@ async fn watchdog() {
 }
 
 /// Raises the limit of open files to the maximum: every connection is one.
-fn raise_file_limit() {
+pub(crate) fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     // If that fails, the old limit remains.

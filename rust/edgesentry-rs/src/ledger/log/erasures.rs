@@ -236,8 +236,7 @@ pub(super) fn is_storable(device_id: &str, sequence: u64) -> bool {
 
 /// Returns false for the tables of an earlier release that is only read.
 async fn has_erasures(s: &mut dyn Statements) -> Result<bool, Failure> {
-    let rows = s.select(s.find_erasures(), &[]).await?;
-    Ok(rows.first().map_or(Ok(0), |row| Row::new("erasures", row).number(0))? > 0)
+    Ok(s.has_table("erasures").await?)
 }
 
 async fn open(s: &mut dyn Statements, now_ms: u64) -> Result<OpenErasures, Failure> {

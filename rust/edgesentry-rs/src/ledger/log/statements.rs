@@ -49,8 +49,8 @@ pub(in crate::ledger) trait Statements: Send {
     /// Returns the end of a SELECT that locks its rows; empty if the transaction has locked the database.
     fn for_update(&self) -> &'static str;
 
-    /// Returns a SELECT of the number of tables of erasures: 0 if the tables are of an earlier release.
-    fn find_erasures(&self) -> &'static str;
+    /// Returns true if there is a table of this name: those of an earlier release lack some.
+    async fn has_table(&mut self, name: &'static str) -> Result<bool, sqlx::Error>;
 
     /// Returns the rows of a statement with the parameters $1, $2, …
     async fn select(&mut self, statement: &str, values: &[Value]) -> Result<Vec<Vec<Value>>, sqlx::Error>;
@@ -128,7 +128,7 @@ impl<'r> Row<'r> {
         matches!(self.values.get(index), Some(Value::Null))
     }
 
-    fn wrong(&self, index: usize) -> sqlx::Error {
+    pub(in crate::ledger) fn wrong(&self, index: usize) -> sqlx::Error {
         // The first column identifies the row.
         let place = match self.values.first() {
             Some(Value::Text(text)) => {

@@ -16,11 +16,12 @@ use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::schema::{self, SCHEMA};
+use super::schema;
 use super::url::{parse, unencrypted};
 use crate::error::{Component, Error, StoreError};
 use crate::ledger::PostgresSettings;
 use crate::sql::failed;
+use crate::sqlite::Schema;
 
 /// How long an idle connection may take to respond before it counts as lost: behind a firewall that has dropped its
 /// state, it never responds.
@@ -56,7 +57,12 @@ pub(super) struct Servers {
 }
 
 impl Servers {
-    pub(super) async fn connect(settings: &PostgresSettings, purpose: Use) -> Result<Servers, Error> {
+    /// Connects to a database with the tables of a schema; for writing, an empty one gets them.
+    pub(super) async fn connect(
+        settings: &PostgresSettings,
+        purpose: Use,
+        tables: &'static Schema,
+    ) -> Result<Servers, Error> {
         let (place, hosts) = parse(settings.url.reveal())?;
         let patience = Duration::from_secs(settings.timeout_seconds.max(1));
         let pooled = settings.transaction_pooling;
@@ -69,7 +75,7 @@ impl Servers {
         let late = |elapsed: Elapsed| {
             failed(&place, Component::AuditLedger, "get a response in time")(elapsed_error(elapsed))
         };
-        let check = schema::check(&mut connection, &place, purpose == Use::Write);
+        let check = schema::check(&mut connection, &place, purpose == Use::Write, tables);
         let version = timeout(patience, check).await.map_err(late)??;
         match purpose {
             Use::Read if is_standby => {
@@ -78,9 +84,9 @@ impl Servers {
             }
             Use::Read => {}
             Use::Write => {
-                if version < SCHEMA.version() {
+                if version < tables.version() {
                     let migrating = failed(&place, Component::AuditLedger, "bring the tables up to date");
-                    schema::migrate(&mut connection, pooled).await.map_err(migrating)?;
+                    schema::migrate(&mut connection, pooled, tables).await.map_err(migrating)?;
                 }
                 timeout(patience, warn_of_lost_commits(&mut connection, &place)).await.map_err(late)?;
             }

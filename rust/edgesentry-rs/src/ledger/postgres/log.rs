@@ -95,8 +95,8 @@ impl Statements for PgConnection {
         " FOR UPDATE"
     }
 
-    fn find_erasures(&self) -> &'static str {
-        "SELECT count(*) FROM pg_class WHERE oid = to_regclass('erasures')"
+    async fn has_table(&mut self, name: &'static str) -> Result<bool, sqlx::Error> {
+        in_time(sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL").bind(name).fetch_one(self)).await
     }
 
     async fn select(&mut self, statement: &str, values: &[Value]) -> Result<Vec<Vec<Value>>, sqlx::Error> {

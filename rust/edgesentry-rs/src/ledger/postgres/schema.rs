@@ -9,7 +9,7 @@ use crate::ledger::TABLES;
 use crate::sql::failed;
 use crate::sqlite::{Contents, MAX_NAMES, MIGRATIONS_TABLE, Schema, into_sqlx};
 
-pub(super) const SCHEMA: Schema = Schema {
+pub(super) static SCHEMA: Schema = Schema {
     name: "ledger",
     tables: &TABLES,
     later_tables: &[
@@ -22,6 +22,7 @@ pub(super) const SCHEMA: Schema = Schema {
         "log_keys",
         "checkpoints",
         "erasures",
+        "cosignatures",
     ],
     migrations: &[
         (1, "ledger", include_str!("../../../migrations/postgres/0001_ledger.sql")),
@@ -29,6 +30,7 @@ pub(super) const SCHEMA: Schema = Schema {
         (3, "one index less", include_str!("../../../migrations/postgres/0003_one_index_less.sql")),
         (4, "log", include_str!("../../../migrations/postgres/0004_log.sql")),
         (5, "erasures", include_str!("../../../migrations/postgres/0005_erasures.sql")),
+        (6, "cosignatures", include_str!("../../../migrations/postgres/0006_cosignatures.sql")),
     ],
 };
 
@@ -37,29 +39,32 @@ const MIGRATION_LOCK: i64 = 0x6564_7365_6e74_7279;
 
 /// Inspects the tables, in a transaction that only reads. It needs only SELECT, on a standby too.
 // Boxed, like all futures that use a transaction: the compiler cannot prove the plain ones to be Send.
-pub(super) fn contents(connection: &mut PgConnection) -> BoxFuture<'_, Result<Contents, sqlx::Error>> {
+pub(super) fn contents<'c>(
+    connection: &'c mut PgConnection,
+    schema: &'static Schema,
+) -> BoxFuture<'c, Result<Contents, sqlx::Error>> {
     Box::pin(async move {
         let mut transaction = connection.begin_with("BEGIN TRANSACTION READ ONLY").await?;
-        let contents = look(&mut transaction).await?;
+        let contents = look(&mut transaction, schema).await?;
         transaction.commit().await?;
         Ok(contents)
     })
 }
 
 /// Views count as foreign: they can show each reader different rows. Only migrations that this role may see are known.
-async fn look(connection: &mut PgConnection) -> Result<Contents, sqlx::Error> {
+async fn look(connection: &mut PgConnection, schema: &Schema) -> Result<Contents, sqlx::Error> {
     let row = sqlx::query(
         "SELECT (SELECT count(*) FROM unnest($1::text[]) AS t (name)
                  JOIN pg_class c ON c.oid = to_regclass(t.name) WHERE c.relkind IN ('r', 'p')),
                 coalesce(has_table_privilege(to_regclass($2), 'SELECT'), false)",
     )
-    .bind(TABLES.as_slice())
+    .bind(schema.tables)
     .bind(MIGRATIONS_TABLE)
     .persistent(false)
     .fetch_one(&mut *connection)
     .await?;
     let (ours, recorded): (i64, bool) = (row.try_get(0)?, row.try_get(1)?);
-    if usize::try_from(ours) == Ok(TABLES.len()) {
+    if usize::try_from(ours) == Ok(schema.tables.len()) {
         let version = if recorded {
             let newest = format!("SELECT coalesce(max(version), 0) FROM {MIGRATIONS_TABLE}");
             sqlx::query_scalar(AssertSqlSafe(newest)).persistent(false).fetch_one(connection).await?
@@ -86,20 +91,29 @@ async fn look(connection: &mut PgConnection) -> Result<Contents, sqlx::Error> {
     Ok(if others.is_empty() { Contents::Empty } else { Contents::Foreign(others) })
 }
 
-/// Refuses a database without a ledger; for writing, an empty one is accepted.
-pub(super) async fn check(connection: &mut PgConnection, place: &str, write: bool) -> Result<i64, Error> {
+/// Refuses a database without the tables of a schema; for writing, an empty one is accepted.
+pub(super) async fn check(
+    connection: &mut PgConnection,
+    place: &str,
+    write: bool,
+    schema: &'static Schema,
+) -> Result<i64, Error> {
     let looking = failed(&place.into(), Component::AuditLedger, "look for the tables");
-    match contents(connection).await.map_err(looking)? {
+    match contents(connection, schema).await.map_err(looking)? {
         Contents::Empty if write => Ok(0),
-        Contents::Complete { version } => SCHEMA.refuse_newer(place, version).map(|()| version),
-        contents => Err(SCHEMA.missing(place, &contents)),
+        Contents::Complete { version } => schema.refuse_newer(place, version).map(|()| version),
+        contents => Err(schema.missing(place, &contents)),
     }
 }
 
 /// Migrates the tables, in one transaction and under a lock that ends with it, so that it works through a transaction
 /// pooler, too.
-pub(super) fn migrate(connection: &mut PgConnection, pooled: bool) -> BoxFuture<'_, Result<(), sqlx::Error>> {
-    let migrations = SCHEMA.migrations.iter().map(|(version, name, sql)| {
+pub(super) fn migrate<'c>(
+    connection: &'c mut PgConnection,
+    pooled: bool,
+    schema: &'static Schema,
+) -> BoxFuture<'c, Result<(), sqlx::Error>> {
+    let migrations = schema.migrations.iter().map(|(version, name, sql)| {
         Migration::new(*version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
     });
     let mut migrator = Migrator::with_migrations(migrations.collect());

@@ -51,8 +51,9 @@ impl Statements for SqliteConnection {
         ""
     }
 
-    fn find_erasures(&self) -> &'static str {
-        "SELECT count(*) FROM sqlite_master WHERE name = 'erasures'"
+    async fn has_table(&mut self, name: &'static str) -> Result<bool, sqlx::Error> {
+        let find = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = ?)";
+        sqlx::query_scalar(find).bind(name).fetch_one(self).await
     }
 
     async fn select(&mut self, statement: &str, values: &[Value]) -> Result<Vec<Vec<Value>>, sqlx::Error> {

@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use super::register;
 
 /// The codes of errors of a round.
-const CODES: [&str; 11] = [
+const CODES: [&str; 12] = [
     "internal",
     "ledger_tampered",
     "log_behind",
@@ -21,6 +21,7 @@ const CODES: [&str; 11] = [
     "log_inconsistent",
     "log_not_opened",
     "log_origin",
+    "log_quorum_missing",
     "log_signer",
     "store",
 ];

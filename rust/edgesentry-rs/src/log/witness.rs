@@ -1,0 +1,363 @@
+//! A witness: it cosigns checkpoints of logs, one history of each log.
+//!
+//! The state is the last cosigned checkpoint of each log, in a database. A new state is durable before the cosignature
+//! leaves the witness, and it replaces only the state that the decision was about. So two processes with one database
+//! never cosign two histories. Requests that arrive together share a transaction.
+
+mod settings;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use edgesentry_log::{
+    AddCheckpoint, Checkpoint, EvidenceKind, Note, NoteError, NoteSignature, SignerKey, VerifierKey,
+    WitnessDecision, WitnessRefusal, WitnessedLogs, cosigned_note, decide_witness, evidence_digest,
+    witness_path,
+};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, info, warn};
+
+pub use self::settings::WitnessSettings;
+use crate::clock::now_ms;
+use crate::error::StoreError;
+use crate::ledger::{EvidenceRow, WitnessTables, WitnessedChange, WitnessedRow};
+use crate::telemetry::metrics::Metrics;
+
+/// Requests of one transaction.
+const BATCH_REQUESTS: usize = 64;
+/// Requests that wait for a transaction.
+const WAITING_REQUESTS: usize = 1024;
+/// How often a request is decided again because another process changed the state, or a transaction failed.
+const ATTEMPTS: usize = 5;
+
+/// The reason why a witness returned no cosignature.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum WitnessError {
+    /// The witness refused the request.
+    #[error(transparent)]
+    Refused(#[from] WitnessRefusal),
+    /// The database of the witness failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Other processes changed the state again and again.
+    #[error("{place}: other processes change the state of this log at the same time; send the request again")]
+    Busy {
+        /// The location of the state.
+        place: String,
+    },
+    /// The key cannot cosign, or the note has too many lines.
+    #[error("the checkpoint cannot be cosigned: {0}")]
+    Note(#[from] NoteError),
+    /// The witness is shutting down.
+    #[error("the witness has stopped; nothing was cosigned, send the request again")]
+    Stopped,
+}
+
+impl WitnessError {
+    /// Returns the HTTP status of C2SP tlog-witness, and 503 for an error of the witness itself.
+    pub fn status(&self) -> u16 {
+        match self {
+            WitnessError::Refused(refusal) => refusal.status(),
+            WitnessError::Note(_) => 500,
+            WitnessError::Store(_) | WitnessError::Busy { .. } | WitnessError::Stopped => 503,
+        }
+    }
+}
+
+/// A witness with its key, its logs and its state. Cheap to clone.
+#[derive(Clone)]
+pub struct Witness {
+    inner: Arc<Inner>,
+    jobs: mpsc::Sender<Job>,
+}
+
+struct Inner {
+    tables: Arc<dyn WitnessTables>,
+    logs: WitnessedLogs,
+    key: SignerKey,
+    metrics: Metrics,
+    /// The origins of the known logs, by their paths.
+    paths: HashMap<String, String>,
+}
+
+/// A request with a valid signature of a known log.
+struct Job {
+    request: AddCheckpoint,
+    /// The note without the lines of other keys.
+    signed: Note,
+    answer: oneshot::Sender<Result<NoteSignature, WitnessError>>,
+}
+
+/// A decision that holds if a change was made: that on whose result it depends.
+struct Decided {
+    outcome: Result<NoteSignature, WitnessError>,
+    depends_on: Option<usize>,
+}
+
+/// The state of a log within a transaction.
+#[derive(Default)]
+struct State {
+    row: Option<WitnessedRow>,
+    /// The last change of it.
+    change: Option<usize>,
+}
+
+impl Witness {
+    /// Starts a witness on the current Tokio runtime.
+    pub fn start(
+        tables: Arc<dyn WitnessTables>,
+        logs: WitnessedLogs,
+        key: SignerKey,
+        metrics: Metrics,
+    ) -> Witness {
+        let paths = logs.origins().map(|origin| (witness_path(origin), origin.to_owned())).collect();
+        let inner = Arc::new(Inner { tables, logs, key, metrics, paths });
+        let (jobs, waiting) = mpsc::channel(WAITING_REQUESTS);
+        tokio::spawn(work(Arc::clone(&inner), waiting));
+        Witness { inner, jobs }
+    }
+
+    /// Returns the public key of the witness.
+    pub fn key(&self) -> &VerifierKey {
+        self.inner.key.verifier()
+    }
+
+    /// Returns the location of the state, without secrets.
+    pub fn place(&self) -> &str {
+        self.inner.tables.place()
+    }
+
+    /// Records the number of logs' contradictions that the witness keeps, for the metrics.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn observe(&self) -> Result<(), StoreError> {
+        self.inner.observe().await
+    }
+
+    /// Returns the metrics of the witness.
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    /// Cosigns the checkpoint of a request (C2SP add-checkpoint). The new state is durable when the function returns.
+    ///
+    /// # Errors
+    /// See [`WitnessError`].
+    pub async fn add_checkpoint(&self, request: &[u8]) -> Result<NoteSignature, WitnessError> {
+        let answer = self.add(request).await;
+        let status = answer.as_ref().map_or_else(WitnessError::status, |_| 200);
+        self.inner.metrics.witness_answered(status);
+        answer
+    }
+
+    async fn add(&self, request: &[u8]) -> Result<NoteSignature, WitnessError> {
+        let request = AddCheckpoint::parse(request).map_err(WitnessRefusal::from)?;
+        let signed = self.inner.logs.check(&request)?;
+        let (answer, answered) = oneshot::channel();
+        let job = Job { request, signed, answer };
+        self.jobs.send(job).await.map_err(|_| WitnessError::Stopped)?;
+        answered.await.unwrap_or(Err(WitnessError::Stopped))
+    }
+
+    /// Cosigns the checkpoint of a request like [`Witness::add_checkpoint`]. If it is the last cosigned one, returns its
+    /// cosignature again, whichever size the proof leads from.
+    ///
+    /// # Errors
+    /// See [`WitnessError`].
+    pub async fn cosign(&self, request: &[u8]) -> Result<NoteSignature, WitnessError> {
+        let refused = match self.add_checkpoint(request).await {
+            Err(WitnessError::Refused(refused @ WitnessRefusal::Conflict { .. })) => refused,
+            answer => return answer,
+        };
+        let request = AddCheckpoint::parse(request).map_err(WitnessRefusal::from)?;
+        let rows = self.inner.tables.witnessed(vec![request.origin().to_owned()]).await?;
+        let same = rows.into_iter().find(|row| (row.size, row.root) == (request.size(), request.root()));
+        let note = same.and_then(|row| Note::parse(&row.note).ok());
+        let key = self.key();
+        let line = note.and_then(|note| {
+            let own = |line: &&NoteSignature| (line.name(), line.id()) == (key.name(), key.id());
+            note.signatures().iter().find(own).cloned()
+        });
+        line.ok_or(WitnessError::Refused(refused))
+    }
+
+    /// Returns the last cosigned checkpoint of a known log by its [path](witness_path); `None` before the first.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn latest(&self, path: &str) -> Result<Option<Bytes>, StoreError> {
+        let Some(origin) = self.inner.paths.get(path) else { return Ok(None) };
+        let rows = self.inner.tables.witnessed(vec![origin.clone()]).await?;
+        Ok(rows.into_iter().next().map(|row| row.note.into()))
+    }
+
+    /// Checks that the database responds.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        self.inner.tables.witnessed(vec![String::new()]).await.map(drop)
+    }
+}
+
+async fn work(inner: Arc<Inner>, mut waiting: mpsc::Receiver<Job>) {
+    let mut batch = Vec::with_capacity(BATCH_REQUESTS);
+    while waiting.recv_many(&mut batch, BATCH_REQUESTS).await > 0 {
+        inner.answer(std::mem::take(&mut batch)).await;
+    }
+}
+
+impl Inner {
+    async fn observe(&self) -> Result<(), StoreError> {
+        let evidence = self.tables.evidence().await?;
+        let two_roots = evidence.iter().filter(|row| row.kind == EvidenceKind::TwoRoots).count();
+        self.metrics.witness_two_roots(two_roots);
+        Ok(())
+    }
+
+    /// Answers requests, after their changes are durable.
+    async fn answer(&self, mut jobs: Vec<Job>) {
+        let mut failed = None;
+        for _ in 0..ATTEMPTS {
+            match self.attempt(&jobs).await {
+                Ok(answers) => {
+                    failed = None;
+                    jobs = send(jobs, answers);
+                }
+                Err(error) if error.is_retryable() => failed = Some(error),
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+            if jobs.is_empty() {
+                return;
+            }
+        }
+        if let Some(error) = &failed {
+            error!(error = %error, "the state of the witness cannot be written; nothing was cosigned");
+        }
+        for job in jobs {
+            let busy = || WitnessError::Busy { place: self.tables.place().to_owned() };
+            // A sender that is gone needs no answer.
+            let _ = job.answer.send(Err(failed.clone().map_or_else(busy, WitnessError::Store)));
+        }
+    }
+
+    /// Decides requests in one transaction. Returns `None` for a decision about a state that another process has changed.
+    async fn attempt(
+        &self,
+        jobs: &[Job],
+    ) -> Result<Vec<Option<Result<NoteSignature, WitnessError>>>, StoreError> {
+        let mut states: HashMap<String, State> =
+            jobs.iter().map(|job| (job.request.origin().to_owned(), State::default())).collect();
+        for row in self.tables.witnessed(states.keys().cloned().collect()).await? {
+            if let Some(state) = states.get_mut(&row.origin) {
+                state.row = Some(row);
+            }
+        }
+        let (mut changes, mut evidence, mut decided) = (Vec::new(), Vec::new(), Vec::new());
+        for job in jobs {
+            let state = states.entry(job.request.origin().to_owned()).or_default();
+            decided.push(self.decide(job, state, &mut changes, &mut evidence));
+        }
+        let is_new = !evidence.is_empty();
+        let made = match changes.is_empty() && !is_new {
+            true => Vec::new(),
+            false => self.tables.swap(changes, evidence).await?,
+        };
+        if is_new {
+            self.observe().await?;
+        }
+        let holds = |depends_on: Option<usize>| {
+            depends_on.is_none_or(|change| made.get(change).copied().unwrap_or_default())
+        };
+        Ok(decided.into_iter().map(|one| holds(one.depends_on).then_some(one.outcome)).collect())
+    }
+
+    fn decide(
+        &self,
+        job: &Job,
+        state: &mut State,
+        changes: &mut Vec<WitnessedChange>,
+        evidence: &mut Vec<EvidenceRow>,
+    ) -> Decided {
+        let Job { request, signed, .. } = job;
+        let row = state.row.as_ref();
+        let last = row.and_then(|row| Checkpoint::new(&row.origin, row.size, row.root).ok());
+        let WitnessDecision { outcome, evidence: kind } = decide_witness(request, last.as_ref());
+        let now = (now_ms() / 1000).cast_unsigned();
+        if let Some((kind, row)) = kind.zip(row) {
+            report(kind, request, row);
+            evidence.push(evidence_row(kind, request, row, now));
+        }
+        // The clock may go back; the time of a log's cosignatures never does.
+        let time = row.map_or(now, |row| now.max(row.at));
+        let from = row.map(|row| (row.size, row.root));
+        let cosigned = outcome.map_err(WitnessError::from).and_then(|checkpoint| {
+            let (note, line) = cosigned_note(&checkpoint, signed, &self.key, time)?;
+            Ok((checkpoint, note, line))
+        });
+        let outcome = cosigned.map(|(checkpoint, note, line)| {
+            let note = note.to_string().into_bytes();
+            let (origin, size, root) = (checkpoint.origin().to_owned(), checkpoint.size(), checkpoint.root());
+            let to = WitnessedRow { origin, size, root, note, at: time };
+            changes.push(WitnessedChange { from, to: to.clone() });
+            *state = State { row: Some(to), change: Some(changes.len() - 1) };
+            line
+        });
+        Decided { outcome, depends_on: state.change }
+    }
+}
+
+/// Sends the answers, and returns the requests without one.
+fn send(jobs: Vec<Job>, answers: Vec<Option<Result<NoteSignature, WitnessError>>>) -> Vec<Job> {
+    let mut open = Vec::new();
+    for (job, answer) in jobs.into_iter().zip(answers) {
+        match answer {
+            Some(answer) => {
+                if answer.is_ok() {
+                    info!(
+                        origin = job.request.origin(),
+                        size = job.request.size(),
+                        "a checkpoint is cosigned"
+                    );
+                }
+                // A sender that is gone needs no answer.
+                let _ = job.answer.send(answer);
+            }
+            None => open.push(job),
+        }
+    }
+    open
+}
+
+fn report(kind: EvidenceKind, request: &AddCheckpoint, row: &WitnessedRow) {
+    let (origin, size, last_size) = (request.origin(), request.size(), row.size);
+    match kind {
+        EvidenceKind::TwoRoots => error!(
+            origin,
+            size, "the log has signed two roots for one size; both notes are kept, see eds witness evidence"
+        ),
+        _ => warn!(
+            origin,
+            size,
+            last_size,
+            "a checkpoint of the log came with a proof that does not hold; see eds witness evidence"
+        ),
+    }
+}
+
+fn evidence_row(kind: EvidenceKind, request: &AddCheckpoint, row: &WitnessedRow, at: u64) -> EvidenceRow {
+    EvidenceRow {
+        origin: request.origin().to_owned(),
+        kind,
+        digest: evidence_digest(request).0,
+        last: row.note.clone(),
+        request: request.to_string().into_bytes(),
+        at,
+    }
+}
