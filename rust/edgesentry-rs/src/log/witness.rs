@@ -47,6 +47,12 @@ pub enum WitnessError {
         /// The location of the state.
         place: String,
     },
+    /// The clock is behind the last cosignature of the log.
+    #[error("the clock is {seconds} s behind the last cosignature of this log; set the clock")]
+    Clock {
+        /// How far it is behind.
+        seconds: u64,
+    },
     /// The key cannot cosign, or the note has too many lines.
     #[error("the checkpoint cannot be cosigned: {0}")]
     Note(#[from] NoteError),
@@ -61,7 +67,10 @@ impl WitnessError {
         match self {
             WitnessError::Refused(refusal) => refusal.status(),
             WitnessError::Note(_) => 500,
-            WitnessError::Store(_) | WitnessError::Busy { .. } | WitnessError::Stopped => 503,
+            WitnessError::Store(_)
+            | WitnessError::Busy { .. }
+            | WitnessError::Clock { .. }
+            | WitnessError::Stopped => 503,
         }
     }
 }
@@ -294,17 +303,20 @@ impl Inner {
             report(kind, request, row);
             evidence.push(evidence_row(kind, request, row, now));
         }
-        // The clock may go back; the time of a log's cosignatures never does.
-        let time = row.map_or(now, |row| now.max(row.at));
+        // A cosignature says that no larger checkpoint was cosigned before its time.
+        let late = row.map_or(0, |row| row.at.saturating_sub(now));
         let from = row.map(|row| (row.size, row.root));
         let cosigned = outcome.map_err(WitnessError::from).and_then(|checkpoint| {
-            let (note, line) = cosigned_note(&checkpoint, signed, &self.key, time)?;
+            if late > 0 {
+                return Err(WitnessError::Clock { seconds: late });
+            }
+            let (note, line) = cosigned_note(&checkpoint, signed, &self.key, now)?;
             Ok((checkpoint, note, line))
         });
         let outcome = cosigned.map(|(checkpoint, note, line)| {
             let note = note.to_string().into_bytes();
             let (origin, size, root) = (checkpoint.origin().to_owned(), checkpoint.size(), checkpoint.root());
-            let to = WitnessedRow { origin, size, root, note, at: time };
+            let to = WitnessedRow { origin, size, root, note, at: now };
             changes.push(WitnessedChange { from, to: to.clone() });
             *state = State { row: Some(to), change: Some(changes.len() - 1) };
             line

@@ -32,6 +32,7 @@ mod signing;
 mod telemetry;
 mod verify_chain;
 mod verify_log;
+mod witness;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

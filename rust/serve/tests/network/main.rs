@@ -22,3 +22,4 @@ mod secure;
 mod serving;
 mod single;
 mod tlog;
+mod witness;
