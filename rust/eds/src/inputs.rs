@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 use edgesentry_chain::{AuditRecord, Checks, Heads, KeyRing, PublicKey, Report, RingKey, Scheme};
 use edgesentry_formats::{
-    LogCheck, Malformed, MaxAge, Options, PayloadFolder, Progress, Source, describe, times,
+    LogCheck, Malformed, MaxAge, Options, PayloadFolder, Progress, Source, describe, read_start, times,
 };
 
 use crate::exit::Failure;
@@ -145,6 +145,18 @@ pub(crate) fn payloads(path: &Path) -> Result<PayloadFolder, Failure> {
 pub(crate) fn bytes(path: &Path, code: &'static str) -> Result<Vec<u8>, Failure> {
     edgesentry_formats::read_file(path, edgesentry_formats::MAX_FILE_BYTES)
         .map_err(|error| Failure::usage(code, format!("{}: cannot read: {error}", path.display())))
+}
+
+/// Reads a file, or stdin, up to one byte behind a limit, which the parser then refuses.
+pub(crate) fn start(path: &Path, limit: usize) -> Result<Vec<u8>, Failure> {
+    let limit = limit as u64 + 1;
+    let read = match is_stdin(path) {
+        true => read_start(std::io::stdin().lock(), limit),
+        false => std::fs::File::open(path).and_then(|file| read_start(file, limit)),
+    };
+    read.map_err(|error| {
+        Failure::usage("file_unreadable", format!("{}: cannot read: {error}", path.display()))
+    })
 }
 
 /// Reads the only entry of a file.

@@ -26,7 +26,7 @@ use tracing::{error, info, warn};
 
 use super::{LogError, TransparencyLog};
 use crate::error::Error;
-use crate::ledger::{CosignatureRow, Leader};
+use crate::ledger::{CheckpointRow, CosignatureRow, Leader};
 use crate::telemetry::metrics::{Asked, Metrics};
 
 /// The time that a witness has for a response.
@@ -171,13 +171,77 @@ impl TransparencyLog {
         let Some(cosigners) = &self.cosigners else {
             return Ok(self.publish(last.size, &last.note).await?);
         };
+        let submission = self.submission(&last)?;
+        let cosigned = self.cosign(cosigners, leader, &submission).await?;
+        self.finish(cosigners, &submission, cosigned).await
+    }
+
+    /// Returns the last checkpoint with the lines of the log alone.
+    fn submission(&self, last: &CheckpointRow) -> Result<Submission, LogError> {
         let checkpoint = self.own_checkpoint(last.lock_number, &last.note)?;
         let note = Note::parse(&last.note).map_err(CheckpointError::from)?;
         let keys: Vec<_> = self.keys().map(|key| (key.name(), key.id())).collect();
         let note = note.retain(|line| keys.contains(&(line.name(), line.id())));
-        let submission = Submission { note, checkpoint };
-        let cosigned = self.cosign(cosigners, leader, &submission).await?;
-        self.finish(cosigners, &submission, cosigned).await
+        Ok(Submission { note, checkpoint })
+    }
+
+    async fn last_submission(&self) -> Result<Submission, LogError> {
+        let none =
+            || LogError::Witness("the log has no checkpoint yet; sign one with eds checkpoint".to_owned());
+        self.submission(&self.tables.last_checkpoint().await?.ok_or_else(none)?)
+    }
+
+    fn policy(&self) -> Result<&Policy, LogError> {
+        let none =
+            || LogError::Witness("log.policy is not set; set it to the policy with the witnesses".to_owned());
+        self.cosigners.as_deref().map(Cosigners::policy).ok_or_else(none)
+    }
+
+    /// Returns a request for a witness of the policy that the log cannot reach, to cosign the last checkpoint. The proof
+    /// leads from the last size that the witness has cosigned, or from `old`.
+    ///
+    /// # Errors
+    /// The policy has no such witness, the log has no checkpoint, or it fails.
+    pub async fn witness_request(&self, name: &str, old: Option<u64>) -> Result<AddCheckpoint, LogError> {
+        let witness = self.policy()?.witnesses().iter().find(|witness| witness.name == name);
+        let unknown =
+            || LogError::Witness(format!("log.policy has no witness {name:?}; pass one of its names"));
+        let vkey = witness.ok_or_else(unknown)?.key.to_string();
+        let submission = self.last_submission().await?;
+        let size = submission.checkpoint.size();
+        let known = self.tables.last_cosigned(&vkey).await?.unwrap_or(0);
+        let old = old.unwrap_or(known);
+        if old > size {
+            return Err(LogError::Witness(format!(
+                "size {old} is beyond the last checkpoint, which has size {size}"
+            )));
+        }
+        let proof = self.store.growth(old, size).await?;
+        AddCheckpoint::new(old, proof, submission.note).map_err(|error| LogError::Witness(error.to_string()))
+    }
+
+    /// Keeps the cosignature of a witness of the policy for the last checkpoint, and publishes the checkpoint if a quorum
+    /// has cosigned it. Returns the name of the witness.
+    ///
+    /// # Errors
+    /// The text is not such a cosignature; [`LogError::QuorumMissing`] after it was kept; the log fails.
+    pub async fn add_cosignature(&self, leader: &Leader, response: &[u8]) -> Result<String, LogError> {
+        let submission = self.last_submission().await?;
+        let (text, size) = (submission.note.text(), submission.checkpoint.size());
+        let found = self.policy()?.witnesses().iter().find_map(|witness| {
+            let (line, at) = read_cosignature(response, text, &witness.key).ok()?;
+            let row = CosignatureRow { vkey: witness.key.to_string(), size, at, line: line.to_string() };
+            Some((witness.name.clone(), row))
+        });
+        let none = || {
+            LogError::Witness(format!(
+                "the text has no valid cosignature by a witness of log.policy for the last checkpoint, of size {size}"
+            ))
+        };
+        let (name, row) = found.ok_or_else(none)?;
+        self.tables.note_cosignatures(leader, vec![row]).await?;
+        self.publish_cosigned(leader).await?;
+        Ok(name)
     }
 
     /// Collects the cosignatures of a checkpoint, and keeps them in the ledger.

@@ -124,6 +124,9 @@ pub enum LogError {
         /// The missing cosignatures, and what the witnesses said.
         problem: String,
     },
+    /// A request of a witness cannot be made, or its cosignature not be used.
+    #[error("{0}")]
+    Witness(String),
     /// A checkpoint cannot be signed.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -153,6 +156,7 @@ impl LogError {
             LogError::NotWithdrawn(_) => "log_not_withdrawn",
             LogError::NotSucceeded(_) => "log_not_succeeded",
             LogError::QuorumMissing { .. } => "log_quorum_missing",
+            LogError::Witness(_) => "log_witness",
             LogError::Checkpoint(_) => "log_checkpoint",
         }
     }

@@ -6,7 +6,8 @@ use clap::{Args, Subcommand};
 use edgesentry_formats::times::{now_ms, to_rfc3339};
 use edgesentry_formats::{Seed, create_seed_file, describe};
 use edgesentry_log::Checkpoint as Signed;
-use edgesentry_rs::ledger::{Conflicts, Replaced};
+use edgesentry_log::MAX_WITNESS_RESPONSE_BYTES;
+use edgesentry_rs::ledger::{Conflicts, CosignatureRow, Replaced};
 use edgesentry_rs::log::{LogError, LogStatus, Stores, TransparencyLog, compare_heads};
 use edgesentry_rs::settings::Access;
 use serde_json::{Value, json};
@@ -21,8 +22,8 @@ use crate::text::{count, name, number, sentence};
 
 /// Sequence a ledger into its transparency log and sign a checkpoint
 ///
-/// The settings are in the section [log]: origin, key, previous_keys, store, lock, interval_seconds, max_records. Without a
-/// subcommand it does the same as run. Ingest does not wait for this command, and continues after its errors.
+/// The settings are in the section [log]: origin, key, previous_keys, store, lock, interval_seconds, max_records, policy,
+/// require_quorum. Without a subcommand it does the same as run. Ingest does not wait for this command, and continues after its errors.
 /// Exit code 1 if the ledger was changed without the service, 3 if the log cannot continue.
 #[derive(Args, Debug)]
 #[command(
@@ -33,6 +34,8 @@ Examples:
   eds checkpoint init --previous checkpoint --policy policy    open a successor of a log that cannot continue
   eds checkpoint                                   sequence what is new, and sign
   eds checkpoint status --json
+  eds checkpoint request w1 > request.txt          for a witness without a network
+  eds checkpoint cosigned cosignature.txt
   eds checkpoint recover                           after a restore of the ledger to an earlier time
   eds checkpoint recover --replace-conflicts       and devices have sent other records meanwhile"
 )]
@@ -68,6 +71,25 @@ enum Action {
     },
     /// Show the state of the log, and check that it can continue
     Status {
+        #[command(flatten)]
+        ledger: LedgerArgs,
+    },
+    /// Write the request to cosign the last checkpoint, for a witness of the policy that the log cannot reach
+    Request {
+        /// The name of the witness in the policy
+        #[arg(value_name = "WITNESS")]
+        witness: String,
+        /// The size of the last checkpoint that the witness has cosigned [default: as the ledger has it]
+        #[arg(long, value_name = "SIZE")]
+        old: Option<u64>,
+        #[command(flatten)]
+        ledger: LedgerArgs,
+    },
+    /// Take the cosignature of the last checkpoint from a file, and publish the checkpoint at the quorum
+    Cosigned {
+        /// The signature line, as eds witness cosign prints it; - is stdin
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
         #[command(flatten)]
         ledger: LedgerArgs,
     },
@@ -109,6 +131,8 @@ impl Checkpoint {
                 init(ledger, heads.as_deref(), previous.as_ref(), output)
             }
             Some(Action::Status { ledger }) => status(ledger, output),
+            Some(Action::Request { witness, old, ledger }) => request(ledger, witness, *old, output),
+            Some(Action::Cosigned { file, ledger }) => cosigned(ledger, file, output),
             Some(Action::Withdraw { heads, ledger }) => withdraw(ledger, heads.as_deref(), output),
             Some(Action::Recover { replace_conflicts, ledger }) => {
                 recover(ledger, *replace_conflicts, output)
@@ -136,9 +160,8 @@ pub(crate) fn wait<T>(
 pub(crate) fn failure(error: &LogError) -> Failure {
     let exit = match error.code() {
         "ledger_tampered" | "head_mismatch" | "log_conflict" => Exit::Findings,
-        "log_not_opened" | "log_origin" | "log_not_withdrawn" | "log_not_succeeded" | "log_store_unfit" => {
-            Exit::Usage
-        }
+        "log_not_opened" | "log_origin" | "log_not_withdrawn" | "log_not_succeeded" | "log_witness"
+        | "log_store_unfit" => Exit::Usage,
         _ => Exit::Unfinished,
     };
     let mut message = describe(error);
@@ -295,6 +318,39 @@ fn status(ledger: &LedgerArgs, output: &Output) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
+fn request(ledger: &LedgerArgs, witness: &str, old: Option<u64>, output: &Output) -> Result<Exit, Failure> {
+    let opened = ledger.open(Access::Read)?;
+    let log = log_of(&opened, Stores::Existing)?;
+    let request = wait(&opened, log.witness_request(witness, old))?;
+    let content = json!({
+        "witness": witness,
+        "size": request.size(),
+        "old": request.old(),
+        "request": request.to_string(),
+    });
+    answer(output, &content, request.to_string())
+}
+
+fn cosigned(ledger: &LedgerArgs, file: &Path, output: &Output) -> Result<Exit, Failure> {
+    let response = inputs::start(file, MAX_WITNESS_RESPONSE_BYTES)?;
+    let opened = ledger.open(Access::Existing)?;
+    let log = log_of(&opened, Stores::Existing)?;
+    let witness = wait(&opened, async {
+        let leader = log.lead().await?;
+        log.add_cosignature(&leader, &response).await
+    })?;
+    let status = wait(&opened, log.status())?;
+    let mut content = status_content(&status);
+    content["witness"] = witness.clone().into();
+    let text = format!(
+        "{}: cosigned by {}, and published\n{}",
+        name(&status.state.origin),
+        name(&witness),
+        status_text(&status)
+    );
+    answer(output, &content, text)
+}
+
 fn withdraw(ledger: &LedgerArgs, heads: Option<&Path>, output: &Output) -> Result<Exit, Failure> {
     let heads = heads.map(inputs::heads).transpose()?;
     let opened = ledger.open(Access::Existing)?;
@@ -373,11 +429,16 @@ fn status_content(status: &LogStatus) -> Value {
         "signed_at_ms": checkpoint.map(|checkpoint| checkpoint.signed_at_ms),
         "checkpoint": checkpoint.map(|checkpoint| String::from_utf8_lossy(&checkpoint.note)),
         "checkpoints": checkpoint.map_or(0, |checkpoint| checkpoint.lock_number),
+        "cosignatures": status.cosignatures.iter().map(cosignature_content).collect::<Vec<_>>(),
         "records_waiting": status.backlog,
         "erasures_open": status.open_erasures.count,
         "oldest_erasure_at_ms": status.open_erasures.oldest_at_ms,
         "batch_under_way": status.open_batch.is_some(),
     })
+}
+
+fn cosignature_content(cosignature: &CosignatureRow) -> Value {
+    json!({"verifier_key": cosignature.vkey, "time": cosignature.at})
 }
 
 fn status_text(status: &LogStatus) -> String {
@@ -390,6 +451,10 @@ fn status_text(status: &LogStatus) -> String {
         ),
         None => "  no checkpoint yet\n".to_owned(),
     };
+    for CosignatureRow { vkey, at, .. } in &status.cosignatures {
+        let witness = vkey.split('+').next().unwrap_or_default();
+        text.push_str(&format!("  cosigned    {}, {}\n", to_rfc3339(at.saturating_mul(1000)), name(witness)));
+    }
     text.push_str(&format!("  waiting     {}\n", count(status.backlog, "record")));
     if status.open_erasures.count > 0 {
         text.push_str(&format!("  to erase    {}\n", count(status.open_erasures.count, "payload")));

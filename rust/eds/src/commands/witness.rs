@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
+use edgesentry_formats::describe;
 use edgesentry_formats::times::to_rfc3339;
-use edgesentry_formats::{describe, read_file, read_start};
 use edgesentry_log::{AddCheckpoint, EvidenceKind, MAX_WITNESS_REQUEST_BYTES, WitnessRefusal};
 use edgesentry_rs::Settings;
 use edgesentry_rs::ledger::{EvidenceRow, WitnessAccess, WitnessTables, WitnessedRow};
@@ -168,14 +168,7 @@ fn init(args: &WitnessArgs, output: &Output) -> Result<Exit, Failure> {
 }
 
 fn cosign(args: &WitnessArgs, path: &Path, output: &Output) -> Result<Exit, Failure> {
-    let limit = MAX_WITNESS_REQUEST_BYTES as u64;
-    let read = match inputs::is_stdin(path) {
-        true => read_start(std::io::stdin().lock(), limit + 1),
-        false => read_file(path, limit),
-    };
-    let request = read.map_err(|error| {
-        Failure::usage("request_unreadable", format!("{}: cannot read: {error}", path.display()))
-    })?;
+    let request = inputs::start(path, MAX_WITNESS_REQUEST_BYTES)?;
     let (settings, runtime) = args.prepare()?;
     let line = runtime.block_on(async {
         let witness = settings.witness.start(&settings.postgres, Metrics::global()).await?;

@@ -1,6 +1,8 @@
 //! Metrics of witnesses: those that the transparency log asks, and this process as a witness.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -60,6 +62,7 @@ struct Status {
 pub(super) struct WitnessMetrics {
     asked: Family<WitnessResult, Counter>,
     state: Family<WitnessResult, Gauge>,
+    witnesses: Mutex<BTreeSet<String>>,
     quorum_missing: Gauge,
     cosigned_size: Gauge,
     cosigned_at: Gauge<f64, AtomicU64>,
@@ -87,7 +90,30 @@ impl WitnessMetrics {
         }
         let help = "Proofs in the state of this witness that a log has signed two roots for one size";
         let evidence = register(r, "witness_two_roots", help, Gauge::default());
-        WitnessMetrics { asked, state, quorum_missing, cosigned_size, cosigned_at, answers, evidence }
+        let witnesses = Mutex::default();
+        WitnessMetrics {
+            asked,
+            state,
+            witnesses,
+            quorum_missing,
+            cosigned_size,
+            cosigned_at,
+            answers,
+            evidence,
+        }
+    }
+}
+
+impl WitnessMetrics {
+    /// Forgets the results of a node that no longer asks: the leader has them.
+    pub(super) fn forget(&self) {
+        self.quorum_missing.set(0);
+        for witness in self.witnesses.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            for result in Asked::ALL {
+                let name = WitnessResult { witness: witness.clone(), result: result.name() };
+                self.state.get_or_create(&name).set(0);
+            }
+        }
     }
 }
 
@@ -95,6 +121,7 @@ impl super::Metrics {
     /// Creates the series of a witness that the transparency log asks.
     pub(crate) fn log_witness(&self, witness: &str) {
         let metrics = &self.0.witness;
+        metrics.witnesses.lock().unwrap_or_else(PoisonError::into_inner).insert(witness.to_owned());
         for result in Asked::ALL {
             let name = WitnessResult { witness: witness.to_owned(), result: result.name() };
             drop((metrics.asked.get_or_create(&name), metrics.state.get_or_create(&name)));
