@@ -2,9 +2,10 @@
 
 use edgesentry_chain::{Hash, Scheme};
 use edgesentry_log::{
-    Checkpoint, ConsistencyProof, EntryBundle, ErasedLeaf, HeadEntry, HeadsLeaf, HeadsProof, HeadsTree,
+    AddCheckpoint, Checkpoint, ConsistencyProof, EntryBundle, ErasedLeaf, HeadEntry, HeadsLeaf, HeadsProof, HeadsTree,
     KeyLeaf, KeyType, LayoutItem, LayoutWriter, Leaf, LogProof, Note, OpenedLeaf, Policy, RevokedLeaf,
-    RunLeaf, RunProof, SignerKey, TileId, TileKind, Tree, TreeHash, inclusion_path,
+    RunLeaf, RunProof, SignerKey, TileId, TileKind, Tree, TreeHash,
+    VerifierKey, WitnessedLogs, consistency_path, inclusion_path,
 };
 
 use crate::fleet;
@@ -134,6 +135,58 @@ impl ProvenLog {
         ]
         .map(String::into_bytes)
         .to_vec()
+    }
+}
+
+/// A log that a witness knows: it has signed one history of 8 leaves, and another checkpoint of size 5.
+pub struct WitnessedLog {
+    /// The logs of the witness.
+    pub logs: WitnessedLogs,
+    /// The key of the witness.
+    pub witness: VerifierKey,
+    key: SignerKey,
+    trees: Vec<Tree>,
+}
+
+impl Default for WitnessedLog {
+    fn default() -> WitnessedLog {
+        let key = SignerKey::from_seed(ORIGIN, KeyType::Ed25519, [9; 32]).expect("a name");
+        let witness = SignerKey::from_seed("w", KeyType::CosignatureV1, [8; 32]).expect("a name");
+        let logs = WitnessedLogs::parse(format!("log {}", key.verifier()).as_bytes()).expect("a policy");
+        let trees = (0..=8_u8).map(|size| {
+            let mut tree = Tree::default();
+            (0..size).for_each(|leaf| tree.push(TreeHash::of_leaf(&[leaf])));
+            tree
+        });
+        WitnessedLog { logs, witness: witness.verifier().clone(), key, trees: trees.collect() }
+    }
+}
+
+impl WitnessedLog {
+    /// Returns the name of the log.
+    pub fn origin(&self) -> &str {
+        ORIGIN
+    }
+
+    /// Returns the root at a size.
+    pub fn root(&self, size: u64) -> TreeHash {
+        self.trees[usize::try_from(size).expect("a small log")].root()
+    }
+
+    /// Returns requests that a witness cosigns, and some that it refuses.
+    pub fn requests(&self) -> Vec<Vec<u8>> {
+        let request = |old: u64, size: u64, root: TreeHash| {
+            let tree = &self.trees[usize::try_from(size).expect("a small log")];
+            let proof = consistency_path(old, size, |node| tree.node(node)).expect("an older size");
+            let checkpoint = Checkpoint::new(ORIGIN, size, root).expect("a small log");
+            let note = checkpoint.sign(&self.key).expect("the key of the log");
+            AddCheckpoint::new(old, proof, note).expect("a small request").to_string().into_bytes()
+        };
+        let mut requests: Vec<_> = [(0, 3), (3, 5), (3, 8), (3, 3), (2, 7)]
+            .map(|(old, size)| request(old, size, self.root(size)))
+            .to_vec();
+        requests.push(request(3, 5, TreeHash::of_leaf(b"another history")));
+        requests
     }
 }
 
