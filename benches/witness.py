@@ -86,10 +86,12 @@ def measure(eds: Path, state: str, logs: int, count: int, folder: Path) -> tuple
     made = [requests_of(number, count) for number in range(logs)]
     (folder / "logs").write_text("".join(f"log {key}\n" for key, _ in made))
     options = ["--state", state, "--key", str(folder / "witness.seed"), "--name", "witness.example"]
-    subprocess.run([eds, "witness", "init", *options], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([eds, "witness", "init", *options], check=True, capture_output=True)
     command = [eds, "witness", "serve", *options, "--logs", str(folder / "logs"), "--listen", "127.0.0.1:0"]
     quiet = {**os.environ, "RUST_LOG": "off"}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=quiet) as witness:
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=quiet
+    ) as witness:
         assert witness.stderr is not None
         address = witness.stderr.readline().removeprefix("listening on http://").split(",")[0]
         ready, times = threading.Barrier(logs + 1), []

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from edgesentry import Ledger, Policy
+from edgesentry import ConfigError, EdgesentryError, Ledger, Policy, Witness
 from support import chains, device, envelope, payload
 
 ROOT = Path(__file__).parent.parent
@@ -269,3 +269,35 @@ print(json.dumps(seen))
         assert [one["size"] for one in status["logs"]] == [200]
         found = envelope("witness", "evidence", "--config", config, exit_code=1)
         assert [one["kind"] for one in found["witness"]["evidence"]] == ["two_roots"]
+
+
+def test_a_witness_in_python_cosigns_what_the_log_cannot_send(
+    logged: tuple[Ledger, Policy, Path], tmp_path: Path
+) -> None:
+    log = Log(logged)
+    logs, seed = tmp_path / "logs", tmp_path / "witness.seed"
+    logs.write_text(f"log {log.key}\n")
+    state = f"sqlite:{tmp_path / 'witness.db'}"
+    with pytest.raises(ConfigError):
+        Witness(state, key=seed, name="our.example/w", logs=logs)
+    envelope("witness", "init", "--state", state, "--key", seed, "--name", "our.example/w")
+    witness = Witness(state, key=seed, name="our.example/w", logs=logs)
+    assert witness.checkpoints() == {}
+    # No URL: the log asks nobody.
+    log.ask({"ours": (witness.verifier_key, "")}, quorum=1)
+    for size in (14, 16):
+        assert log.checkpoint(exit_code=3)["error"]["code"] == "log_quorum_missing"
+        request = envelope("checkpoint", "request", "ours", "--config", log.config)["checkpoint"]["request"]
+        line = witness.cosign(request)
+        assert witness.cosign(request) == line
+        assert witness.checkpoints()[ORIGIN].size == size
+        (tmp_path / "line").write_text(f"{line}\n")
+        envelope("checkpoint", "cosigned", tmp_path / "line", "--config", log.config)
+        assert log.published().read_text().endswith(f"{line}\n")
+        log.grow()
+    with pytest.raises(EdgesentryError, match="unknown log"):
+        witness.cosign(request.replace(ORIGIN, "log.example/other"))
+    error = envelope("checkpoint", "request", "nobody", "--config", log.config, exit_code=2)["error"]
+    assert error["code"] == "log_witness"
+    error = envelope("checkpoint", "cosigned", logs, "--config", log.config, exit_code=2)["error"]
+    assert error["code"] == "log_witness"

@@ -65,6 +65,7 @@ __all__ = [
     "Report",
     "SignatureCoverage",
     "Statistics",
+    "Witness",
     "__version__",
     "_restore",
     "device_statistics",
@@ -1327,6 +1328,49 @@ class Checkpoint:
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
     def __reduce__(self) -> tuple[object, tuple[str]]: ...
+
+@final
+class Witness:
+    """A witness that cosigns checkpoints of other transparency logs, without a network.
+
+    It cosigns one history of each log. `eds witness init` makes its key and its state, and
+    `eds witness serve` is the same over HTTP. A witness that loses its state must go on under another key and name.
+
+    Args:
+        state: `sqlite:PATH`, a path, or the URL of a PostgreSQL database of its own; it must exist.
+        key: The seed file of the key that cosigns.
+        name: The name of the key.
+        logs: A file with lines `log VKEY`, such as a policy.
+
+    Raises:
+        ConfigError: An argument cannot be used, or there is no state.
+        StoreError: The state cannot be opened.
+    """
+
+    def __new__(cls, state: str, *, key: Path, name: str, logs: Path) -> Self: ...
+    @property
+    def verifier_key(self) -> str:
+        """The public key with its name, for policies."""
+
+    def cosign(self, request: str) -> str:
+        """Cosigns the checkpoint of a request, and returns the signature line; durable before it returns.
+
+        The same request gives the same line again.
+
+        Args:
+            request: The body of add-checkpoint (C2SP tlog-witness), as `eds checkpoint request` writes it.
+
+        Raises:
+            EdgesentryError: The log is unknown, or the checkpoint does not extend the last one.
+            StoreError: The state cannot be written.
+        """
+
+    def checkpoints(self) -> dict[str, Checkpoint]:
+        """Returns the last cosigned checkpoint of each log.
+
+        Raises:
+            StoreError: The state cannot be read.
+        """
 
 def proven_fields(
     proof: object,

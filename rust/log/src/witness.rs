@@ -289,7 +289,7 @@ pub fn decide_witness(request: &AddCheckpoint, last: Option<&Checkpoint>) -> Wit
     let AddCheckpoint { old, ref proof, ref origin, size, root, .. } = *request;
     let (last_size, last_root) = last.map_or((0, TreeHash::EMPTY), |last| (last.size(), last.root()));
     let refuse = |refusal, evidence| WitnessDecision { outcome: Err(refusal), evidence };
-    // A contradiction counts even if the request is answered with the size.
+    // A contradiction counts even if the response is the size.
     let differs = last.is_some_and(|last| size == last.size() && root != last.root());
     let two_roots = differs.then_some(EvidenceKind::TwoRoots);
     if old != last_size {

@@ -1,4 +1,4 @@
-//! Witnesses: the order of the answers, what is evidence, and that a witness never cosigns two histories.
+//! Witnesses: the order of the answers, evidence, and that a witness never cosigns two histories.
 
 #![allow(clippy::unwrap_used)]
 

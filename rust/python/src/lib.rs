@@ -34,6 +34,7 @@ mod source;
 mod statistics;
 mod telemetry;
 mod verify;
+mod witness;
 mod work;
 mod write;
 
@@ -86,6 +87,8 @@ mod _core {
     use crate::telemetry::{end_telemetry, init_telemetry, metrics_text};
     #[pymodule_export]
     use crate::verify::verify_chain;
+    #[pymodule_export]
+    use crate::witness::Witness;
     #[pymodule_export]
     use crate::write::write_records;
 

@@ -172,7 +172,7 @@ impl Witness {
     }
 
     /// Cosigns the checkpoint of a request like [`Witness::add_checkpoint`]. If it is the last cosigned one, returns its
-    /// cosignature again, whichever size the proof leads from.
+    /// cosignature again, with a proof from any size.
     ///
     /// # Errors
     /// See [`WitnessError`].
