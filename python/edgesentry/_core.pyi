@@ -1334,7 +1334,8 @@ class Witness:
     """A witness that cosigns checkpoints of other transparency logs, without a network.
 
     It cosigns one history of each log. `eds witness init` makes its key and its state, and
-    `eds witness serve` is the same over HTTP. A witness that loses its state must go on under another key and name.
+    `eds witness serve` is the same over HTTP. A witness that loses its state must go on under another key
+    and name.
 
     Args:
         state: `sqlite:PATH`, a path, or the URL of a PostgreSQL database of its own; it must exist.

@@ -315,6 +315,40 @@ def check_erasure(folder: Path, struck: Struck, action: Action) -> None:
         assert ledger.verify(keys=KEYS).ok, struck
 
 
+# A witness.
+
+
+COSIGN = ("--json", "witness", "cosign", "request", "--config", "witness.toml")
+
+
+def with_witness(folder: Path) -> None:
+    """A witness that has cosigned a checkpoint of a log, and a request for the next one."""
+    with_ledger(folder)
+    settings = 'state = "sqlite:witness.db"\nkey = "witness.seed"\nname = "w.example"\nlogs = "policy"\n'
+    (folder / "witness.toml").write_text(f"[witness]\n{settings}")
+    made = run([EDS, "--json", "witness", "init", "--config", "witness.toml"], folder)
+    witness = json.loads(made.stdout)["witness"]["verifier_key"]
+    (folder / "eds.toml").write_text(f'ledger = "sqlite:ledger.db"\n{LOG}')
+    opened = run([EDS, "--json", "checkpoint", "init", "--config", "eds.toml"], folder)
+    log = json.loads(opened.stdout)["checkpoint"]["verifier_key"]
+    (folder / "policy").write_text(f"log {log}\nwitness w {witness}\nquorum w\n")
+    (folder / "eds.toml").write_text(f'ledger = "sqlite:ledger.db"\n{LOG}policy = "policy"\n')
+    signed = run([EDS, "checkpoint", "--config", "eds.toml"], folder)
+    assert signed.code == 3, signed
+    request = run([EDS, "checkpoint", "request", "w", "--config", "eds.toml"], folder)
+    (folder / "request").write_text(request.stdout)
+
+
+def check_witness(folder: Path, struck: Struck, action: Action) -> None:
+    """The state has the cosignature or not; the request then gives one, and the same again."""
+    lines = [run([EDS, *COSIGN], folder) for _ in range(2)]
+    assert [line.code for line in lines] == [0, 0], (lines, struck)
+    first, again = (json.loads(line.stdout)["witness"]["cosignature"] for line in lines)
+    assert first == again, struck
+    if struck.code == 0:
+        assert json.loads(struck.stdout)["witness"]["cosignature"] == first, struck
+
+
 # The outbox.
 
 
@@ -368,6 +402,7 @@ SCENES = {
     "heads": Scene(with_heads, eds("heads", "--ledger", "ledger.db", "-o", "heads.json"), check_heads),
     "erase": Scene(with_log, eds(*ERASE), check_erasure),
     "erase-in-ledger": Scene(with_log_alone, eds(*ERASE), check_erasure),
+    "witness": Scene(with_witness, eds(*COSIGN), check_witness),
     "bundle": Scene(with_bundle, eds("bundle", "-o", "case.tar", "--config", "eds.toml"), check_bundle),
     "outputs": Scene(write_input, [*WORKER, "outputs", "."], check_outputs),
     "sign": Scene(with_outbox, [*WORKER, "sign", "."], check_outbox),

@@ -62,8 +62,10 @@ fn cron() -> Vec<String> {
 
 #[test]
 fn what_is_run_by_itself_is_what_the_command_takes() {
-    let service = std::fs::read_to_string(deploy("eds.service")).unwrap();
-    for (name, unit) in units(".service").into_iter().chain([("eds".to_owned(), service)]) {
+    let services = ["eds", "eds-witness"].map(|name| {
+        (name.to_owned(), std::fs::read_to_string(deploy(&format!("{name}.service"))).unwrap())
+    });
+    for (name, unit) in units(".service").into_iter().chain(services) {
         let lines = values(&unit, "ExecStart");
         assert!(!lines.is_empty(), "{name}");
         for line in lines {
