@@ -1,0 +1,166 @@
+//! The verification of a stamp, step by step.
+
+use std::fmt;
+
+use crate::certificate::Certificate;
+use crate::pem::{ClaimedCertificates, TrustedRoots};
+use crate::signer::{Algorithms, attributes};
+use crate::token::{Answer, Content, SHA_256, SignerId};
+use crate::{MAX_STAMP_BYTES, chain};
+
+/// The expectations of a verifier.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Expected {
+    /// The SHA-256 of the stamped bytes.
+    pub imprint: [u8; 32],
+    /// The number in the request; a verifier that did not ask has none.
+    pub nonce: Option<u64>,
+}
+
+/// A valid stamp.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Stamp {
+    /// The time in the stamp, Unix milliseconds, rounded up.
+    pub time_ms: u64,
+    /// The stamped bytes existed before this time: the time in the stamp and its accuracy, Unix milliseconds.
+    pub before_ms: u64,
+    /// The subject of the signer's certificate.
+    pub authority: String,
+    /// The serial number of the stamp in hex.
+    pub serial: String,
+}
+
+/// The reason why a stamp is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum StampProblem {
+    /// S1, S2, S4, S5: not a stamp.
+    Malformed,
+    /// S3: the authority has refused the request.
+    NotGranted,
+    /// S6: a stamp of something else.
+    OtherImprint,
+    /// S7: the answer to another request.
+    OtherNonce,
+    /// S8: an algorithm that is not accepted.
+    Algorithm,
+    /// S9: signed attributes that are missing or wrong.
+    Attributes,
+    /// S10: the certificate of the signer is missing.
+    NoSigner,
+    /// S11: the stamp names another certificate than that of the signer.
+    OtherSigner,
+    /// S12: the certificate is not one of a time stamping authority.
+    Usage,
+    /// S13: the signature is wrong.
+    Signature,
+    /// S14: no chain to a root.
+    Untrusted,
+}
+
+impl StampProblem {
+    /// Returns the stable name of the reason.
+    pub fn code(self) -> &'static str {
+        match self {
+            StampProblem::Malformed => "malformed",
+            StampProblem::NotGranted => "not_granted",
+            StampProblem::OtherImprint => "other_imprint",
+            StampProblem::OtherNonce => "other_nonce",
+            StampProblem::Algorithm => "algorithm",
+            StampProblem::Attributes => "attributes",
+            StampProblem::NoSigner => "no_signer",
+            StampProblem::OtherSigner => "other_signer",
+            StampProblem::Usage => "usage",
+            StampProblem::Signature => "signature",
+            StampProblem::Untrusted => "untrusted",
+        }
+    }
+}
+
+/// A stamp that is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StampError {
+    /// The reason.
+    pub problem: StampProblem,
+    detail: String,
+}
+
+impl StampError {
+    fn new(problem: StampProblem, detail: impl fmt::Display) -> StampError {
+        StampError { problem, detail: detail.to_string() }
+    }
+}
+
+impl fmt::Display for StampError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.problem.code(), self.detail)
+    }
+}
+
+impl std::error::Error for StampError {}
+
+/// Verifies a stamp. `claimed` are certificates of the side under test, which only complete chains.
+///
+/// # Errors
+/// The first reason to refuse it.
+pub fn verify_stamp(
+    stamp: &[u8],
+    expected: &Expected,
+    trusted: &TrustedRoots,
+    claimed: &ClaimedCertificates,
+) -> Result<Stamp, StampError> {
+    use StampProblem::*;
+    let malformed = |error: der::Error| StampError::new(Malformed, format!("it is not a time stamp: {error}"));
+    if stamp.is_empty() || stamp.len() > MAX_STAMP_BYTES {
+        let detail = format!("it has {} bytes, expected 1 to {MAX_STAMP_BYTES}", stamp.len());
+        return Err(StampError::new(Malformed, detail));
+    }
+    let answer = Answer::parse(stamp).map_err(malformed)?;
+    if answer.status > 1 {
+        let detail = format!("the authority has not granted it, status {}", answer.status);
+        return Err(StampError::new(NotGranted, detail));
+    }
+    let token = answer.token().map_err(malformed)?;
+    let content = Content::parse(token.content).map_err(malformed)?;
+    let is_sha_256 = content.algorithm.oid == SHA_256 && content.algorithm.is_plain();
+    if !is_sha_256 || content.imprint != expected.imprint {
+        return Err(StampError::new(OtherImprint, "it is a stamp of something else"));
+    }
+    if expected.nonce.is_some_and(|nonce| !content.has_nonce(nonce)) {
+        return Err(StampError::new(OtherNonce, "it is the answer to another request"));
+    }
+    let signer = &token.signer;
+    let refused = || StampError::new(Algorithm, "the algorithms of its signature are not accepted");
+    let algorithms = Algorithms::of(signer).ok_or_else(refused)?;
+    let digests = attributes(signer, &algorithms, token.content)
+        .map_err(|error| StampError::new(Attributes, format!("its signed attributes are wrong: {error}")))?;
+    let embedded = Certificate::usable(token.certificates.iter().copied());
+    let known = || embedded.iter().chain(&trusted.roots).chain(&trusted.others).chain(&claimed.0);
+    let is_signer = |certificate: &&Certificate| match signer.id {
+        SignerId::IssuerAndSerial(issuer, serial) => certificate.is_named(issuer, serial),
+        SignerId::KeyIdentifier(identifier) => certificate.has_key_identifier(identifier),
+    };
+    let certificate = known()
+        .find(is_signer)
+        .ok_or_else(|| StampError::new(NoSigner, "the certificate of its signer is missing"))?;
+    if !digests.iter().all(|digest| digest.is_of(certificate)) {
+        return Err(StampError::new(OtherSigner, "it names another certificate than that of its signer"));
+    }
+    if !certificate.only_stamps() {
+        let detail = "the certificate of its signer is not for time stamps alone";
+        return Err(StampError::new(Usage, detail));
+    }
+    if !algorithms.verify(certificate, signer) {
+        return Err(StampError::new(Signature, "its signature is not valid"));
+    }
+    let others: Vec<&Certificate> = known().collect();
+    chain::verify(certificate, &others, &trusted.roots, content.seconds)
+        .map_err(|error| StampError::new(Untrusted, format!("no chain leads to a trusted root: {error}")))?;
+    Ok(Stamp {
+        time_ms: content.time_ms,
+        before_ms: content.time_ms.saturating_add(content.accuracy_ms),
+        authority: certificate.name.clone(),
+        serial: content.serial.iter().map(|byte| format!("{byte:02x}")).collect(),
+    })
+}
