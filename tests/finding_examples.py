@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgesentry import AuditRecord, Device, KeyRing, Report, verify_bundle, verify_chain
+from edgesentry.testing._tsa import TSA, pem, stamp_of
 
 START_MS = 1_700_000_000_000
 SEED = bytes([1]) * 32
@@ -192,6 +193,15 @@ def key_not_logged(_folder: Path) -> Report:
     return in_log(logged(), keys=ring("lift-01", seed=bytes([2]) * 32))
 
 
+def timestamp_invalid(folder: Path) -> Report:
+    """The time stamp is that of the earlier checkpoint."""
+    earlier = (LOG / "checkpoint-earlier").read_text(encoding="utf-8")
+    stamp, roots = folder / "checkpoint.tsr", folder / "roots.pem"
+    stamp.write_bytes(stamp_of(earlier, TSA))
+    roots.write_text(pem(TSA.root), encoding="ascii")
+    return in_log(logged(), timestamps=stamp, tsa_roots=roots)
+
+
 def bundle_malformed(folder: Path) -> Report:
     """A bundle lost its last bytes."""
     bundle = (BUNDLES / "full.tar").read_bytes()
@@ -225,6 +235,7 @@ EXAMPLES: dict[str, Callable[[Path], Report]] = {
         not_included,
         heads_mismatch,
         key_not_logged,
+        timestamp_invalid,
         bundle_malformed,
     )
 }

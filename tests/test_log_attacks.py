@@ -107,7 +107,7 @@ def test_every_finding_of_the_log_has_an_attack() -> None:
     pages = re.findall(r"^\| \[(\w+)\].*\| log \|$", README.read_text(), re.MULTILINE)
     # Damage of a bundle, which tests/bundles.py makes.
     assert codes == set(pages) - {"bundle_malformed"}
-    assert len(codes) == 9
+    assert len(codes) == 10
 
 
 def test_the_expectations_of_the_log_need_the_log() -> None:

@@ -73,6 +73,7 @@ LOG_CODES = {
     "key_not_logged",
     "leaf_missing",
     "not_included",
+    "timestamp_invalid",
     "witness_quorum_missing",
 }
 

@@ -28,6 +28,7 @@ from edgesentry._core import (
     SignatureCoverage,
     Statistics,
     Witness,
+    TimeStamp,
     __version__,
     device_statistics,
     payload_hash,
@@ -36,6 +37,7 @@ from edgesentry._core import (
     verify_bundle,
     verify_chain,
     verify_record,
+    verify_timestamp,
     write_heads,
     write_records,
 )
@@ -107,6 +109,7 @@ __all__ = [
     "SignatureCoverage",
     "Statistics",
     "StoreError",
+    "TimeStamp",
     "UnreadableError",
     "Verdict",
     "VerificationError",
@@ -123,6 +126,7 @@ __all__ = [
     "verify_chain",
     "verify_proof",
     "verify_record",
+    "verify_timestamp",
     "write_heads",
     "write_records",
 ]

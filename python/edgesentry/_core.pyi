@@ -66,6 +66,7 @@ __all__ = [
     "SignatureCoverage",
     "Statistics",
     "Witness",
+    "TimeStamp",
     "__version__",
     "_restore",
     "device_statistics",
@@ -81,6 +82,7 @@ __all__ = [
     "verify_bundle",
     "verify_chain",
     "verify_record",
+    "verify_timestamp",
     "write_heads",
     "write_records",
 ]
@@ -613,6 +615,34 @@ class LogCoverage:
         None if there is none, or if the checkpoint of this log is not trusted.
         """
 
+    @property
+    def timestamps(self) -> list[TimeStamp]:
+        """The valid time stamps of the checkpoint."""
+
+@final
+class TimeStamp:
+    """A valid time stamp of a checkpoint."""
+
+    @property
+    def file(self) -> str:
+        """The name of the file."""
+
+    @property
+    def authority(self) -> str:
+        """The subject of the certificate of the time stamping authority."""
+
+    @property
+    def serial(self) -> str:
+        """The serial number of the stamp in hex."""
+
+    @property
+    def time_ms(self) -> int:
+        """The time in the stamp, Unix milliseconds, rounded up."""
+
+    @property
+    def before_ms(self) -> int:
+        """The checkpoint existed before this time: the time in the stamp and its accuracy, Unix milliseconds."""
+
 @final
 class Coverage:
     """The checks that were made, and those that were not."""
@@ -893,6 +923,7 @@ def verify_bundle(
     keys: Keys | None = None,
     previous: Path | Checkpoint | None = None,
     max_age: int | timedelta | None = None,
+    tsa_roots: Path | None = None,
     scheme: Scheme = "payload-hash",
     require: Level | Iterable[Level] | None = None,
     progress: bool | BarFactory | None = None,
@@ -911,6 +942,8 @@ def verify_bundle(
             claims. The key ring of a ledger is a claim too, and takes their place.
         previous: An earlier checkpoint of the same log that you kept: the log must continue it.
         max_age: The maximum age of the checkpoint by the clocks of its witnesses: seconds, or a timedelta.
+        tsa_roots: Certificates in PEM: the roots of the time stamping authorities that you trust. Without them
+            the time stamps in the bundle are not verified.
         scheme: The scheme of keys that do not name one.
         require: Levels that your inputs must cover in full: `signatures`, `payloads`, `log`. `log` requires a
             bundle of the whole log, and a policy with witnesses.
@@ -931,6 +964,27 @@ def verify_bundle(
         KeyboardInterrupt: Ctrl-C.
     """
 
+def verify_timestamp(
+    stamp: Path | Bytes,
+    checkpoint: Path | Checkpoint,
+    *,
+    tsa_roots: Path,
+    nonce: int | None = None,
+) -> TimeStamp:
+    """Verifies a time stamp of a checkpoint (RFC 3161), offline.
+
+    Args:
+        stamp: The answer of a time stamping authority: its path, or its bytes.
+        checkpoint: The checkpoint.
+        tsa_roots: Certificates in PEM: the roots of the time stamping authorities that you trust.
+        nonce: The nonce of the request, if the stamp is the answer to your own.
+
+    Raises:
+        OSError: A file cannot be read.
+        ConfigError: Checkpoint or roots are unreadable.
+        ProofError: The stamp does not hold; `code` is the reason.
+    """
+
 def verify_chain(
     source: Source,
     *,
@@ -944,6 +998,8 @@ def verify_chain(
     log_layout: Path | None = None,
     previous: Path | None = None,
     max_age: int | timedelta | None = None,
+    timestamps: Path | Sequence[Path] | None = None,
+    tsa_roots: Path | None = None,
     scheme: Scheme = "payload-hash",
     require: Level | Iterable[Level] | None = None,
     progress: bool | BarFactory | None = None,
@@ -975,6 +1031,8 @@ def verify_chain(
             after the name of the export, if `source` is one path and that file exists.
         previous: An earlier checkpoint of the same log that you kept: the log must continue it.
         max_age: The maximum age of the checkpoint by the clocks of its witnesses: seconds, or a timedelta.
+        timestamps: Time stamps of the checkpoint (RFC 3161); required with `tsa_roots`.
+        tsa_roots: Certificates in PEM: the roots of the time stamping authorities that you trust.
         scheme: The scheme of keys that do not name one.
         require: Levels that trusted inputs must cover in full. `heads` requires both ends of each chain: a
             trusted head, and a beginning at sequence 1 or after a trusted start head. `log` requires all
@@ -1226,6 +1284,8 @@ class LedgerCore:
         log_layout: Path | None,
         previous: Path | None,
         max_age: int | timedelta | None,
+        timestamps: Path | Sequence[Path] | None,
+        tsa_roots: Path | None,
         payloads: bool,
         devices: Sequence[str],
         require: Level | Iterable[Level] | None,

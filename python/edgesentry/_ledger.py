@@ -429,6 +429,8 @@ class Ledger:
         log_layout: Path | None = None,
         previous: Path | None = None,
         max_age: int | timedelta | None = None,
+        timestamps: Path | Sequence[Path] | None = None,
+        tsa_roots: Path | None = None,
         payloads: bool = False,
         devices: str | Iterable[str] | None = None,
         require: Level | Iterable[Level] | None = None,
@@ -459,6 +461,8 @@ class Ledger:
             previous: An earlier checkpoint of the same log that you kept: the log must continue it.
             max_age: The maximum age of the checkpoint by the clocks of its witnesses: seconds, or a
                 timedelta.
+            timestamps: Time stamps of the checkpoint (RFC 3161); required with `tsa_roots`.
+            tsa_roots: Certificates in PEM: the roots of the time stamping authorities that you trust.
             payloads: Read every payload and hash it again.
             devices: Only these devices; not with `checkpoint`, which commits to all devices.
             require: Levels that must be covered in full, as in `verify_chain`.
@@ -471,7 +475,7 @@ class Ledger:
             ValueError: A required level lacks its input.
         """
         names = _devices(devices)
-        log = (checkpoint, policy, log_layout, previous, max_age)
+        log = (checkpoint, policy, log_layout, previous, max_age, timestamps, tsa_roots)
         return self._core.verify(
             keys,
             heads,

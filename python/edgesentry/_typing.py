@@ -47,6 +47,7 @@ FindingCode: TypeAlias = Literal[
     "not_included",
     "heads_mismatch",
     "key_not_logged",
+    "timestamp_invalid",
     "bundle_malformed",
 ]
 """The stable codes of findings."""

@@ -298,6 +298,8 @@ def write_log(
     layout: bytes,
     policy: str | None = None,
     previous: str | None = None,
+    timestamps: Sequence[bytes] = (),
+    tsa_roots: str | None = None,
 ) -> dict[str, Any]:
     """Writes the files of a log to a directory, and returns them as `verify_chain` takes them.
 
@@ -307,13 +309,21 @@ def write_log(
         layout: The layout.
         policy: The policy; by default that of `log_policy`.
         previous: The earlier checkpoint, if any.
+        timestamps: The time stamps of the checkpoint.
+        tsa_roots: The certificates of the roots of time stamping authorities, required with `timestamps`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     texts = {"checkpoint": checkpoint, "policy": log_policy() if policy is None else policy}
     if previous is not None:
         texts["previous"] = previous
+    if tsa_roots is not None:
+        texts["tsa_roots"] = tsa_roots
     files: dict[str, Any] = {name: folder / name for name in (*texts, "log_layout")}
     for name, text in texts.items():
         files[name].write_text(text, encoding="utf-8")
     files["log_layout"].write_bytes(layout)
+    if timestamps:
+        files["timestamps"] = [folder / f"{number}.tsr" for number in range(len(timestamps))]
+        for path, stamp in zip(files["timestamps"], timestamps, strict=True):
+            path.write_bytes(stamp)
     return files

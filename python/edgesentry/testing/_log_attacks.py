@@ -17,8 +17,11 @@ from edgesentry.testing._catalogue import CATALOGUE
 from edgesentry.testing._expected import Expected, in_order
 from edgesentry.testing._fleet import Fleet
 from edgesentry.testing._log import WITNESS, Log, NoteSigner, log_policy, make_log, write_log
+from edgesentry.testing._tsa import OTHER_TSA, TSA, pem, stamp_of
 
-CaughtBy: TypeAlias = Literal["policy", "checkpoint", "kept checkpoint", "maximum age", "replay of the log"]
+CaughtBy: TypeAlias = Literal[
+    "policy", "checkpoint", "kept checkpoint", "maximum age", "replay of the log", "time stamp"
+]
 """The input of the auditor that shows the attack."""
 
 
@@ -34,6 +37,8 @@ class LogEvidence:
         policy: The policy of the auditor.
         previous: The checkpoint that the auditor kept from earlier, if any.
         max_age: The maximum age of the checkpoint in seconds, if the auditor limits it.
+        timestamps: The time stamps of the checkpoint.
+        tsa_roots: The roots of time stamping authorities that the auditor trusts, if there are stamps.
         without: The expected findings of links and signatures alone, sorted.
         added: The further findings with the log, sorted.
     """
@@ -45,6 +50,8 @@ class LogEvidence:
     policy: str
     previous: str | None = None
     max_age: int | None = None
+    timestamps: Sequence[bytes] = ()
+    tsa_roots: str | None = None
     without: list[Expected] = field(default_factory=list)
     added: list[Expected] = field(default_factory=list)
 
@@ -61,6 +68,8 @@ class LogEvidence:
             layout=self.layout,
             policy=self.policy,
             previous=self.previous,
+            timestamps=self.timestamps,
+            tsa_roots=self.tsa_roots,
         )
         return files | ({} if self.max_age is None else {"max_age": self.max_age})
 
@@ -243,3 +252,20 @@ def _heads_leaf_lies(fleet: Fleet, log: Log) -> LogEvidence:
     lying = log.lying()
     evidence = replace(_sound(fleet, log), checkpoint=lying.checkpoint(), layout=lying.layout)
     return replace(evidence, previous=log.checkpoint(log.sizes[0]), added=_codes("heads_mismatch"))
+
+
+# Time stamps.
+
+
+@_attack("The time stamp of an older checkpoint is shown with the newest one.", "time stamp")
+def _stamp_of_other_checkpoint(fleet: Fleet, log: Log) -> LogEvidence:
+    stamp = stamp_of(log.checkpoint(log.sizes[0]), TSA)
+    added = _codes("timestamp_invalid")
+    return replace(_sound(fleet, log), timestamps=[stamp], tsa_roots=pem(TSA.root), added=added)
+
+
+@_attack("The operator stamps the checkpoint with an authority of their own, dated back.", "time stamp")
+def _stamp_by_own_authority(fleet: Fleet, log: Log) -> LogEvidence:
+    stamp = stamp_of(log.checkpoint(), OTHER_TSA)
+    added = _codes("timestamp_invalid")
+    return replace(_sound(fleet, log), timestamps=[stamp], tsa_roots=pem(TSA.root), added=added)

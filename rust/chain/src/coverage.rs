@@ -131,6 +131,23 @@ pub struct Predecessor {
     pub size: u64,
     /// The root in base64, as in the checkpoint.
     pub root: String,
+    /// The valid time stamps of the checkpoint.
+    pub timestamps: Vec<TimeStamp>,
+}
+
+/// A valid time stamp of a checkpoint.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TimeStamp {
+    /// The file.
+    pub file: String,
+    /// The subject of the authority's certificate.
+    pub authority: String,
+    /// The serial number in hex.
+    pub serial: String,
+    /// The time in it, Unix milliseconds, rounded up.
+    pub time_ms: u64,
+    /// The checkpoint existed before this time: the time in it and its accuracy, Unix milliseconds.
+    pub before_ms: u64,
 }
 
 /// Whether the root of a log was computed from the records.
@@ -227,7 +244,7 @@ pub enum NotChecked {
     LinksNotChecked,
     /// A bundle has a part of the log.
     PartOfLog,
-    /// A bundle has time stamps.
+    /// There are time stamps, and no roots of authorities to verify them.
     TimestampsNotChecked {
         /// The number of files.
         files: u64,
@@ -365,7 +382,9 @@ impl fmt::Display for NotChecked {
                 f.write_str("the bundle has a part of the log, so nothing is said about the other records")
             }
             NotChecked::TimestampsNotChecked { files } => {
-                write!(f, "{} with time stamps; this release does not verify them", count(files, "file"))
+                let were = if files == 1 { "was" } else { "were" };
+                let files = count(files, "file");
+                write!(f, "{files} of time stamps {were} not verified, as no roots of their authorities were given")
             }
         }
     }

@@ -84,6 +84,8 @@ finding_codes! {
     HeadsMismatch = "heads_mismatch", "the heads in the log are not those of its records";
     /// The log has never had a key of the key ring.
     KeyNotLogged = "key_not_logged", "the log has no such key of the device";
+    /// A time stamp does not show that the checkpoint existed before its time.
+    TimestampInvalid = "timestamp_invalid", "the time stamp of the checkpoint does not hold";
     /// A bundle, or one of its files, is not of its form.
     BundleMalformed = "bundle_malformed", "the bundle, or one of its files, is malformed";
 }

@@ -103,6 +103,7 @@ impl FindingCode {
             | FindingCode::NotIncluded
             | FindingCode::HeadsMismatch
             | FindingCode::KeyNotLogged
+            | FindingCode::TimestampInvalid
             | FindingCode::BundleMalformed => Level::Log,
         }
     }

@@ -1,6 +1,7 @@
 //! The result of each level of verification in a report.
 
 use edgesentry_chain::{Coverage, InputKind, Level, NotChecked, ProvidedBy, Report, RootCheck};
+use edgesentry_formats::times::to_rfc3339;
 
 use crate::text::{count, name, number};
 
@@ -98,15 +99,20 @@ fn checked(level: Level, coverage: &Coverage) -> Option<String> {
                 },
                 _ => format!("root of {} not compared", log.origin),
             };
-            let succeeds = log.predecessor.as_ref().map_or_else(String::new, |before| {
+            let succeeds = log.predecessor.as_ref().map_or_else(String::newlet stamp = log.timestamps.iter().min_by_key(|stamp| stamp.before_ms).map(|stamp| {
+                let (time, |before| {
                 format!(
-                    ", succeeds {} at size {}, root {}",
+                    ", succeeds {} at size {}, root {}"authority) = (to_rfc3339(stamp.before_ms),
                     name(&before.origin),
                     number(before.size),
                     before.root
                 )
             });
-            format!("{leaves}, {}{succeeds}", count(log.witnesses, "cosignature"))
+            format!("{leaves}, {}{succeeds}", name(&stamp.authority));
+                format!(", existed before {time} (time stamp by {authority})")
+            });
+            let cosignatures = count(log.witnesses, "cosignature");
+            format!("{leaves}, {cosignatures}{}", stamp.unwrap_or_default())
         }),
     }
 }

@@ -4,13 +4,16 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use edgesentry_chain::{FindingCode, Report};
+use edgesentry_chain::{Finding, FindingCode, Report, TimeStamp};
 use edgesentry_log::{
     LogCheck, LogInputs, MAX_NOTE_BYTES, MAX_POLICY_BYTES, MaxAge, Note, NoteError, Places, PlacesError,
     Policy, PolicyError,
 };
 
+use edgesentry_timestamp::{CertificatesError, MAX_CERTIFICATES_BYTES, MAX_STAMP_BYTES, TrustedRoots};
+
 use crate::bounded::read_start;
+use crate::stamps::StampCheck;
 
 /// A file of the level `log` cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +42,9 @@ pub enum LogFileProblem {
     /// It is not a layout.
     #[error("not a layout of a log: {0}")]
     Layout(#[from] PlacesError),
+    /// It does not have the roots of time stamping authorities.
+    #[error("not a file of trusted roots of time stamping authorities: {0}")]
+    Roots(#[from] CertificatesError),
     /// A layout is a device, a FIFO or a directory.
     #[error("not a regular file, which a layout must be; copy it to a file")]
     NotAFile,
@@ -63,6 +69,10 @@ pub struct LogPaths<'a> {
     pub is_found: bool,
     /// An earlier checkpoint that the auditor kept.
     pub previous: Option<&'a Path>,
+    /// Time stamps of the checkpoint.
+    pub timestamps: &'a [PathBuf],
+    /// The roots of time stamping authorities that the auditor trusts; without them, no stamp is read.
+    pub tsa_roots: Option<&'a Path>,
 }
 
 /// The contents of the files.
@@ -72,6 +82,8 @@ pub struct LogFiles {
     policy: Policy,
     places: Option<Places>,
     previous: Option<Note>,
+    stamps: Vec<TimeStamp>,
+    invalid_stamps: Vec<Finding>,
 }
 
 impl LogFiles {
@@ -88,7 +100,16 @@ impl LogFiles {
             matches!(policy.evaluate(&checkpoint), Ok(_) | Err(PolicyError::QuorumMissing { .. }));
         let layout = paths.layout.filter(|_| is_signed);
         let places = layout.map(|path| layout_of(path, paths.is_found)).transpose()?;
-        Ok(LogFiles { checkpoint, policy, places, previous })
+        let mut judged = Default::default();
+        if let Some(roots) = paths.tsa_roots.map(read_tsa_roots).transpose()? {
+            let check = StampCheck::new(&checkpoint, &roots);
+            for path in paths.timestamps {
+                let stamp = parse(path, MAX_STAMP_BYTES, |bytes| Ok(bytes.to_vec()))?;
+                check.judge(&path.display().to_string().into(), &stamp, &mut judged);
+            }
+        }
+        let (stamps, invalid_stamps) = judged;
+        Ok(LogFiles { checkpoint, policy, places, previous, stamps, invalid_stamps })
     }
 
     /// Verifies the signatures, and starts the comparison of records with the checkpoint. `max_age` limits the age of the
@@ -101,7 +122,16 @@ impl LogFiles {
             previous: self.previous.as_ref(),
             max_age,
         })
+        .with_stamps(self.stamps.clone(), self.invalid_stamps.clone())
     }
+}
+
+/// Reads the roots of time stamping authorities that the auditor trusts.
+///
+/// # Errors
+/// The file cannot be read, or has no root, or a certificate that cannot be used.
+pub fn read_tsa_roots(path: &Path) -> Result<TrustedRoots, LogFileError> {
+    parse(path, MAX_CERTIFICATES_BYTES, |bytes| Ok(TrustedRoots::from_pem(bytes)?))
 }
 
 /// Returns the path of the layout of an export: `export.parquet.log`.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use edgesentry_chain::{
-    AuditRecord, Finding, FindingCode, Hash, Head, Heads, KeyRing, LogCoverage, Predecessor, RootCheck,
+    AuditRecord, Finding, FindingCode, Hash, Head, Heads, KeyRing, LogCoverage, Predecessor, RootCheck, TimeStamp,
 };
 
 use crate::checkpoint::Checkpoint;
@@ -114,6 +114,9 @@ pub struct LogCheck<'a> {
     quorum: bool,
     /// The findings about the signatures.
     findings: Vec<Finding>,
+    stamps: Vec<TimeStamp>,
+    /// The findings about time stamps, which come last.
+    invalid_stamps: Vec<Finding>,
 }
 
 impl<'a> LogCheck<'a> {
@@ -160,7 +163,24 @@ impl<'a> LogCheck<'a> {
             grows: false,
         });
         let quorum = policy.has_quorum();
-        LogCheck { checkpoint, previous, has_previous, course, witnesses, quorum, findings }
+        let (stamps, invalid_stamps) = Default::default();
+        LogCheck {
+            checkpoint,
+            previous,
+            has_previous,
+            course,
+            witnesses,
+            quorum,
+            findings,
+            stamps,
+            invalid_stamps,
+        }
+    }
+
+    /// Adds the time stamps of the checkpoint that the caller has verified: the valid ones, and the findings about others.
+    #[must_use]
+    pub fn with_stamps(self, stamps: Vec<TimeStamp>, invalid_stamps: Vec<Finding>) -> LogCheck<'a> {
+        LogCheck { stamps, invalid_stamps, ..self }
     }
 
     /// Compares a ledger in place: records after the layout wait for a checkpoint, and count as records after it.
@@ -198,6 +218,12 @@ impl<'a> LogCheck<'a> {
 
     /// Compares the replay of the whole input with the checkpoints, and the keys of the auditor with those of the log.
     pub fn conclude(&self, replay: Replay, keys: Option<&KeyRing>) -> (LogCoverage, Vec<Finding>) {
+        let (coverage, mut findings) = self.conclude_replay(replay, keys);
+        findings.extend(self.invalid_stamps.iter().cloned());
+        (coverage, findings)
+    }
+
+    fn conclude_replay(&self, replay: Replay, keys: Option<&KeyRing>) -> (LogCoverage, Vec<Finding>) {
         let mut findings = self.findings.clone();
         let mut coverage = self.coverage(replay.records, replay.after);
         let (Some(checkpoint), Some(course)) = (&self.checkpoint, &self.course) else {
@@ -315,6 +341,7 @@ impl<'a> LogCheck<'a> {
             root: RootCheck::NoLayout,
             previous: self.previous_compared(RootCheck::NoLayout),
             predecessor: None,
+            timestamps: self.stamps.clone(),
         }
     }
 

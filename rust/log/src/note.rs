@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use sha2::{Digest, Sha256};
+
 use crate::hash::MAX_SIZE;
 use crate::key::{KeyId, KeyType, SignerKey, VerifierKey};
 use crate::text::{decode_base64, encode_base64, is_key_name, take_line};
@@ -183,6 +185,19 @@ impl Note {
         }
         // A text that ends with an empty line, for example, would be read as a shorter text.
         if Note::parse(note.to_string().as_bytes())? == note { Ok(note) } else { Err(NoteError::Form) }
+    }
+
+    /// Returns the bytes that time stamps of a checkpoint are of: the text, and the signatures whose name is the origin,
+    /// the first line of the text. Cosignatures are not among them, so that later ones change no stamp.
+    pub fn stamped(&self) -> String {
+        let origin = self.text.lines().next().unwrap_or_default();
+        let own = self.signatures.iter().filter(|signature| signature.name == origin).cloned();
+        Note { text: self.text.clone(), signatures: own.collect() }.to_string()
+    }
+
+    /// Returns the SHA-256 of [`Note::stamped`], the imprint of time stamps.
+    pub fn stamp_imprint(&self) -> [u8; 32] {
+        Sha256::digest(self.stamped()).into()
     }
 
     /// Parses a note of at most [`MAX_NOTE_BYTES`].

@@ -237,6 +237,7 @@ fn a_sound_log_is_compared_in_full() {
         root: RootCheck::Compared,
         previous: Some(true),
         predecessor: None,
+        timestamps: Vec::new(),
     };
     assert_eq!(coverage, expected);
 }

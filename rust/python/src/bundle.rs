@@ -9,7 +9,7 @@ use edgesentry_rs::log::BundleError;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
-use crate::errors::{ConfigError, ProofError, os_error, shown};
+use crate::errors::{ConfigError, ProofError, os_error, shown, bad_log_file};
 use crate::keys::{GivenKeys, given_keys, scheme_of};
 use crate::log::{Checkpoint, Policy, prove_failure};
 use crate::progress::Bar;
@@ -23,8 +23,8 @@ use crate::work::{Work, pool, wait};
 /// Verifies an evidence bundle and returns the report.
 #[pyfunction]
 #[pyo3(signature = (
-    bundle, *, policy = None, keys = None, previous = None, max_age = None, scheme = "payload-hash",
-    require = None, progress = None, threads = None, max_findings = 100_000
+    bundle, *, policy = None, keys = None, previous = None, max_age = None, tsa_roots = None,
+    scheme = "payload-hash", require = None, progress = None, threads = None, max_findings = 100_000
 ))]
 // The arguments of the Python function.
 #[allow(clippy::too_many_arguments)]
@@ -35,6 +35,7 @@ pub(crate) fn verify_bundle(
     keys: Option<&Bound<'_, PyAny>>,
     previous: Option<&Bound<'_, PyAny>>,
     max_age: Option<MaxAgeSeconds>,
+    tsa_roots: Option<PathBuf>,
     scheme: &str,
     require: Option<&Bound<'_, PyAny>>,
     progress: Option<&Bound<'_, PyAny>>,
@@ -46,6 +47,8 @@ pub(crate) fn verify_bundle(
     let previous = previous.map(checkpoint_from_any).transpose()?;
     let keys = keys.map(|keys| given_keys(keys, scheme)).transpose()?;
     let max_age = max_age.map(MaxAgeSeconds::until_now).transpose()?;
+    let tsa_roots = tsa_roots.as_deref().map(edgesentry_formats::read_tsa_roots).transpose();
+    let tsa_roots = tsa_roots.map_err(|error| bad_log_file(py, error))?;
     let required = Required::from_any(require)?;
     let mut providers = Providers::new();
     for (kind, by) in [
@@ -81,6 +84,7 @@ pub(crate) fn verify_bundle(
             claimed_keys: keys.as_ref().and_then(GivenKeys::claimed),
             previous: previous.as_ref(),
             max_age,
+            tsa_roots: tsa_roots.as_ref(),
         };
         let verify = |source| edgesentry_formats::verify_bundle(source, &inputs, &options, progress);
         for source in sources {
@@ -103,7 +107,7 @@ fn policy_from_any(policy: &Bound<'_, PyAny>) -> PyResult<log::Policy> {
 }
 
 /// Returns the note of a `Checkpoint` or the path of one.
-fn checkpoint_from_any(checkpoint: &Bound<'_, PyAny>) -> PyResult<log::Note> {
+pub(crate) fn checkpoint_from_any(checkpoint: &Bound<'_, PyAny>) -> PyResult<log::Note> {
     if let Ok(checkpoint) = checkpoint.cast::<Checkpoint>() {
         return Ok(checkpoint.get().note.clone());
     }

@@ -304,6 +304,11 @@ impl LogCoverage {
         Some((origin, *size, root))
     }
 
+    #[getter]
+    fn timestamps(&self) -> Vec<TimeStamp> {
+        self.0.timestamps.iter().cloned().map(TimeStamp).collect()
+    }
+
     fn __repr__(&self) -> String {
         let chain::LogCoverage { origin, size, records, after, witnesses, .. } = &self.0;
         let compared = if self.compared() { "True" } else { "False" };
@@ -315,6 +320,47 @@ impl LogCoverage {
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
         reduce(py, "LogCoverage", &self.0)
+    }
+}
+
+/// A valid time stamp of a checkpoint.
+#[pyclass(frozen, module = "edgesentry")]
+pub(crate) struct TimeStamp(pub(crate) chain::TimeStamp);
+
+#[pymethods]
+impl TimeStamp {
+    #[getter]
+    fn file(&self) -> &str {
+        &self.0.file
+    }
+
+    #[getter]
+    fn authority(&self) -> &str {
+        &self.0.authority
+    }
+
+    #[getter]
+    fn serial(&self) -> &str {
+        &self.0.serial
+    }
+
+    #[getter]
+    fn time_ms(&self) -> u64 {
+        self.0.time_ms
+    }
+
+    #[getter]
+    fn before_ms(&self) -> u64 {
+        self.0.before_ms
+    }
+
+    fn __repr__(&self) -> String {
+        let chain::TimeStamp { authority, before_ms, .. } = &self.0;
+        format!("TimeStamp(authority={}, before_ms={before_ms})", chain::escape::quoted(authority))
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
+        reduce(py, "TimeStamp", &self.0)
     }
 }
 

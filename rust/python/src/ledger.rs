@@ -41,7 +41,7 @@ use crate::require::Required;
 use crate::service::{runtime, service_failure, wait_on};
 use crate::source::Input;
 use crate::telemetry::{self, trace_context};
-use crate::verify::{GivenLog, LogArguments, MaxAgeSeconds};
+use crate::verify::{GivenLog, LogArguments, MaxAgeSeconds, OneOrMore};
 use crate::work::{Work, pool, wait};
 
 /// An open ledger, with its payload store and its ingest service.
@@ -324,7 +324,8 @@ impl LedgerCore {
     /// Verifies in place. `keys`, `heads` and `start_heads` are None, "registered", or a value that `verify_chain`
     /// accepts.
     #[pyo3(signature = (
-        keys, heads, start_heads, manifest, checkpoint, policy, log_layout, previous, max_age, payloads, devices, require,
+        keys, heads, start_heads, manifest, checkpoint, policy, log_layout, previous, max_age, timestamps, tsa_roots,
+        payloads, devices, require,
         max_findings, progress, threads
     ))]
     #[allow(clippy::too_many_arguments)]
@@ -340,6 +341,8 @@ impl LedgerCore {
         log_layout: Option<PathBuf>,
         previous: Option<PathBuf>,
         max_age: Option<MaxAgeSeconds>,
+        timestamps: Option<OneOrMore>,
+        tsa_roots: Option<PathBuf>,
         payloads: bool,
         devices: Vec<String>,
         require: Option<&Bound<'_, PyAny>>,
@@ -365,7 +368,9 @@ impl LedgerCore {
                 "payloads=True needs a payload store; open the ledger with payloads=",
             ));
         }
-        let log = LogArguments { checkpoint, policy, log_layout, previous, max_age }.read(py, || None)?;
+        let timestamps = timestamps.map(OneOrMore::paths);
+        let log = LogArguments { checkpoint, policy, log_layout, previous, max_age, timestamps, tsa_roots };
+        let log = log.read(py, || None)?;
         if log.is_some() && !devices.is_empty() {
             let message = "a checkpoint commits to all devices; pass devices or checkpoint, not both";
             return Err(PyValueError::new_err(message));

@@ -33,6 +33,7 @@ mod service;
 mod source;
 mod statistics;
 mod telemetry;
+mod timestamp;
 mod verify;
 mod witness;
 mod work;
@@ -55,7 +56,7 @@ mod _core {
     #[pymodule_export]
     use crate::coverage::{
         ChainSpan, Coverage, HeadCoverage, Input, LinkCoverage, LogCoverage, PayloadCoverage,
-        SignatureCoverage,
+        SignatureCoverage, TimeStamp,
     };
     #[pymodule_export]
     use crate::device::Device;
@@ -85,6 +86,8 @@ mod _core {
     use crate::statistics::{Statistics, device_statistics};
     #[pymodule_export]
     use crate::telemetry::{end_telemetry, init_telemetry, metrics_text};
+    #[pymodule_export]
+    use crate::timestamp::verify_timestamp;
     #[pymodule_export]
     use crate::verify::verify_chain;
     #[pymodule_export]

@@ -230,7 +230,7 @@ fn kind_of(name: &str) -> PyResult<StatementKind> {
 }
 
 /// Reads a file up to one byte behind the limit, which the parser then refuses.
-fn read_file(py: Python<'_>, path: &std::path::Path, limit: usize) -> PyResult<Vec<u8>> {
+pub(crate) fn read_file(py: Python<'_>, path: &std::path::Path, limit: usize) -> PyResult<Vec<u8>> {
     let read = || edgesentry_formats::read_start(File::open(path)?, limit as u64 + 1);
     let name = path.display().to_string();
     py.detach(read).map_err(|error: std::io::Error| {

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 use crate::coverage::{
     ChainSpan, Coverage, HeadCoverage, Input, LinkCoverage, LogCoverage, PayloadCoverage, SignatureCoverage,
+    TimeStamp,
 };
 use crate::errors::UnreadableError;
 use crate::findings::{Cause, Finding, Findings};
@@ -72,6 +73,7 @@ pub(crate) fn restore(py: Python<'_>, kind: &str, state: PyBackedBytes) -> PyRes
         "PayloadCoverage" => object(py, kind, bytes, |coverage| Ok(PayloadCoverage(coverage))),
         "HeadCoverage" => object(py, kind, bytes, |coverage| Ok(HeadCoverage(coverage))),
         "LogCoverage" => object(py, kind, bytes, |coverage| Ok(LogCoverage(coverage))),
+        "TimeStamp" => object(py, kind, bytes, |stamp| Ok(TimeStamp(stamp))),
         "Input" => object(py, kind, bytes, |input: InputState| Ok(Input::from(chain::Input::from(input)))),
         "ChainSpan" => object(py, kind, bytes, |span: chain::ChainSpan| Ok(ChainSpan::from(span))),
         "KeyRing" => object(py, kind, bytes, KeyRing::from_state),

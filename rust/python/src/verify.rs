@@ -27,7 +27,7 @@ use crate::work::{Work, pool, wait};
 #[pyo3(signature = (
     source, *, keys = None, payloads = None, heads = None, start_heads = None, manifest = None,
     checkpoint = None, policy = None, log_layout = None, previous = None, max_age = None,
-    scheme = "payload-hash", require = None, progress = None, threads = None, max_findings = 100_000
+    timestamps = None, tsa_roots = None, scheme = "payload-hash", require = None, progress = None, threads = None, max_findings = 100_000
 ))]
 // The arguments of the Python function.
 #[allow(clippy::too_many_arguments)]
@@ -44,6 +44,8 @@ pub(crate) fn verify_chain(
     log_layout: Option<PathBuf>,
     previous: Option<PathBuf>,
     max_age: Option<MaxAgeSeconds>,
+    timestamps: Option<OneOrMore>,
+    tsa_roots: Option<PathBuf>,
     scheme: &str,
     require: Option<&Bound<'_, PyAny>>,
     progress: Option<&Bound<'_, PyAny>>,
@@ -51,7 +53,8 @@ pub(crate) fn verify_chain(
     max_findings: i64,
 ) -> PyResult<Report> {
     let scheme = scheme_of(scheme)?;
-    let log = LogArguments { checkpoint, policy, log_layout, previous, max_age };
+    let timestamps = timestamps.map(OneOrMore::paths);
+    let log = LogArguments { checkpoint, policy, log_layout, previous, max_age, timestamps, tsa_roots };
     let given = Given {
         log: log.read(py, || layout_beside(source))?,
         keys: keys.map(|keys| given_keys(keys, scheme)).transpose()?,
@@ -115,6 +118,24 @@ pub(crate) struct LogArguments {
     pub(crate) log_layout: Option<PathBuf>,
     pub(crate) previous: Option<PathBuf>,
     pub(crate) max_age: Option<MaxAgeSeconds>,
+    pub(crate) timestamps: Option<Vec<PathBuf>>,
+    pub(crate) tsa_roots: Option<PathBuf>,
+}
+
+/// One path, or several.
+#[derive(FromPyObject)]
+pub(crate) enum OneOrMore {
+    One(PathBuf),
+    More(Vec<PathBuf>),
+}
+
+impl OneOrMore {
+    pub(crate) fn paths(self) -> Vec<PathBuf> {
+        match self {
+            OneOrMore::One(path) => vec![path],
+            OneOrMore::More(paths) => paths,
+        }
+    }
 }
 
 /// The inputs of the level `log`.
@@ -136,19 +157,26 @@ impl LogArguments {
         py: Python<'_>,
         beside: impl FnOnce() -> Option<PathBuf>,
     ) -> PyResult<Option<GivenLog>> {
-        let LogArguments { checkpoint, policy, log_layout, previous, max_age } = self;
+        let LogArguments { checkpoint, policy, log_layout, previous, max_age, timestamps, tsa_roots } = self;
+        if timestamps.is_some() != tsa_roots.is_some() {
+            return Err(PyValueError::new_err("timestamps and tsa_roots belong together"));
+        }
         let (Some(checkpoint), Some(policy)) = (&checkpoint, &policy) else {
-            let needs_none = log_layout.is_none() && previous.is_none() && max_age.is_none();
+            let needs_none =
+                log_layout.is_none() && previous.is_none() && max_age.is_none() && timestamps.is_none();
             if needs_none && checkpoint.is_none() && policy.is_none() {
                 return Ok(None);
             }
-            let message = "checkpoint and policy belong together; log_layout, previous and max_age need both";
+            let message = "checkpoint and policy belong together; log_layout, previous, max_age and timestamps need \
+                           both";
             return Err(PyValueError::new_err(message));
         };
         let is_found = log_layout.is_none();
         let layout = log_layout.or_else(beside);
         let (layout, previous) = (layout.as_deref(), previous.as_deref());
-        let paths = LogPaths { checkpoint, policy, layout, is_found, previous };
+        let timestamps = timestamps.as_deref().unwrap_or_default();
+        let tsa_roots = tsa_roots.as_deref();
+        let paths = LogPaths { checkpoint, policy, layout, is_found, previous, timestamps, tsa_roots };
         let files = LogFiles::read(&paths).map_err(|error| bad_log_file(py, error))?;
         Ok(Some(GivenLog { files, max_age: max_age.map(MaxAgeSeconds::until_now).transpose()? }))
     }

@@ -32,7 +32,9 @@ pub enum CertificatesError {
         problem: String,
     },
     /// No certificate is a root.
-    #[error("no certificate is a root, which has the same issuer and subject; add the certificate of the root")]
+    #[error(
+        "no certificate is a root, which has the same issuer and subject; add the certificate of the root"
+    )]
     NoRoot,
 }
 
@@ -53,8 +55,7 @@ impl TrustedRoots {
         for (index, der) in blocks(file)?.iter().enumerate() {
             let certificate = Certificate::parse(der)
                 .map_err(|problem| CertificatesError::Unusable { number: index + 1, problem })?;
-            let list =
-                if certificate.is_self_issued() { &mut trusted.roots } else { &mut trusted.others };
+            let list = if certificate.is_self_issued() { &mut trusted.roots } else { &mut trusted.others };
             list.push(certificate);
         }
         if trusted.roots.is_empty() { Err(CertificatesError::NoRoot) } else { Ok(trusted) }

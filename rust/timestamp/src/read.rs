@@ -89,6 +89,7 @@ impl<'a> Algorithm<'a> {
 
     /// Returns whether the parameters are absent or NULL.
     pub(crate) fn is_plain(&self) -> bool {
-        self.parameters.is_none_or(|parameters| parameters.tag() == Tag::Null && parameters.value().is_empty())
+        self.parameters
+            .is_none_or(|parameters| parameters.tag() == Tag::Null && parameters.value().is_empty())
     }
 }

@@ -71,7 +71,8 @@ impl Algorithms {
     pub(crate) fn verify(&self, certificate: &Certificate, signer: &Signer<'_>) -> bool {
         let Ok(key) = EndEntityCert::try_from(&certificate.der) else { return false };
         // Signed as a SET: the tag in the token is that of the field.
-        let attributes = signer.attributes.and_then(|attributes| AnyRef::new(Tag::Set, attributes.value()).ok());
+        let attributes =
+            signer.attributes.and_then(|attributes| AnyRef::new(Tag::Set, attributes.value()).ok());
         let Some(Ok(message)) = attributes.map(|attributes| attributes.to_der()) else { return false };
         let holds = |algorithm: &&dyn SignatureVerificationAlgorithm| {
             key.verify_signature(*algorithm, &message, signer.signature).is_ok()
@@ -114,9 +115,8 @@ pub(crate) fn attributes<'a>(
     let (mut is_type, mut is_digest) = (None, None);
     let (mut first, mut second) = (None, None);
     for attribute in members(signer.attributes.ok_or_else(failed)?, usize::MAX)? {
-        let (oid, values) = fields(sequence(attribute)?, |reader| {
-            Ok((read::oid(reader)?, expect(reader, Tag::Set)?))
-        })?;
+        let (oid, values) =
+            fields(sequence(attribute)?, |reader| Ok((read::oid(reader)?, expect(reader, Tag::Set)?)))?;
         let repeated = match oid {
             CONTENT_TYPE_ATTRIBUTE => {
                 let value = only(values)?.decode_as::<ObjectIdentifier>()?;
@@ -136,7 +136,11 @@ pub(crate) fn attributes<'a>(
         }
     }
     let digests: Vec<CertificateDigest<'_>> = first.into_iter().chain(second).collect();
-    if is_type == Some(true) && is_digest == Some(true) && !digests.is_empty() { Ok(digests) } else { Err(failed()) }
+    if is_type == Some(true) && is_digest == Some(true) && !digests.is_empty() {
+        Ok(digests)
+    } else {
+        Err(failed())
+    }
 }
 
 /// Reads the first id of a `SigningCertificate` or `SigningCertificateV2`.

@@ -111,7 +111,8 @@ pub fn verify_stamp(
     claimed: &ClaimedCertificates,
 ) -> Result<Stamp, StampError> {
     use StampProblem::*;
-    let malformed = |error: der::Error| StampError::new(Malformed, format!("it is not a time stamp: {error}"));
+    let malformed =
+        |error: der::Error| StampError::new(Malformed, format!("it is not a time stamp: {error}"));
     if stamp.is_empty() || stamp.len() > MAX_STAMP_BYTES {
         let detail = format!("it has {} bytes, expected 1 to {MAX_STAMP_BYTES}", stamp.len());
         return Err(StampError::new(Malformed, detail));

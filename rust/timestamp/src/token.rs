@@ -26,7 +26,9 @@ impl<'a> Answer<'a> {
             let status = fields(expect(reader, Tag::Sequence)?, |reader| {
                 let status = IntRef::decode(reader)?;
                 optional(reader, Tag::Sequence)?;
-                optional(reader, Tag::BitString)?.map(|bits| bits.decode_as::<BitStringRef<'_>>()).transpose()?;
+                optional(reader, Tag::BitString)?
+                    .map(|bits| bits.decode_as::<BitStringRef<'_>>())
+                    .transpose()?;
                 Ok(status)
             })?;
             // A negative or huge status is as unknown as any other.
@@ -222,9 +224,8 @@ fn time(text: &[u8]) -> Result<(u64, u64), Error> {
     let part = |from: usize| number(&whole[from..from + 2]) as u8;
     let time = DateTime::new(number(&whole[..4]), part(4), part(6), part(8), part(10), part(12))?;
     let seconds = time.unix_duration().as_secs();
-    let millis = (0..3).fold(0, |millis, place| {
-        millis * 10 + u64::from(digits.get(place).map_or(0, |digit| digit - b'0'))
-    });
+    let millis = (0..3)
+        .fold(0, |millis, place| millis * 10 + u64::from(digits.get(place).map_or(0, |digit| digit - b'0')));
     let rest = u64::from(digits.len() > 3);
     Ok((seconds, seconds * 1000 + millis + rest))
 }

@@ -12,6 +12,7 @@ mod positions;
 mod restore;
 mod statements;
 mod succeed;
+mod timestamps;
 mod withdraw;
 mod witness;
 
@@ -44,6 +45,7 @@ pub use witness::{
     EvidenceRow, MAX_EVIDENCE_PER_KIND, WitnessAccess, WitnessTables, WitnessedChange, WitnessedRow,
     open_witness,
 };
+pub use timestamps::{LogTimestamps, TimestampRow};
 
 /// The reason why the tables cannot be continued.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -217,7 +219,7 @@ pub(super) trait Guard: Send {
 
 /// The tables of the log.
 #[async_trait]
-pub trait LogTables: LogPositions + LogErasures + LogCosignatures {
+pub trait LogTables: LogPositions + LogErasures + LogCosignatures + LogTimestamps {
     /// Returns the state of the log; `None` if the ledger has no log.
     async fn state(&self) -> Result<Option<LogState>, StoreError>;
 

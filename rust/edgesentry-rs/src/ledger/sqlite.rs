@@ -43,6 +43,7 @@ static SCHEMA: Schema = Schema {
         "checkpoints",
         "erasures",
         "cosignatures",
+        "timestamps",
     ],
     migrations: &[
         (1, "ledger", include_str!("../../migrations/sqlite/0001_ledger.sql")),
@@ -50,6 +51,7 @@ static SCHEMA: Schema = Schema {
         (3, "log", include_str!("../../migrations/sqlite/0003_log.sql")),
         (4, "erasures", include_str!("../../migrations/sqlite/0004_erasures.sql")),
         (5, "cosignatures", include_str!("../../migrations/sqlite/0005_cosignatures.sql")),
+        (6, "timestamps", include_str!("../../migrations/sqlite/0006_timestamps.sql")),
     ],
 };
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use edgesentry_chain::{InputKind, Level, ProvidedBy, Providers, Scheme};
-use edgesentry_formats::{BundleInputs, times};
+use edgesentry_formats::{BundleInputs, read_tsa_roots, times};
 
 use crate::commands::verify_chain::{conclude, uncovered};
 use crate::commands::{scheme, verify_proof};
@@ -43,6 +43,10 @@ pub(crate) struct VerifyBundle {
     /// Refuse a checkpoint whose witnesses signed it longer ago, such as 90s, 15m, 24h or 7d
     #[arg(long, value_name = "TIME", value_parser = times::parse_seconds)]
     max_age: Option<u64>,
+    /// Certificates in PEM: the roots of the time stamping authorities that you trust. Without them, the time stamps
+    /// in the bundle are not verified
+    #[arg(long, value_name = "FILE")]
+    tsa_roots: Option<PathBuf>,
     /// Levels that your inputs must cover in full, or the exit code is not 0: signatures, payloads, log
     #[arg(long, value_name = "LEVELS", value_delimiter = ',', value_parser = levels())]
     #[arg(hide_possible_values = true)]
@@ -64,12 +68,15 @@ impl VerifyBundle {
         let policy = self.policy.as_deref().map(verify_proof::policy).transpose()?;
         let keys = self.keys.as_deref().map(|path| inputs::key_ring(path, self.scheme)).transpose()?;
         let previous = self.previous.as_deref().map(verify_proof::checkpoint).transpose()?;
+        let tsa_roots = self.tsa_roots.as_deref().map(read_tsa_roots).transpose();
+        let tsa_roots = tsa_roots.map_err(|error| Failure::usage("log_inputs", error.to_string()))?;
         let inputs = BundleInputs {
             policy: policy.as_ref(),
             keys: keys.as_ref(),
             claimed_keys: None,
             previous: previous.as_ref().map(|(note, _)| note),
             max_age: self.max_age.map(inputs::max_age).transpose()?,
+            tsa_roots: tsa_roots.as_ref(),
         };
         let source = inputs::source(&self.bundle);
         let report = self.running.run(|options, progress| {

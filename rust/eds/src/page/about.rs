@@ -102,5 +102,6 @@ fn page(code: FindingCode) -> &'static str {
         FindingCode::NotIncluded => include_str!("../../../../docs/findings/not_included.md"),
         FindingCode::HeadsMismatch => include_str!("../../../../docs/findings/heads_mismatch.md"),
         FindingCode::KeyNotLogged => include_str!("../../../../docs/findings/key_not_logged.md"),
+        FindingCode::TimestampInvalid => include_str!("../../../../docs/findings/timestamp_invalid.md"),
     }
 }

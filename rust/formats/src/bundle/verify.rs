@@ -1,23 +1,26 @@
 //! The verification of a bundle.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use edgesentry_chain::{
     AuditRecord, Checks, Claim, Claims, Finding, FindingCode, Hash, Heads, KeyRing, Level, NotChecked,
-    PayloadError, Payloads, ProvidedBy, Report, Segments,
+    PayloadError, Payloads, ProvidedBy, Report, Segments, TimeStamp,
 };
 use edgesentry_log::{
     BundleFile, BundleManifest, BundleMember, BundleScope, Checkpoint, LeafItems, LeafWalk, LogCheck,
     LogInputs, MAX_LACKING, MaxAge, Note, PartialHeads, Policy, read_bundle_keys,
 };
 
+use edgesentry_timestamp::{ClaimedCertificates, MAX_STAMP_BYTES, TrustedRoots};
+
 use super::members::{Leaves, Members, Part, Stop};
 use crate::error::Error;
 use crate::progress::Progress;
 use crate::read::{Opened, Source, size_bytes};
+use crate::stamps::StampCheck;
 use crate::verify::{Folded, Options, Plan, fold};
 
 /// The inputs of the auditor.
@@ -33,6 +36,8 @@ pub struct BundleInputs<'a> {
     pub previous: Option<&'a Note>,
     /// The maximum age of the cosignatures.
     pub max_age: Option<MaxAge>,
+    /// The roots of time stamping authorities; without them, no time stamp is verified.
+    pub tsa_roots: Option<&'a TrustedRoots>,
 }
 
 /// Verifies an evidence bundle, on the current rayon pool. It reads the bytes once.
@@ -92,7 +97,11 @@ struct Small {
     heads: Option<PartialHeads>,
     keys: Option<KeyRing>,
     policy: Option<Policy>,
-    timestamps: u64,
+    /// The number of files about time stamps that are not verified, for want of roots.
+    unverified_stamps: u64,
+    /// The time stamps to verify, with their numbers and files.
+    stamps: Vec<(u64, Arc<str>, Vec<u8>)>,
+    certificates: BTreeMap<u64, ClaimedCertificates>,
 }
 
 /// The payloads that a bundle has, by the account of its manifest. Their content is hashed after the leaves.
@@ -125,6 +134,7 @@ fn verify(
         // Unreachable: every manifest has a checkpoint, which comes before the leaves.
         return Err(members.malformed("checkpoint", "a checkpoint", "none"));
     };
+    let stamps = inputs.tsa_roots.map(|roots| StampCheck::new(&note, roots));
     let payloads: HashSet<Hash> = manifest.files.iter().filter_map(payload_of).collect();
     let leaves = leaves(members, &manifest, &checkpoint, inputs, &payloads);
     let leaves = Arc::new(Mutex::new(leaves));
@@ -157,6 +167,8 @@ fn verify(
         }
     }
     leaves.members.finish()?;
+    let (valid, mut invalid) = small.verify_stamps(stamps.as_ref());
+    findings.append(&mut invalid);
     findings.append(&mut leaves.members.differing);
     let claimed_policy = small.policy.take();
     let (policy, by) = match (inputs.policy, &claimed_policy) {
@@ -166,7 +178,8 @@ fn verify(
     };
     let BundleInputs { previous, max_age, .. } = *inputs;
     let log = LogCheck::new(&LogInputs { policy, checkpoint: &note, places: None, previous, max_age });
-    let conclusion = Conclusion { manifest, small, checks, log, by, findings, options };
+    let conclusion = Conclusionlet log = log.with_stamps(valid, Vec::new());
+    Ok(Conclusion { manifest, small, checks, log, by, findings, options };
     Ok(conclusion.report(folded, &leaves.walk, inputs.keys))
 }
 
@@ -270,10 +283,40 @@ impl Small {
                 let policy = Policy::parse(&content);
                 self.policy = Some(policy.map_err(|error| malformed(members, "a policy", &error))?);
             }
-            Some(BundleMember::Timestamp) => self.timestamps += 1,
+            Some(BundleMember::Timestamp(_) | BundleMember::StampCertificates(_))
+                if inputs.tsa_roots.is_none() =>
+            {
+                self.unverified_stamps += 1;
+            }
+            Some(BundleMember::Timestamp(number)) => {
+                let mut stamp = content;
+                // The rest of a stamp that is too large does not matter.
+                stamp.truncate(MAX_STAMP_BYTES + 1);
+                self.stamps.push((number, members.name_of(&file.name), stamp));
+            }
+            Some(BundleMember::StampCertificates(number)) => {
+                let certificates = ClaimedCertificates::from_pem(&content);
+                let certificates =
+                    certificates.map_err(|error| malformed(members, "certificates in PEM", &error))?;
+                self.certificates.insert(number, certificates);
+            }
             _ => {}
         }
         members.end()
+    }
+}
+
+impl Small {
+    /// Verifies the time stamps, in the order of the members.
+    fn verify_stamps<'a>(&'a self, check: Option<&StampCheck<'a>>) -> (Vec<TimeStamp>, Vec<Finding>) {
+        let mut judged = Default::default();
+        if let Some(check) = check {
+            for (number, file, stamp) in &self.stamps {
+                let check = check.clone().with_claimed(self.certificates.get(number));
+                check.judge(file, stamp, &mut judged);
+            }
+        }
+        judged
     }
 }
 
@@ -328,7 +371,7 @@ impl Conclusion<'_> {
         if *scope != BundleScope::Full {
             gaps.push(NotChecked::PartOfLog);
         }
-        if let files @ 1.. = self.small.timestamps {
+        if let files @ 1.. = self.small.unverified_stamps {
             gaps.push(NotChecked::TimestampsNotChecked { files });
         }
         report.keep(self.options.max_findings);

@@ -103,8 +103,10 @@ pub enum BundleMember {
     Policy,
     /// A file for people.
     Text,
-    /// A time stamp, or its certificates.
-    Timestamp,
+    /// A time stamp, by its number.
+    Timestamp(u64),
+    /// Certificates for the time stamp of the same number, claimed.
+    StampCertificates(u64),
 }
 
 /// The list of members of a bundle, and what it is about.
@@ -239,7 +241,7 @@ impl BundleMember {
             BundleMember::Payload(_) => (0, MAX_LEAVES_BYTES),
             BundleMember::Policy => (1, MAX_POLICY_BYTES as u64),
             BundleMember::Text => (1, MAX_TEXT_BYTES),
-            BundleMember::Timestamp => (1, MAX_TIMESTAMP_BYTES),
+            BundleMember::Timestamp(_) | BundleMember::StampCertificates(_) => (1, MAX_TIMESTAMP_BYTES),
         }
     }
 }
@@ -362,9 +364,16 @@ fn member_of(name: &str) -> Option<BundleMember> {
                 BundleMember::Payload(Hash(lower_hex(hash)?))
             } else {
                 let stamp = name.strip_prefix("tsa-")?;
-                let number = stamp.strip_suffix(".pem").or_else(|| stamp.strip_suffix(".tsr"))?;
-                parse_decimal(number).filter(|number| *number < MAX_TIMESTAMPS)?;
-                BundleMember::Timestamp
+                let (number, is_stamp) = match stamp.strip_suffix(".tsr") {
+                    Some(number) => (number, true),
+                    None => (stamp.strip_suffix(".pem")?, false),
+                };
+                let number = parse_decimal(number).filter(|number| *number < MAX_TIMESTAMPS)?;
+                if is_stamp {
+                    BundleMember::Timestamp(number)
+                } else {
+                    BundleMember::StampCertificates(number)
+                }
             }
         }
     })

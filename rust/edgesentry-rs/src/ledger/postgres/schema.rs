@@ -23,6 +23,7 @@ pub(super) static SCHEMA: Schema = Schema {
         "checkpoints",
         "erasures",
         "cosignatures",
+        "timestamps",
     ],
     migrations: &[
         (1, "ledger", include_str!("../../../migrations/postgres/0001_ledger.sql")),
@@ -31,6 +32,7 @@ pub(super) static SCHEMA: Schema = Schema {
         (4, "log", include_str!("../../../migrations/postgres/0004_log.sql")),
         (5, "erasures", include_str!("../../../migrations/postgres/0005_erasures.sql")),
         (6, "cosignatures", include_str!("../../../migrations/postgres/0006_cosignatures.sql")),
+        (7, "timestamps", include_str!("../../../migrations/postgres/0007_timestamps.sql")),
     ],
 };
 

@@ -50,6 +50,12 @@ pub(super) struct GivenArgs {
     /// Refuse a checkpoint whose witnesses signed it longer ago, such as 90s, 15m, 24h or 7d
     #[arg(long, value_name = "TIME", value_parser = times::parse_seconds, requires = "checkpoint")]
     max_age: Option<u64>,
+    /// Time stamp of the checkpoint (RFC 3161, such as FILE.tsr): show before which time it existed; may be repeated
+    #[arg(long, value_name = "FILE", num_args = 1.., requires_all = ["checkpoint", "tsa_roots"])]
+    timestamps: Vec<PathBuf>,
+    /// Certificates in PEM: the roots of the time stamping authorities that you trust
+    #[arg(long, value_name = "FILE", requires = "timestamps")]
+    tsa_roots: Option<PathBuf>,
 }
 
 /// The inputs of the levels.
@@ -81,6 +87,8 @@ impl GivenArgs {
             layout: layout.as_deref(),
             is_found: self.log_layout.is_none(),
             previous: self.previous.as_deref(),
+            timestamps: &self.timestamps,
+            tsa_roots: self.tsa_roots.as_deref(),
         });
         let log = paths.map(|paths| LogFiles::read(&paths)).transpose();
         Ok(Given {
@@ -116,8 +124,12 @@ impl GivenArgs {
                 ("the policy", self.policy.as_ref()),
                 ("the layout of the log", self.layout(files).as_ref()),
                 ("the earlier checkpoint", self.previous.as_ref()),
+                ("the roots of authorities", self.tsa_roots.as_ref()),
             ],
         );
+        for stamp in &self.timestamps {
+            destinations.read("a time stamp", stamp);
+        }
         if let Some(payloads) = &self.payloads {
             destinations.read_folder("payloads", payloads);
         }
