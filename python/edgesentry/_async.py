@@ -260,6 +260,7 @@ class AsyncLedger:
         payloads: bool = False,
         keys: Keys | None = None,
         policy: Policy | None = None,
+        stamped: bool = False,
         progress: bool | BarFactory | None = None,
     ) -> int:
         """See `Ledger.bundle`."""
@@ -272,6 +273,7 @@ class AsyncLedger:
             payloads=payloads,
             keys=keys,
             policy=policy,
+            stamped=stamped,
             progress=progress,
         )
 

@@ -1312,6 +1312,7 @@ class LedgerCore:
         payloads: bool,
         keys: Keys | None,
         policy: Policy | None,
+        stamped: bool,
         progress: bool | BarFactory | None,
     ) -> int: ...
     def operation_log(

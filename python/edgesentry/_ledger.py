@@ -562,11 +562,13 @@ class Ledger:
         payloads: bool = False,
         keys: Keys | None = None,
         policy: Policy | None = None,
+        stamped: bool = False,
         progress: bool | BarFactory | None = None,
     ) -> int:
         """Writes an evidence bundle of the transparency log; `verify_bundle` verifies it offline.
 
-        Without devices and records it has the whole log up to the published checkpoint. An existing file is
+        Without devices and records it has the whole log up to the published checkpoint. The time stamps of
+        the checkpoint are included. An existing file is
         replaced when the new one is complete.
 
         Args:
@@ -577,6 +579,7 @@ class Ledger:
             payloads: Include the payloads.
             keys: Keys to include as a claim; by default the registered ones.
             policy: A policy to include as a claim.
+            stamped: Use the last checkpoint that has a time stamp, in place of the published one.
             progress: As for `verify_chain`.
 
         Returns:
@@ -589,7 +592,7 @@ class Ledger:
             ValueError: Both devices and records are given, or `payloads` without a payload store.
         """
         return self._core.bundle(
-            path, _devices(devices), list(records), since, payloads, keys, policy, progress
+            path, _devices(devices), list(records), since, payloads, keys, policy, stamped, progress
         )
 
     def operation_log(

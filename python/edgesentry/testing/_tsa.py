@@ -147,12 +147,16 @@ def certificate(
         integer(serial),
         with_rsa(digest),
         name(issuer),
-        seq(*(tlv(24, time.encode()) for time in valid)),
+        seq(*(_time(time) for time in valid)),
         name(subject),
         key.info,
         tlv(0xA3, seq(*extensions)),
     )
     return seq(content, with_rsa(digest), tlv(3, b"\0", issuer_key.sign(content, digest)))
+
+
+def _time(time: str) -> bytes:
+    return tlv(23, time[2:].encode()) if time < "2050" else tlv(24, time.encode())
 
 
 def pem(*certificates: bytes) -> str:
@@ -180,6 +184,7 @@ class Token:
         serial: The serial number of the stamp.
         essence: The hash of the certificate's id, `sha1` for the first version of the attribute.
         critical: True if the stamp has a critical extension.
+        accuracy: The content of the accuracy, or None.
     """
 
     imprint: bytes
@@ -194,6 +199,7 @@ class Token:
     serial: int = 1
     essence: str = "sha256"
     critical: bool = False
+    accuracy: bytes | None = integer(1)
 
     def content(self) -> bytes:
         """Returns the TSTInfo."""
@@ -203,7 +209,7 @@ class Token:
             seq(algorithm("sha256"), octets(self.imprint)),
             integer(self.serial),
             tlv(24, self.at.encode()),
-            seq(integer(1)),
+            b"" if self.accuracy is None else seq(self.accuracy),
             b"" if self.nonce is None else integer(self.nonce),
             tlv(0xA1, extension("1.3.6.1.4.1.99999.2", tlv(5), critical=True)) if self.critical else b"",
         )
@@ -233,13 +239,14 @@ class Token:
             signers: The number of signatures.
         """
         attributes = sorted(self.attributes() if attributes is None else attributes)
-        signature = signature or self.key.sign(tlv(0x31, *attributes), self.digest)
+        signed_bytes = tlv(0x31, *attributes) if attributes else self.content()
+        signature = signature or self.key.sign(signed_bytes, self.digest)
         issuer, serial = self.named
         signer = seq(
             integer(1),
             seq(name(issuer), integer(serial)),
             algorithm(self.digest),
-            tlv(0xA0, *attributes),
+            tlv(0xA0, *attributes) if attributes else b"",
             with_rsa(self.digest),
             octets(signature),
         )

@@ -167,13 +167,14 @@ pub async fn export(
     export_all(ledger, filter, None, target, exported).await
 }
 
-/// The files of the log beside an export: the layout `export.parquet.log` and the checkpoint
-/// `export.parquet.checkpoint`.
+/// The files of the log beside an export: the layout `export.parquet.log`, the checkpoint `export.parquet.checkpoint`,
+/// and its time stamps `export.parquet.tsa-0.tsr`, …
 #[derive(Debug)]
 pub struct LogBeside {
     logged: Logged,
     layout: (PathBuf, Destination),
     checkpoint: (PathBuf, Destination),
+    timestamps: Vec<(PathBuf, Destination)>,
 }
 
 impl LogBeside {
@@ -189,12 +190,18 @@ impl LogBeside {
         let (layout, note) = (layout_path(export), checkpoint_path(export));
         let layout_place = destinations.place("the layout beside the export", &layout)?;
         let note_place = destinations.place("the checkpoint beside the export", &note)?;
-        Ok(LogBeside { logged, layout: (layout, layout_place), checkpoint: (note, note_place) })
+        let stamps = (0..logged.timestamps.len()).map(|number| timestamp_path(export, number));
+        let place = |path: PathBuf| {
+            let place = destinations.place("the time stamp beside the export", &path)?;
+            Ok((path, place))
+        };
+        let timestamps = stamps.map(place).collect::<Result<_, DestinationError>>()?;
+        Ok(LogBeside { logged, layout: (layout, layout_place), checkpoint: (note, note_place), timestamps })
     }
 
     /// Returns a file of the log of an earlier export, which would be taken for that of a new export without a log.
     pub fn earlier(export: &Path) -> Option<PathBuf> {
-        [layout_path(export), checkpoint_path(export)].into_iter().find(|path| path.exists())
+        [layout_path(export), checkpoint_path(export), timestamp_path(export, 0)].into_iter().find(|path| path.exists())
     }
 
     /// Returns the log up to its checkpoint.
@@ -212,7 +219,12 @@ impl LogBeside {
         &self.checkpoint.0
     }
 
-    /// Writes both files.
+    /// Returns the paths of the time stamps.
+    pub fn timestamps(&self) -> impl Iterator<Item = &Path> {
+        self.timestamps.iter().map(|(path, _)| path.as_path())
+    }
+
+    /// Writes the files.
     ///
     /// # Errors
     /// A file cannot be written.
@@ -223,14 +235,25 @@ impl LogBeside {
             place.write(Readers::Umask, bytes).map_err(failed)
         };
         write(&self.layout, &self.logged.layout)?;
+        for (place, stamp) in self.timestamps.iter().zip(&self.logged.timestamps) {
+            write(place, &stamp.response)?;
+        }
         write(&self.checkpoint, &self.logged.checkpoint.note)
     }
 }
 
 fn checkpoint_path(export: &Path) -> PathBuf {
-    let mut note = export.as_os_str().to_owned();
-    note.push(".checkpoint");
-    PathBuf::from(note)
+    beside(export, ".checkpoint")
+}
+
+fn timestamp_path(export: &Path, number: usize) -> PathBuf {
+    beside(export, &format!(".tsa-{number}.tsr"))
+}
+
+fn beside(export: &Path, end: &str) -> PathBuf {
+    let mut name = export.as_os_str().to_owned();
+    name.push(end);
+    PathBuf::from(name)
 }
 
 /// Like [`export`], with the records that are in the log of the ledger, and no others.

@@ -22,6 +22,7 @@ mod recover;
 mod replaced;
 mod settings;
 mod signer;
+mod stamp;
 mod store;
 mod succeed;
 mod withdraw;
@@ -41,6 +42,7 @@ use self::store::TileStore;
 use crate::ledger::{
     BatchRow, CheckpointRow, CosignatureRow, Filter, Leader, Ledger, LogState, LogTables, LogTablesError,
     OpenErasures,
+};LogTablesError, TimestampRow,
 };
 use crate::objects::{Objects, Write, Written};
 
@@ -55,6 +57,7 @@ pub use recover::Recovered;
 pub use replaced::ErasedReplaced;
 pub use settings::{LogSettings, Stores};
 pub use signer::{LogSigner, ProgramSigner};
+pub use stamp::{StampClient, StampFailure, StampRound, Stamper, TsaSettings};
 pub use withdraw::Withdrawn;
 pub use witness::{Witness, WitnessError, WitnessSettings};
 pub use writer::Sequenced;
@@ -71,6 +74,7 @@ pub struct TransparencyLog {
     max_records: u64,
     /// The witnesses that cosign, if the log has a policy.
     cosigners: Option<Arc<Cosigners>>,
+    stamper: Option<Arc<Stamper>>,
 }
 
 /// The progress of a log.
@@ -82,6 +86,8 @@ pub struct LogStatus {
     pub checkpoint: Option<CheckpointRow>,
     /// The cosignatures of the last checkpoint.
     pub cosignatures: Vec<CosignatureRow>,
+    /// The time stamps of the last checkpoint that has any.
+    pub timestamps: Vec<TimestampRow>,
     /// The batch in progress, if any.
     pub open_batch: Option<BatchRow>,
     /// Records without a position.
@@ -111,6 +117,8 @@ impl TransparencyLog {
             previous: Arc::default(),
             max_records,
             cosigners: None,
+       ,
+            stamper: None,
         }
     }
 
@@ -205,10 +213,19 @@ impl TransparencyLog {
             Some(last) => self.tables.cosignatures(last.size).await?,
             None => Vec::new(),
         };
+        let checkpoint = self.tables.last_checkpoint().await?;
+        let stamped = match &checkpoint {
+            Some(last) => self.tables.last_stamped(last.size).await?,
+            None => None,
+        };
+        let timestamps = match stamped {
+            Some(size) => self.tables.timestamps(size).await?,
+            None => Vec::new(),
+        };
         Ok(LogStatus {
             state,
             checkpoint,
-            cosignatures,
+            cosignaturestimestamps,
             open_batch: self.tables.open_batch().await?,
             backlog: self.tables.backlog().await?,
             open_erasures: self.tables.open_erasures(now_ms()).await?,

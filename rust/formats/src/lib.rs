@@ -45,7 +45,7 @@ pub use bundle::{BundleInputs, BundleWriter, verify_bundle};
 pub use bytes::bytes_from_text;
 pub use destination::{Destination, DestinationError, Destinations, ReportKind, Writing};
 pub use edgesentry_log::{LogCheck, MaxAge};
-pub use edgesentry_timestamp::{CertificatesError, TrustedRoots};
+pub use edgesentry_timestamp::{CertificatesError, MAX_CERTIFICATES_BYTES, TrustedRoots};
 pub use error::{Error, describe};
 pub use format::{Compression, Format, by_name};
 pub use heads::{HeadsError, read_heads, write_heads};

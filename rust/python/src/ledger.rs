@@ -446,7 +446,7 @@ impl LedgerCore {
         erasure_dict(py, &erased.map_err(|error| erase_failure(py, error))?)
     }
 
-    #[pyo3(signature = (path, devices, records, since, payloads, keys, policy, progress))]
+    #[pyo3(signature = (path, devices, records, since, payloads, keys, policy, stamped, progress))]
     // The arguments of the Python method.
     #[allow(clippy::too_many_arguments)]
     fn bundle(
@@ -459,6 +459,7 @@ impl LedgerCore {
         payloads: bool,
         keys: Option<&Bound<'_, PyAny>>,
         policy: Option<&Bound<'_, Policy>>,
+        stamped: bool,
         progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<u64> {
         let open = self.open()?;
@@ -491,6 +492,8 @@ impl LedgerCore {
                     payloads: store.as_deref(),
                     keys: Some(&keys),
                     policy: policy.as_deref().map(str::as_bytes),
+                    stamped,
+                    tsa_certificates: None,
                 };
                 let log = open.log().await?;
                 Ok::<_, Error>(log.write_bundle(&content, &destination, created_ms, &written).await)

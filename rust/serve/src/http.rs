@@ -198,6 +198,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/api/v1/records", get(reads::records))
         .route("/api/v1/log", get(reads::log))
         .route("/api/v1/log/status", get(tlog::status))
+        .route("/api/v1/log/timestamps", get(tlog::timestamps))
         .route("/api/v1/log/proof", get(tlog::proof))
         .route("/api/v1/log/heads-proof", get(tlog::heads_proof))
         .route("/log/checkpoint", get(tlog::checkpoint))

@@ -27,6 +27,8 @@ use crate::ledger::{LogTablesError, listed_erasures};
 const SPANS: usize = 256;
 /// Bytes written to the destination at a time.
 const OUTPUT_BYTES: usize = 1 << 20;
+/// The maximum number of time stamps in a bundle.
+const MAX_TIMESTAMPS: usize = 64;
 /// The maximum number of payloads in a bundle.
 const MAX_PAYLOADS: usize = 90_000;
 /// The files for people in each bundle, in the order of their names. They are conveniences: the side under test delivers
@@ -138,6 +140,10 @@ pub struct BundleContent<'a> {
     pub keys: Option<&'a KeyRing>,
     /// A policy to claim.
     pub policy: Option<&'a [u8]>,
+    /// True for the last checkpoint with a time stamp, in place of the published one.
+    pub stamped: bool,
+    /// Certificates in PEM of the time stamping authorities, to claim.
+    pub tsa_certificates: Option<&'a [u8]>,
 }
 
 /// A bundle that was written.
@@ -206,7 +212,7 @@ impl ErasedPayloads {
 }
 
 impl LogReader {
-    /// Writes a bundle of the published checkpoint. A file gets its name when the bundle is complete. `written` is told
+    /// Writes a bundle of the published checkpoint, with its time stamps. A file gets its name when the bundle is complete. `written` is told
     /// the number of records so far. `created_ms` is the time, Unix milliseconds.
     ///
     /// # Errors
@@ -218,7 +224,10 @@ impl LogReader {
         created_ms: u64,
         written: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<WrittenBundle, BundleError> {
-        let published = self.published().await?;
+        let published = match content.stamped {
+            true => self.published_stamped().await?,
+            false => self.published().await?,
+        };
         let mut writer = BundleWriter::new(destination.file())?;
         let records = self.write_members(&published, content, &mut writer, written).await?;
         let mut out = io::BufWriter::with_capacity(OUTPUT_BYTES, destination.open(Readers::Umask)?);
@@ -278,7 +287,10 @@ impl LogReader {
         if let Some(policy) = content.policy {
             writer.file("policy", policy)?;
         }
-        for (name, text) in BUNDLE_TEXTS {
+        let [readme, verifiers @ ..] = TEXTS;
+        writer.file(readme.0, readme.1)?;
+        self.write_timestamps(published, content, writer).await?;
+        for (name, text) in BUNDLE_TEXTSverifiers {
             writer.file(name, text)?;
         }
         Ok(records)
@@ -300,6 +312,27 @@ impl LogReader {
         self.write_gap(writing, end..checkpoint.size(), since, published).await?;
         if writing.tree.root() != Some(checkpoint.root()) {
             return Err(self.damaged("the leaves do not have the root of the checkpoint").into());
+        }
+        Ok(())
+    }
+
+    /// Writes the time stamps of the checkpoint, in the order of their names.
+    async fn write_timestamps(
+        &self,
+        published: &Published,
+        content: &BundleContent<'_>,
+        writer: &mut BundleWriter,
+    ) -> Result<(), BundleError> {
+        let stamps = self.timestamps(published).await?;
+        let mut members: Vec<(String, &[u8])> = Vec::new();
+        for (number, stamp) in stamps.iter().take(MAX_TIMESTAMPS).enumerate() {
+            members.push((format!("tsa-{number}.tsr"), &stamp.response));
+            let certificates = content.tsa_certificates.filter(|pem| !pem.is_empty());
+            members.extend(certificates.map(|pem| (format!("tsa-{number}.pem"), pem)));
+        }
+        members.sort();
+        for (name, member) in members {
+            writer.file(&name, member)?;
         }
         Ok(())
     }

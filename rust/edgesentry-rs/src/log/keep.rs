@@ -19,15 +19,18 @@ impl TransparencyLog {
     /// The future never ends. It may be dropped at any point: the next start continues from there.
     pub async fn keep(self, eraser: Eraser, interval: Duration, metrics: Metrics) {
         metrics.log_origin(self.origin());
-        let (round_ended, signed) = (Notify::new(), Notify::new());
+        self.observe_authorities(&metrics);
+        let (round_ended, signed, to_stamp) = (Notify::new(), Notify::new(), Notify::new());
         tokio::join!(
-            self.write(interval, &metrics, &round_ended, &signed),
+            self.write(interval, &metrics, &round_ended, &[&signed, &to_stamp]),
             self.observe(interval, &metrics, &round_ended),
             erase(&eraser, &signed),
+            self.stamp_rounds(&metrics, &to_stamp),
         );
     }
 
-    async fn write(&self, interval: Duration, metrics: &Metrics, round_ended: &Notify, signed: &Notify) {
+    /// `signed` are told after each round of this node as the leader.
+    async fn write(&self, interval: Duration, metrics: &Metrics, round_ended: &Notify, signed: &[&Notify]) {
         let mut leader = None;
         loop {
             let led = leader.is_some();
@@ -69,7 +72,7 @@ impl TransparencyLog {
         &self,
         leader: &mut Option<Leader>,
         metrics: &Metrics,
-        signed: &Notify,
+        signed: &[&Notify],
     ) -> Result<(), LogError> {
         let leader = match leader {
             Some(leader) => leader,
@@ -78,9 +81,21 @@ impl TransparencyLog {
         metrics.log_leader(true);
         let done = self.sequence(leader).await.map(drop);
         if matches!(done, Ok(()) | Err(LogError::QuorumMissing { .. })) {
-            signed.notify_one();
+            signed.notify_one();signed.iter().for_each(|signed| signed.notify_one());
         }
         done
+    }
+
+    /// Asks for the time stamps that are due after each round of this node. No round waits for an authority.
+    async fn stamp_rounds(&self, metrics: &Metrics, to_stamp: &Notify) {
+        loop {
+            to_stamp.notified().await;
+            match AssertUnwindSafe(self.stamp(false, metrics)).catch_unwind().await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => warn!(error = %error, "time stamps were not kept, and are asked for again"),
+                Err(_) => error!("a round of time stamps panicked and is repeated at the next interval"),
+            }
+        }
     }
 
     /// Records the progress of the log at every interval and after each round, on every node: the round of the leader

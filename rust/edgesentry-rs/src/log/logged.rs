@@ -3,7 +3,10 @@
 use edgesentry_log::{LayoutItem, LayoutWriter, Places};
 
 use super::error::LogError;
-use crate::ledger::{BatchLeaves, BatchRow, BatchStep, CheckpointRow, Ledger, LogTables, LogTablesError};
+use super::prove::ProveError;
+use crate::ledger::{
+    BatchLeaves, BatchRow, BatchStep, CheckpointRow, Ledger, LogTables, LogTablesError, TimestampRow,
+};
 
 /// Leaves in one read of the tables.
 const WINDOW_LEAVES: u64 = 100_000;
@@ -29,6 +32,8 @@ pub(super) async fn each_window(
 pub struct Logged {
     /// The checkpoint.
     pub checkpoint: CheckpointRow,
+    /// The time stamps of the checkpoint.
+    pub timestamps: Vec<TimestampRow>,
     /// The layout of the leaves before it.
     pub layout: Vec<u8>,
     /// The layout as the places of the records.
@@ -42,12 +47,26 @@ impl Logged {
     /// The ledger has no log or no checkpoint yet, its tables contradict each other, or it cannot be read.
     pub async fn read(ledger: &dyn Ledger) -> Result<Logged, LogError> {
         let tables = ledger.log().ok_or(LogTablesError::NotOpened)?;
-        tables.state().await?.ok_or(LogTablesError::NotOpened)?;
-        let checkpoint = tables.last_checkpoint().await?.ok_or_else(|| {
-            LogTablesError::Inconsistent("the log has no checkpoint yet; run eds checkpoint first".into())
-        })?;
+        let checkpoint = last_checkpoint(&*tables).await?;
+        Logged::up_to(&*tables, checkpoint).await
+    }
+
+    /// Like [`Logged::read`], up to the last checkpoint with a time stamp.
+    ///
+    /// # Errors
+    /// As for [`Logged::read`]; no checkpoint has a time stamp.
+    pub async fn read_stamped(ledger: &dyn Ledger) -> Result<Logged, ProveError> {
+        let tables = ledger.log().ok_or(LogTablesError::NotOpened)?;
+        let last = last_checkpoint(&*tables).await?;
+        let size = tables.last_stamped(last.size).await?.ok_or(ProveError::NotStamped)?;
+        let checkpoint = tables.checkpoint_of(size).await?.ok_or(ProveError::UnknownSize { size })?;
+        Ok(Logged::up_to(&*tables, checkpoint).await?)
+    }
+
+    async fn up_to(tables: &dyn LogTables, checkpoint: CheckpointRow) -> Result<Logged, LogError> {
+        let timestamps = tables.timestamps(checkpoint.size).await?;
         let mut layout = LayoutWriter::default();
-        each_window(&*tables, checkpoint.size, |leaves| {
+        each_window(tables, checkpoint.size, |leaves| {
             let mut events = leaves.events.iter().peekable();
             let mut push = |item: LayoutItem<'_>| {
                 layout.push(item).map_err(|error| LogTablesError::Inconsistent(error.to_string()))
@@ -73,6 +92,12 @@ impl Logged {
             let message = format!("the log has {leaves} leaves up to its checkpoint of size {size}");
             return Err(LogTablesError::Inconsistent(message).into());
         }
-        Ok(Logged { checkpoint, layout, places })
+        Ok(Logged { checkpoint, timestamps, layout, places })
     }
+}
+
+async fn last_checkpoint(tables: &dyn LogTables) -> Result<CheckpointRow, LogError> {
+    tables.state().await?.ok_or(LogTablesError::NotOpened)?;
+    let none = || LogTablesError::Inconsistent("the log has no checkpoint yet; run eds checkpoint first".into());
+    Ok(tables.last_checkpoint().await?.ok_or_else(none)?)
 }

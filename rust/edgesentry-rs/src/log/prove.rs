@@ -23,7 +23,7 @@ use super::erase::{EraseError, Erasure, request_erasure};
 use super::settings::{LogSettings, Stores};
 use super::store::TileStore;
 use crate::error::Error;
-use crate::ledger::{Ledger, LogTables, LogTablesError};
+use crate::ledger::{Ledger, LogTables, LogTablesError, TimestampRow};
 use crate::objects::Objects;
 use crate::s3_settings::S3Settings;
 
@@ -51,6 +51,11 @@ pub enum ProveError {
         /// The size.
         size: u64,
     },
+    /// No checkpoint has a time stamp.
+    #[error(
+        "no published checkpoint of the transparency log has a time stamp; set log.tsa, and run eds checkpoint stamp"
+    )]
+    NotStamped,
     /// More records than a proof can have, or none.
     #[error(
         "sequences {first} to {last} are not 1 to {MAX_RUN_RECORDS} records; prove a longer run in several parts"
@@ -108,6 +113,7 @@ impl ProveError {
             ProveError::Log(error) => error.code(),
             ProveError::NoCheckpoint { .. } => "log_no_checkpoint",
             ProveError::UnknownSize { .. } => "checkpoint_unknown",
+            ProveError::NotStamped => "log_not_stamped",
             ProveError::Run { .. } => "run_length",
             ProveError::NotLogged { .. } => "not_logged",
             ProveError::OtherLog { .. } => "log_origin",
@@ -221,6 +227,24 @@ impl LogReader {
             return Err(inconsistent("its note is of another one".to_owned()).into());
         }
         Ok(Published { note, checkpoint, ..published })
+    }
+
+    /// Returns the last published checkpoint with a time stamp.
+    ///
+    /// # Errors
+    /// [`ProveError::NotStamped`]; the log or the ledger failed.
+    pub async fn published_stamped(&self) -> Result<Published, ProveError> {
+        let published = self.published().await?;
+        let size = self.tables.last_stamped(published.tree).await?.ok_or(ProveError::NotStamped)?;
+        self.published_at(Some(size)).await
+    }
+
+    /// Returns the time stamps of a checkpoint.
+    ///
+    /// # Errors
+    /// The ledger failed.
+    pub async fn timestamps(&self, published: &Published) -> Result<Vec<TimestampRow>, ProveError> {
+        Ok(self.tables.timestamps(published.checkpoint.size()).await?)
     }
 
     /// Returns the bytes of a tile or bundle of the published tree; `None` if the tree does not contain it.

@@ -12,6 +12,7 @@ use super::TransparencyLog;
 use super::cosign::Cosigners;
 use super::lock::Lock;
 use super::signer::{LogSigner, ProgramSigner};
+use super::stamp::TsaSettings;
 use crate::error::{Component, Error, describe};
 use crate::ledger::Ledger;
 use crate::objects::{self, Objects};
@@ -40,6 +41,8 @@ pub struct LogSettings {
     pub policy: Option<PathBuf>,
     /// True if a checkpoint is published only with the cosignatures of a quorum of the policy.
     pub require_quorum: bool,
+    /// The time stamping authorities.
+    pub tsa: TsaSettings,
 }
 
 impl Default for LogSettings {
@@ -54,6 +57,7 @@ impl Default for LogSettings {
             lock: None,
             policy: None,
             require_quorum: true,
+            tsa: TsaSettings::default(),
         }
     }
 }
@@ -120,7 +124,11 @@ impl LogSettings {
         let log = log.with_previous_keys(previous);
         let Some(policy) = &self.policy else { return Ok(log) };
         let cosigners = Cosigners::open(policy, log.key(), self.require_quorum)?;
-        Ok(log.with_cosigners(cosigners))
+        Ok(log.with_cosigners(cosigners))let log = log.with_previous_keys(previous);
+        Ok(match self.tsa.open()? {
+            Some(stamper) => log.with_stamper(stamper),
+            None => log,
+        })
     }
 
     /// Returns true if the ledger has a log other than the one that this log succeeds, or the lock a signed checkpoint.

@@ -6,6 +6,7 @@
 
 mod log;
 mod witness;
+mod stamp;
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
@@ -24,6 +25,8 @@ use prometheus_client::registry::{Metric, Registry};
 use self::log::LogMetrics;
 pub use self::witness::Asked;
 use self::witness::WitnessMetrics;
+use self::stamp::StampMetrics;
+pub(crate) use self::stamp::Stamped;
 use crate::admission::{Outcome, RejectionCode};
 use crate::error::Component;
 use crate::ledger::Rejections;
@@ -179,6 +182,7 @@ struct Inner {
     rejections_limited: Counter,
     log: LogMetrics,
     witness: WitnessMetrics,
+    stamp: StampMetrics,
 }
 
 tokio::task_local! {
@@ -257,6 +261,7 @@ impl Metrics {
         let rejections_limited = counter(r, "ingest_rejections_limited", help);
         let log = LogMetrics::new(r);
         let witness = WitnessMetrics::new(r);
+        let stamp = StampMetrics::new(r);
         let build = Family::<Build, Gauge>::default();
         let build = register(r, "build_info", "Version of the running program; always 1", build);
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
@@ -287,6 +292,7 @@ impl Metrics {
             rejections_limited,
             log,
             witness,
+            stamp,
             registry,
         }))
     }

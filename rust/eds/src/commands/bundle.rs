@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use clap::Args;
 use edgesentry_chain::{KeyRing, Scheme};
-use edgesentry_formats::{Destination, Destinations, Progress, describe, times};
+use edgesentry_formats::{
+    Destination, Destinations, MAX_CERTIFICATES_BYTES, Progress, describe, read_file, times,
+};
 use edgesentry_log::{BundleScope, Checkpoint, MAX_BUNDLE_SUBJECTS};
 use edgesentry_rs::ledger::key_ring;
 use edgesentry_rs::log::{BundleContent, BundleError, WrittenBundle};
@@ -34,6 +36,7 @@ Examples:
   eds bundle -o case.tar --device lift-01 --payloads          a chain with its payloads
   eds bundle -o case.tar --record lift-01:4711                one record
   eds bundle -o case.tar --record lift-01:4711 --page case.html
+  eds bundle -o case.tar --stamped                            up to a checkpoint with a time stamp
   eds bundle -o case.tar --device lift-01 --since checkpoint-of-may
   eds verify-bundle case.tar --policy policy --keys keys.json")]
 pub(crate) struct Bundle {
@@ -43,6 +46,10 @@ pub(crate) struct Bundle {
     /// Also write a page with a bundle of at most 16 MiB in it: a browser verifies it when the page opens
     #[arg(long, value_name = "FILE")]
     page: Option<PathBuf>,
+    /// With the last checkpoint that has a time stamp, in place of the published one. The time stamps of the checkpoint are
+    /// included in any case
+    #[arg(long)]
+    stamped: bool,
     /// The whole chain of this device; may be repeated
     #[arg(long = "device", value_name = "ID", value_parser = device_id, conflicts_with = "records")]
     devices: Vec<String>,
@@ -159,12 +166,20 @@ impl Bundle {
             None => registered_keys(opened)?,
         };
         let payloads = self.payloads.as_ref().map(|_| opened.payloads()).transpose()?;
+        let certificates = match &settings.log.tsa.roots {
+            Some(roots) => Some(read_file(roots, MAX_CERTIFICATES_BYTES as u64).map_err(|error| {
+                Failure::usage("config", format!("log.tsa.roots: {}: {error}", roots.display()))
+            })?),
+            None => None,
+        };
         let content = BundleContent {
             scope,
             since: given.since.as_ref(),
             payloads: payloads.as_deref(),
             keys: Some(&keys),
             policy: given.policy.as_deref().map(str::as_bytes),
+            stamped: self.stamped,
+            tsa_certificates: certificates.as_deref(),
         };
         let created_ms = times::clock_ms().unwrap_or(0);
         let written = |records: u64| progress.add_records(records.saturating_sub(progress.records()));

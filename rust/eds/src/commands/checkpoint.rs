@@ -7,9 +7,10 @@ use edgesentry_formats::times::{now_ms, to_rfc3339};
 use edgesentry_formats::{Seed, create_seed_file, describe};
 use edgesentry_log::Checkpoint as Signed;
 use edgesentry_log::MAX_WITNESS_RESPONSE_BYTES;
-use edgesentry_rs::ledger::{Conflicts, CosignatureRow, Replaced};
-use edgesentry_rs::log::{LogError, LogStatus, Stores, TransparencyLog, compare_heads};
+use edgesentry_rs::ledger::{Conflicts, CosignatureRow, Replaced};Replaced, TimestampRow};
+use edgesentry_rs::log::{LogError, LogStatus, StampRound, Stores, TransparencyLog, compare_heads};
 use edgesentry_rs::settings::Access;
+use edgesentry_rs::telemetry::metrics::Metrics;
 use serde_json::{Value, json};
 
 use super::{erase, verify_proof};
@@ -23,7 +24,7 @@ use crate::text::{count, name, number, sentence};
 /// Sequence a ledger into its transparency log and sign a checkpoint
 ///
 /// The settings are in the section [log]: origin, key, previous_keys, store, lock, interval_seconds, max_records, policy,
-/// require_quorum. Without a subcommand it does the same as run. Ingest does not wait for this command, and continues after its errors.
+/// require_quorum.max_records, tsa. Without a subcommand it does the same as run. Ingest does not wait for this command, and continues after its errors.
 /// Exit code 1 if the ledger was changed without the service, 3 if the log cannot continue.
 #[derive(Args, Debug)]
 #[command(
@@ -33,6 +34,7 @@ Examples:
   eds checkpoint init --heads heads.json           open the log; the ledger must have these heads
   eds checkpoint init --previous checkpoint --policy policy    open a successor of a log that cannot continue
   eds checkpoint                                   sequence what is new, and sign
+  eds checkpoint stamp                             time stamps of the last checkpoint
   eds checkpoint status --json
   eds checkpoint request w1 > request.txt          for a witness without a network
   eds checkpoint cosigned cosignature.txt
@@ -66,6 +68,11 @@ enum Action {
     },
     /// Sequence all committed records, store the tiles, sign, and delete the payloads that are to be erased
     Run {
+        #[command(flatten)]
+        ledger: LedgerArgs,
+    },
+    /// Ask the time stamping authorities of log.tsa for stamps of the last checkpoint, without waiting for log.tsa.interval_seconds
+    Stamp {
         #[command(flatten)]
         ledger: LedgerArgs,
     },
@@ -125,6 +132,7 @@ impl Checkpoint {
         match &self.action {
             None => run(&self.ledger, output),
             Some(Action::Run { ledger }) => run(ledger, output),
+            Some(Action::Stamp { ledger }) => stamp(ledger, output),
             Some(Action::Init { heads, previous, policy, ledger }) => {
                 let previous = previous.as_deref().zip(policy.as_deref());
                 let previous = previous.map(|(path, policy)| trusted(path, policy)).transpose()?;
@@ -258,6 +266,8 @@ fn run(ledger: &LedgerArgs, output: &Output) -> Result<Exit, Failure> {
         let mut leader = log.lead().await?;
         log.sequence(&mut leader).await
     })?;
+    let stamps = wait(&opened, log.stamp(false, &Metrics::global()))?;
+    note_failures(&stamps, output);
     let mut status = wait(&opened, log.status())?;
     if status.open_erasures.count > 0 {
         erase_due(ledger, output)?;
@@ -275,6 +285,43 @@ fn run(ledger: &LedgerArgs, output: &Output) -> Result<Exit, Failure> {
         ),
     };
     answer(output, &content, format!("{}: {new}\n{}", name(&status.state.origin), status_text(&status)))
+}
+
+/// Notes the authorities without a valid answer.
+fn note_failures(stamps: &StampRound, output: &Output) {
+    for failure in &stamps.failures {
+        output.note(&format!(
+            "note: no time stamp from {}: {}",
+            name(&failure.tsa),
+            sentence(&failure.problem)
+        ));
+    }
+}
+
+fn stamp(ledger: &LedgerArgs, output: &Output) -> Result<Exit, Failure> {
+    let opened = ledger.open(Access::Existing)?;
+    if opened.settings.log.tsa.urls.is_empty() {
+        let message = "log.tsa.urls is not set; set it to the URLs of time stamping authorities";
+        return Err(Failure::usage("config", message));
+    }
+    let log = log_of(&opened, Stores::Existing)?;
+    let stamps = wait(&opened, log.stamp(true, &Metrics::global()))?;
+    let status = wait(&opened, log.status())?;
+    let mut content = status_content(&status);
+    content["new_timestamps"] = stamps.stamps.len().into();
+    let failures = stamps.failures.iter().map(|failure| format!("{}: {}", failure.tsa, failure.problem));
+    let failures: Vec<String> = failures.collect();
+    let failure = (!failures.is_empty())
+        .then(|| Failure::unfinished("tsa_failed", format!("no time stamp from {}", failures.join("; "))));
+    let text = format!(
+        "{}: {}\n{}",
+        name(&status.state.origin),
+        count(stamps.stamps.len() as u64, "new time stamp"),
+        status_text(&status)
+    );
+    let ok = failure.is_none();
+    output.answer(&Answer { ok, name: "checkpoint", content: &content, text, failure })?;
+    Ok(if ok { Exit::Holds } else { Exit::Unfinished })
 }
 
 /// Deletes payloads that are to be erased, if a payload store is configured.
@@ -433,12 +480,23 @@ fn status_content(status: &LogStatus) -> Value {
         "records_waiting": status.backlog,
         "erasures_open": status.open_erasures.count,
         "oldest_erasure_at_ms": status.open_erasures.oldest_at_ms,
+        "timestamps": status.timestamps.iter().map(timestamp_content).collect::<Vec<_>>(),
         "batch_under_way": status.open_batch.is_some(),
     })
 }
 
 fn cosignature_content(cosignature: &CosignatureRow) -> Value {
     json!({"verifier_key": cosignature.vkey, "time": cosignature.at})
+}
+
+fn timestamp_content(stamp: &TimestampRow) -> Value {
+    json!({
+        "size": stamp.size,
+        "tsa": stamp.tsa,
+        "authority": stamp.authority,
+        "time_ms": stamp.time_ms,
+        "before_ms": stamp.before_ms,
+    })
 }
 
 fn status_text(status: &LogStatus) -> String {
@@ -456,6 +514,13 @@ fn status_text(status: &LogStatus) -> String {
         text.push_str(&format!("  cosigned    {}, {}\n", to_rfc3339(at.saturating_mul(1000)), name(witness)));
     }
     text.push_str(&format!("  waiting     {}\n", count(status.backlog, "record")));
+    for stamp in &status.timestamps {
+        let (size, time) = (number(stamp.size), to_rfc3339(stamp.before_ms));
+        text.push_str(&format!(
+            "  stamped     size {size} existed before {time}, by {}\n",
+            name(&stamp.authority)
+        ));
+    }
     if status.open_erasures.count > 0 {
         text.push_str(&format!("  to erase    {}\n", count(status.open_erasures.count, "payload")));
     }

@@ -15,7 +15,7 @@ use edgesentry_rs::settings::Access;
 use serde_json::json;
 
 use self::stdout::Stdout;
-use crate::commands::{checkpoint, known_devices};
+use crate::commands::{known_devices, prove};
 use crate::exit::{Exit, Failure};
 use crate::inputs::Showing;
 use crate::interrupt;
@@ -63,6 +63,9 @@ pub(crate) struct Export {
     /// the checkpoint in FILE.checkpoint: for eds verify-chain --checkpoint
     #[arg(long, requires = "output", conflicts_with_all = ["format", "devices", "from_sequence", "to_sequence", "since", "before"])]
     log: bool,
+    /// With --log, the records up to the last checkpoint with a time stamp
+    #[arg(long, requires = "log")]
+    stamped: bool,
     #[command(flatten)]
     ledger: LedgerArgs,
     #[command(flatten)]
@@ -136,10 +139,25 @@ impl Export {
                 refuse_older_log(path)?;
             }
             let manifest = destinations.place("the manifest next to --output", &Manifest::path_for(path))?;
-            let log = self.log.then(|| log_beside(&opened, path, &mut destinations)).transpose()?;
+            let log = self.log.then(|| self.log_beside(&opened, path, &mut destinations)).transpose()?;
             let target = Target::Placed { path: path.clone(), destination, manifest };
             self.to_file(&opened, target, path, log, output)
         }
+    }
+
+    /// Reads the log of the ledger, and chooses the destinations of its files.
+    fn log_beside(
+        &self,
+        opened: &Opened,
+        export: &Path,
+        destinations: &mut Destinations,
+    ) -> Result<LogBeside, Failure> {
+        let logged = match self.stamped {
+            true => opened.runtime.block_on(Logged::read_stamped(&*opened.ledger)),
+            false => opened.runtime.block_on(Logged::read(&*opened.ledger)).map_err(Into::into),
+        };
+        let logged = logged.map_err(|error| prove::failure(&error))?;
+        Ok(LogBeside::place(logged, export, destinations)?)
     }
 
     fn refuse_contradictions(&self, output: &Output) -> Result<(), Failure> {
@@ -187,6 +205,7 @@ impl Export {
             "manifest": manifest,
             "log_layout_file": log.as_ref().map(|log| log.layout().display().to_string()),
             "checkpoint_file": log.as_ref().map(|log| log.checkpoint().display().to_string()),
+            "timestamp_files": log.as_ref().map(timestamp_files),
         });
         if manifest.records == 0 {
             output.note("note: no record of the ledger matches");
@@ -282,17 +301,18 @@ fn refuse_older_log(export: &Path) -> Result<(), Failure> {
     Err(Failure::usage("usage", message))
 }
 
-/// Reads the log of the ledger, and chooses the destinations of its files.
-fn log_beside(opened: &Opened, export: &Path, destinations: &mut Destinations) -> Result<LogBeside, Failure> {
-    let logged = opened.runtime.block_on(Logged::read(&*opened.ledger));
-    let logged = logged.map_err(|error| checkpoint::failure(&error))?;
-    Ok(LogBeside::place(logged, export, destinations)?)
+fn timestamp_files(log: &LogBeside) -> Vec<String> {
+    log.timestamps().map(|path| path.display().to_string()).collect()
 }
 
 fn summary_of_log(log: &LogBeside) -> String {
     let (layout, checkpoint) = (log.layout().display().to_string(), log.checkpoint().display().to_string());
     let size = number(log.logged().checkpoint.size);
-    format!("  log       {}, {size} leaves up to {}\n", name(&layout), name(&checkpoint))
+    let mut text = format!("  log       {}, {size} leaves up to {}\n", name(&layout), name(&checkpoint));
+    for stamp in timestamp_files(log) {
+        text.push_str(&format!("  stamp     {}\n", name(&stamp)));
+    }
+    text
 }
 
 fn summary(path: &Path, manifest_path: &Path, manifest: &Manifest) -> String {

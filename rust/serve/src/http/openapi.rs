@@ -18,7 +18,7 @@ use super::{admin, batch, export, health, ingest, reads, receipts, tlog};
     ),
     paths(
         ingest::ingest, batch::batch, reads::devices, admin::register, admin::revoke, admin::erase, reads::heads, reads::records,
-        reads::log, tlog::checkpoint, tlog::tile, tlog::status, tlog::proof, tlog::heads_proof, tlog::consistency, receipts::receipt,
+    reads::log, tlog::checkpoint, tlog::tile, tlog::status, tlog::proof, tlog::heads_proof, tlog::consistency, receipts::receipt, tlog::timestamps,
         export::export, health::healthz, health::readyz
     ),
     components(schemas(wire::Problem)),

@@ -3,6 +3,7 @@
 use axum::Extension;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use base64::prelude::{BASE64_STANDARD, Engine};
 use edgesentry_log::{TILE_WIDTH, TileId};
 use edgesentry_rs::ledger::LogTablesError;
 use edgesentry_rs::log::{LogError, LogReader, ProveError};
@@ -30,7 +31,7 @@ impl From<ProveError> for Problem {
                 let detail = "the transparency log has no checkpoint yet; ask again later";
                 Problem::new(StatusCode::NOT_FOUND, ProblemCode::NoCheckpoint, detail)
             }
-            ProveError::UnknownSize { .. } => {
+            ProveError::UnknownSize { .. } | ProveError::NotStamped => {
                 Problem::new(StatusCode::NOT_FOUND, ProblemCode::NoCheckpoint, error.to_string())
             }
             ProveError::Run { .. } => Problem::malformed(format!("query: {error}")),
@@ -134,6 +135,74 @@ pub(super) async fn status(State(app): State) -> Result<Json<LogStatus>, Problem
         size: published.checkpoint.size(),
         root: published.checkpoint.root().to_string(),
         checkpoint: published.note.to_string(),
+    }))
+}
+
+/// Which checkpoint.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct TimestampQuery {
+    /// The size of a checkpoint, by default that of the last one with a time stamp.
+    size: Option<u64>,
+}
+
+/// The time stamps of a checkpoint.
+#[derive(Serialize, ToSchema)]
+pub(super) struct LogTimestamps {
+    /// The number of leaves at the checkpoint.
+    size: u64,
+    /// The signed note.
+    checkpoint: String,
+    /// The time stamps, by authority.
+    timestamps: Vec<LogTimestamp>,
+}
+
+/// A time stamp of a checkpoint.
+#[derive(Serialize, ToSchema)]
+pub(super) struct LogTimestamp {
+    /// The subject of the certificate of the time stamping authority.
+    authority: String,
+    /// The time in the stamp, Unix milliseconds.
+    time_ms: u64,
+    /// The checkpoint existed before this time, Unix milliseconds.
+    before_ms: u64,
+    /// The answer of the authority (RFC 3161, TimeStampResp), base64.
+    response: String,
+}
+
+/// The time stamps of a checkpoint of the transparency log (RFC 3161)
+#[utoipa::path(
+    get, path = "/api/v1/log/timestamps", tag = "log", params(TimestampQuery),
+    responses(
+        (status = 200, description = "The checkpoint and its time stamps", body = LogTimestamps),
+        (status = 400, description = "malformed"),
+        (status = 401, description = "unauthenticated"),
+        (status = 403, description = "scope_missing"),
+        (status = 404, description = "no_log, no_checkpoint"),
+        (status = 503, description = "store"),
+    ),
+    security(("token" = ["read"]))
+)]
+pub(super) async fn timestamps(
+    State(app): State,
+    Query(query): Query<TimestampQuery>,
+) -> Result<Json<LogTimestamps>, Problem> {
+    let log = log(&app)?;
+    let published = match query.size {
+        Some(size) => log.published_at(Some(size)).await?,
+        None => log.published_stamped().await?,
+    };
+    let timestamps = log.timestamps(&published).await?.into_iter().map(|stamp| LogTimestamp {
+        authority: stamp.authority,
+        time_ms: stamp.time_ms,
+        before_ms: stamp.before_ms,
+        response: BASE64_STANDARD.encode(&stamp.response),
+    });
+    Ok(Json(LogTimestamps {
+        size: published.checkpoint.size(),
+        checkpoint: published.note.to_string(),
+        timestamps: timestamps.collect(),
     }))
 }
 
