@@ -201,7 +201,9 @@ impl LogBeside {
 
     /// Returns a file of the log of an earlier export, which would be taken for that of a new export without a log.
     pub fn earlier(export: &Path) -> Option<PathBuf> {
-        [layout_path(export), checkpoint_path(export), timestamp_path(export, 0)].into_iter().find(|path| path.exists())
+        [layout_path(export), checkpoint_path(export), timestamp_path(export, 0)]
+            .into_iter()
+            .find(|path| path.exists())
     }
 
     /// Returns the log up to its checkpoint.

@@ -31,6 +31,10 @@ mod read;
 mod recognise;
 mod seed;
 mod snapshot;
+#[cfg(feature = "timestamps")]
+mod stamps;
+#[cfg(not(feature = "timestamps"))]
+#[path = "stamps/absent.rs"]
 mod stamps;
 mod statistics;
 mod threads;
@@ -45,7 +49,6 @@ pub use bundle::{BundleInputs, BundleWriter, verify_bundle};
 pub use bytes::bytes_from_text;
 pub use destination::{Destination, DestinationError, Destinations, ReportKind, Writing};
 pub use edgesentry_log::{LogCheck, MaxAge};
-pub use edgesentry_timestamp::{CertificatesError, MAX_CERTIFICATES_BYTES, TrustedRoots};
 pub use error::{Error, describe};
 pub use format::{Compression, Format, by_name};
 pub use heads::{HeadsError, read_heads, write_heads};
@@ -62,7 +65,7 @@ pub use public_key::{public_key, public_key_from_bytes};
 pub use read::{BoxError, Chunk, Decoded, Malformed, Source, records};
 pub use seed::{Seed, SeedError, create_seed_file, read_seed_file, read_seed_file_of_group};
 pub use snapshot::{Snapshot, SnapshotError};
-pub use stamps::StampCheck;
+pub use stamps::{CertificatesError, MAX_CERTIFICATES_BYTES, StampCheck, TrustedRoots};
 pub use statistics::{Statistics, device_statistics};
 pub use threads::{limit_shared_threads, thread_count};
 pub use verify::{Options, verify, verify_with_log};

@@ -10,10 +10,8 @@ use edgesentry_log::{
     Policy, PolicyError,
 };
 
-use edgesentry_timestamp::{CertificatesError, MAX_CERTIFICATES_BYTES, MAX_STAMP_BYTES, TrustedRoots};
-
 use crate::bounded::read_start;
-use crate::stamps::StampCheck;
+use crate::stamps::{CertificatesError, MAX_CERTIFICATES_BYTES, MAX_STAMP_BYTES, StampCheck, TrustedRoots};
 
 /// A file of the level `log` cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use edgesentry_chain::{Finding, FindingCode, Location, TimeStamp};
 use edgesentry_log::Note;
-use edgesentry_timestamp::{ClaimedCertificates, Expected, StampError, TrustedRoots, verify_stamp};
+use edgesentry_timestamp::{Expected, StampError, verify_stamp};
+
+pub use edgesentry_timestamp::{CertificatesError, MAX_CERTIFICATES_BYTES, TrustedRoots};
+pub(crate) use edgesentry_timestamp::{ClaimedCertificates, MAX_STAMP_BYTES};
 
 /// The verification of the time stamps of a checkpoint.
 #[derive(Clone, Debug)]

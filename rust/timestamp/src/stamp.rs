@@ -80,6 +80,7 @@ impl StampProblem {
 
 /// A stamp that is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StampError {
     /// The reason.
     pub problem: StampProblem,

@@ -98,6 +98,7 @@ impl Logged {
 
 async fn last_checkpoint(tables: &dyn LogTables) -> Result<CheckpointRow, LogError> {
     tables.state().await?.ok_or(LogTablesError::NotOpened)?;
-    let none = || LogTablesError::Inconsistent("the log has no checkpoint yet; run eds checkpoint first".into());
+    let none =
+        || LogTablesError::Inconsistent("the log has no checkpoint yet; run eds checkpoint first".into());
     Ok(tables.last_checkpoint().await?.ok_or_else(none)?)
 }

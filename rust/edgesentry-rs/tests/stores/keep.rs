@@ -56,7 +56,7 @@ impl Node {
     }
 }
 
-async fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
+pub async fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
     for _ in 0..1000 {
         if is_so() {
             return;

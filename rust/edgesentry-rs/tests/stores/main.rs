@@ -27,4 +27,5 @@ mod service;
 mod silence;
 mod successor;
 mod witness;
+mod stamp;
 mod worker;

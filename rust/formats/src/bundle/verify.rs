@@ -14,14 +14,12 @@ use edgesentry_log::{
     LogInputs, MAX_LACKING, MaxAge, Note, PartialHeads, Policy, read_bundle_keys,
 };
 
-use edgesentry_timestamp::{ClaimedCertificates, MAX_STAMP_BYTES, TrustedRoots};
-
 use super::members::{Leaves, Members, Part, Stop};
 use crate::error::Error;
 use crate::progress::Progress;
 use crate::read::{Opened, Source, size_bytes};
-use crate::stamps::StampCheck;
 use crate::verify::{Folded, Options, Plan, fold};
+use crate::stamps::{ClaimedCertificates, MAX_STAMP_BYTES, StampCheck, TrustedRoots};
 
 /// The inputs of the auditor.
 #[derive(Clone, Copy, Default, Debug)]
