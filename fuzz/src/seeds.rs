@@ -26,6 +26,20 @@ pub fn plant(seeds: Vec<Vec<u8>>) {
     }
 }
 
+/// Returns the stamps and the certificates of tests/vectors/timestamps, each after the byte that selects its reader.
+pub fn timestamps() -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors/timestamps");
+    let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut files: Vec<_> = files.filter_map(|file| Some(file.ok()?.path())).collect();
+    files.sort();
+    let seeds = files.iter().filter_map(|path| {
+        let kind = u8::from(path.extension()? == "tsr");
+        Some([&[kind], std::fs::read(path).ok()?.as_slice()].concat())
+    });
+    // A name has two digits.
+    seeds.filter(|seed| seed.len() <= 8192).take(100).collect()
+}
+
 /// Returns devices, the interleaved records of their first runs, and their keys.
 pub fn fleet(devices: u8, each: u64) -> (Vec<Device>, Vec<AuditRecord>, KeyRing) {
     let scheme = |at: u8| if at.is_multiple_of(2) { Scheme::Record } else { Scheme::PayloadHash };
