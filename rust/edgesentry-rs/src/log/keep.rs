@@ -21,8 +21,9 @@ impl TransparencyLog {
         metrics.log_origin(self.origin());
         self.observe_authorities(&metrics);
         let (round_ended, signed, to_stamp) = (Notify::new(), Notify::new(), Notify::new());
+        let told = [&signed, &to_stamp];
         tokio::join!(
-            self.write(interval, &metrics, &round_ended, &[&signed, &to_stamp]),
+            self.write(interval, &metrics, &round_ended, &told),
             self.observe(interval, &metrics, &round_ended),
             erase(&eraser, &signed),
             self.stamp_rounds(&metrics, &to_stamp),

@@ -124,12 +124,13 @@ impl TransparencyLog {
             return Ok(round);
         };
         let note = Note::parse(&last.note).map_err(CheckpointError::from)?;
-        let asked = stamper.authorities.iter().map(|authority| async {
+        let (note, last) = (&note, &last);
+        let asked = stamper.authorities.iter().map(|authority| async move {
             let is_due = is_urgent || self.is_due(stamper, authority).await?;
-            if !is_due || self.has_stamp(&last, authority).await? {
+            if !is_due || self.has_stamp(last, authority).await? {
                 return Ok(None);
             }
-            Ok::<_, LogError>(Some((authority, authority.stamp(&stamper.roots, &note, &last).await)))
+            Ok::<_, LogError>(Some((authority, authority.stamp(&stamper.roots, note, last).await)))
         });
         for asked in join_all(asked).await {
             let Some((authority, answer)) = asked? else { continue };

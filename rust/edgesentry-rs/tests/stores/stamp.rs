@@ -65,7 +65,8 @@ impl Tsa {
         for name in ["root", "tsa"] {
             tsa.openssl(&format!("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out {name}.key"));
         }
-        let root = "req -x509 -new -key root.key -subj /CN=root -days 1 -config openssl.cnf -extensions v3_root";
+        let root =
+            "req -x509 -new -key root.key -subj /CN=root -days 1 -config openssl.cnf -extensions v3_root";
         tsa.openssl(&format!("{root} -out root.pem"));
         tsa.openssl("req -new -key tsa.key -subj /CN=tsa.example -config openssl.cnf -out tsa.csr");
         let signer = "x509 -req -in tsa.csr -CA root.pem -CAkey root.key -set_serial 2 -days 1";
@@ -183,7 +184,10 @@ async fn a_checkpoint_is_stamped_once_in_an_interval(place: Place) {
     ingest(&place, &mut lifts, 1).await;
     due.sequence(&mut leader).await.unwrap();
     assert_eq!(due.stamp(false, &metrics).await.unwrap().stamps.len(), 1);
-    assert_eq!(value(&metrics, "edgesentry_log_tsa_requests_total{tsa=\"tsa.example\",result=\"stamped\"}"), 3.0);
+    assert_eq!(
+        value(&metrics, "edgesentry_log_tsa_requests_total{tsa=\"tsa.example\",result=\"stamped\"}"),
+        3.0
+    );
     let tables = ledger.log().unwrap();
     assert_eq!(tables.last_stamped(last.size).await.unwrap(), Some(last.size));
     assert_eq!(tables.last_stamped(last.size - 1).await.unwrap(), None);
@@ -257,7 +261,10 @@ async fn only_the_leader_asks(place: Place) {
     let eraser = Eraser::new(node.clone(), place.ledger().await, place.payloads().await);
     let task = tokio::spawn(node.keep(eraser, Duration::from_millis(20), metrics.clone()));
     wait("the leader has asked", || tsa.asked() == 1).await;
-    wait("it is stamped", || value(&metrics, "edgesentry_log_tsa_timestamp_seconds{tsa=\"tsa.example\"}") > 0.0).await;
+    wait("it is stamped", || {
+        value(&metrics, "edgesentry_log_tsa_timestamp_seconds{tsa=\"tsa.example\"}") > 0.0
+    })
+    .await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(tsa.asked(), 1, "once in the interval");
     task.abort();
