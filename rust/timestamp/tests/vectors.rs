@@ -85,7 +85,7 @@ fn no_part_of_a_stamp_panics() {
 fn a_request_is_der() {
     let request = StampRequest { imprint: [7; 32], nonce: u64::MAX }.to_der();
     let head =
-        [0x30, 0x43, 2, 1, 1, 0x30, 0x31, 0x30, 0x0d, 6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1, 5, 0];
+        [0x30, 0x44, 2, 1, 1, 0x30, 0x31, 0x30, 0x0d, 6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1, 5, 0];
     assert_eq!(request[..head.len()], head);
     let nonce = [2, 9, 0, 255, 255, 255, 255, 255, 255, 255, 255, 1, 1, 255];
     assert_eq!(request[request.len() - nonce.len()..], nonce);

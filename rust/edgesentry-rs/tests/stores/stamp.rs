@@ -116,7 +116,7 @@ enum Fault {
     Down,
     Slow,
     Huge,
-    /// It gives everybody its first answer.
+    /// It gives its first answer to every request.
     Cached,
 }
 
@@ -170,7 +170,7 @@ async fn a_checkpoint_is_stamped_once_in_an_interval(place: Place) {
     let note = Note::parse(&last.note).unwrap();
     StampCheck::new(&note, &tsa.roots()).verify("kept", &kept[0].response).unwrap();
 
-    // Within the interval, and for a checkpoint that has a stamp, nobody is asked; not after a restart either.
+    // It is not asked within the interval or for a checkpoint that has a stamp, before and after a restart.
     ingest(&place, &mut lifts, 1).await;
     log.sequence(&mut leader).await.unwrap();
     let restarted = stamped(plain.clone(), &tsa, HOUR);
