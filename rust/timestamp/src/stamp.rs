@@ -5,7 +5,7 @@ use std::fmt;
 use crate::certificate::Certificate;
 use crate::pem::{ClaimedCertificates, TrustedRoots};
 use crate::signer::{Algorithms, attributes};
-use crate::token::{Answer, Content, SHA_256, SignerId};
+use crate::token::{Answer, Content, SHA_256, SignerId, Token};
 use crate::{MAX_STAMP_BYTES, chain};
 
 /// The expectations of a verifier.
@@ -132,9 +132,27 @@ pub fn verify_stamp(
     if expected.nonce.is_some_and(|nonce| !content.has_nonce(nonce)) {
         return Err(StampError::new(OtherNonce, "it is the answer to another request"));
     }
+    let certificate = verify_token(&token, content.seconds, trusted, claimed)?;
+    Ok(Stamp {
+        time_ms: content.time_ms,
+        before_ms: content.time_ms.saturating_add(content.accuracy_ms),
+        authority: certificate.name,
+        serial: content.serial.iter().map(|byte| format!("{byte:02x}")).collect(),
+    })
+}
+
+/// Verifies the signature of a token (S8 to S14), and returns the certificate of its signer.
+fn verify_token(
+    token: &Token<'_>,
+    at: u64,
+    trusted: &TrustedRoots,
+    claimed: &ClaimedCertificates,
+) -> Result<Certificate, StampError> {
+    use StampProblem::*;
+    let refused = |problem, detail: &str| StampError::new(problem, detail);
     let signer = &token.signer;
-    let refused = || StampError::new(Algorithm, "the algorithms of its signature are not accepted");
-    let algorithms = Algorithms::of(signer).ok_or_else(refused)?;
+    let algorithms = Algorithms::of(signer)
+        .ok_or_else(|| refused(Algorithm, "the algorithms of its signature are not accepted"))?;
     let digests = attributes(signer, &algorithms, token.content)
         .map_err(|error| StampError::new(Attributes, format!("its signed attributes are wrong: {error}")))?;
     let embedded = Certificate::usable(token.certificates.iter().copied());
@@ -145,24 +163,18 @@ pub fn verify_stamp(
     };
     let certificate = known()
         .find(is_signer)
-        .ok_or_else(|| StampError::new(NoSigner, "the certificate of its signer is missing"))?;
+        .ok_or_else(|| refused(NoSigner, "the certificate of its signer is missing"))?;
     if !digests.iter().all(|digest| digest.is_of(certificate)) {
-        return Err(StampError::new(OtherSigner, "it names another certificate than that of its signer"));
+        return Err(refused(OtherSigner, "it names another certificate than that of its signer"));
     }
     if !certificate.only_stamps() {
-        let detail = "the certificate of its signer is not for time stamps alone";
-        return Err(StampError::new(Usage, detail));
+        return Err(refused(Usage, "the certificate of its signer is not for time stamps alone"));
     }
     if !algorithms.verify(certificate, signer) {
-        return Err(StampError::new(Signature, "its signature is not valid"));
+        return Err(refused(Signature, "its signature is not valid"));
     }
     let others: Vec<&Certificate> = known().collect();
-    chain::verify(certificate, &others, &trusted.roots, content.seconds)
+    chain::verify(certificate, &others, &trusted.roots, at)
         .map_err(|error| StampError::new(Untrusted, format!("no chain leads to a trusted root: {error}")))?;
-    Ok(Stamp {
-        time_ms: content.time_ms,
-        before_ms: content.time_ms.saturating_add(content.accuracy_ms),
-        authority: certificate.name.clone(),
-        serial: content.serial.iter().map(|byte| format!("{byte:02x}")).collect(),
-    })
+    Ok(certificate.clone())
 }
