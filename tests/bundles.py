@@ -111,6 +111,81 @@ def edit(draw: random.Random, content: bytes) -> tuple[bytes, str]:
     return edited, f"{way} at byte {at}"
 
 
+@dataclass
+class Element:
+    """An element of DER; a primitive one has no elements, even if its content looks like some."""
+
+    tag: int
+    content: bytes
+    elements: list[Element]
+
+    @staticmethod
+    def parse(data: bytes) -> Element:
+        """Parses one element that is in order."""
+        size, start = data[1], 2
+        if size >= 0x80:
+            start += size & 0x7F
+            size = int.from_bytes(data[2:start], "big")
+        content = data[start : start + size]
+        elements = []
+        at = 0
+        while data[0] & 0x20 and at < len(content):
+            elements.append(Element.parse(content[at:]))
+            at += len(elements[-1].encode())
+        return Element(data[0], content, elements)
+
+    def encode(self) -> bytes:
+        """Encodes the element."""
+        content = b"".join(one.encode() for one in self.elements) if self.elements else self.content
+        return bytes([self.tag]) + length(len(content)) + content
+
+    def draw_path(self, draw: random.Random) -> list[int]:
+        """Draws the way to an element: the place in each element around it."""
+        path = []
+        element = self
+        while element.elements and (not path or draw.random() < 0.9):
+            path.append(draw.randrange(len(element.elements)))
+            element = element.elements[path[-1]]
+        return path
+
+    def edited(self, path: list[int], draw: random.Random) -> tuple[bytes, str]:
+        """Encodes the element with a change of the one at the end of the path."""
+        if len(path) > 1:
+            inner, way = self.elements[path[0]].edited(path[1:], draw)
+            return self.with_parts(path[0], inner), way
+        one = self.elements[path[0]]
+        whole, tag = one.encode(), bytes([one.tag])
+        content = one.content
+        edited = edit(draw, content)[0]
+        way = draw.choice(["tag", "content", "length", "remove", "repeat", "other", "empty", "insert"])
+        changed = {
+            "tag": bytes([draw.choice([one.tag ^ 1 << draw.randrange(8), draw.randrange(256)])]) + whole[1:],
+            "content": tag + length(len(edited)) + edited,
+            "length": tag + draw.choice([b"\x80", b"\x81\x05", b"\x84\xff\xff\xff\xff", b"\0"]) + content,
+            "remove": b"",
+            "repeat": whole + whole,
+            "other": draw.choice(self.elements).encode(),
+            "empty": tag + b"\0",
+            "insert": whole + draw.choice([b"\x05\x00", b"\x30\x00", b"\xa0\x00", b"\x02\x01\x01"]),
+        }[way]
+        return self.with_parts(path[0], changed), way
+
+    def with_parts(self, at: int, part: bytes) -> bytes:
+        """Encodes the element with other bytes in place of one of its elements."""
+        parts = [one.encode() for one in self.elements]
+        parts[at] = part
+        content = b"".join(parts)
+        return bytes([self.tag]) + length(len(content)) + content
+
+
+def length(size: int) -> bytes:
+    """Encodes a length of DER."""
+    if size < 0x80:
+        return bytes([size])
+    digits = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes([0x80 | len(digits)]) + digits
+
+
 class Generator:
     """Draws mutations of one bundle."""
 
@@ -132,6 +207,9 @@ class Generator:
             "policy": self.named("policy"),
             "payload": self.named("payload-"),
             "text": self.named("readme.txt"),
+            "stamp": self.named("tsa-0.tsr"),
+            "certificates": self.named("tsa-0.pem"),
+            "token": self.token() if any(one.name == "tsa-0.tsr" for one in self.members) else None,
             "padding": self.padding,
             "truncation": self.truncation,
             "insertion": self.insertion,
@@ -177,6 +255,19 @@ class Generator:
             content, description = edit(self.draw, self.members[at].content)
             data, forged = self.replaced(at, content)
             return data, forged, f"{self.members[at].name}: {description}"
+
+        return mutate
+
+    def token(self) -> Callable[[], tuple[bytes, bool, str]]:
+        """Edits an element of a time stamp; the lengths around it are right."""
+        at = next(at for at, member in enumerate(self.members) if member.name == "tsa-0.tsr")
+        root = Element.parse(self.members[at].content)
+
+        def mutate() -> tuple[bytes, bool, str]:
+            path = root.draw_path(self.draw)
+            content, way = root.edited(path, self.draw)
+            data, forged = self.replaced(at, content)
+            return data, forged, f"tsa-0.tsr: {way} at {path}"
 
         return mutate
 

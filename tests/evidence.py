@@ -237,6 +237,11 @@ class Log:
         lines = [self.log_key.line(note), *(self.witnesses[at].line(note, SIGNED_S + at) for at in witnesses)]
         return (note + "\n" + "".join(lines)).encode()
 
+    def stamped(self, size: int | None = None) -> bytes:
+        """Returns the bytes that a time stamp of the checkpoint is about."""
+        note = self.note(self.sizes[-1] if size is None else size)
+        return (note + "\n" + self.log_key.line(note)).encode()
+
     def policy(self, quorum: str = "two") -> bytes:
         """Returns a policy that requires two of three witnesses."""
         names = [f"witness w{at} {witness.vkey()}" for at, witness in enumerate(self.witnesses)]

@@ -11,6 +11,7 @@ import random
 import subprocess
 import sys
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,7 +20,9 @@ import pytest
 from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+import bundles
 import evidence
+import stamps
 from evidence import (
     Bundle,
     Log,
@@ -68,7 +71,7 @@ def inputs(log: Any, own: bool = True, **more: Any) -> Any:
         found.policy = verify.Policy(log.policy())
         found.keys = verify.KeyRing.of_json(json.dumps(log.key_ring()).encode(), "payload-hash")
     for name, value in more.items():
-        setattr(found, name, value)
+        setattr(found, name, verify.Roots(value) if name == "tsa_roots" else value)
     return found
 
 
@@ -549,6 +552,165 @@ def test_mutated_bundles_never_raise() -> None:
         assert report["verdict"] == "findings", at
 
 
+# -- Time stamps --
+
+
+def stamped(make: stamps.Make, log: Log | None = None) -> tuple[Log, Bundle, stamps.Case]:
+    """Returns a bundle with a time stamp."""
+    log = log or sample_log()
+    case = make(log.stamped())
+    bundle = log.full()
+    bundle.members |= case.members()
+    return log, bundle, case
+
+
+@pytest.mark.parametrize("name", stamps.GOOD)
+def test_a_good_time_stamp_holds(name: str) -> None:
+    log, bundle, case = stamped(stamps.GOOD[name])
+    report = check(bundle, log, tsa_roots=case.roots)
+    assert report["findings"] == []
+    assert "timestamps_not_checked" not in gaps(report)
+    (stamp,) = report["coverage"]["timestamps"]
+    assert (stamp["file"], stamp["authority"], stamp["serial"]) == ("tsa-0.tsr", "CN=TSA,O=Lifts", "1267")
+    time = int(stamps.STAMPED.timestamp()) * 1000
+    expected = {
+        "no accuracy": (time, time),
+        "micros": (time, time + 3000),
+        "fraction": (time + 63, time + 1063),
+    }.get(name, (time, time + 1000))
+    assert (stamp["time_ms"], stamp["before_ms"]) == expected
+
+
+@pytest.mark.parametrize("name", stamps.BAD)
+def test_a_bad_time_stamp_has_its_reason(name: str) -> None:
+    reason, make = stamps.BAD[name]
+    log, bundle, case = stamped(make)
+    report = check(bundle, log, tsa_roots=case.roots)
+    assert report["counts"] == {"timestamp_invalid": 1}
+    (finding,) = report["findings"]
+    assert (finding["file"], finding["actual"].partition(":")[0]) == ("tsa-0.tsr", reason)
+    assert report["coverage"]["timestamps"] == []
+
+
+def test_without_roots_a_time_stamp_is_a_claim() -> None:
+    for make in (stamps.GOOD["p256"], stamps.BAD["text"][1], stamps.BAD["unpinned root"][1]):
+        log, bundle, case = stamped(make)
+        bundle.members["tsa-0.pem"] = case.roots
+        report = check(bundle, log)
+        assert (report["verdict"], report["coverage"]["timestamps"]) == ("valid", [])
+        gap = next(gap for gap in report["coverage"]["gaps"] if gap["code"] == "timestamps_not_checked")
+        assert gap["files"] == 2
+
+
+def test_a_time_stamp_outlives_cosignatures_and_belongs_to_one_checkpoint() -> None:
+    log, bundle, case = stamped(stamps.GOOD["p256"])
+    bundle.members["checkpoint"] = log.checkpoint(witnesses=[2, 1, 0])
+    assert check(bundle, log, tsa_roots=case.roots)["verdict"] == "valid"
+    log.witnesses[2] = Signer.of(log.origin, 4, 77)
+    bundle.members["checkpoint"] = log.checkpoint(witnesses=[2, 1, 0])
+    report = check(bundle, log, tsa_roots=case.roots, policy=verify.Policy(log.policy()))
+    assert report["findings"][-1]["actual"].startswith("other_imprint")
+    older = log.full(log.sizes[0])
+    older.members |= case.members()
+    assert check(older, log, tsa_roots=case.roots)["counts"] == {"timestamp_invalid": 1}
+
+
+def test_each_time_stamp_stands_alone() -> None:
+    log, bundle, case = stamped(stamps.GOOD["certificates in the bundle"])
+    members = case.members()
+    for number in (1, 7, 10, 63):
+        bundle.members[f"tsa-{number}.tsr"] = members["tsa-0.tsr"]
+    bundle.members["tsa-10.pem"] = members["tsa-0.pem"]
+    report = check(bundle, log, tsa_roots=case.roots)
+    assert [stamp["file"] for stamp in report["coverage"]["timestamps"]] == ["tsa-0.tsr", "tsa-10.tsr"]
+    assert [finding["file"] for finding in report["findings"]] == ["tsa-1.tsr", "tsa-63.tsr", "tsa-7.tsr"]
+    assert {finding["actual"].partition(":")[0] for finding in report["findings"]} == {"no_signer"}
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        b"",
+        b"no certificate",
+        b"-----BEGIN CERTIFICATE-----\nMIIB\n",
+        b"-----BEGIN CERTIFICATE-----\nMI B\n-----END CERTIFICATE-----\n",
+        b"-----BEGIN CERTIFICATE-----\nMIJ=\n-----END CERTIFICATE-----\n",
+        b"-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n" * 65,
+    ],
+)
+def test_files_of_certificates_are_strict(file: bytes) -> None:
+    log, bundle, case = stamped(stamps.GOOD["p256"])
+    with pytest.raises(verify.Malformed):
+        verify.Roots(file)
+    if file:
+        bundle.members["tsa-0.pem"] = file
+        report = check(bundle, log, tsa_roots=case.roots)
+        assert report["counts"] == {"bundle_malformed": 1}
+        assert report["findings"][0]["file"] == "tsa-0.pem"
+        assert check(bundle, log)["verdict"] == "valid"
+
+
+def test_roots_are_roots_and_usable() -> None:
+    authority = stamps.Authority.of(intermediates=1)
+    for bad in (
+        authority.tsa.pem,
+        authority.root.pem + b"-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n",
+    ):
+        with pytest.raises(verify.Malformed):
+            verify.Roots(bad)
+    roots = verify.Roots(authority.pem() + authority.root.pem)
+    assert (len(roots.certificates), len(roots.roots)) == (3, 1)
+
+
+@pytest.mark.parametrize("kind", ["rsa2048", "rsa3072", "p256"])
+@pytest.mark.parametrize("chain", ["", "certs = chain.pem\n"], ids=["chain beside", "chain in the token"])
+def test_a_time_stamp_of_openssl_holds(tmp_path: Path, kind: str, chain: str) -> None:
+    log = sample_log()
+    # openssl stamps with the time of the clock.
+    now = datetime.now(UTC)
+    dates = {"not_before": now - stamps.DAY, "not_after": now + stamps.DAY}
+    authority = stamps.Authority.of(kind, "rsa2048", 1, dates)
+    bundle = log.full()
+    bundle.members["tsa-0.tsr"] = stamps.openssl_stamp(tmp_path, authority, log.stamped(), chain)
+    if not chain:
+        assert check(bundle, log, tsa_roots=authority.root.pem)["counts"] == {"timestamp_invalid": 1}
+        bundle.members["tsa-0.pem"] = authority.pem()
+    report = check(bundle, log, tsa_roots=authority.root.pem)
+    assert report["verdict"] == "valid"
+    (stamp,) = report["coverage"]["timestamps"]
+    assert stamp["before_ms"] - stamp["time_ms"] == 2005
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_mutated_time_stamps_never_raise(seed: int) -> None:
+    log, bundle, case = stamped(stamps.GOOD["unsorted certificates"])
+    generator = bundles.Generator(seed, bundle.pack())
+    seen: Counter[str] = Counter()
+    for _ in range(200):
+        data, _, what = generator.kinds[generator.draw.choice(["token", "stamp"])]()
+        report = check(data, log, tsa_roots=case.roots)
+        assert report["verdict"] in {"valid", "findings"}, what
+        seen.update(one["actual"].partition(":")[0] for one in report["findings"] if one.get("file"))
+    assert len(seen) >= 5
+
+
+def test_a_hostile_time_stamp_takes_bounded_time() -> None:
+    """Many paths between CAs: each pair of certificates is tried once."""
+    log, bundle, case = stamped(stamps.many_paths(14))
+    tried = 0
+    original = verify.Certificate.verifies
+
+    def counted(self: Any, *arguments: Any) -> bool:
+        nonlocal tried
+        tried += 1
+        return bool(original(self, *arguments))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verify.Certificate, "verifies", counted)
+        check(bundle, log, tsa_roots=case.roots)
+    assert 14 < tried <= verify.MAX_SIGNATURES_OF_STAMP
+
+
 # -- The command --
 
 
@@ -587,6 +749,31 @@ def test_exit_codes(case: Path) -> None:
     (case / "empty.tar").write_bytes(empty.full(claims=False).pack())
     assert run(case / "empty.tar", "--policy", case / "policy").returncode == 3
     assert "policy_missing" in run(case / "empty.tar").stderr
+
+
+def test_time_stamps_on_the_command_line(case: Path) -> None:
+    log, bundle, made = stamped(stamps.GOOD["p256"])
+    hostile = stamps.plain(stamps.Authority.of(name="TSA\x1b[2J\u202e"))(log.stamped())
+    bundle.members["tsa-1.tsr"] = stamps.BAD["other imprint"][1](b"").members()["tsa-0.tsr"]
+    bundle.members["tsa-2.tsr"] = hostile.members()["tsa-0.tsr"]
+    (case / "case.tar").write_bytes(bundle.pack())
+    (case / "roots.pem").write_bytes(made.roots + hostile.roots)
+    done = run(case / "case.tar", "--tsa-roots", case / "roots.pem")
+    assert done.returncode == 1
+    assert (
+        "tsa-0.tsr: the checkpoint existed before 2026-03-04T05:06:08Z; stamped 2026-03-04T05:06:07Z"
+        in done.stdout
+    )
+    assert 'by "CN=TSA,O=Lifts", accurate to 1 s' in done.stdout
+    assert "timestamp_invalid (tsa-1.tsr)" in done.stdout
+    assert "CN=TSA\\u{1b}[2J\\u{202e}" in done.stdout
+    assert done.stdout.replace("\n", "").isprintable()
+    done = run(case / "case.tar")
+    assert done.returncode == 0
+    assert "3 file(s) of time stamps were not verified" in done.stdout
+    for roots, code, named in (("policy", 2, "input_malformed"), ("missing", 3, "unreadable")):
+        done = run(case / "case.tar", "--tsa-roots", case / roots)
+        assert (done.returncode, named in done.stderr) == (code, True)
 
 
 def test_json_and_a_pipe(case: Path) -> None:

@@ -18,6 +18,7 @@ import re
 import sys
 import time
 from bisect import bisect_left, bisect_right
+from datetime import datetime, timedelta
 from functools import lru_cache
 
 # --- Texts ---
@@ -1057,6 +1058,779 @@ class Policy:
         return times.get(self.quorum)
 
 
+# --- Time stamps: docs/reference/log.md, "Time stamps" ---
+
+MAX_STAMP_BYTES = 64 << 10
+MAX_CERTIFICATES = 16
+MAX_PEM_BYTES = 1 << 20
+MAX_PEM_CERTIFICATES = 64
+MAX_BETWEEN = 6
+MAX_SIGNATURES_OF_STAMP = 100
+EPOCH = datetime(1970, 1, 1)
+BOOLEAN, INTEGER, BIT_STRING, OCTET_STRING, OBJECT_ID = 1, 2, 3, 4, 6
+UTC_TIME, GENERALIZED_TIME, BMP_STRING, SEQUENCE, SET = 0x17, 0x18, 0x1E, 0x30, 0x31
+UNIVERSAL_TAGS = frozenset(bytes.fromhex("010203040506090a0c0d12131415161718 1a1b1e3031"))
+
+
+def object_id(text):
+    """Returns the content of an object identifier."""
+    first, second, *rest = map(int, text.split("."))
+    out = bytearray([40 * first + second])
+    for arc in rest:
+        digits = [arc & 0x7F]
+        while arc >= 0x80:
+            arc >>= 7
+            digits.append(arc & 0x7F | 0x80)
+        out += bytes(reversed(digits))
+    return bytes(out)
+
+
+SIGNED_DATA, TST_INFO = object_id("1.2.840.113549.1.7.2"), object_id("1.2.840.113549.1.9.16.1.4")
+CONTENT_TYPE, MESSAGE_DIGEST = object_id("1.2.840.113549.1.9.3"), object_id("1.2.840.113549.1.9.4")
+SIGNING_CERTIFICATE = object_id("1.2.840.113549.1.9.16.2.12")
+SIGNING_CERTIFICATE_V2 = object_id("1.2.840.113549.1.9.16.2.47")
+SUBJECT_KEY_ID, KEY_USAGE = object_id("2.5.29.14"), object_id("2.5.29.15")
+BASIC_CONSTRAINTS, NAME_CONSTRAINTS = object_id("2.5.29.19"), object_id("2.5.29.30")
+EXTENDED_KEY_USAGE, TIME_STAMPING = object_id("2.5.29.37"), object_id("1.3.6.1.5.5.7.3.8")
+UNDERSTOOD = {
+    KEY_USAGE,
+    BASIC_CONSTRAINTS,
+    EXTENDED_KEY_USAGE,
+    object_id("2.5.29.17"),
+    object_id("2.5.29.31"),
+}
+RSA, EC = object_id("1.2.840.113549.1.1.1"), object_id("1.2.840.10045.2.1")
+DIGESTS = {
+    object_id("2.16.840.1.101.3.4.2.1"): "sha256",
+    object_id("2.16.840.1.101.3.4.2.2"): "sha384",
+    object_id("2.16.840.1.101.3.4.2.3"): "sha512",
+}
+SIGNATURES = {
+    object_id("1.2.840.113549.1.1.11"): (RSA, "sha256"),
+    object_id("1.2.840.113549.1.1.12"): (RSA, "sha384"),
+    object_id("1.2.840.113549.1.1.13"): (RSA, "sha512"),
+    object_id("1.2.840.10045.4.3.2"): (EC, "sha256"),
+    object_id("1.2.840.10045.4.3.3"): (EC, "sha384"),
+}
+# The DER before a digest in a signature of RSA.
+DIGEST_INFO = {
+    "sha256": bytes.fromhex("3031300d060960864801650304020105000420"),
+    "sha384": bytes.fromhex("3041300d060960864801650304020205000430"),
+    "sha512": bytes.fromhex("3051300d060960864801650304020305000440"),
+}
+NAMES = {
+    object_id("2.5.4.3"): "CN",
+    object_id("2.5.4.6"): "C",
+    object_id("2.5.4.7"): "L",
+    object_id("2.5.4.8"): "ST",
+    object_id("2.5.4.10"): "O",
+    object_id("2.5.4.11"): "OU",
+}
+
+
+class Der:
+    """Elements of DER, one after the other."""
+
+    def __init__(self, data):
+        self.data = data
+        self.at = 0
+
+    def next(self):
+        """Returns tag, content and all bytes of the next element."""
+        data, at = self.data, self.at
+        if (
+            len(data) - at < 2
+            or data[at] & 0x1F == 0x1F
+            or (data[at] < 0x40 and data[at] not in UNIVERSAL_TAGS)
+        ):
+            raise Malformed("the DER ends within an element, or has an unknown tag")
+        start, length = at + 2, data[at + 1]
+        if length >= 0x80:
+            size = length & 0x7F
+            digits = data[start : start + size]
+            start, length = start + size, int.from_bytes(digits, "big")
+            if not 1 <= size <= 4 or len(digits) != size or digits[0] == 0 or length < 0x80:
+                raise Malformed("a length in the DER is indefinite or longer than needed")
+        self.at = start + length
+        if self.at > len(data):
+            raise Malformed("the DER ends within an element")
+        return data[at], data[start : self.at], data[at : self.at]
+
+    def is_next(self, tag):
+        """Returns True if the next element has this tag."""
+        return self.at < len(self.data) and self.data[self.at] == tag
+
+    def take(self, tag):
+        """Returns the content of the next element, which has this tag."""
+        if not self.is_next(tag):
+            raise Malformed(f"expected an element of DER with the tag {tag:02x}")
+        return self.next()[1]
+
+    def whole(self, tag):
+        """Returns all bytes of the next element, which has this tag."""
+        start = self.at
+        self.take(tag)
+        return self.data[start : self.at]
+
+    def inside(self, tag):
+        """Returns the elements in the next element, which has this tag."""
+        return Der(self.take(tag))
+
+    def optional(self, tag):
+        """Returns the content of the next element if it has this tag, else None."""
+        return self.take(tag) if self.is_next(tag) else None
+
+    def each(self):
+        """Yields tag, content and all bytes of each element that is left."""
+        while self.at < len(self.data):
+            yield self.next()
+
+    def finish(self):
+        """Checks that no element is left."""
+        if self.at != len(self.data):
+            raise Malformed("bytes follow the last element of the DER")
+
+    def integer_bytes(self, tag=INTEGER):
+        """Returns the content of the next integer, which has its shortest form."""
+        data = self.take(tag)
+        if not data or (len(data) > 1 and data[0] in (0, 0xFF) and (data[0] ^ data[1]) < 0x80):
+            raise Malformed("an integer in the DER does not have its shortest form")
+        return data
+
+    def integer(self, tag=INTEGER):
+        """Returns the next integer, which is not negative."""
+        data = self.integer_bytes(tag)
+        if data[0] >= 0x80:
+            raise Malformed("an integer is negative")
+        return int.from_bytes(data, "big")
+
+    def boolean(self):
+        """Returns the next element as True or False if it is a boolean, else False."""
+        data = self.optional(BOOLEAN)
+        if data not in (None, b"\0", b"\xff"):
+            raise Malformed("a boolean in the DER is neither 00 nor FF")
+        return data == b"\xff"
+
+    def bits(self):
+        """Returns the number of unused bits of the next bit string, and its bytes."""
+        data = self.take(BIT_STRING)
+        if not data or data[0] > 7 or (data[0] and len(data) == 1):
+            raise Malformed("a bit string in the DER has no bits")
+        return data[0], data[1:]
+
+    def whole_bytes(self):
+        """Returns the bytes of the next bit string, which has whole bytes."""
+        unused, data = self.bits()
+        if unused:
+            raise Malformed("a bit string does not have whole bytes")
+        return data
+
+    def version(self):
+        """Returns the next integer, which has one byte."""
+        value = self.integer()
+        if value > 255:
+            raise Malformed("a version has more than one byte")
+        return value
+
+    def algorithm(self, allows_null=True):
+        """Returns an object identifier whose parameters are absent or NULL; None if it has others."""
+        body = self.inside(SEQUENCE)
+        found = body.take(OBJECT_ID)
+        rest = body.data[body.at :]
+        return found if rest == b"" or (rest == b"\5\0" and allows_null) else None
+
+
+def parse_time(tag, content):
+    """Returns the Unix seconds of a time, and its fraction of a second as decimal digits."""
+    digits = "([0-9]{2})" if tag == UTC_TIME else "([0-9]{4})"
+    fraction = "" if tag == UTC_TIME else r"(?:\.([0-9]*[1-9]))?"
+    match = re.fullmatch(digits + "([0-9]{2})" * 5 + fraction + "Z", content.decode("latin-1"), re.ASCII)
+    if match is None:
+        raise Malformed("a time is not in UTC, or not of the form of DER")
+    year, month, day, hour, minute, second = map(int, match.groups()[:6])
+    if tag == UTC_TIME:
+        year += 1900 if year >= 50 else 2000
+    try:
+        found = datetime(year, month, day, hour, minute, second)
+    except ValueError:
+        raise Malformed("a time is not in the calendar") from None
+    if found < EPOCH:
+        raise Malformed("a time is before 1970")
+    return (found - EPOCH) // timedelta(seconds=1), (
+        match.group(7) if tag == GENERALIZED_TIME else None
+    ) or ""
+
+
+def parse_date(tag, content):
+    """Returns the Unix seconds of a date in a certificate."""
+    seconds, fraction = parse_time(tag, content)
+    if fraction or tag not in (UTC_TIME, GENERALIZED_TIME):
+        raise Malformed("a date of a certificate is not one, or has a fraction")
+    return seconds
+
+
+class Curve:
+    """A curve y² = x³ - 3x + b of FIPS 186 with its base point; a point is (x, y), or None at infinity."""
+
+    def __init__(self, p, b, n, base):
+        self.p, self.b, self.n = p, b, n
+        self.size = (p.bit_length() + 7) // 8
+        self.base = base
+
+    def decode(self, data):
+        """Returns the point in its uncompressed form."""
+        size = self.size
+        x, y = int.from_bytes(data[1 : 1 + size], "big"), int.from_bytes(data[1 + size :], "big")
+        if len(data) != 1 + 2 * size or data[0] != 4 or x >= self.p or y >= self.p:
+            raise Malformed("a point of a key is not in uncompressed form")
+        if (y * y - x * x * x + 3 * x - self.b) % self.p:
+            raise Malformed("a point of a key is not on its curve")
+        return x, y
+
+    def add(self, one, other):
+        """Returns the sum of two points."""
+        if one is None or other is None:
+            return one or other
+        (x1, y1), (x2, y2), p = one, other, self.p
+        if x1 != x2:
+            slope = (y2 - y1) * pow(x2 - x1, -1, p)
+        elif (y1 + y2) % p == 0:
+            return None
+        else:
+            slope = 3 * (x1 * x1 - 1) * pow(2 * y1, -1, p)
+        x = (slope * slope - x1 - x2) % p
+        return x, (slope * (x1 - x) - y1) % p
+
+    def holds(self, point, digest, r, s):
+        """Decides the equation of ECDSA."""
+        if not (0 < r < self.n and 0 < s < self.n):
+            return False
+        inverse = pow(s, -1, self.n)
+        number = int.from_bytes(digest[: self.size], "big")
+        one, two = number * inverse % self.n, r * inverse % self.n
+        table = (None, self.base, point, self.add(self.base, point))
+        total = None
+        for bit in range(self.n.bit_length() - 1, -1, -1):
+            total = self.add(self.add(total, total), table[(one >> bit & 1) + 2 * (two >> bit & 1)])
+        return total is not None and total[0] % self.n == r
+
+
+CURVES = {
+    object_id("1.2.840.10045.3.1.7"): Curve(
+        2**256 - 2**224 + 2**192 + 2**96 - 1,
+        0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B,
+        0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
+        (
+            0x6B17D1F2E12C4247F8BCE6E563A440F277037D812DEB33A0F4A13945D898C296,
+            0x4FE342E2FE1A7F9B8EE7EB4A7C0F9E162BCE33576B315ECECBB6406837BF51F5,
+        ),
+    ),
+    object_id("1.3.132.0.34"): Curve(
+        2**384 - 2**128 - 2**96 + 2**32 - 1,
+        0xB3312FA7E23EE7E4988E056BE3F82D19181D9C6EFE8141120314088F5013875AC656398D8A2ED19D2A85C8EDD3EC2AEF,
+        0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973,
+        (
+            0xAA87CA22BE8B05378EB1C71EF320AD746E1D3B628BA79B9859F741E082542A385502F25DBF55296C3A545E3872760AB7,
+            0x3617DE4A96262C6F5D9E98BF9292DC29F8F41DBD289A147CE9DA3113B5F0B8C00A60B1CE1D7E819D7A431D7C90EA0E5F,
+        ),
+    ),
+}
+
+
+class RsaKey:
+    """A key of RSA, for signatures of PKCS #1 v1.5."""
+
+    kind = RSA
+
+    def __init__(self, data):
+        outer = Der(data)
+        body = outer.inside(SEQUENCE)
+        outer.finish()
+        self.n, self.e = body.integer(), body.integer()
+        body.finish()
+        if not 2048 <= self.n.bit_length() <= 8192 or self.n % 2 == 0:
+            raise Malformed("a key of RSA does not have 2,048 to 8,192 bits")
+        if not 3 <= self.e < 2**33 or self.e % 2 == 0:
+            raise Malformed("the exponent of a key of RSA is not an odd number from 3 to 2^33")
+
+    def holds(self, digest_name, message, signature):
+        """Returns True if a signature holds."""
+        size = (self.n.bit_length() + 7) // 8
+        value = int.from_bytes(signature, "big")
+        info = DIGEST_INFO[digest_name] + hashlib.new(digest_name, message).digest()
+        expected = b"\0\1" + b"\xff" * (size - 3 - len(info)) + b"\0" + info
+        is_number = len(signature) == size and value < self.n
+        return is_number and pow(value, self.e, self.n) == int.from_bytes(expected, "big")
+
+
+class EcKey:
+    """A key of ECDSA."""
+
+    kind = EC
+
+    def __init__(self, curve, data):
+        self.curve = curve
+        self.point = curve.decode(data)
+
+    def holds(self, digest_name, message, signature):
+        """Returns True if a signature holds."""
+        outer = Der(signature)
+        try:
+            body = outer.inside(SEQUENCE)
+            outer.finish()
+            r, s = body.integer(), body.integer()
+            body.finish()
+        except Malformed:
+            return False
+        return self.curve.holds(self.point, hashlib.new(digest_name, message).digest(), r, s)
+
+
+def parse_public_key(spki):
+    """Returns the key in a SubjectPublicKeyInfo."""
+    body = Der(spki).inside(SEQUENCE)
+    algorithm = body.inside(SEQUENCE)
+    kind = algorithm.take(OBJECT_ID)
+    if kind == RSA and algorithm.data[algorithm.at :] == b"\5\0":
+        key = RsaKey(body.whole_bytes())
+    elif kind == EC and algorithm.is_next(OBJECT_ID):
+        curve = CURVES.get(algorithm.take(OBJECT_ID))
+        algorithm.finish()
+        if curve is None:
+            raise Malformed("a key is on another curve than P-256 and P-384")
+        key = EcKey(curve, body.whole_bytes())
+    else:
+        raise Malformed("a key is neither of RSA nor of ECDSA")
+    body.finish()
+    return key
+
+
+class Certificate:
+    """A usable certificate of X.509."""
+
+    def __init__(self, der):
+        self.der = der
+        outer = Der(der)
+        body = outer.inside(SEQUENCE)
+        outer.finish()
+        self.signed = body.whole(SEQUENCE)
+        algorithm = body.whole(SEQUENCE)
+        self.algorithm = SIGNATURES.get(Der(algorithm).algorithm())
+        if self.algorithm and self.algorithm[0] == EC and Der(algorithm).algorithm(False) is None:
+            self.algorithm = None
+        self.signature = body.whole_bytes()
+        body.finish()
+        fields = Der(self.signed).inside(SEQUENCE)
+        if fields.optional(0xA0) != b"\2\1\2":
+            raise Malformed("a certificate is not of version 3")
+        self.serial = fields.integer_bytes()
+        if fields.whole(SEQUENCE) != algorithm:
+            raise Malformed("a certificate names two signature algorithms")
+        self.issuer = fields.whole(SEQUENCE)
+        validity = fields.inside(SEQUENCE)
+        self.not_before, self.not_after = parse_date(*validity.next()[:2]), parse_date(*validity.next()[:2])
+        validity.finish()
+        self.subject = fields.whole(SEQUENCE)
+        self.spki = fields.whole(SEQUENCE)
+        self.key_id = self.key_usage = self.purposes = None
+        self.is_ca, self.path_length, self.purposes_are_critical = False, None, False
+        if fields.is_next(0xA3):
+            extensions = fields.inside(0xA3)
+            self._extensions(extensions.inside(SEQUENCE))
+            extensions.finish()
+        fields.finish()
+
+    def _extensions(self, extensions):
+        seen = set()
+        while extensions.is_next(SEQUENCE):
+            extension = extensions.inside(SEQUENCE)
+            kind, is_critical, value = (
+                extension.take(OBJECT_ID),
+                extension.boolean(),
+                extension.take(OCTET_STRING),
+            )
+            extension.finish()
+            if kind in seen or kind == NAME_CONSTRAINTS or (is_critical and kind not in UNDERSTOOD):
+                raise Malformed(
+                    "a certificate has an extension twice, name constraints or an unknown critical one"
+                )
+            seen.add(kind)
+            content = Der(value)
+            if kind == BASIC_CONSTRAINTS:
+                body = content.inside(SEQUENCE)
+                self.is_ca = body.boolean()
+                self.path_length = body.integer() if body.is_next(INTEGER) else None
+                body.finish()
+            elif kind == KEY_USAGE:
+                self.key_usage = (content.bits()[1] or b"\0")[0]
+            elif kind == EXTENDED_KEY_USAGE:
+                body = content.inside(SEQUENCE)
+                self.purposes, self.purposes_are_critical = [], is_critical
+                while body.is_next(OBJECT_ID):
+                    self.purposes.append(body.take(OBJECT_ID))
+                body.finish()
+            elif kind == SUBJECT_KEY_ID:
+                self.key_id = content.take(OCTET_STRING)
+            else:
+                continue
+            content.finish()
+        extensions.finish()
+
+    def is_valid_at(self, seconds):
+        """Returns True in the validity of the certificate."""
+        return self.not_before <= seconds <= self.not_after
+
+    def may_stamp(self):
+        """Returns True if the key may sign time stamps, and nothing else (step S12)."""
+        may_sign = self.key_usage is None or self.key_usage & 0xC0
+        return bool(may_sign and self.purposes_are_critical and self.purposes == [TIME_STAMPING])
+
+    def may_issue(self, between, is_root):
+        """Returns True if it may stand above `between` certificates and the signer in a chain."""
+        is_long_enough = self.path_length is None or self.path_length >= between
+        may_sign = self.key_usage is None or self.key_usage & 0x04
+        may_stamp = is_root or self.purposes is None or TIME_STAMPING in self.purposes
+        return bool(self.is_ca and is_long_enough and may_sign and may_stamp)
+
+    def verifies(self, algorithm, message, signature):
+        """Returns True if a signature is one of the key of this certificate."""
+        try:
+            key = parse_public_key(self.spki)
+        except Malformed:
+            return False
+        return (
+            algorithm is not None and key.kind == algorithm[0] and key.holds(algorithm[1], message, signature)
+        )
+
+
+def usable_certificates(encodings):
+    """Returns the certificates that are usable."""
+    found = []
+    for encoding in encodings:
+        with contextlib.suppress(Malformed):
+            found.append(Certificate(encoding))
+    return found
+
+
+def parse_pem(data):
+    """Returns the encodings of the certificates in a file."""
+    if len(data) > MAX_PEM_BYTES:
+        raise Malformed("a file of certificates has more than 1 MiB")
+    found, block = [], None
+    for line in data.split(b"\n"):
+        line = line.rstrip(b" \t\r")
+        if block is None:
+            block = [] if line == b"-----BEGIN CERTIFICATE-----" else None
+        elif line == b"-----END CERTIFICATE-----":
+            found.append(decode_base64(b"".join(block).decode("latin-1")))
+            if found[-1] is None or len(found) > MAX_PEM_CERTIFICATES:
+                raise Malformed("a certificate is not canonical base64, or there are more than 64")
+            block = None
+        else:
+            block.append(line)
+    if block is not None or not found:
+        raise Malformed("the last certificate has no end, or there is none")
+    return found
+
+
+class Roots:
+    """The roots that the auditor trusts for time stamps, and certificates that complete chains."""
+
+    def __init__(self, data):
+        self.certificates = [Certificate(encoding) for encoding in parse_pem(data)]
+        self.roots = [one for one in self.certificates if one.issuer == one.subject]
+        if not self.roots:
+            raise Malformed("no certificate in it is a root: its own issuer")
+
+
+class BadStamp(Exception):
+    """A time stamp is not valid: the reason of the step, and a sentence."""
+
+    def __init__(self, reason, message):
+        super().__init__(f"{reason}: {message}")
+        self.reason = reason
+
+
+def name_text(name):
+    """Returns a distinguished name for people."""
+    parts = []
+    try:
+        for _, attributes, _ in Der(name).inside(SEQUENCE).each():
+            attribute = Der(attributes).inside(SEQUENCE)
+            kind, (tag, value, _) = attribute.take(OBJECT_ID), attribute.next()
+            text = value.decode("utf-16-be" if tag == BMP_STRING else "utf-8", "replace")
+            parts.append(f"{NAMES.get(kind, kind.hex())}={text}")
+    except Malformed:
+        return name.hex()
+    return ",".join(reversed(parts))
+
+
+class TimeStamp:
+    """A time stamp under verification (steps S1 to S14)."""
+
+    def __init__(self, file):
+        self.file = file
+        self.authority = self.serial = self.time = None
+        self.accuracy_us = 0
+
+    def verify(self, data, imprint, roots, others):
+        """Verifies the bytes of the stamp, or raises BadStamp."""
+        try:
+            self._verify(data, imprint, roots, others)
+        except Malformed as problem:
+            raise BadStamp("malformed", str(problem)) from None
+
+    def _verify(self, data, imprint, roots, others):
+        if len(data) > MAX_STAMP_BYTES:
+            raise Malformed("a time stamp has at most 65,536 bytes")
+        content, certificates, signer_info = self._response(data)
+        self._info(content, imprint)
+        signer = SignerInfo(signer_info)
+        ids = signer.check_attributes(content)
+        own = usable_certificates(certificates)
+        near = [*own, *roots.certificates, *others]
+        certificate = next((one for one in near if signer.is_named(one)), None)
+        if certificate is None:
+            raise BadStamp("no_signer", "no usable certificate is the one that the time stamp names")
+        self.authority = name_text(certificate.subject)
+        for digest_name, digest in ids:
+            if hashlib.new(digest_name, certificate.der).digest() != digest:
+                raise BadStamp("other_signer", "the signed id is that of another certificate")
+        if not certificate.may_stamp():
+            raise BadStamp(
+                "usage", "the certificate is not for time stamps alone, or is not marked so as critical"
+            )
+        if not certificate.verifies(signer.algorithm, signer.signed, signer.signature):
+            raise BadStamp("signature", "the signature does not hold under the key of the certificate")
+        if not has_chain(certificate, near, roots.roots, self.time[0]):
+            raise BadStamp("untrusted", "no chain leads to your roots that is valid at the time of the stamp")
+
+    @staticmethod
+    def _response(data):
+        """Steps S2 to S4. Returns the content, the encodings of certificates and the signer."""
+        outer = Der(data)
+        response = outer.inside(SEQUENCE)
+        outer.finish()
+        information = response.inside(SEQUENCE)
+        status = information.integer_bytes()
+        information.optional(SEQUENCE)
+        if information.is_next(BIT_STRING):
+            information.bits()
+        information.finish()
+        if status not in (b"\0", b"\1"):
+            raise BadStamp("not_granted", f"the authority answered with the status {status.hex()}")
+        token = response.inside(SEQUENCE)
+        response.finish()
+        if token.take(OBJECT_ID) != SIGNED_DATA:
+            raise Malformed("the token is not signed data")
+        wrapped = token.inside(0xA0)
+        token.finish()
+        signed = wrapped.inside(SEQUENCE)
+        wrapped.finish()
+        signed.version()
+        signed.take(SET)
+        content = signed.inside(SEQUENCE)
+        certificates = [one for _, _, one in Der(signed.optional(0xA0) or b"").each()]
+        signed.optional(0xA1)
+        signers = signed.inside(SET)
+        signed.finish()
+        if content.take(OBJECT_ID) != TST_INFO:
+            raise Malformed("the token does not have the type of time stamps")
+        wrapped = content.inside(0xA0)
+        content.finish()
+        info = wrapped.take(OCTET_STRING)
+        wrapped.finish()
+        if len(certificates) > MAX_CERTIFICATES:
+            raise Malformed("a token has at most 16 certificates")
+        signer = signers.inside(SEQUENCE)
+        signers.finish()
+        return info, certificates, signer
+
+    def _info(self, content, imprint):
+        """Steps S5 and S6."""
+        outer = Der(content)
+        info = outer.inside(SEQUENCE)
+        outer.finish()
+        if info.version() != 1:
+            raise Malformed("the time stamp is not of version 1")
+        info.take(OBJECT_ID)
+        stamped = info.inside(SEQUENCE)
+        digest_name, found = DIGESTS.get(stamped.algorithm()), stamped.take(OCTET_STRING)
+        stamped.finish()
+        self.serial = info.integer_bytes().hex()
+        time = info.take(GENERALIZED_TIME)
+        self.accuracy_us = parse_accuracy(info.inside(SEQUENCE)) if info.is_next(SEQUENCE) else 0
+        info.boolean()
+        if info.is_next(INTEGER):
+            info.integer_bytes()
+        info.optional(0xA0)
+        extensions = Der(info.optional(0xA1) or b"")
+        while extensions.is_next(SEQUENCE):
+            body = extensions.inside(SEQUENCE)
+            body.take(OBJECT_ID)
+            if body.boolean():
+                raise Malformed("the time stamp has a critical extension")
+            body.take(OCTET_STRING)
+            body.finish()
+        extensions.finish()
+        info.finish()
+        self.time = parse_time(GENERALIZED_TIME, time)
+        if digest_name != "sha256" or found != imprint:
+            raise BadStamp(
+                "other_imprint", "the stamp is not of this checkpoint with the signatures of its log"
+            )
+
+    def times_ms(self):
+        """Returns the time of the stamp and the time before which the checkpoint existed, both rounded up."""
+        seconds, fraction = self.time
+        milliseconds = int(fraction[:3].ljust(3, "0")) + (len(fraction) > 3)
+        time = 1000 * seconds + milliseconds
+        return time, time - (-self.accuracy_us // 1000)
+
+    def to_json(self):
+        """Returns the stamp as an object of JSON."""
+        time, before = self.times_ms()
+        return {
+            "file": self.file,
+            "authority": self.authority,
+            "serial": self.serial,
+            "time_ms": time,
+            "before_ms": before,
+        }
+
+    def __str__(self):
+        time, before = map(time_text_ms, self.times_ms())
+        form = "time stamp {}: the checkpoint existed before {}; stamped {} by {}, accurate to {} s"
+        return form.format(self.file, before, time, quoted(self.authority), decimal(self.accuracy_us))
+
+
+class SignerInfo:
+    """The signer of a token."""
+
+    def __init__(self, body):
+        body.version()
+        self.named_by_id = body.is_next(0x80)
+        self.name = body.take(0x80 if self.named_by_id else SEQUENCE)
+        self.digest_name = DIGESTS.get(body.algorithm())
+        attributes = body.whole(0xA0) if body.is_next(0xA0) else None
+        algorithm = body.whole(SEQUENCE)
+        self.signature = body.take(OCTET_STRING)
+        body.optional(0xA1)
+        body.finish()
+        kind, kind_without_null = Der(algorithm).algorithm(), Der(algorithm).algorithm(False)
+        self.algorithm = (RSA, self.digest_name) if kind == RSA else SIGNATURES.get(kind)
+        accepted = self.digest_name is not None and self.algorithm is not None
+        if accepted and self.algorithm[0] == EC:
+            accepted = kind_without_null is not None
+        if not accepted or self.algorithm[1] != self.digest_name:
+            raise BadStamp("algorithm", "the algorithms of the signature are not accepted")
+        if attributes is None:
+            raise BadStamp("attributes", "the token has no signed attributes")
+        self.attributes = attributes
+        self.signed = bytes([SET]) + attributes[1:]
+
+    def check_attributes(self, content):
+        """Step S9. Returns the algorithms and digests of the certificate that the attributes name."""
+        values = {}
+        attributes = Der(self.attributes).inside(0xA0)
+        while attributes.is_next(SEQUENCE):
+            body = attributes.inside(SEQUENCE)
+            kind = body.take(OBJECT_ID)
+            values.setdefault(kind, []).append([one for _, _, one in body.inside(SET).each()])
+            body.finish()
+        attributes.finish()
+        one_value = {kind: found[0][0] for kind, found in values.items() if list(map(len, found)) == [1]}
+        id_kinds = [kind for kind in (SIGNING_CERTIFICATE, SIGNING_CERTIFICATE_V2) if kind in values]
+        if not id_kinds or not {CONTENT_TYPE, MESSAGE_DIGEST, *id_kinds} <= one_value.keys():
+            raise BadStamp(
+                "attributes", "a signed attribute is missing, is there twice or has several values"
+            )
+        if Der(one_value[CONTENT_TYPE]).take(OBJECT_ID) != TST_INFO:
+            raise BadStamp("attributes", "the signed type is not that of time stamps")
+        digest = hashlib.new(self.digest_name, content).digest()
+        if Der(one_value[MESSAGE_DIGEST]).take(OCTET_STRING) != digest:
+            raise BadStamp("attributes", "the signed digest is not that of the content")
+        return [parse_certificate_id(kind, one_value[kind]) for kind in id_kinds]
+
+    def is_named(self, certificate):
+        """Returns True if this is the certificate of the signer."""
+        if self.named_by_id:
+            return certificate.key_id == self.name
+        name = Der(self.name)
+        found = name.whole(SEQUENCE), name.integer_bytes()
+        name.finish()
+        return found == (certificate.issuer, certificate.serial)
+
+
+def parse_certificate_id(kind, value):
+    """Returns algorithm and digest of the first id in `signingCertificate` or `signingCertificateV2`."""
+    outer = Der(value)
+    attribute = outer.inside(SEQUENCE)
+    outer.finish()
+    ids = attribute.inside(SEQUENCE)
+    attribute.optional(SEQUENCE)
+    attribute.finish()
+    first = ids.inside(SEQUENCE)
+    digest_name = "sha1" if kind == SIGNING_CERTIFICATE else "sha256"
+    if kind == SIGNING_CERTIFICATE_V2 and first.is_next(SEQUENCE):
+        digest_name = DIGESTS.get(first.algorithm())
+    if digest_name is None:
+        raise BadStamp("attributes", "the algorithm of signingCertificateV2 is not accepted")
+    digest = first.take(OCTET_STRING)
+    first.optional(SEQUENCE)
+    first.finish()
+    return digest_name, digest
+
+
+def decimal(microseconds):
+    """Returns seconds as a decimal."""
+    return f"{microseconds / 10**6:.6f}".rstrip("0").rstrip(".")
+
+
+def parse_accuracy(body):
+    """Returns an accuracy in microseconds."""
+    seconds = body.integer() if body.is_next(INTEGER) else 0
+    parts = [body.integer(tag) if body.is_next(tag) else None for tag in (0x80, 0x81)]
+    body.finish()
+    if seconds >= 2**31 or any(part is not None and not 1 <= part <= 999 for part in parts):
+        raise Malformed("the accuracy of the time stamp is out of range")
+    return seconds * 10**6 + (parts[0] or 0) * 1000 + (parts[1] or 0)
+
+
+def has_chain(signer, certificates, roots, seconds):
+    """Returns True if a chain leads from the signer to a root: breadth first, each certificate once."""
+    if signer.is_ca or not signer.is_valid_at(seconds):
+        return False
+    issuers = {one.der: (one, True) for one in roots}
+    for one in certificates:
+        issuers.setdefault(one.der, (one, False))
+    del issuers[signer.der]
+    left, level = MAX_SIGNATURES_OF_STAMP - 1, [signer]
+    for between in range(MAX_BETWEEN + 1):
+        below, level = level, []
+        for one in below:
+            for issuer, is_root in list(issuers.values()):
+                may_issue = issuer.is_valid_at(seconds) and issuer.may_issue(between, is_root)
+                if issuer.subject != one.issuer or not may_issue:
+                    continue
+                left -= 1
+                if left < 0:
+                    return False
+                if issuer.verifies(one.algorithm, one.signed, one.signature):
+                    if is_root:
+                        return True
+                    level.append(issuer)
+                    del issuers[issuer.der]
+    return False
+
+
+def stamped_imprint(data, note):
+    """Returns the digest that stamps a note: that of its text and the signatures whose name is the origin."""
+    origin = note.text.split("\n", 1)[0]
+    lines = data.decode()[len(note.text) + 1 :].split("\n")[:-1]
+    own = [f"{line}\n" for line in lines if line.startswith(f"\u2014 {origin} ")]
+    return hashlib.sha256((note.text + "\n" + "".join(own)).encode()).digest()
+
+
 # --- Keys of devices ---
 
 SPKI = bytes.fromhex("302a300506032b6570032100")
@@ -1460,7 +2234,7 @@ class Manifest:
             raise Malformed("a bundle with payloads has the line payloads")
         self.has_policy = "policy" in names
         self.has_keys = "keys" in names
-        self.has_timestamps = any(name.startswith("tsa-") for name in names)
+        self.timestamps = sum(name.startswith("tsa-") for name in names)
 
 
 # --- Items: leaves and subtrees ---
@@ -1574,6 +2348,7 @@ CODES = (
     "not_included",
     "heads_mismatch",
     "key_not_logged",
+    "timestamp_invalid",
     "bundle_malformed",
 )
 RANK = {code: rank for rank, code in enumerate(CODES)}
@@ -1624,7 +2399,10 @@ GAPS = {
         "log",
         "{leaves} leaf/leaves are of a kind that this release does not know; only the hash was checked",
     ),
-    "timestamps_not_checked": ("log", "the time stamps of the bundle were not checked"),
+    "timestamps_not_checked": (
+        "log",
+        "{files} file(s) of time stamps were not verified, as no roots of their authorities were given",
+    ),
 }
 # The findings of a checkpoint that no policy trusts, or that is not that of the leaves.
 DENIALS = (
@@ -1826,6 +2604,7 @@ class Inputs:
         self.policy = None
         self.keys = None
         self.previous = None  # a note
+        self.tsa_roots = None
         self.max_age = None  # seconds
         self.now = None  # Unix seconds
         self.signatures = "all"  # "all", or the number of records whose signatures are verified
@@ -1891,6 +2670,11 @@ class Verification:
         self.erased = set()  # the places that a leaf behind them names
         self.payload_findings = []
         self.beginnings_claimed = 0
+        # Time stamps.
+        self.imprint = None  # of the checkpoint
+        self.tsa_certificates = {}  # by the name of the member that they belong to
+        self.timestamps = []
+        self.timestamp_findings = []
         self.gaps = []
 
     # -- Reading --
@@ -1950,10 +2734,13 @@ class Verification:
             self._read_leaves(member)
         elif name.startswith("payload-"):
             self._read_payload(member)
+        elif name.startswith("tsa-") and self.inputs.tsa_roots is not None:
+            self._read_timestamp(member)
 
     def _read_checkpoint(self, data):
         self.note = Note(data)
         self.checkpoint = Checkpoint.parse(self.note.text)
+        self.imprint = stamped_imprint(data, self.note)
         size = self.checkpoint.size
         self.items = Items(size, self.manifest.since, self.manifest.scope != "full")
         if self.inputs.previous is not None:
@@ -1990,6 +2777,20 @@ class Verification:
             expected = "the payload of a record in the bundle"
             finding = Finding("bundle_malformed", expected, "a payload of no record", file=name)
             self.payload_findings.append(finding)
+
+    def _read_timestamp(self, member):
+        """Step 15. The certificates of a time stamp come before it."""
+        name, data = member.name, member.whole()
+        if name.endswith(".pem"):
+            self.tsa_certificates = {name[:-3] + "tsr": usable_certificates(parse_pem(data))}
+            return
+        stamp = TimeStamp(name)
+        try:
+            stamp.verify(data, self.imprint, self.inputs.tsa_roots, self.tsa_certificates.get(name, []))
+            self.timestamps.append(stamp)
+        except BadStamp as problem:
+            expected = "a time stamp of this checkpoint by an authority under your roots"
+            self.timestamp_findings.append(Finding("timestamp_invalid", expected, str(problem), file=name))
 
     # -- Step 6: the leaves --
 
@@ -2223,7 +3024,7 @@ class Verification:
         elif self.inputs.keys is not None:
             self._keys_in_log()
         self._missing_payloads()
-        for finding in self.payload_findings + self.damaged:
+        for finding in self.payload_findings + self.timestamp_findings + self.damaged:
             self.findings.add(finding)
         self._find_gaps()
 
@@ -2506,8 +3307,8 @@ class Verification:
             found["part_of_log"] = {}
         if self.unknown_leaves:
             found["unknown_leaves"] = {"leaves": self.unknown_leaves}
-        if manifest.has_timestamps:
-            found["timestamps_not_checked"] = {}
+        if manifest.timestamps and self.inputs.tsa_roots is None:
+            found["timestamps_not_checked"] = {"files": manifest.timestamps}
         self.gaps = [(code, found[code]) for code in GAPS if code in found]
 
     def verdict(self):
@@ -2556,6 +3357,7 @@ class Verification:
                 "signatures": signatures,
                 "witnesses": [name for name, _ in self.trusted[1]] if self.trusted else [],
                 "quorum_time": self.trusted[2] if self.trusted else None,
+                "timestamps": [stamp.to_json() for stamp in self.timestamps],
                 "gaps": [dict(level=GAPS[code][0], code=code, **values) for code, values in self.gaps],
                 "not_checked": self.not_checked(),
             },
@@ -2692,6 +3494,9 @@ def read_inputs(options):
             path = options.previous
             inputs.previous = Note(read_limited(path, MAX_NOTE_BYTES))
             Checkpoint.parse(inputs.previous.text)
+        if options.tsa_roots is not None:
+            path = options.tsa_roots
+            inputs.tsa_roots = Roots(read_limited(path, MAX_PEM_BYTES))
     except Malformed as problem:
         raise UnusableInputs("input_malformed", f"{escaped(str(path))}: {problem}") from None
     return inputs
@@ -2717,6 +3522,7 @@ def parser():
         help="scheme of keys without one [default: %(default)s]",
     )
     add("--previous", metavar="FILE", help="checkpoint of the same log that you kept from earlier")
+    add("--tsa-roots", metavar="FILE", help="certificates of the roots that you trust for time stamps, PEM")
     add("--max-age", metavar="TIME", type=parse_seconds, help="refuse older cosignatures, such as 24h or 7d")
     add(
         "--require",
@@ -2762,6 +3568,7 @@ def report_text(verification):
     if verification.trusted is not None and verification.trusted[1]:
         times = "; ".join(f"{quoted(name)} {time_text(seconds)}" for name, seconds in verification.trusted[1])
         lines.append("cosigned: " + times)
+    lines += [str(stamp) for stamp in verification.timestamps]
     lines += [f"{count:,} x {code}" for code, count in verification.to_json()["counts"].items()]
     lines += [str(finding) for finding in verification.findings.kept()]
     lines += ["not checked: " + sentence for sentence in verification.not_checked()]
@@ -2774,6 +3581,12 @@ def time_text(seconds):
         return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
     except (OverflowError, ValueError, OSError):
         return f"at {seconds} s"
+
+
+def time_text_ms(milliseconds):
+    """Returns a time in UTC, with its milliseconds if there are some."""
+    text, rest = time_text(milliseconds // 1000), milliseconds % 1000
+    return text[:-1] + f".{rest:03}Z" if rest and text.endswith("Z") else text
 
 
 def run(options):
