@@ -8,21 +8,24 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, TypeAlias
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 import bundles
 import evidence
+import stamps
 from edgesentry import Checkpoint, ConfigError, KeyRing, Policy, verify_bundle
 from edited import DemoBundle, edits
 from evidence import Log, erased_bundles, erased_log, item, sample_log
 from pages import violations
 from support import envelope
-from test_verify_py import edited, inputs, verify
+from test_verify_py import edited, inputs, stamped, verify
 
 PAGE = Path(__file__).parent.parent / "rust/edgesentry-rs/src/log/bundle/verify.html"
 # Mutated bundles for each of the two kinds of inputs; make soak sets more.
@@ -270,7 +273,7 @@ COMPARE = """async ([bundles, inputs]) => {
     const verifyBundle = engine();
     const bytes = text => text === null ? null : Uint8Array.from(atob(text), one => one.charCodeAt(0));
     const given = { ...inputs };
-    for (const name of ["policy", "keys", "previous"]) given[name] = bytes(inputs[name]);
+    for (const name of ["policy", "keys", "previous", "roots"]) given[name] = bytes(inputs[name]);
     const found = [];
     for (const bundle of bundles) {
         try {
@@ -280,6 +283,7 @@ COMPARE = """async ([bundles, inputs]) => {
                 report.findings.map(
                     one => [one.code, one.file ?? null, one.device ?? null, String(one.sequence ?? "")]),
                 report.coverage.gaps.map(gap => gap.code), report.coverage.records, report.coverage.devices,
+                report.timestamps.map(one => [one.file, one.authority, one.serial, one.time, one.before]),
             ]);
         } catch (error) {
             found.push(error.message);
@@ -292,10 +296,21 @@ COMPARE = """async ([bundles, inputs]) => {
 NO_POLICY = "The bundle has no policy. Give the policy that you trust."
 
 
-def by_script(data: bytes, log: Log | DemoBundle, own: bool, previous: bytes | None) -> object:
+@dataclass(frozen=True)
+class Given:
+    """The inputs of the auditor."""
+
+    log: Log | DemoBundle,
+    own: bool
+    previous: bytes | None = None
+    roots: bytes | None = None
+
+
+def by_script(data: bytes, auditor: Given) -> object:
     """Returns the report of verify.py in the form of `COMPARE`."""
-    given = inputs(log, own)
-    given.previous = None if previous is None else verify.Note(previous)
+    given = inputs(auditor.log, auditor.own)
+    given.previous = None if auditor.previous is None else verify.Note(auditor.previous)
+    given.tsa_roots = None if auditor.roots is None else verify.Roots(auditor.roots)
     try:
         report = verify.verify_bundle(io.BytesIO(data), given).to_json()
     except verify.UnusableInputs:
@@ -305,22 +320,36 @@ def by_script(data: bytes, log: Log | DemoBundle, own: bool, previous: bytes | N
         for one in report["findings"]
     ]
     coverage = report["coverage"]
-    gaps = [gap["code"] for gap in coverage["gaps"]]
-    return [report["verdict"], report["counts"], findings, gaps, coverage["records"], coverage["devices"]]
+    gaps = sorted(gap["code"] for gap in coverage["gaps"])
+    times = [list(stamp.values()) for stamp in coverage["timestamps"]]
+    return [
+        report["verdict"],
+        report["counts"],
+        findings,
+        gaps,
+        coverage["records"],
+        coverage["devices"],
+        times,
+    ]
 
 
-def by_library(data: bytes, log: Log | DemoBundle, own: bool, previous: bytes | None) -> object:
-    """Returns the verdict of `verify_bundle`: that of `by_script`, with fewer places."""
+def by_library(data: bytes, auditor: Log | DemoBundle, own: bool, previous: bytes | None)Given) -> object:
+    """Returns the verdict of `verify_bundle` in the form of `COMPARE`."""
     given: dict[str, Any] = {}
-    if own:
-        given = {"policy": Policy(log.policy().decode()), "keys": KeyRing(log.key_ring())}
-    if previous is not None:
-        given["previous"] = Checkpoint(previous.decode())
-    try:
-        report = verify_bundle(data, **given)
-    except ConfigError:
-        return NO_POLICY
-    files = ("bundle_malformed", "payload_hash_mismatch")
+    if auditor.own:
+        keys = KeyRing(auditor.log.key_ring())
+        given = {"policy": Policy(auditor.log.policy().decode()), "keys": keys}
+    if auditor.previous is not None:
+        given["previous"] = Checkpoint(auditor.previous.decode())
+    with TemporaryDirectory() as folder:
+        if auditor.roots is not None:
+            given["tsa_roots"] = Path(folder) / "roots.pem"
+            given["tsa_roots"].write_bytes(auditor.roots)
+        try:
+            report = verify_bundle(data, **given)
+        except ConfigError:
+            return NO_POLICY
+    files = ("bundle_malformed", "payload_hash_mismatch", "timestamp_invalid")
     findings = [
         [
             one.code,
@@ -330,50 +359,73 @@ def by_library(data: bytes, log: Log | DemoBundle, own: bool, previous: bytes | 
         ]
         for one in report.findings
     ]
-    gaps = [gap["code"] for gap in json.loads(report.to_json())["coverage"]["gaps"]]
-    coverage = report.coverage
-    return [report.verdict, report.counts, findings, sorted(gaps), coverage.records, coverage.devices]
+    coverage = json.loads(report.to_json())["coverage"]
+    gaps = sorted(gap["code"] for gap in coverage["gaps"])
+    times = [list(stamp.values()) for stamp in (coverage["log"] or {}).get("timestamps", [])]
+    found = report.coverage
+    return [report.verdict, report.counts, findings, gaps, found.records, found.devices, times]
+
+
+Verifier: TypeAlias = Callable[[bytes, Given], object]
+VERIFIERS: list[Verifier] = [by_script, by_library]
+# Of bundles with time stamps and roots.
+STAMP_VERIFIERS: list[Verifier] = [by_script]
 
 
 def compare(
-    page: Page, log: Log | DemoBundle, data: list[bytes], names: list[str], own: bool, own_code: bool
+    page: Page,
+  Log | DemoBundle,  auditor: Given,
+    made: Mapping[str, bytes],
+    own_code: bool,
+    bool
+)verifiers: Sequence[Verifier] = tuple(VERIFIERS),
 ) -> set[str]:
-    """Compares the three verifiers. Returns the codes that all found."""
-    previous = log.checkpoint(log.sizes[0]) if own else None
+    """Compares the page with other verifiers, on bundles by name. Returns the codes that all found."""
+    names, data = list(made), list(made.values())
     coded = [base64.b64encode(one).decode() for one in data]
-    given: dict[str, Any] = dict.fromkeys(["policy", "keys", "previous", "maxAge"])
-    if own:
-        given["policy"] = base64.b64encode(log.policy()).decode()
-        given["keys"] = base64.b64encode(json.dumps(log.key_ring()).encode()).decode()
-        given["previous"] = base64.b64encode(previous or b"").decode()
-    given |= {"scheme": "payload-hash", "ownCode": own_code}
+    given: dict[str, Any] = {
+        "previous": auditor.previous,
+        "roots": auditor.roots,
+        "policy": None,
+        "keys": None,
+    }
+    if auditor.own:
+        given["policy"] = auditor.log.policy()
+        given["keys"] = json.dumps(auditor.log.key_ring()).encode()
+    given = {name: one and base64.b64encode(one).decode() for name, one in given.items()}
+    given |= {"scheme": "payload-hash", "ownCode": own_code, "maxAge": None}
     seen: set[str] = set()
     for start in range(0, len(data), 50):
         found = page.evaluate(COMPARE, [coded[start : start + 50], given])
         for at, report in enumerate(found, start):
-            assert report == by_script(data[at], log, own, previous), names[at]
             if isinstance(report, list):
                 report[3].sort()
-            assert report == by_library(data[at], log, own, previous), names[at]
+            for verifier in verifiers:
+                assert report == verifier(data[at], auditor), names[at]
             seen |= set(report[1]) if isinstance(report, list) else set()
     return seen
 
 
-@pytest.mark.parametrize("own", [True, False], ids=["own inputs", "claims"])
-def test_mutated_bundles_have_the_same_verdict(opened: Open, own: bool) -> None:
-    log = sample_log()
+def mutants(log: Log, more: Mapping[str, bytes] | None = None) -> dict[str, bytes]:
+    """Returns mutated bundles of each scope with these members."""
     seeds = {
         "full": log.full(payloads=True),
         "devices": log.of_devices([b"a", b"lift-01", b"lift-04", b"lift-09"], since=log.sizes[0]),
         "records": log.of_records([(b"lift-01", 3), (b"lift-05", 102), (b"lift-03", 8)], since=log.sizes[0]),
     }
-    mutants, names = [], []
+    found = {}
     for seed, (scope, bundle) in enumerate(seeds.items()):
-        bundle.members["readme.txt"] = b"For people.\n"
+        bundle.members |= {"readme.txt": b"For people.\n", **(more or {})}
         for mutant in bundles.mutations(seed, bundle.pack(), MUTANTS // 3):
-            mutants.append(mutant.data)
-            names.append(f"{scope} {mutant.number} {mutant.kind}: {mutant.description}")
-    seen = compare(opened(), log, mutants, names, own, own_code=True)
+            found[f"{scope} {mutant.number} {mutant.kind}: {mutant.description}"] = mutant.data
+    return found
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["own inputs", "claims"])
+def test_mutated_bundles_have_the_same_verdict(opened: Open, own: bool) -> None:
+    log = sample_log()
+    auditor = Given(log, own, log.checkpoint(log.sizes[0]) if own else None)
+    seen = compare(opened(), auditor, mutants(log), own_code=True)
     assert {"bundle_malformed", "checkpoint_mismatch"} <= seen
 
 
@@ -429,13 +481,50 @@ def test_an_erased_payload_is_shown(opened: Open, case: Path) -> None:
     assert "3 payloads erased according to the log" in page.locator("#gap-list").inner_text()
 
 
+def test_mutated_bundles_with_time_stamps_have_the_same_verdict(opened: Open) -> None:
+    log, _, case = stamped(stamps.GOOD["unsorted certificates"])
+    case.pem = case.stamp.authority.pem()
+    auditor = Given(log, True, roots=case.roots)
+    seen = compare(opened(), auditor, mutants(log, case.members()), False, STAMP_VERIFIERS)
+    assert {"bundle_malformed", "timestamp_invalid"} <= seen
+
+
+@pytest.mark.parametrize("place", ["bundle", "nowhere"])
+def test_mutated_time_stamps_have_the_same_verdict(opened: Open, place: str) -> None:
+    """The bytes of stamps alone: elements of the token, and any bytes."""
+    log, _, case = stamped(stamps.GOOD["unsorted certificates" if place == "nowhere" else "rsa2048"])
+    if place == "bundle":
+        case.stamp.certificates = []
+        case.pem = case.stamp.authority.pem()
+    records = log.of_records([(b"lift-01", 3)])
+    records.members |= case.members()
+    generator = bundles.Generator(5, records.pack())
+    made = {}
+    for number in range(MUTANTS):
+        kind = "token" if number % 3 else "stamp"
+        data, _, what = generator.kinds[kind]()
+        made[f"{number} {what}"] = data
+    seen = compare(opened(), Given(log, True, roots=case.roots), made, False, STAMP_VERIFIERS)
+    assert "timestamp_invalid" in seen
+
+
+def test_good_and_bad_time_stamps_have_the_same_verdict(opened: Open) -> None:
+    page = opened()
+    for name, make in {**stamps.GOOD, **{name: make for name, (_, make) in stamps.BAD.items()}}.items():
+        log, bundle, case = stamped(make)
+        auditor = Given(log, True, roots=case.roots)
+        seen = compare(page, auditor, {name: bundle.pack()}, False, STAMP_VERIFIERS)
+        assert seen == (set() if name in stamps.GOOD else {"timestamp_invalid"}), name
+        assert compare(page, Given(log, True), {name: bundle.pack()}, False) == set()
+
+
 @pytest.mark.parametrize("own", [True, False], ids=["own inputs", "claims"])
 def test_falsified_logs_have_the_same_verdict(opened: Open, own: bool) -> None:
-    forged = list(evidence.forged_logs(3, max(40, MUTANTS // 3)))
-    names = [what for what, _, _ in forged]
-    seen = compare(
-        opened(), sample_log(), [bundle.pack() for _, _, bundle in forged], names, own, own_code=False
-    )
+    forged = evidence.forged_logs(3, max(40, MUTANTS // 3))
+    made = {f"{number} {what}": bundle.pack() for number, (what, _, bundle) in enumerate(forged)}
+    log = sample_log()
+    auditor = Given(log, own, log.checkpoint(log.sizes[0]) if own else None)
+    seen = compare(opened(), auditor, made, own_code=False)
     assert {"heads_mismatch", "signature_invalid", "not_included"} <= seen
 
 

@@ -1585,7 +1585,10 @@ class TimeStamp:
         content, certificates, signer_info = self._response(data)
         self._info(content, imprint)
         signer = SignerInfo(signer_info)
-        ids = signer.check_attributes(content)
+        try:
+            ids = signer.check_attributes(content)
+        except Malformed as problem:
+            raise BadStamp("attributes", str(problem)) from None
         own = usable_certificates(certificates)
         near = [*own, *roots.certificates, *others]
         certificate = next((one for one in near if signer.is_named(one)), None)
