@@ -175,20 +175,82 @@ def test_wrong_inputs_are_named(opened: Open, case: Path) -> None:
     expect(page.locator("h1")).to_have_text("✓ Valid", timeout=PATIENCE_MS)
 
 
-def test_a_bundle_is_dropped_on_the_page(opened: Open, case: Path) -> None:
-    page = opened()
-    data = base64.b64encode((case / "case.tar").read_bytes()).decode()
+def drop(page: Page, name: str, data: bytes) -> None:
+    """Drops a file on the page."""
     page.evaluate(
-        """data => {
+        """([name, data]) => {
             const bytes = Uint8Array.from(atob(data), one => one.charCodeAt(0));
             const transfer = new DataTransfer();
-            transfer.items.add(new File([bytes], "dropped.tar"));
+            transfer.items.add(new File([bytes], name));
             document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true }));
         }""",
-        data,
+        [name, base64.b64encode(data).decode()],
     )
+
+
+def test_a_bundle_is_dropped_on_the_page(opened: Open, case: Path) -> None:
+    page = opened()
+    drop(page, "dropped.tar", (case / "case.tar").read_bytes())
     page.wait_for_selector("#results:not([hidden])")
     assert "dropped.tar" in page.locator("#facts").inner_text()
+
+
+def time_step(page: Page) -> tuple[str, str]:
+    """Returns standing and text of the step about the time."""
+    step = page.locator("#trust li").last
+    assert step.locator("h3").inner_text() == "Time"
+    return step.locator(".standing").inner_text(), step.locator("p").last.inner_text()
+
+
+def test_a_time_stamp_is_a_step_of_the_chain_of_trust(opened: Open, case: Path) -> None:
+    log, bundle, made = stamped(stamps.GOOD["fraction"])
+    (case / "case.tar").write_bytes(bundle.pack())
+    (case / "roots.pem").write_bytes(made.roots)
+    page = opened()
+    give(page, case)
+    standing, text = time_step(page)
+    assert standing == "Holds"
+    assert text.startswith("By their clocks, the quorum had signed by 2027-")
+    assert text.endswith("Time stamps of the bundle need your roots.")
+    assert "1 file of time stamps, not verified" in page.locator("#gap-list").inner_text()
+    page.set_input_files("#roots-file", case / "roots.pem")
+    page.get_by_role("button", name="Verify").click()
+    expect(page.locator("#trust")).to_contain_text("By a time stamp", timeout=PATIENCE_MS)
+    standing, text = time_step(page)
+    assert standing == "Holds"
+    assert text.startswith("By a time stamp, the checkpoint existed before 2026-03-04T05:06:08.063Z.")
+    assert (
+        "stamped 2026-03-04T05:06:07.063Z by CN=TSA,O=Lifts, accurate to 1 s"
+        in page.locator("#facts").inner_text()
+    )
+    # A policy without witnesses: only the stamp gives a time.
+    (case / "policy").write_bytes(log.policy("none"))
+    page = opened()
+    give(page, case)
+    assert time_step(page) == ("Not checked", "Time stamps of the bundle need your roots.")
+    page = opened()
+    page.fill("#roots-text", made.roots.decode())
+    give(page, case)
+    assert time_step(page) == (
+        "Holds",
+        "By a time stamp, the checkpoint existed before 2026-03-04T05:06:08.063Z.",
+    )
+
+
+def test_a_bad_time_stamp_fails_and_roots_are_dropped_on_the_page(opened: Open, case: Path) -> None:
+    _, bundle, made = stamped(stamps.BAD["unpinned root"][1])
+    (case / "case.tar").write_bytes(bundle.pack())
+    page = opened()
+    give(page, case)
+    drop(page, "roots.PEM", made.roots)
+    expect(page.locator("h1")).to_have_text("✗ Findings", timeout=PATIENCE_MS)
+    assert time_step(page) == ("Fails", "A time stamp does not hold under your roots (1).")
+    assert "tsa-0.tsr" in page.locator("#rows").inner_text()
+    assert "untrusted: no chain leads to your roots" in page.locator("#rows").inner_text()
+    assert violations(page) == []
+    drop(page, "roots.pem", b"no certificate")
+    expect(page.locator("h1")).to_have_text("Not verified", timeout=PATIENCE_MS)
+    assert "Your roots of time stamps" in page.locator("#lead").inner_text()
 
 
 def test_a_page_carries_its_bundle(opened: Open, case: Path) -> None:
