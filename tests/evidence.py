@@ -421,6 +421,15 @@ def erased_bundles(log: Log) -> dict[str, Bundle]:
     }
 
 
+def small_log() -> Log:
+    """Returns a log with one record."""
+    log = Log()
+    log.register(b"lift-01", 1)
+    log.record(b"lift-01")
+    log.close()
+    return log
+
+
 def forged_logs(seed: int, number: int) -> Iterator[tuple[str, Log, Bundle]]:
     """Yields changes, logs that an operator with all keys of the log falsified by them, and their bundles.
 

@@ -33,7 +33,7 @@ from evidence import (
     item,
     member,
     sample_log,
-    text,
+    small_log, text,
     varint,
 )
 
@@ -557,7 +557,7 @@ def test_mutated_bundles_never_raise() -> None:
 
 def stamped(make: stamps.Make, log: Log | None = None) -> tuple[Log, Bundle, stamps.Case]:
     """Returns a bundle with a time stamp."""
-    log = log or sample_log()
+    log = log or small_log()
     case = make(log.stamped())
     bundle = log.full()
     bundle.members |= case.members()
@@ -603,7 +603,7 @@ def test_without_roots_a_time_stamp_is_a_claim() -> None:
 
 
 def test_a_time_stamp_outlives_cosignatures_and_belongs_to_one_checkpoint() -> None:
-    log, bundle, case = stamped(stamps.GOOD["p256"])
+    log, bundle, case = stamped(stamps.GOOD["p256"], sample_log())
     bundle.members["checkpoint"] = log.checkpoint(witnesses=[2, 1, 0])
     assert check(bundle, log, tsa_roots=case.roots)["verdict"] == "valid"
     log.witnesses[2] = Signer.of(log.origin, 4, 77)
