@@ -141,7 +141,7 @@ class Element:
 
     def draw_path(self, draw: random.Random) -> list[int]:
         """Draws the way to an element: the place in each element around it."""
-        path = []
+        path: list[int] = []
         element = self
         while element.elements and (not path or draw.random() < 0.9):
             path.append(draw.randrange(len(element.elements)))

@@ -144,7 +144,7 @@ def issue(
     serial: int | None = None,
     issuer_name: str | None = None,
     extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
-    digest: str | None = None,
+    digest: hashes.SHA256 | hashes.SHA384 | hashes.SHA512 | None = None,
 ) -> Issued:
     """Issues a certificate; by default one of a TSA, or of a CA if `ca` is set."""
     signer = issuer.key if issuer else key
@@ -162,8 +162,10 @@ def issue(
         builder = builder.add_extension(x509.BasicConstraints(ca, path_length if ca else None), True)
     if key_usage is not None:
         wanted = key_usage or ("key_cert_sign" if ca else "digital_signature")
-        fields = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment")
-        fields += ("key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only")
+        fields = [
+            *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
+            *("key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+        ]
         builder = builder.add_extension(x509.KeyUsage(**{one: one == wanted for one in fields}), True)
     if usage is None and not ca:
         usage = [ExtendedKeyUsageOID.TIME_STAMPING]
@@ -171,7 +173,7 @@ def issue(
         builder = builder.add_extension(x509.ExtendedKeyUsage(usage), critical)
     for extension, is_critical in extensions:
         builder = builder.add_extension(extension, is_critical)
-    return Issued(key, builder.sign(signer, HASHES[hash_of(signer, digest)][1]))
+    return Issued(key, builder.sign(signer, digest or hashes.SHA256()))
 
 
 @dataclass
@@ -188,7 +190,7 @@ class Authority:
         kind: str = "p256",
         ca_kind: str = "p256",
         intermediates: int = 0,
-        dates: Mapping[str, datetime] | None = None,
+        dates: Mapping[str, Any] | None = None,
         name: str = "TSA",
         **more: Any,
     ) -> Authority:
@@ -222,6 +224,7 @@ class Stamp:
     time: datetime = STAMPED
     digest: str | None = None
     status: int = 0
+    serial: int = 4711
     accuracy: bytes | None = field(default_factory=lambda: sequence(integer(1)))
     imprint: bytes | None = None
     imprint_hash: str = "sha256"
@@ -248,7 +251,7 @@ class Stamp:
             integer(1),
             oid("1.3.6.1.4.1.99999.1"),
             sequence(algorithm(HASHES[self.imprint_hash][0]), der(0x04, imprint)),
-            integer(4711),
+            integer(self.serial),
             self.gen_time or generalized(self.time),
             self.accuracy or b"",
             self.info_tail,
@@ -591,6 +594,7 @@ GOOD: dict[str, Make] = {
     "both signingCertificates": named_by("sha1", 0, keep=True),
     "signingCertificateV2 with SHA-512": named_by("sha512", 0),
     "status 1": plain(status=1),
+    "serial of the CA": of(serial=2**159 - 1),
     "no accuracy": plain(accuracy=b""),
     "micros": plain(accuracy=sequence(integer(2), der(0x80, b"\x03\xe7"), der(0x81, b"\x01"))),
     "fraction": plain(gen_time=der(0x18, b"20260304050607.0625Z")),
@@ -628,6 +632,7 @@ BAD: dict[str, tuple[str, Make]] = {
     "no such day": ("malformed", plain(gen_time=der(0x18, b"20260230050607Z"))),
     "accuracy of 1000 ms": ("malformed", plain(accuracy=sequence(der(0x80, b"\x03\xe8")))),
     "accuracy of 0 ms": ("malformed", plain(accuracy=sequence(der(0x80, b"\x00")))),
+    "long serial": ("malformed", plain(serial=2**511)),
     "other imprint": ("other_imprint", plain(imprint=bytes(32))),
     "imprint with SHA-512": ("other_imprint", plain(imprint_hash="sha512")),
     "SHA-1": ("algorithm", lambda note: plain(Authority.of("rsa2048"), digest="sha1")(note)),

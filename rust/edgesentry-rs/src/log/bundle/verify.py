@@ -1190,9 +1190,11 @@ class Der:
         if self.at != len(self.data):
             raise Malformed("bytes follow the last element of the DER")
 
-    def integer_bytes(self, tag=INTEGER):
-        """Returns the content of the next integer, which has its shortest form."""
+    def integer_bytes(self, tag=INTEGER, most=MAX_STAMP_BYTES):
+        """Returns the content of the next integer, which has its shortest form and at most so many bytes."""
         data = self.take(tag)
+        if len(data) > most:
+            raise Malformed(f"a number has more than {most} bytes")
         if not data or (len(data) > 1 and data[0] in (0, 0xFF) and (data[0] ^ data[1]) < 0x80):
             raise Malformed("an integer in the DER does not have its shortest form")
         return data
@@ -1422,7 +1424,7 @@ class Certificate:
         fields = Der(self.signed).inside(SEQUENCE)
         if fields.optional(0xA0) != b"\2\1\2":
             raise Malformed("a certificate is not of version 3")
-        self.serial = fields.integer_bytes()
+        self.serial = fields.integer_bytes(most=21)
         if fields.whole(SEQUENCE) != algorithm:
             raise Malformed("a certificate names two signature algorithms")
         self.issuer = fields.whole(SEQUENCE)
@@ -1659,7 +1661,7 @@ class TimeStamp:
         stamped = info.inside(SEQUENCE)
         digest_name, found = DIGESTS.get(stamped.algorithm()), stamped.take(OCTET_STRING)
         stamped.finish()
-        self.serial = info.integer_bytes().hex()
+        self.serial = info.integer_bytes(most=64).hex()
         time = info.take(GENERALIZED_TIME)
         self.accuracy_us = parse_accuracy(info.inside(SEQUENCE)) if info.is_next(SEQUENCE) else 0
         info.boolean()
@@ -1813,7 +1815,8 @@ def has_chain(signer, certificates, roots, seconds):
         for one in below:
             for issuer, is_root in list(issuers.values()):
                 may_issue = issuer.is_valid_at(seconds) and issuer.may_issue(between, is_root)
-                if issuer.subject != one.issuer or not may_issue:
+                is_signer = (issuer.subject, issuer.spki) == (signer.subject, signer.spki)
+                if issuer.subject != one.issuer or is_signer or not may_issue:
                     continue
                 left -= 1
                 if left < 0:
