@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use hyper::Method;
 use hyper_util::client::legacy::Client as Http;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -202,6 +203,15 @@ impl Client {
             .parse()
             .map_err(|error| Error::unusable(format!("{method:?} is not an HTTP method"), Box::new(error)))?;
         self.any(method, path, content_type, body).await.map_err(|call| call.error)
+    }
+
+    /// Reads the resource at a path once; a body of more than `limit` bytes is an error.
+    ///
+    /// # Errors
+    /// The path cannot be used, the body is too large, or no response came in time. A response with an error status is a
+    /// response.
+    pub async fn get(&self, path: &str, limit: usize) -> Result<Response, Error> {
+        self.limited(Method::GET, path, Vec::new(), limit).await.map_err(|call| call.error)
     }
 
     /// Sends records in one request, in order; sends undecided ones again, in the same order.

@@ -17,6 +17,8 @@ mod keep;
 mod lag;
 mod lock;
 mod logged;
+#[cfg(feature = "client")]
+mod monitor;
 mod prove;
 mod recover;
 mod replaced;
@@ -52,6 +54,11 @@ pub use erase::{EraseError, Eraser, Erasure, ErasureState, Finished, MAX_LEFT, r
 pub use error::LogError;
 pub use lag::Lag;
 pub use logged::Logged;
+#[cfg(feature = "client")]
+pub use monitor::{
+    Checked, Failure, FindingClass, Monitor, MonitorFinding, MonitorFindings, MonitorOutcome,
+    MonitorSettings, VerifiedCheckpoint, WitnessState, WitnessView, monitor_pause,
+};
 pub use prove::{LogReader, MAX_RECEIPT_RECORDS, ProveError, Published};
 pub use recover::Recovered;
 pub use replaced::ErasedReplaced;

@@ -19,6 +19,8 @@ mod inject;
 mod inspect_key;
 mod keygen;
 mod log;
+#[cfg(feature = "serve")]
+mod monitor;
 #[cfg(feature = "ops")]
 mod ops;
 mod program;
@@ -50,7 +52,7 @@ use crate::output::Output;
 use crate::stores::Opened;
 
 #[cfg(not(feature = "serve"))]
-use absent::network::{inject, push, serve, token};
+use absent::network::{inject, monitor, push, serve, token};
 #[cfg(not(feature = "ops"))]
 use absent::operations::{drill, ops};
 pub(crate) use ops::FETCH_WAL;
@@ -126,6 +128,7 @@ commands! {
     "device" Device(device::Device),
     "log" Log(log::Log),
     "checkpoint" Checkpoint(checkpoint::Checkpoint),
+    "monitor" Monitor(monitor::Monitor),
     "prove" Prove(prove::Prove),
     "witness" Witness(witness::Witness),
     "erase" Erase(erase::Erase),

@@ -51,7 +51,7 @@ pub struct MaxAge {
 impl MaxAge {
     /// Returns the expected and the actual age if a quorum that signed at `time`, Unix seconds, is too old. `None` as
     /// time means that the policy requires no witness.
-    pub(crate) fn exceeded(self, time: Option<u64>) -> Option<(String, String)> {
+    pub fn exceeded(self, time: Option<u64>) -> Option<(String, String)> {
         let expected = format!("a quorum that signed the checkpoint at most {} s ago", self.seconds);
         let Some(time) = time else {
             return Some((expected, "no time: the policy requires no witness".to_owned()));
@@ -620,12 +620,14 @@ fn heads_mismatch(
     }
     let is_same = (leaf.heads_root, leaf.devices, leaf.records) == (root.root(), root.devices(), records);
     (!is_same).then(|| {
-        let shown = |root: TreeHash, devices: u64, records: u64| {
-            format!("heads root {root} of {devices} device{} and {records} record{}", s(devices), s(records))
-        };
-        let expected = shown(root.root(), root.devices(), records);
-        Finding::new(code, expected, shown(leaf.heads_root, leaf.devices, leaf.records))
+        let expected = shown_heads(root.root(), root.devices(), records);
+        Finding::new(code, expected, shown_heads(leaf.heads_root, leaf.devices, leaf.records))
     })
+}
+
+/// Returns the content of a heads leaf as text.
+pub(crate) fn shown_heads(root: TreeHash, devices: u64, records: u64) -> String {
+    format!("heads root {root} of {devices} device{} and {records} record{}", s(devices), s(records))
 }
 
 /// Returns the finding of entries that are not part of the heads tree of the last leaf.

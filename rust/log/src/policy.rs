@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sha2::{Digest, Sha256};
+
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::key::{KeyType, NoteKeyError, VerifierKey};
 use crate::note::{Note, NoteError, VerifiedSignature};
@@ -112,6 +114,13 @@ pub struct PolicyWitness {
     pub key: VerifierKey,
     /// The URL that accepts checkpoints.
     pub url: Option<String>,
+}
+
+impl PolicyWitness {
+    /// Returns the path, below the URL of a witness, of the last checkpoint of a log that it has signed.
+    pub fn checkpoint_path(origin: &str) -> String {
+        format!("{}/checkpoint", hex::encode(Sha256::digest(origin)))
+    }
 }
 
 /// A witness or group, by its index in the policy.

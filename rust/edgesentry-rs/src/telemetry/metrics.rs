@@ -7,6 +7,7 @@
 mod log;
 mod witness;
 mod stamp;
+mod monitor;
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
@@ -27,6 +28,7 @@ pub use self::witness::Asked;
 use self::witness::WitnessMetrics;
 use self::stamp::StampMetrics;
 pub(crate) use self::stamp::Stamped;
+use self::monitor::MonitorMetrics;
 use crate::admission::{Outcome, RejectionCode};
 use crate::error::Component;
 use crate::ledger::Rejections;
@@ -183,6 +185,7 @@ struct Inner {
     log: LogMetrics,
     witness: WitnessMetrics,
     stamp: StampMetrics,
+    monitor: MonitorMetrics,
 }
 
 tokio::task_local! {
@@ -262,6 +265,7 @@ impl Metrics {
         let log = LogMetrics::new(r);
         let witness = WitnessMetrics::new(r);
         let stamp = StampMetrics::new(r);
+        let monitor = MonitorMetrics::new(r);
         let build = Family::<Build, Gauge>::default();
         let build = register(r, "build_info", "Version of the running program; always 1", build);
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
@@ -293,6 +297,7 @@ impl Metrics {
             log,
             witness,
             stamp,
+            monitor,
             registry,
         }))
     }

@@ -48,6 +48,10 @@ pub(super) mod network {
         pub(crate) use super::Absent as Inject;
     }
 
+    pub(crate) mod monitor {
+        pub(crate) use super::Absent as Monitor;
+    }
+
     pub(crate) mod push {
         pub(crate) use super::Absent as Push;
     }

@@ -1,6 +1,6 @@
 //! `eds push`: records from files, or an outbox, to a service on the network.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -128,18 +128,8 @@ impl ServiceArgs {
 impl ReachArgs {
     /// Returns a client of the service at `url`.
     pub(crate) fn client(&self, url: &str) -> Result<Client, Failure> {
-        let token = match &self.token_file {
-            Some(path) => {
-                let bytes = inputs::bytes(path, "token_unreadable")?;
-                let text = String::from_utf8(bytes).map_err(|_| {
-                    Failure::usage("token_unreadable", format!("{}: no token", path.display()))
-                })?;
-                Some(text.trim().to_owned())
-            }
-            None => std::env::var("EDGESENTRY_TOKEN").ok(),
-        };
         let settings = ClientSettings {
-            token: token.map(Into::into),
+            token: token(self.token_file.as_deref())?.map(Into::into),
             ca: self.ca.clone(),
             identity: self.cert.clone().zip(self.cert_key.clone()),
             timeout: Duration::from_secs(self.timeout),
@@ -330,4 +320,13 @@ impl OutboxState {
         }
         text
     }
+}
+
+/// Returns the token of a file, or else of the environment.
+pub(crate) fn token(file: Option<&Path>) -> Result<Option<String>, Failure> {
+    let Some(path) = file else { return Ok(std::env::var("EDGESENTRY_TOKEN").ok()) };
+    let bytes = inputs::bytes(path, "token_unreadable")?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Failure::usage("token_unreadable", format!("{}: no token", path.display())))?;
+    Ok(Some(text.trim().to_owned()))
 }

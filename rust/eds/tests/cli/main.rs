@@ -20,6 +20,7 @@ mod in_place;
 mod ingest;
 mod log;
 mod log_metrics;
+mod monitor;
 mod outputs;
 mod proofs;
 mod proxy;

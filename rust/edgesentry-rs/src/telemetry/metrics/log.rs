@@ -32,8 +32,8 @@ struct Code {
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
-struct Origin {
-    origin: String,
+pub(super) struct Origin {
+    pub(super) origin: String,
 }
 
 pub(super) struct LogMetrics {

@@ -1,0 +1,94 @@
+//! The places from which a monitor reads: a log or a witness over HTTP, or the files of a log.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use edgesentry_device::client::{Client, ClientSettings};
+
+use super::Failure;
+use crate::error::{Component, Error, describe};
+use crate::objects::{self, Objects};
+use crate::s3_settings::S3Settings;
+use crate::secret::Secret;
+
+/// Reads the files of a log or of a witness.
+#[async_trait]
+pub(super) trait Source: Send + Sync + 'static {
+    /// Returns the location, without secrets.
+    fn place(&self) -> &str;
+
+    /// Returns a file of at most `limit` bytes; `None` if the place reports that there is none.
+    async fn get(&self, path: &str, limit: usize) -> Result<Option<Bytes>, Failure>;
+}
+
+/// How to reach places over HTTP.
+#[derive(Clone, Debug)]
+pub(super) struct Access {
+    pub(super) token: Option<Secret>,
+    pub(super) ca: Option<PathBuf>,
+    pub(super) timeout: Duration,
+}
+
+/// Opens a location: `http://`, `https://`, `s3://BUCKET/PREFIX` or `folder:PATH`.
+pub(super) async fn open(url: &str, access: Access, s3: &S3Settings) -> Result<Arc<dyn Source>, Error> {
+    if url.starts_with("http://") || url.starts_with("https://") {
+        let Access { token, ca, timeout } = access;
+        let settings = ClientSettings { token, ca, timeout, ..ClientSettings::new(url) };
+        return Ok(Arc::new(Http(Client::new(settings)?)));
+    }
+    let wrong = |problem: String| Error::Config(format!("{url:?}: {problem}"));
+    let url = match url.strip_prefix("folder:") {
+        Some(path) => {
+            let path = std::path::absolute(path).map_err(|error| wrong(error.to_string()))?;
+            format!("folder:{}", path.display())
+        }
+        None if url.starts_with("s3://") => url.to_owned(),
+        None => {
+            let expected = "expected the URL of a log: http://, https://, s3://BUCKET/PREFIX or folder:PATH";
+            return Err(wrong(expected.to_owned()));
+        }
+    };
+    Ok(Arc::new(Files(objects::open(&url, s3, Component::TransparencyLog).await?)))
+}
+
+struct Http(Client);
+
+#[async_trait]
+impl Source for Http {
+    fn place(&self) -> &str {
+        self.0.url()
+    }
+
+    async fn get(&self, path: &str, limit: usize) -> Result<Option<Bytes>, Failure> {
+        let failed = |problem: String| Failure::new(self.place(), format!("{path}: {problem}"));
+        let response = self.0.get(path, limit).await.map_err(|error| failed(describe(&error)))?;
+        match response.status {
+            200 => Ok(Some(response.body)),
+            404 | 410 => Ok(None),
+            status => Err(failed(format!("HTTP status {status}"))),
+        }
+    }
+}
+
+struct Files(Arc<dyn Objects>);
+
+#[async_trait]
+impl Source for Files {
+    fn place(&self) -> &str {
+        self.0.place()
+    }
+
+    async fn get(&self, path: &str, limit: usize) -> Result<Option<Bytes>, Failure> {
+        let failed = |problem: String| Failure::new(self.place(), format!("{path}: {problem}"));
+        let found = self.0.get(path).await.map_err(|error| failed(error.describe()))?;
+        match found {
+            Some(bytes) if bytes.len() > limit => {
+                Err(failed(format!("{} bytes, the limit is {limit}", bytes.len())))
+            }
+            found => Ok(found),
+        }
+    }
+}

@@ -1,0 +1,695 @@
+//! `eds monitor`: each result lands in its class and in no other.
+
+mod log;
+mod server;
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use edgesentry_chain::Hash;
+use edgesentry_log::{Checkpoint, HeadsLeaf, KeyType, Leaf, Note, PolicyWitness, SignerKey, TreeHash};
+use serde_json::{Value, json};
+
+use self::log::{COSIGNED_AT, ORIGIN, TestLog, log_key, witness_key};
+use self::server::{FileServer, Reply};
+use crate::serve::Served;
+use crate::{Folder, Run, ledger};
+
+/// A directory with a log, and policies: `policy` without witnesses, `witnessed` with one.
+fn site() -> (Folder, TestLog) {
+    let folder = Folder::new();
+    let key = log_key().verifier().to_string();
+    folder.write("policy", format!("log {key}\nquorum none\n"));
+    let witness = witness_key().verifier().to_string();
+    folder.write("witnessed", format!("log {key}\nwitness ours {witness}\nquorum ours\n"));
+    let log = TestLog::new(&folder.path("log"));
+    (folder, log)
+}
+
+fn round(folder: &Folder, url: &str, more: &str) -> (i32, Value) {
+    let run = folder.eds(&format!("--json monitor {url} --policy policy --state state.db --once {more}"));
+    let envelope = run.envelope();
+    (
+        run.code,
+        if envelope["monitor"].is_null() { envelope["error"].clone() } else { envelope["monitor"].clone() },
+    )
+}
+
+fn check(folder: &Folder) -> (i32, Value) {
+    round(folder, "folder:log", "")
+}
+
+/// The codes of the open findings, with their classes.
+fn findings(round: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let all = round["findings"].as_array().unwrap_or_else(|| panic!("{round}"));
+    all.iter().map(|finding| (text(&finding["class"]), text(&finding["code"]))).collect()
+}
+
+fn found(class: &str, code: &str) -> Vec<(String, String)> {
+    vec![(class.to_owned(), code.to_owned())]
+}
+
+fn assert_verified(result: &(i32, Value), log: &TestLog) {
+    let (code, round) = result;
+    assert_eq!((*code, round["outcome"].as_str()), (0, Some("verified")), "{round}");
+    let checkpoint = Checkpoint::parse(log.note().text()).unwrap();
+    assert_eq!(round["verified"]["size"], checkpoint.size());
+    assert_eq!(round["verified"]["root"], checkpoint.root().to_string());
+}
+
+/// Checks that a round failed without a finding, and that the state has not moved.
+fn assert_infrastructure(result: &(i32, Value), size: Option<u64>, what: &str) {
+    let (code, round) = result;
+    assert_eq!((*code, round["outcome"].as_str()), (3, Some("infrastructure")), "{what}: {round}");
+    assert_eq!(round["verified"]["size"].as_u64(), size, "{what}: {round}");
+    assert!(!round["failures"].as_array().unwrap().is_empty(), "{what}");
+}
+
+fn ok(run: Run) -> Run {
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    run
+}
+
+#[test]
+fn an_honest_log_advances_from_size_0() {
+    let (folder, mut log) = site();
+    let key_leaves = std::mem::take(&mut log.leaves);
+    log.publish();
+    assert_verified(&check(&folder), &log);
+    assert_verified(&check(&folder), &log);
+    log.leaves = key_leaves;
+    for records in [1, 300, 5, 0, 700] {
+        log.grow(records);
+        log.publish();
+        assert_verified(&check(&folder), &log);
+    }
+    let run = ok(folder.eds("monitor folder:log --policy policy --state state.db --once"));
+    assert!(run.stdout.starts_with("VERIFIED  log.example/lifts: 1,013 leaves replayed"), "{}", run.stdout);
+}
+
+#[test]
+fn a_partial_bundle_that_is_gone_is_read_from_the_full_one() {
+    let (folder, mut log) = site();
+    log.grow(200);
+    log.publish();
+    let small = log.note();
+    log.grow(200);
+    log.publish();
+    log.write("checkpoint", small.to_string().as_bytes());
+    for tile in ["tile/entries/000.p", "tile/0/000.p", "tile/1/000.p"] {
+        if log.folder.join(tile).exists() {
+            log.remove(tile);
+        }
+    }
+    let (code, round) = check(&folder);
+    assert_eq!((code, round["verified"]["size"].as_u64()), (0, Some(203)), "{round}");
+}
+
+#[test]
+fn a_rollback_is_tamper_until_it_is_acknowledged() {
+    let (folder, mut log) = site();
+    log.grow(3);
+    let old = log.note();
+    log.grow(3);
+    log.publish();
+    assert_verified(&check(&folder), &log);
+    let newest = std::fs::read(log.folder.join("checkpoint")).unwrap();
+    log.write("checkpoint", old.to_string().as_bytes());
+    for times in 1..=2 {
+        let (code, round) = check(&folder);
+        assert_eq!((code, findings(&round)), (1, found("tamper", "checkpoint_inconsistent")), "{round}");
+        assert_eq!(round["findings"][0]["times"], times);
+        assert_eq!(round["verified"]["size"], 10);
+    }
+    // It stays when the log is as before.
+    log.write("checkpoint", &newest);
+    let (code, round) = check(&folder);
+    assert_eq!((code, round["outcome"].as_str()), (1, Some("tamper")));
+    assert_eq!(folder.eds("monitor --state state.db --findings").code, 1);
+    let unknown = folder.eds("--json monitor --state state.db --acknowledge 7");
+    assert_eq!((unknown.code, &unknown.envelope()["error"]["code"]), (2, &json!("finding_not_found")));
+    ok(folder.eds("monitor --state state.db --acknowledge 1"));
+    assert_verified(&check(&folder), &log);
+    let listed = ok(folder.eds("monitor --state state.db --findings"));
+    assert!(listed.stdout.contains("acknowledged"), "{}", listed.stdout);
+    // The acknowledged one says nothing new. Another one does.
+    log.write("checkpoint", old.to_string().as_bytes());
+    assert_eq!(check(&folder).0, 0);
+    log.leaves.truncate(2);
+    log.write("checkpoint", log.note().to_string().as_bytes());
+    assert_eq!(check(&folder).0, 1);
+}
+
+#[test]
+fn a_rewritten_leaf_under_a_signed_root_is_tamper_with_evidence() {
+    for without_tiles in [false, true] {
+        let (folder, mut log) = site();
+        log.grow(300);
+        log.publish();
+        assert_verified(&check(&folder), &log);
+        let size = log.leaves.len() as u64;
+        // The operator has the log's key, and signs the tree again.
+        let mut leaf = log.leaves[5].clone();
+        *leaf.last_mut().unwrap() ^= 1;
+        log.leaves[5] = leaf;
+        log.grow(10);
+        log.publish();
+        if without_tiles {
+            log.remove("tile/0");
+        }
+        let (code, round) = check(&folder);
+        assert_eq!((code, findings(&round)), (1, found("tamper", "checkpoint_inconsistent")), "{round}");
+        assert_eq!(round["verified"]["size"], size);
+        ok(folder.eds("monitor --state state.db --evidence evidence"));
+        let previous = Note::parse(folder.read("evidence/1-previous.checkpoint").as_bytes()).unwrap();
+        assert_eq!(Checkpoint::parse(previous.text()).unwrap().size(), size);
+        if without_tiles {
+            continue;
+        }
+        let proof = folder.eds(
+            "--json verify-proof evidence/1-consistency.proof --policy policy --previous evidence/1-previous.checkpoint",
+        );
+        assert_eq!((proof.code, &proof.envelope()["error"]["code"]), (1, &json!("checkpoint_inconsistent")));
+    }
+}
+
+#[test]
+fn another_root_of_the_same_size_is_tamper() {
+    let (folder, mut log) = site();
+    let mut other = log.fork(&folder.path("other"));
+    log.grow(3);
+    log.publish();
+    assert_verified(&check(&folder), &log);
+    other.push(&Leaf::parse(&[0x30, 1]).unwrap());
+    other.grow(2);
+    assert_eq!(other.leaves.len(), log.leaves.len());
+    log.write("checkpoint", other.note().to_string().as_bytes());
+    let (code, round) = check(&folder);
+    assert_eq!((code, findings(&round)), (1, found("tamper", "checkpoint_inconsistent")), "{round}");
+    ok(folder.eds("monitor --state state.db --evidence evidence"));
+    let proof = folder.eds(
+        "--json verify-proof evidence/1-consistency.proof --policy policy --previous evidence/1-previous.checkpoint",
+    );
+    assert_eq!((proof.code, &proof.envelope()["error"]["code"]), (1, &json!("checkpoint_inconsistent")));
+}
+
+#[test]
+fn what_only_a_replay_sees_is_tamper_and_the_state_moves() {
+    type Change = fn(&mut TestLog);
+    let cases: [(&str, Change); 4] = [
+        ("heads_mismatch", |log| {
+            let mut heads = log.heads();
+            heads.heads_root = TreeHash::of_leaf(b"another record of lift-01");
+            log.push(&Leaf::Heads(heads));
+        }),
+        ("sequence_gap", |log| {
+            log.sign();
+        }),
+        ("signature_invalid", |log| {
+            let mut record = log.sign();
+            record.signature[40] ^= 1;
+            log.push(&Leaf::Record(record));
+        }),
+        ("prev_hash_mismatch", |log| {
+            let mut record = log.sign();
+            record.prev_record_hash = Hash::of(b"another record");
+            let device =
+                edgesentry_chain::Device::from_seed("lift-01", [7; 32], edgesentry_chain::Scheme::Record);
+            device.sign_record(&mut record);
+            log.push(&Leaf::Record(record));
+        }),
+    ];
+    for (code, change) in cases {
+        let (folder, mut log) = site();
+        log.grow(3);
+        log.publish();
+        assert_verified(&check(&folder), &log);
+        change(&mut log);
+        let heads = log.heads();
+        log.push(&Leaf::Heads(heads));
+        log.grow(usize::from(code == "sequence_gap"));
+        log.publish();
+        let (exit, round) = check(&folder);
+        assert_eq!(exit, 1, "{code}: {round}");
+        assert!(findings(&round).contains(&("tamper".to_owned(), code.to_owned())), "{code}: {round}");
+        assert!(findings(&round).iter().all(|(class, _)| class == "tamper"), "{round}");
+        assert_eq!(round["verified"]["size"], log.leaves.len());
+    }
+}
+
+#[test]
+fn leaves_that_cannot_be_read_are_unverifiable() {
+    for leaf in [&[0x30, 1][..], &[3, 9, 9]] {
+        let (folder, mut log) = site();
+        log.grow(3);
+        log.leaves.push(leaf.to_vec());
+        log.grow(1);
+        log.publish();
+        let (code, round) = check(&folder);
+        assert_eq!((code, findings(&round)), (1, found("unverifiable", "leaf_unread")), "{round}");
+        assert_eq!(round["verified"]["size"], log.leaves.len());
+        ok(folder.eds("monitor --state state.db --acknowledge 1"));
+        assert_verified(&check(&folder), &log);
+        // It may explain what follows.
+        let heads = log.heads();
+        log.push(&Leaf::Heads(HeadsLeaf { records: heads.records + 1, ..heads }));
+        log.publish();
+        let (code, round) = check(&folder);
+        assert_eq!((code, findings(&round)), (1, found("unverifiable", "heads_mismatch")), "{round}");
+    }
+}
+
+#[test]
+fn a_checkpoint_that_is_not_trusted_is_unverifiable_and_moves_nothing() {
+    let (folder, mut log) = site();
+    folder.write("policy", folder.read("witnessed"));
+    log.cosigns = true;
+    log.grow(3);
+    log.publish();
+    assert_verified(&check(&folder), &log);
+    let size = log.leaves.len();
+    log.grow(1);
+    log.publish();
+    let signed = std::fs::read_to_string(log.folder.join("checkpoint")).unwrap();
+    let without_witness = log.note().to_string();
+    let damaged = signed.replace("\n\n", "\n");
+    let other = signed.replace(ORIGIN, "log.example/doors");
+    for (note, code) in [
+        (without_witness, "witness_quorum_missing"),
+        (signed.replacen("\n8\n", "\n9\n", 1), "checkpoint_untrusted"),
+        (other, "checkpoint_untrusted"),
+    ] {
+        log.write("checkpoint", note.as_bytes());
+        let (exit, round) = check(&folder);
+        assert_eq!((exit, findings(&round)), (1, found("unverifiable", code)), "{note}{round}");
+        assert_eq!(round["verified"]["size"], size);
+        let id = round["findings"][0]["id"].as_u64().unwrap();
+        ok(folder.eds(&format!("monitor --state state.db --acknowledge {id}")));
+    }
+    // A text that is not a note says nothing about the log.
+    log.write("checkpoint", damaged.as_bytes());
+    assert_infrastructure(&check(&folder), Some(size as u64), "not a note");
+    log.write("checkpoint", signed.as_bytes());
+    let (code, round) = round(&folder, "folder:log", "--max-age 1h");
+    assert_eq!((code, findings(&round)), (1, found("unverifiable", "checkpoint_stale")), "{round}");
+    assert_eq!(round["verified"]["size"], log.leaves.len());
+}
+
+#[test]
+fn a_log_without_its_quorum_is_still_held_to_its_signature() {
+    let (folder, mut log) = site();
+    folder.write("policy", folder.read("witnessed"));
+    log.cosigns = true;
+    log.grow(3);
+    log.publish();
+    assert_verified(&check(&folder), &log);
+    log.leaves.truncate(2);
+    log.grow(1);
+    log.write("checkpoint", log.note().to_string().as_bytes());
+    assert_eq!(findings(&check(&folder).1), found("tamper", "checkpoint_inconsistent"));
+}
+
+#[test]
+fn a_place_that_fails_is_infrastructure_and_nothing_else() {
+    let (folder, mut log) = site();
+    log.grow(300);
+    log.publish();
+    let server = FileServer::start(&log.folder);
+    assert_verified(&round(&folder, &server.url, ""), &log);
+    let size = Some(log.leaves.len() as u64);
+    log.grow(300);
+    log.publish();
+    let replies = [
+        ("404", Reply::Status(404)),
+        ("401", Reply::Status(401)),
+        ("500", Reply::Status(500)),
+        ("redirect", Reply::Status(302)),
+        ("page", Reply::Page),
+        ("truncated", Reply::Truncated),
+        ("hang", Reply::Hang),
+        ("endless", Reply::Endless),
+    ];
+    for (what, reply) in replies {
+        for part in ["checkpoint", "tile/entries"] {
+            server.rule(move |path, _| if path.starts_with(part) { reply } else { Reply::File });
+            let result = round(&folder, &server.url, "--timeout 1");
+            assert_infrastructure(&result, size, &format!("{what} of {part}"));
+        }
+    }
+    // Leaves that are not those of the tree, and tiles that are not.
+    server.rule(|path, _| if path.starts_with("tile/entries") { Reply::Garbled } else { Reply::File });
+    assert_infrastructure(&round(&folder, &server.url, ""), size, "garbled entries");
+    server.rule(|path, _| if path.starts_with("tile") { Reply::Garbled } else { Reply::File });
+    assert_infrastructure(&round(&folder, &server.url, ""), size, "garbled tiles");
+    assert_infrastructure(&round(&folder, "http://127.0.0.1:9/log", ""), size, "no server");
+    std::fs::create_dir(folder.path("empty")).unwrap();
+    assert_infrastructure(&round(&folder, "folder:empty", ""), size, "an empty directory");
+    server.rule(|_, _| Reply::File);
+    assert_verified(&round(&folder, &server.url, ""), &log);
+}
+
+#[test]
+fn a_kill_in_the_middle_of_a_replay_costs_only_its_last_part() {
+    let (folder, mut log) = site();
+    log.grow(10_000);
+    log.publish();
+    let server = FileServer::start(&log.folder);
+    server.rule(|path, _| if path == "tile/entries/035" { Reply::Hang } else { Reply::File });
+    let mut command = folder.command();
+    command.args([
+        "monitor",
+        &server.url,
+        "--policy",
+        "policy",
+        "--state",
+        "state.db",
+        "--once",
+        "--timeout",
+        "600",
+    ]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(120);
+    // The progress is stored before the bundle after it is read.
+    while !stored_progress(&folder) {
+        assert!(Instant::now() < deadline && child.try_wait().unwrap().is_none());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    server.take_paths();
+    server.rule(|_, _| Reply::File);
+    assert_verified(&round(&folder, &server.url, ""), &log);
+    let paths = server.take_paths();
+    let first = paths.iter().find(|path| path.starts_with("tile/entries/")).unwrap();
+    assert_eq!(first, "tile/entries/032", "{paths:?}");
+}
+
+/// Returns true if the state has 32 bundles of the replay.
+fn stored_progress(folder: &Folder) -> bool {
+    use sqlx::{Connection, SqliteConnection};
+    let url = format!("sqlite:{}?mode=ro", folder.path("state.db").display());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let Ok(mut connection) = SqliteConnection::connect(&url).await else { return false };
+        let replayed: Result<Option<Vec<u8>>, _> =
+            sqlx::query_scalar("SELECT replayed FROM monitor_log").fetch_one(&mut connection).await;
+        // The size is a varint behind two bytes: 8,192 leaves.
+        replayed.ok().flatten().is_some_and(|state| state[2..4] == [0x80, 0x40])
+    })
+}
+
+/// Serves the checkpoint that the witness has of the log.
+fn witness(folder: &Folder) -> FileServer {
+    let server = FileServer::start(&folder.path("witness"));
+    let (key, witness) = (log_key().verifier().to_string(), witness_key().verifier().to_string());
+    folder.write("policy", format!("log {key}\nwitness ours {witness} {}\nquorum ours\n", server.url));
+    server
+}
+
+fn show_witness(folder: &Folder, note: &str) {
+    let path = folder.path("witness").join(PolicyWitness::checkpoint_path(ORIGIN));
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, note).unwrap();
+}
+
+fn state_of_witness(round: &Value) -> &str {
+    round["witnesses"][0]["state"].as_str().unwrap()
+}
+
+#[test]
+fn a_log_agrees_with_a_witness_at_any_size() {
+    let (folder, mut log) = site();
+    log.cosigns = true;
+    let _server = witness(&folder);
+    log.grow(300);
+    log.publish();
+    let result = check(&folder);
+    assert_verified(&result, &log);
+    assert_eq!(state_of_witness(&result.1), "never");
+    for (size, state) in [(3, "agrees"), (256, "agrees"), (log.leaves.len(), "agrees")] {
+        let mut older = log.fork(&folder.path("older"));
+        older.leaves.truncate(size);
+        show_witness(&folder, &older.cosigned().to_string());
+        let result = check(&folder);
+        assert_verified(&result, &log);
+        assert_eq!((state_of_witness(&result.1), &result.1["witnesses"][0]["size"]), (state, &json!(size)));
+    }
+    // A witness signs before the log publishes.
+    let mut next = log.fork(&log.folder);
+    next.grow(20);
+    show_witness(&folder, &next.cosigned().to_string());
+    let result = check(&folder);
+    assert_verified(&result, &log);
+    assert_eq!(state_of_witness(&result.1), "ahead");
+    // The log shows the tiles of the larger tree already.
+    next.publish();
+    log.write("checkpoint", log.cosigned().to_string().as_bytes());
+    let result = check(&folder);
+    assert_verified(&result, &log);
+    assert_eq!(state_of_witness(&result.1), "agrees");
+}
+
+#[test]
+fn two_histories_are_tamper() {
+    let (folder, mut log) = site();
+    log.cosigns = true;
+    let _server = witness(&folder);
+    log.grow(3);
+    let mut other = log.fork(&folder.path("other"));
+    log.grow(5);
+    log.publish();
+    assert_verified(&check(&folder), &log);
+    // Smaller, of the same size, and larger: the log shows the tiles of its other tree for the last one.
+    for (records, code) in [(1, 1), (5, 1), (9, 0)] {
+        let mut shown = other.fork(&folder.path("shown"));
+        let mut leaf = other.leaves[3].clone();
+        leaf[3] ^= 1;
+        shown.leaves[3] = leaf;
+        shown.grow(records);
+        show_witness(&folder, &shown.cosigned().to_string());
+        let (exit, round) = check(&folder);
+        assert_eq!(exit, code, "{records}: {round}");
+        let id = round["findings"].as_array().unwrap().last().map(|finding| finding["id"].as_u64().unwrap());
+        if code == 0 {
+            assert_eq!(state_of_witness(&round), "ahead");
+            continue;
+        }
+        assert_eq!(findings(&round), found("tamper", "checkpoint_inconsistent"), "{round}");
+        assert_eq!(state_of_witness(&round), "contradicts");
+        let (id, evidence) = (id.unwrap(), format!("evidence-{records}"));
+        ok(folder.eds(&format!("monitor --state state.db --evidence {evidence}")));
+        let proof = folder.eds(&format!(
+            "--json verify-proof {evidence}/{id}-consistency.proof --policy policy --previous {evidence}/{id}-previous.checkpoint"
+        ));
+        assert_eq!((proof.code, &proof.envelope()["error"]["code"]), (1, &json!("checkpoint_inconsistent")));
+        ok(folder.eds(&format!("monitor --state state.db --acknowledge {id}")));
+    }
+    // The other tree comes to light when the log grows past it.
+    log.grow(40);
+    log.publish();
+    let (exit, round) = check(&folder);
+    assert_eq!((exit, findings(&round)), (1, found("tamper", "checkpoint_inconsistent")), "{round}");
+    other.leaves.clear();
+}
+
+#[test]
+fn a_witness_that_stays_ahead_shows_a_withheld_tree() {
+    let (folder, mut log) = site();
+    log.cosigns = true;
+    let _server = witness(&folder);
+    log.grow(3);
+    log.publish();
+    let mut next = log.fork(&folder.path("next"));
+    next.grow(300);
+    show_witness(&folder, &next.cosigned().to_string());
+    assert_verified(&check(&folder), &log);
+    // Eleven minutes ago.
+    folder.tamper("state.db", "UPDATE monitor_witnesses SET ahead_since_ms = ahead_since_ms - 660000");
+    let (code, round) = check(&folder);
+    assert_eq!((code, findings(&round)), (1, found("unverifiable", "checkpoint_withheld")), "{round}");
+    log.leaves = next.leaves.clone();
+    log.publish();
+    ok(folder.eds("monitor --state state.db --acknowledge 1"));
+    let result = check(&folder);
+    assert_verified(&result, &log);
+    assert_eq!(state_of_witness(&result.1), "agrees");
+}
+
+#[test]
+fn a_witness_that_fails_is_infrastructure() {
+    let (folder, mut log) = site();
+    log.cosigns = true;
+    let server = witness(&folder);
+    log.grow(300);
+    log.publish();
+    show_witness(&folder, &log.cosigned().to_string());
+    assert_verified(&check(&folder), &log);
+    let size = Some(log.leaves.len() as u64);
+    for (what, reply) in [
+        ("500", Reply::Status(500)),
+        ("page", Reply::Page),
+        ("truncated", Reply::Truncated),
+        ("hang", Reply::Hang),
+    ] {
+        server.rule(move |_, _| reply);
+        assert_infrastructure(&round(&folder, "folder:log", "--timeout 1"), size, what);
+    }
+    server.rule(|_, _| Reply::File);
+    // Notes that log and witness have not both signed prove nothing.
+    show_witness(&folder, &log.note().to_string());
+    assert_infrastructure(&check(&folder), size, "without the witness");
+    // The tiles that a comparison needs are missing.
+    let mut older = log.fork(&folder.path("older"));
+    older.leaves.truncate(100);
+    show_witness(&folder, &older.cosigned().to_string());
+    log.remove("tile/0");
+    assert_infrastructure(&check(&folder), size, "no tiles");
+}
+
+#[test]
+fn a_state_belongs_to_one_monitor_one_log_and_one_policy() {
+    let (folder, mut log) = site();
+    log.grow(3);
+    log.publish();
+    assert_verified(&check(&folder), &log);
+    let refused = |policy: &str, state: &str| {
+        let line = format!("--json monitor folder:log --policy {policy} --state {state} --once");
+        let run = folder.eds(&line);
+        (run.code, run.envelope()["error"]["message"].as_str().unwrap_or_default().to_owned())
+    };
+    let (code, message) = refused("witnessed", "state.db");
+    assert!(
+        code == 2 && message.contains("under another policy") && message.contains("--accept-policy"),
+        "{message}"
+    );
+    log.cosigns = true;
+    log.publish();
+    ok(folder.eds("monitor folder:log --policy witnessed --state state.db --once --accept-policy"));
+    ok(folder.eds("monitor folder:log --policy witnessed --state state.db --once"));
+    let doors = SignerKey::from_seed("log.example/doors", KeyType::Ed25519, [3; 32]).unwrap();
+    folder.write("doors", format!("log {}\nquorum none\n", doors.verifier()));
+    let (code, message) = refused("doors", "state.db");
+    assert!(code == 2 && message.contains("belongs to log \"log.example/lifts\""), "{message}");
+    folder.write("both", format!("log {}\nlog {}\nquorum none\n", log_key().verifier(), doors.verifier()));
+    let (code, message) = refused("both", "new.db");
+    assert!(code == 2 && message.contains("--origin"), "{message}");
+    ok(folder.eds("monitor folder:log --policy both --origin log.example/lifts --state new.db --once"));
+    // Other files stay as they are.
+    let text = "A text that is longer than the header of a database, which has a hundred bytes. ".repeat(3);
+    folder.write("text.db", &text);
+    let (code, message) = refused("witnessed", "text.db");
+    assert!(code != 0 && message.contains("text.db"), "{message}");
+    assert_eq!(folder.read("text.db"), text);
+    let (code, message) = refused("witnessed", "missing/state.db");
+    assert!(code != 0 && message.contains("missing/state.db"), "{message}");
+    folder.tamper("state.db", "UPDATE monitor_log SET follower = x'0700'");
+    log.grow(1);
+    log.publish();
+    let (code, message) = refused("witnessed", "state.db");
+    assert!(code == 2 && message.contains("damaged"), "{message}");
+}
+
+#[test]
+fn a_ledger_is_not_a_state() {
+    let (folder, _) = ledger(20);
+    folder.write("policy", format!("log {}\nquorum none\n", log_key().verifier()));
+    let before = std::fs::read(folder.path("edgesentry.db")).unwrap();
+    let run = folder.eds("--json monitor folder:. --policy policy --state edgesentry.db --once");
+    let message = run.envelope()["error"]["message"].as_str().unwrap().to_owned();
+    assert!(run.code == 2 && message.contains("no state of a monitor"), "{message}");
+    assert_eq!(std::fs::read(folder.path("edgesentry.db")).unwrap(), before);
+    let run = folder.eds("--json monitor --state none.db --findings");
+    assert_ne!(run.code, 0);
+    assert!(!folder.path("none.db").exists());
+}
+
+/// A monitor in a process of its own; killed when dropped.
+struct Watching(std::process::Child, String);
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Watching {
+    fn start(folder: &Folder, url: &str) -> Watching {
+        let mut command = folder.command_for_signals();
+        command.args(["monitor", url, "--policy", "policy", "--state", "state.db", "--interval", "1s"]);
+        command.args(["--listen", "127.0.0.1:0", "--token-file", "token", "--json"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let line = lines.next().unwrap().unwrap();
+        let address = line.strip_prefix("metrics on http://").and_then(|line| line.strip_suffix("/metrics"));
+        let address = address.unwrap_or_else(|| panic!("{line}")).to_owned();
+        std::thread::spawn(move || lines.for_each(drop));
+        Watching(child, address)
+    }
+
+    /// Waits until the metrics have a line.
+    fn shows(&self, line: &str) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let text = crate::serve::get(&self.1, "/metrics");
+            if text.lines().any(|each| each == line) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "no {line} in {text}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+#[test]
+fn it_watches_a_served_log_until_it_is_stopped() {
+    let (folder, _) = ledger(300);
+    let made = ok(folder.eds("--json token auditor --scope read")).envelope()["token"].clone();
+    folder.write("token", made["token"].as_str().unwrap());
+    let hash = made["hash"].as_str().unwrap();
+    folder.write(
+        "eds.toml",
+        format!(
+            "[log]\norigin = \"log.example/lifts\"\nkey = \"log.seed\"\ninterval_seconds = 1\n\
+             [serve.tokens.auditor]\nhash = \"{hash}\"\nscopes = [\"read\"]\n"
+        ),
+    );
+    let init = ok(folder.eds("--json checkpoint init --config eds.toml")).envelope();
+    let key = init["checkpoint"]["verifier_key"].as_str().unwrap();
+    folder.write("policy", format!("log {key}\nquorum none\n"));
+    ok(folder.eds("checkpoint --config eds.toml"));
+    let mut command = folder.command();
+    command.env("EDS_CONFIG", "eds.toml");
+    let served = Served::start(command, "127.0.0.1:0");
+    let url = format!("http://{}/log", served.address());
+    let (code, problem) = round(&folder, &url, "");
+    assert_eq!((code, problem["outcome"].as_str()), (3, Some("infrastructure")), "{problem}");
+    let (code, verified) = round(&folder, &url, "--token-file token");
+    assert_eq!(code, 0, "{verified}");
+    let size = verified["verified"]["size"].as_u64().unwrap();
+
+    let watching = Watching::start(&folder, &url);
+    watching.shows(&format!("edgesentry_monitor_verified_size {size}"));
+    watching.shows("edgesentry_monitor_info{origin=\"log.example/lifts\"} 1");
+    watching.shows("edgesentry_monitor_findings{class=\"tamper\"} 0");
+    watching.shows("edgesentry_monitor_failures_total 0");
+    let second = round(&folder, &url, "");
+    let message = second.1["message"].as_str().unwrap();
+    assert!(second.0 == 2 && message.contains("another monitor uses this state"), "{message}");
+    // A new key is a leaf of the next batch.
+    ok(folder.eds("keygen --out door.seed"));
+    let key = ok(folder.eds("--json inspect-key door.seed")).envelope();
+    let key = key["key"]["public_key"].as_str().unwrap().to_owned();
+    ok(folder.eds(&format!("device register door-1 --key {key} --config eds.toml")));
+    watching.shows(&format!("edgesentry_monitor_verified_size {}", size + 2));
+    drop(served);
+    watching.shows("edgesentry_monitor_failures_total 1");
+    watching.shows("edgesentry_monitor_findings{class=\"tamper\"} 0");
+    let pid = rustix::process::Pid::from_child(&watching.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let mut watching = watching;
+    assert_eq!(watching.0.wait().unwrap().code(), Some(0));
+}

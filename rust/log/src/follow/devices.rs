@@ -1,0 +1,187 @@
+//! The state of a device: the end of its chain and its keys.
+
+use std::sync::Arc;
+
+use edgesentry_chain::canonical::{CanonicalError, Reader, write_varint};
+use edgesentry_chain::{AuditRecord, FindingCode, Hash, Head, PublicKey, Scheme};
+
+use crate::batch::revoked_by;
+use crate::hash::TreeHash;
+
+/// A contradiction of a record: code, expected and actual content.
+type Wrong = (FindingCode, String, String);
+
+/// A device of the log.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Device {
+    /// The last record.
+    pub(super) head: Option<Head>,
+    /// The head after which the chain starts.
+    pub(super) start: Option<Head>,
+    /// The keys by their first sequence.
+    pub(super) keys: Vec<SigningKey>,
+    /// True if the stored state is out of date.
+    pub(super) is_changed: bool,
+    /// The place in the heads tree, and the hash of its entry there, if they are known.
+    pub(super) place: Option<usize>,
+    pub(super) entry: Option<TreeHash>,
+}
+
+/// A key of a device.
+#[derive(Clone, Debug)]
+pub(super) struct SigningKey {
+    pub(super) valid_from: u64,
+    pub(super) public_key: [u8; 32],
+    /// `None` if it cannot be used.
+    pub(super) key: Option<Arc<PublicKey>>,
+    pub(super) scheme: Scheme,
+    /// The batch of its leaf.
+    batch: u64,
+    revoked_from: Option<u64>,
+}
+
+impl SigningKey {
+    /// An estimate of its memory.
+    pub(super) const BYTES: usize = 320;
+
+    pub(super) fn new(
+        valid_from: u64,
+        public_key: [u8; 32],
+        key: Option<PublicKey>,
+        scheme: Scheme,
+        batch: u64,
+    ) -> SigningKey {
+        SigningKey { valid_from, public_key, key: key.map(Arc::new), scheme, batch, revoked_from: None }
+    }
+}
+
+impl Device {
+    /// An estimate of its memory without keys and name.
+    pub(super) const BYTES: usize = 256;
+
+    /// Adds a key. It replaces one from the same sequence on, which never signed.
+    pub(super) fn add_key(&mut self, key: SigningKey) {
+        match self.keys.binary_search_by_key(&key.valid_from, |key| key.valid_from) {
+            Ok(at) => self.keys[at] = key,
+            Err(at) => self.keys.insert(at, key),
+        }
+    }
+
+    /// Revokes the keys to which a leaf of this batch applies.
+    pub(super) fn revoke(&mut self, revoked_from: u64, batch: u64) {
+        for key in &mut self.keys {
+            let revoked = revoked_by(key.valid_from, key.batch == batch, &[revoked_from]);
+            key.revoked_from = key.revoked_from.into_iter().chain(revoked).min();
+        }
+    }
+
+    /// Returns the key that signs a sequence.
+    pub(super) fn key_at(&self, sequence: u64) -> Result<SigningKey, Wrong> {
+        let Some(first) = self.keys.first() else {
+            let expected = "a key of the device in the log before the record".to_owned();
+            return Err((FindingCode::KeyNotLogged, expected, "none".to_owned()));
+        };
+        let not_valid = |expected: String| {
+            Err((FindingCode::KeyNotValidAtSequence, expected, format!("sequence {sequence}")))
+        };
+        let Some(key) = self.keys.iter().rev().find(|key| key.valid_from <= sequence) else {
+            return not_valid(format!("sequence {} or later, when the first key begins", first.valid_from));
+        };
+        match key.revoked_from {
+            Some(from) if sequence >= from => {
+                not_valid(format!("a sequence below {from}, from which the key is revoked"))
+            }
+            _ => Ok(key.clone()),
+        }
+    }
+
+    /// Appends a record to the chain. Returns the contradiction if it does not continue the chain.
+    pub(super) fn link(&mut self, record: &AuditRecord, hash: Hash) -> Option<Wrong> {
+        let before = self.head.or(self.start).unwrap_or(Head { sequence: 0, hash: Hash::ZERO });
+        let Head { sequence, hash: last } = before;
+        let wrong = |code, expected: String, actual: String| Some((code, expected, actual));
+        if self.head.is_some() && record.sequence <= sequence {
+            let actual = format!("sequence {}", record.sequence);
+            let code = match record.sequence == sequence {
+                true if hash == last => FindingCode::SequenceDuplicate,
+                true => FindingCode::Fork,
+                false => FindingCode::SequenceOutOfOrder,
+            };
+            // The chain ends with its highest sequence.
+            return wrong(code, format!("a sequence above {sequence}"), actual);
+        }
+        let is_first = self.head.is_none();
+        self.head = Some(Head { sequence: record.sequence, hash });
+        let is_next = Some(record.sequence) == sequence.checked_add(1);
+        match (is_first, is_next, record.prev_record_hash == last) {
+            (_, true, true) => None,
+            (true, ..) => {
+                let expected = format!("the record after sequence {sequence}, hash {last}");
+                let actual =
+                    format!("sequence {}, previous hash {}", record.sequence, record.prev_record_hash);
+                wrong(FindingCode::FirstRecordNotGenesis, expected, actual)
+            }
+            (_, false, _) => wrong(
+                FindingCode::SequenceGap,
+                format!("sequence {}", sequence.saturating_add(1)),
+                format!("sequence {}", record.sequence),
+            ),
+            (_, true, false) => wrong(
+                FindingCode::PrevHashMismatch,
+                format!("previous hash {last}"),
+                format!("previous hash {}", record.prev_record_hash),
+            ),
+        }
+    }
+
+    /// Returns the state to store.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(160);
+        for head in [self.head, self.start] {
+            out.push(head.is_some().into());
+            if let Some(head) = head {
+                write_varint(&mut out, head.sequence);
+                out.extend_from_slice(head.hash.as_bytes());
+            }
+        }
+        write_varint(&mut out, self.keys.len() as u64);
+        for key in &self.keys {
+            write_varint(&mut out, key.valid_from);
+            out.extend_from_slice(&key.public_key);
+            out.push((key.scheme == Scheme::Record).into());
+            write_varint(&mut out, key.batch);
+            out.push(key.revoked_from.is_some().into());
+            if let Some(from) = key.revoked_from {
+                write_varint(&mut out, from);
+            }
+        }
+        out
+    }
+
+    /// Reads a stored state.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Device, CanonicalError> {
+        let mut reader = Reader::new(bytes);
+        let mut device =
+            Device { head: read_head(&mut reader)?, start: read_head(&mut reader)?, ..Device::default() };
+        for _ in 0..reader.varint()? {
+            device.keys.push(read_key(&mut reader)?);
+        }
+        reader.finish()?;
+        Ok(device)
+    }
+}
+
+fn read_head(reader: &mut Reader<'_>) -> Result<Option<Head>, CanonicalError> {
+    let is_some = reader.option()?;
+    let mut read = || Ok(Head { sequence: reader.varint()?, hash: Hash(reader.array()?) });
+    is_some.then(&mut read).transpose()
+}
+
+fn read_key(reader: &mut Reader<'_>) -> Result<SigningKey, CanonicalError> {
+    let (valid_from, public_key) = (reader.varint()?, reader.array()?);
+    let scheme = if reader.option()? { Scheme::Record } else { Scheme::PayloadHash };
+    let batch = reader.varint()?;
+    let revoked_from = if reader.option()? { Some(reader.varint()?) } else { None };
+    let key = PublicKey::from_bytes(public_key).ok();
+    Ok(SigningKey { revoked_from, ..SigningKey::new(valid_from, public_key, key, scheme, batch) })
+}
