@@ -66,7 +66,7 @@ def test_the_tests_run_at_the_documented_interval() -> None:
     assert config == {"scrape_interval": "15s", "evaluation_interval": "15s"}
     for path in TESTS:
         assert yaml.safe_load(path.read_text())["evaluation_interval"] == "15s"
-    for name in ("ingest", "log"):
+    for name in ("ingest", "log", "monitor"):
         for test in yaml.safe_load((PROMETHEUS / "tests" / f"{name}.test.yml").read_text())["tests"]:
             assert test["interval"] == "15s", test["name"]
 

@@ -43,6 +43,7 @@ from edgesentry._core import (
 )
 from edgesentry._keys import PublicKey
 from edgesentry._ledger import Erasure, Ledger, Manifest, Outcome, Outcomes, open
+from edgesentry._monitor import Monitor, MonitorFinding, MonitorResult
 from edgesentry._proof import Proven, verify_proof
 from edgesentry._typing import FindingCode, Level, OutcomeStatus, RejectionCode, Scheme, Verdict
 from edgesentry.exceptions import (
@@ -88,6 +89,9 @@ __all__ = [
     "LinkCoverage",
     "LogCoverage",
     "Manifest",
+    "Monitor",
+    "MonitorFinding",
+    "MonitorResult",
     "Outbox",
     "Outcome",
     "OutcomeStatus",

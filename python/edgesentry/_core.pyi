@@ -1234,6 +1234,27 @@ class ClientCore:
     ) -> list[IngestAnswer]: ...
 
 @final
+class MonitorCore:
+    """Implements `edgesentry.Monitor`."""
+
+    def __new__(
+        cls,
+        url: str,
+        policy: Policy | Path,
+        state: Path,
+        origin: str | None,
+        token: str | None,
+        ca: Path | None,
+        timeout: float,
+        max_age: int | timedelta | None,
+        accept_policy: bool,
+    ) -> Self: ...
+    def check(self) -> dict[str, Any]: ...
+    def acknowledge(self, id: int) -> bool: ...
+    def close(self) -> None: ...
+    def __reduce__(self) -> None: ...
+
+@final
 class LedgerCore:
     """Implements `edgesentry.Ledger`."""
 

@@ -40,9 +40,11 @@ fn alerts_and_dashboard_name_what_is_served() {
     for path in [
         "deploy/prometheus/ingest.rules.yml",
         "deploy/prometheus/log.rules.yml",
+        "deploy/prometheus/monitor.rules.yml",
         "deploy/prometheus/operations.rules.yml",
         "deploy/prometheus/tests/ingest.test.yml",
         "deploy/prometheus/tests/log.test.yml",
+        "deploy/prometheus/tests/monitor.test.yml",
         "deploy/prometheus/tests/operations.test.yml",
         "deploy/grafana/edgesentry.json",
         "deploy/logs/edgesentry.mtail",

@@ -98,7 +98,7 @@ pub(crate) fn verify_bundle(
 }
 
 /// Returns a policy from a `Policy` or the path of one.
-fn policy_from_any(policy: &Bound<'_, PyAny>) -> PyResult<log::Policy> {
+pub(crate) fn policy_from_any(policy: &Bound<'_, PyAny>) -> PyResult<log::Policy> {
     if let Ok(policy) = policy.cast::<Policy>() {
         return Ok(policy.get().0.clone());
     }

@@ -21,6 +21,7 @@ mod keys;
 mod ledger;
 mod log;
 mod manifest;
+mod monitor;
 mod outbox;
 mod pickle;
 mod progress;
@@ -72,6 +73,8 @@ mod _core {
     use crate::ledger::{IngestAnswer, LedgerCore};
     #[pymodule_export]
     use crate::log::{Checkpoint, Policy, proven_fields};
+    #[pymodule_export]
+    use crate::monitor::MonitorCore;
     #[pymodule_export]
     use crate::outbox::Outbox;
     #[pymodule_export]

@@ -190,11 +190,15 @@ pub(crate) enum MaxAgeSeconds {
 }
 
 impl MaxAgeSeconds {
-    pub(crate) fn until_now(self) -> PyResult<MaxAge> {
-        let seconds = match self {
+    pub(crate) fn seconds(self) -> u64 {
+        match self {
             MaxAgeSeconds::Seconds(seconds) => seconds,
             MaxAgeSeconds::Delta(delta) => delta.as_secs(),
-        };
+        }
+    }
+
+    pub(crate) fn until_now(self) -> PyResult<MaxAge> {
+        let seconds = self.seconds();
         let Ok(now) = SystemTime::now().duration_since(UNIX_EPOCH) else {
             return Err(PyValueError::new_err("max_age needs the time, and the system clock is before 1970"));
         };

@@ -315,8 +315,10 @@ impl Monitor {
                 continue;
             }
             // The log shows an older tree again, or another one.
-            let mut tree = TileTree::new(&*self.source, &kept.checkpoint);
-            let proof = tree.proof(shown.checkpoint.size(), &kept.note).await;
+            let is_smaller = shown.checkpoint.size() < kept.checkpoint.size();
+            let (smaller, larger) = if is_smaller { (shown, &kept) } else { (&kept, shown) };
+            let mut tree = TileTree::new(&*self.source, &larger.checkpoint);
+            let proof = tree.proof(smaller.checkpoint.size(), &larger.note).await;
             return Some(inconsistent("checkpoint", &kept, shown, proof));
         }
         None

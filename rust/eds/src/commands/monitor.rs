@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use clap::Args;
-use edgesentry_formats::describe;
 use edgesentry_formats::times::{parse_seconds, to_rfc3339};
+use edgesentry_formats::{Destination, Readers, describe};
+use edgesentry_rs::Settings;
 use edgesentry_rs::log::{
     self, Checked, MonitorFinding, MonitorFindings, MonitorOutcome, MonitorSettings, monitor_pause,
 };
 use edgesentry_rs::settings::Overrides;
 use edgesentry_rs::telemetry::metrics::Metrics;
 use edgesentry_rs::telemetry::subscriber;
-use edgesentry_rs::{Error, Settings};
 use edgesentry_serve::metrics::MetricsServer;
 use futures::FutureExt;
 use sd_notify::NotifyState;
@@ -373,14 +373,17 @@ async fn write_evidence(
     output: &Output,
 ) -> Result<Exit, Failure> {
     let evidence = findings.evidence().await?;
-    let failed = |error: std::io::Error| {
-        Failure::from(Error::unusable(format!("{}: cannot write the evidence", directory.display()), error))
-    };
-    std::fs::create_dir(directory).map_err(failed)?;
+    std::fs::create_dir(directory).map_err(|error| {
+        Failure::unfinished("io", format!("{}: cannot make the directory: {error}", directory.display()))
+    })?;
     let mut names = Vec::new();
     for (id, file, bytes) in evidence {
         let file = format!("{id}-{file}");
-        std::fs::write(directory.join(&file), bytes).map_err(failed)?;
+        Destination::of("evidence", &directory.join(&file))?.write(Readers::Umask, &bytes).map_err(
+            |error| {
+                Failure::unfinished("io", format!("{}: cannot write {file}: {error}", directory.display()))
+            },
+        )?;
         names.push(file);
     }
     let content = json!({ "files": names });

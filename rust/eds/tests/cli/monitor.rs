@@ -11,7 +11,7 @@ use edgesentry_chain::Hash;
 use edgesentry_log::{Checkpoint, HeadsLeaf, KeyType, Leaf, Note, PolicyWitness, SignerKey, TreeHash};
 use serde_json::{Value, json};
 
-use self::log::{COSIGNED_AT, ORIGIN, TestLog, log_key, witness_key};
+use self::log::{ORIGIN, TestLog, log_key, witness_key};
 use self::server::{FileServer, Reply};
 use crate::serve::Served;
 use crate::{Folder, Run, ledger};

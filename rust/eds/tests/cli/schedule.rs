@@ -64,7 +64,8 @@ fn cron() -> Vec<String> {
 fn what_is_run_by_itself_is_what_the_command_takes() {
     let services = ["eds", "eds-witness"].map(|name| {
         (name.to_owned(), std::fs::read_to_string(deploy(&format!("{name}.service"))).unwrap())
-    });
+    });["eds.service", "eds-monitor.service"]
+        .map(|name| (name.to_owned(), std::fs::read_to_string(deploy(name)).unwrap()));
     for (name, unit) in units(".service").into_iter().chain(services) {
         let lines = values(&unit, "ExecStart");
         assert!(!lines.is_empty(), "{name}");
@@ -168,7 +169,8 @@ fn the_runbook_names_every_unit() {
 fn systemd_accepts_every_unit() {
     let folder = tempfile::tempdir().unwrap();
     let mut names = Vec::new();
-    for (name, text) in files("systemd") {
+    let monitor = std::fs::read_to_string(deploy("eds-monitor.service")).unwrap();
+    for (name, text) in files("systemd").into_iter().chain([("eds-monitor.service".to_owned(), monitor)]) {
         if name.ends_with(".service") || name.ends_with(".timer") {
             // systemd-analyze checks that the program exists.
             let text = text.replace("/usr/local/bin/eds", env!("CARGO_BIN_EXE_eds"));

@@ -48,7 +48,7 @@ pub(super) struct Stored {
     replayed: Option<Vec<u8>>,
 }
 
-/// A progress of the replay: what is written in one transaction.
+/// A progress of the replay, which one transaction stores.
 pub(super) struct Progress {
     state: Vec<u8>,
     changed: Vec<(String, Vec<u8>)>,
@@ -205,7 +205,7 @@ impl State {
         })
     }
 
-    /// Drops what was replayed behind the verified checkpoint.
+    /// Drops the progress behind the verified checkpoint.
     pub(super) fn discard(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async move {
             let failed = || self.failed("write the state of the monitor");
@@ -344,7 +344,7 @@ async fn write_progress(connection: &mut SqliteConnection, progress: Progress) -
     Ok(())
 }
 
-/// Moves what was replayed to the verified state.
+/// Moves the progress to the verified state.
 async fn verify(connection: &mut SqliteConnection, note: &Note) -> Result<(), sqlx::Error> {
     let statement =
         "UPDATE monitor_log SET follower = replayed, replayed = NULL, verified = ?, verified_at_ms = ?";
