@@ -49,8 +49,8 @@ class MonitorResult:
     """The result of a round of a monitor.
 
     Attributes:
-        outcome: `verified`; `tamper` or `unverifiable` if a finding of this class is open; `infrastructure` if a
-            place could not be read and no finding is open.
+        outcome: `verified`; `tamper` or `unverifiable` if a finding of this class is open; `infrastructure`
+            if a place could not be read and no finding is open.
         origin: The name of the log.
         size: The number of leaves under the last verified checkpoint; None before the first.
         root: The root of this checkpoint, 32 bytes.
@@ -76,8 +76,8 @@ class MonitorResult:
 class Monitor:
     """Replays every leaf of a transparency log, and compares its checkpoints with those of the witnesses.
 
-    The state moves to a checkpoint only after every leaf up to it was replayed. Two monitors cannot use one state
-    at a time. Close the monitor, or use it in a `with` block.
+    The state moves to a checkpoint only after every leaf up to it was replayed. Two monitors cannot use one
+    state at a time. Close the monitor, or use it in a `with` block.
 
     Args:
         url: The log, with `checkpoint` and `tile/` below it: `http://`, `https://`, `s3://BUCKET/PREFIX` or

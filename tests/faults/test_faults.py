@@ -349,6 +349,49 @@ def check_witness(folder: Path, struck: Struck, action: Action) -> None:
         assert json.loads(struck.stdout)["witness"]["cosignature"] == first, struck
 
 
+# The monitor of a log.
+
+
+MONITOR = (
+    "--json",
+    "monitor",
+    "folder:ledger.db.log/log",
+    "--policy",
+    "policy",
+    "--state",
+    "state.db",
+    "--once",
+)
+
+
+def with_monitored(folder: Path) -> None:
+    """A log that a monitor has verified, and that has grown since then."""
+    with_log(folder)
+    init = run([EDS, "--json", "checkpoint", "init", "--config", "eds.toml"], folder)
+    key = json.loads(init.stdout)["checkpoint"]["verifier_key"]
+    (folder / "policy").write_text(f"log {key}\nquorum none\n")
+    done = run([EDS, *MONITOR], folder)
+    assert done.code == 0, done
+    with open_ledger(folder) as ledger:
+        ledger.register_device(device(3))
+    done = run([EDS, "checkpoint", "--config", "eds.toml"], folder)
+    assert done.code == 0, done
+
+
+def check_monitor(folder: Path, struck: Struck, action: Action) -> None:
+    """A fault of the disk is never a finding, and the same command verifies the log afterwards."""
+    assert struck.code in (0, 2, 3, 137), struck
+    done = run([EDS, *MONITOR], folder)
+    assert done.code == 0, (done, struck)
+    monitored = json.loads(done.stdout)["monitor"]
+    assert (monitored["outcome"], monitored["findings"]) == ("verified", []), (monitored, struck)
+    checkpoint = (folder / "ledger.db.log/log/checkpoint").read_text().splitlines()
+    assert (monitored["verified"]["size"], monitored["verified"]["root"]) == (
+        int(checkpoint[1]),
+        checkpoint[2],
+    ), struck
+
+
 # The outbox.
 
 
@@ -404,6 +447,7 @@ SCENES = {
     "erase-in-ledger": Scene(with_log_alone, eds(*ERASE), check_erasure),
     "witness": Scene(with_witness, eds(*COSIGN), check_witness),
     "bundle": Scene(with_bundle, eds("bundle", "-o", "case.tar", "--config", "eds.toml"), check_bundle),
+    "monitor": Scene(with_monitored, eds(*MONITOR), check_monitor),
     "outputs": Scene(write_input, [*WORKER, "outputs", "."], check_outputs),
     "sign": Scene(with_outbox, [*WORKER, "sign", "."], check_outbox),
     "flush": Scene(with_outbox, [*WORKER, "flush", "."], check_outbox),

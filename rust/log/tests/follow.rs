@@ -194,7 +194,7 @@ fn a_checkpoint_ends_with_heads_and_a_log_begins_with_its_opening() {
 
 #[test]
 fn keys_are_those_of_the_log() {
-    let (mut log, mut lift) = honest();
+    let (mut log, lift) = honest();
     let revoke =
         |from| Leaf::Revoked(RevokedLeaf { device_id: "lift-01".to_owned(), revoked_from: from, at_ms: 1 });
     // A key that replaces the revoked one from the same sequence on is not revoked by the same batch.

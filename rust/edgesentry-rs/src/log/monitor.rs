@@ -91,6 +91,7 @@ impl MonitorSettings {
 
     fn origin(&self) -> Result<&str, Error> {
         let mut origins: Vec<&str> = self.policy.logs().iter().map(|log| log.key.name()).collect();
+        origins.sort_unstable();
         origins.dedup();
         match (&self.origin, origins.as_slice()) {
             (Some(origin), all) if all.contains(&origin.as_str()) => Ok(origin),
@@ -538,4 +539,17 @@ impl MonitorFindings {
 pub fn monitor_pause(interval: Duration, failed_rounds: u32) -> Duration {
     let grown = interval.saturating_mul(2_u32.saturating_pow(failed_rounds.saturating_sub(1).min(16)));
     if failed_rounds == 0 { interval } else { grown.min(MAX_PAUSE.max(interval)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_with_failures_and_end() {
+        let pause = |seconds, failed| monitor_pause(Duration::from_secs(seconds), failed).as_secs();
+        assert_eq!([0, 1, 2, 3, 4].map(|failed| pause(60, failed)), [60, 60, 120, 240, 480]);
+        assert_eq!([5, 100, u32::MAX].map(|failed| pause(60, failed)), [900; 3]);
+        assert_eq!([pause(3600, 0), pause(3600, 9)], [3600, 3600]);
+    }
 }
