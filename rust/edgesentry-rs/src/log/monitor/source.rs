@@ -64,7 +64,10 @@ impl Source for Http {
 
     async fn get(&self, path: &str, limit: usize) -> Result<Option<Bytes>, Failure> {
         let failed = |problem: String| Failure::new(self.place(), format!("{path}: {problem}"));
-        let response = self.0.get(path, limit).await.map_err(|error| failed(describe(&error)))?;
+        let response = self.0.get(path, limit).await.map_err(|error| match error {
+            Error::Service { detail, .. } => failed(detail),
+            other => failed(describe(&other)),
+        })?;
         match response.status {
             200 => Ok(Some(response.body)),
             404 | 410 => Ok(None),
