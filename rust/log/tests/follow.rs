@@ -242,6 +242,15 @@ fn a_leaf_that_cannot_be_read_puts_later_contradictions_in_doubt() {
 }
 
 #[test]
+fn contradictions_are_bounded_between_two_calls() {
+    let mut log = Log::new();
+    log.leaves.extend((0..10_050_u32).map(|_| vec![0x30]));
+    let found = log.contradictions();
+    assert_eq!(found.len(), 10_001);
+    assert!(found[10_000].actual.starts_with("51 further"), "{:?}", found[10_000]);
+}
+
+#[test]
 fn a_damaged_state_is_refused() {
     let (log, _) = honest();
     let mut follower = log.followed();

@@ -250,6 +250,12 @@ fn leaves_that_cannot_be_read_are_unverifiable() {
         let (code, round) = check(&folder);
         assert_eq!((code, findings(&round)), (1, found("unverifiable", "leaf_unread")), "{round}");
         assert_eq!(round["verified"]["size"], log.leaves.len());
+        log.leaves.push(leaf.to_vec());
+        log.grow(1);
+        log.publish();
+        let (code, round) = check(&folder);
+        assert_eq!((code, findings(&round)), (1, found("unverifiable", "leaf_unread")), "{round}");
+        assert_eq!(round["findings"][0]["times"], 2);
         ok(folder.eds("monitor --state state.db --acknowledge 1"));
         assert_verified(&check(&folder), &log);
         // It may explain what follows.
@@ -385,6 +391,28 @@ fn a_kill_in_the_middle_of_a_replay_costs_only_its_last_part() {
     // Several bundles are requested at once.
     let first = paths.iter().filter(|path| path.starts_with("tile/entries/")).min().unwrap();
     assert_eq!(first, "tile/entries/032", "{paths:?}");
+}
+
+#[test]
+fn findings_are_bounded() {
+    let (folder, mut log) = site();
+    // Leaves that cannot be read are one finding. Contradictions of records are one each, up to a limit.
+    log.leaves.push(vec![0x30, 1]);
+    log.leaves.push(vec![0x31, 1]);
+    let mut record = log.sign();
+    for _ in 0..10_100 {
+        record.signature[40] ^= 1;
+        record.sequence += 2;
+        log.push(&Leaf::Record(record.clone()));
+    }
+    log.grow(0);
+    log.publish();
+    let (code, round) = check(&folder);
+    assert_eq!((code, round["findings"].as_array().unwrap().len()), (1, 10_000));
+    assert!(round["findings_dropped"].as_u64().unwrap() > 10_000, "{}", round["findings_dropped"]);
+    let unread = &round["findings"][0];
+    assert_eq!((&unread["code"], &unread["times"]), (&json!("leaf_unread"), &json!(2)));
+    assert_eq!(round["verified"]["size"], log.leaves.len());
 }
 
 /// Returns true if the state has 32 bundles of the replay.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use edgesentry_log::{Contradiction, TreeHash};
+use edgesentry_log::{Contradiction, LEAF_UNREAD, TreeHash};
 
 use crate::telemetry::metrics::Metrics;
 
@@ -97,8 +97,10 @@ impl Found {
         let Contradiction { code, index, device_id, sequence, expected, actual, is_certain } = contradiction;
         let class = if is_certain { FindingClass::Tamper } else { FindingClass::Unverifiable };
         let message = format!("leaf {index}: expected {expected}, found {actual}");
-        let subject = format!("{code} {index}");
-        let found = Found::new(class, code, subject.clone(), message);
+        let instance = format!("{code} {index}");
+        // A log of a newer release has many leaves of a new kind: one finding for all of them.
+        let subject = if code == LEAF_UNREAD { code.to_owned() } else { instance.clone() };
+        let found = Found::new(class, code, instance, message);
         Found { subject, device_id, sequence, leaf: Some(index), ..found }
     }
 }

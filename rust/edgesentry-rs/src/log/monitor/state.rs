@@ -238,9 +238,7 @@ impl State {
             let failed = || self.failed("write the state of the monitor");
             let mut writer = self.database.writer().await.map_err(failed())?;
             let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
-            for found in found {
-                keep_one(&mut transaction, &found, false).await.map_err(failed())?;
-            }
+            keep(&mut transaction, found, false).await.map_err(failed())?;
             transaction.commit().await.map_err(failed())?;
             Ok(())
         })
@@ -338,10 +336,7 @@ async fn write_progress(connection: &mut SqliteConnection, progress: Progress) -
         |query, (device_id, state)| query.bind(device_id.clone().into_bytes()).bind(state.clone()),
     )
     .await?;
-    for contradiction in contradictions {
-        keep_one(connection, &Found::of_leaf(contradiction), true).await?;
-    }
-    Ok(())
+    keep(connection, contradictions.into_iter().map(Found::of_leaf), true).await
 }
 
 /// Moves the progress to the verified state.
@@ -354,6 +349,15 @@ async fn verify(connection: &mut SqliteConnection, note: &Note) -> Result<(), sq
         "INSERT INTO monitor_devices SELECT device_id, state FROM monitor_replayed WHERE true
          ON CONFLICT (device_id) DO UPDATE SET state = excluded.state",
         "DELETE FROM monitor_replayed",
+        // One finding for each subject.
+        "UPDATE monitor_findings SET message = p.message, instance = p.instance, last_ms = p.last_ms,
+             times = monitor_findings.times + p.times
+         FROM (SELECT * FROM monitor_findings WHERE pending = 1) AS p
+         WHERE monitor_findings.pending = 0 AND monitor_findings.acknowledged_ms IS NULL
+             AND monitor_findings.subject = p.subject",
+        "DELETE FROM monitor_findings WHERE pending = 1 AND EXISTS (
+             SELECT 1 FROM monitor_findings AS o
+             WHERE o.pending = 0 AND o.acknowledged_ms IS NULL AND o.subject = monitor_findings.subject)",
         "UPDATE monitor_findings SET pending = 0 WHERE pending = 1",
     ] {
         sqlx::query(statement).execute(&mut *connection).await?;
@@ -361,15 +365,32 @@ async fn verify(connection: &mut SqliteConnection, note: &Note) -> Result<(), sq
     Ok(())
 }
 
+async fn keep(
+    connection: &mut SqliteConnection,
+    found: impl IntoIterator<Item = Found>,
+    pending: bool,
+) -> Result<(), sqlx::Error> {
+    let statement = "SELECT count(*) FROM monitor_findings WHERE acknowledged_ms IS NULL";
+    let mut open: i64 = sqlx::query_scalar(statement).fetch_one(&mut *connection).await?;
+    for found in found {
+        keep_one(connection, &found, pending, &mut open).await?;
+    }
+    Ok(())
+}
+
+/// Keeps a finding, unless too many are open.
 async fn keep_one(
     connection: &mut SqliteConnection,
     found: &Found,
     pending: bool,
+    open: &mut i64,
 ) -> Result<(), sqlx::Error> {
     let now = now_ms();
-    let statement = "SELECT id, instance, acknowledged_ms IS NULL FROM monitor_findings WHERE subject = ?
-         ORDER BY id DESC LIMIT 1";
-    let last = sqlx::query_as(statement).bind(&found.subject).fetch_optional(&mut *connection).await?;
+    // A finding that is pending changes no other one.
+    let statement = "SELECT id, instance, acknowledged_ms IS NULL FROM monitor_findings
+         WHERE subject = ? AND (pending = ? OR acknowledged_ms IS NOT NULL) ORDER BY id DESC LIMIT 1";
+    let last = sqlx::query_as(statement).bind(&found.subject).bind(pending);
+    let last = last.fetch_optional(&mut *connection).await?;
     let last: Option<(i64, String, bool)> = last;
     let id = match last {
         Some((id, _, true)) => {
@@ -379,10 +400,14 @@ async fn keep_one(
             id
         }
         Some((_, instance, false)) if instance == found.instance => return Ok(()),
-        _ => match insert_finding(connection, found, now, pending).await? {
-            Some(id) => id,
-            None => return Ok(()),
-        },
+        _ if *open >= MAX_OPEN_FINDINGS => {
+            sqlx::query("UPDATE monitor_log SET dropped = dropped + 1").execute(&mut *connection).await?;
+            return Ok(());
+        }
+        _ => {
+            *open += 1;
+            insert_finding(connection, found, now, pending).await?
+        }
     };
     for (name, bytes) in &found.evidence {
         sqlx::query("INSERT OR IGNORE INTO monitor_evidence (finding, name, bytes) VALUES (?, ?, ?)")
@@ -395,20 +420,13 @@ async fn keep_one(
     Ok(())
 }
 
-/// Returns the number of the new finding; `None` if too many are open.
+/// Returns the number of the new finding.
 async fn insert_finding(
     connection: &mut SqliteConnection,
     found: &Found,
     now: i64,
     pending: bool,
-) -> Result<Option<i64>, sqlx::Error> {
-    let open: i64 = sqlx::query_scalar("SELECT count(*) FROM monitor_findings WHERE acknowledged_ms IS NULL")
-        .fetch_one(&mut *connection)
-        .await?;
-    if open >= MAX_OPEN_FINDINGS {
-        sqlx::query("UPDATE monitor_log SET dropped = dropped + 1").execute(&mut *connection).await?;
-        return Ok(None);
-    }
+) -> Result<i64, sqlx::Error> {
     let statement = "INSERT INTO monitor_findings
              (class, code, subject, instance, message, device_id, sequence, leaf, first_ms, last_ms, pending)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
@@ -424,7 +442,7 @@ async fn insert_finding(
         .bind(now)
         .bind(now)
         .bind(pending);
-    Ok(Some(insert.execute(&mut *connection).await?.last_insert_rowid()))
+    Ok(insert.execute(&mut *connection).await?.last_insert_rowid())
 }
 
 fn finding(row: &SqliteRow) -> Result<MonitorFinding, sqlx::Error> {
