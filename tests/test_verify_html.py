@@ -8,7 +8,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -362,10 +362,15 @@ NO_POLICY = "The bundle has no policy. Give the policy that you trust."
 class Given:
     """The inputs of the auditor."""
 
-    log: Log | DemoBundle,
+    log: Log | DemoBundle
     own: bool
     previous: bytes | None = None
     roots: bytes | None = None
+
+
+def auditor_of(log: Log | DemoBundle, own: bool = True) -> Given:
+    """Returns own inputs with the first checkpoint, or no inputs."""
+    return Given(log, own, log.checkpoint(log.sizes[0]) if own else None)
 
 
 def by_script(data: bytes, auditor: Given) -> object:
@@ -395,7 +400,7 @@ def by_script(data: bytes, auditor: Given) -> object:
     ]
 
 
-def by_library(data: bytes, auditor: Log | DemoBundle, own: bool, previous: bytes | None)Given) -> object:
+def by_library(data: bytes, auditor: Given) -> object:
     """Returns the verdict of `verify_bundle` in the form of `COMPARE`."""
     given: dict[str, Any] = {}
     if auditor.own:
@@ -430,17 +435,13 @@ def by_library(data: bytes, auditor: Log | DemoBundle, own: bool, previous: byte
 
 Verifier: TypeAlias = Callable[[bytes, Given], object]
 VERIFIERS: list[Verifier] = [by_script, by_library]
-# Of bundles with time stamps and roots.
-STAMP_VERIFIERS: list[Verifier] = [by_script]
 
 
 def compare(
     page: Page,
-  Log | DemoBundle,  auditor: Given,
+    auditor: Given,
     made: Mapping[str, bytes],
     own_code: bool,
-    bool
-)verifiers: Sequence[Verifier] = tuple(VERIFIERS),
 ) -> set[str]:
     """Compares the page with other verifiers, on bundles by name. Returns the codes that all found."""
     names, data = list(made), list(made.values())
@@ -462,7 +463,7 @@ def compare(
         for at, report in enumerate(found, start):
             if isinstance(report, list):
                 report[3].sort()
-            for verifier in verifiers:
+            for verifier in VERIFIERS:
                 assert report == verifier(data[at], auditor), names[at]
             seen |= set(report[1]) if isinstance(report, list) else set()
     return seen
@@ -486,7 +487,7 @@ def mutants(log: Log, more: Mapping[str, bytes] | None = None) -> dict[str, byte
 @pytest.mark.parametrize("own", [True, False], ids=["own inputs", "claims"])
 def test_mutated_bundles_have_the_same_verdict(opened: Open, own: bool) -> None:
     log = sample_log()
-    auditor = Given(log, own, log.checkpoint(log.sizes[0]) if own else None)
+    auditor = auditor_of(log, own)
     seen = compare(opened(), auditor, mutants(log), own_code=True)
     assert {"bundle_malformed", "checkpoint_mismatch"} <= seen
 
@@ -502,33 +503,32 @@ def test_an_earlier_checkpoint_is_compared_in_each_scope(opened: Open) -> None:
         "devices": log.of_devices([b"lift-01", b"lift-09"], since=since),
         "records": log.of_records(places, since=since),
     }
-    packed = [bundle.pack() for bundle in data.values()]
+    packed = {name: bundle.pack() for name, bundle in data.items()}
     page = opened()
-    assert compare(page, log, packed, list(data), own=True, own_code=False) == set()
-    for one in packed:
-        report = by_script(one, log, True, log.checkpoint(since))
+    assert compare(page, auditor_of(log), packed, own_code=False) == set()
+    for one in packed.values():
+        report = by_script(one, auditor_of(log))
         assert isinstance(report, list)
         assert "previous_not_compared" not in report[3]
-        report = by_script(one, log, True, fork.checkpoint(since))
+        report = by_script(one, Given(log, True, fork.checkpoint(since)))
         assert isinstance(report, list)
         assert report[1] == {"checkpoint_inconsistent": 1}
-    found = compare(page, fork, packed, list(data), own=True, own_code=False)
+    found = compare(page, auditor_of(fork), packed, own_code=False)
     assert found == {"checkpoint_inconsistent"}
-    unknown = [log.of_devices([b"lift-09"]).pack(), log.of_records(places).pack()]
-    assert compare(page, fork, unknown, ["devices", "records"], own=True, own_code=False) == set()
+    unknown = {"devices": log.of_devices([b"lift-09"]).pack(), "records": log.of_records(places).pack()}
+    assert compare(page, auditor_of(fork), unknown, own_code=False) == set()
 
 
 def test_erased_payloads_have_the_same_verdict(opened: Open) -> None:
     log = erased_log()
-    bundles_of = erased_bundles(log)
-    data, names = [bundle.pack() for bundle in bundles_of.values()], list(bundles_of)
+    data = {name: bundle.pack() for name, bundle in erased_bundles(log).items()}
     page = opened()
-    assert compare(page, log, data, names, own=True, own_code=False) == set()
-    assert compare(page, log, data, names, own=False, own_code=False) == {"payload_missing"}
+    assert compare(page, auditor_of(log), data, own_code=False) == set()
+    assert compare(page, auditor_of(log, own=False), data, own_code=False) == {"payload_missing"}
     stranger = Log("log.example/other")
     stranger.register(b"lift-01", 1)
     stranger.close()
-    found = compare(page, stranger, data, names, own=True, own_code=False)
+    found = compare(page, auditor_of(stranger), data, own_code=False)
     assert {"payload_missing", "checkpoint_untrusted"} <= found
 
 
@@ -547,7 +547,7 @@ def test_mutated_bundles_with_time_stamps_have_the_same_verdict(opened: Open) ->
     log, _, case = stamped(stamps.GOOD["unsorted certificates"], sample_log())
     case.pem = case.stamp.authority.pem()
     auditor = Given(log, True, roots=case.roots)
-    seen = compare(opened(), auditor, mutants(log, case.members()), False, STAMP_VERIFIERS)
+    seen = compare(opened(), auditor, mutants(log, case.members()), own_code=False)
     assert {"bundle_malformed", "timestamp_invalid"} <= seen
 
 
@@ -560,7 +560,7 @@ def test_mutated_time_stamps_have_the_same_verdict(opened: Open, name: str) -> N
     for number in range(MUTANTS):
         data, _, what = generator.kinds["token" if number % 3 else "stamp"]()
         made[f"{number} {what}"] = data
-    seen = compare(opened(), Given(log, True, roots=case.roots), made, False, STAMP_VERIFIERS)
+    seen = compare(opened(), Given(log, True, roots=case.roots), made, own_code=False)
     assert "timestamp_invalid" in seen
 
 
@@ -569,9 +569,9 @@ def test_good_and_bad_time_stamps_have_the_same_verdict(opened: Open) -> None:
     for name, make in {**stamps.GOOD, **{name: make for name, (_, make) in stamps.BAD.items()}}.items():
         log, bundle, case = stamped(make, small_log())
         auditor = Given(log, True, roots=case.roots)
-        seen = compare(page, auditor, {name: bundle.pack()}, False, STAMP_VERIFIERS)
+        seen = compare(page, auditor, {name: bundle.pack()}, own_code=False)
         assert seen == (set() if name in stamps.GOOD else {"timestamp_invalid"}), name
-    assert compare(page, Given(log, True), {name: bundle.pack()}, False) == set()
+    assert compare(page, Given(log, True), {name: bundle.pack()}, own_code=False) == set()
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["own inputs", "claims"])
@@ -579,7 +579,7 @@ def test_falsified_logs_have_the_same_verdict(opened: Open, own: bool) -> None:
     forged = evidence.forged_logs(3, max(40, MUTANTS // 3))
     made = {f"{number} {what}": bundle.pack() for number, (what, _, bundle) in enumerate(forged)}
     log = sample_log()
-    auditor = Given(log, own, log.checkpoint(log.sizes[0]) if own else None)
+    auditor = auditor_of(log, own)
     seen = compare(opened(), auditor, made, own_code=False)
     assert {"heads_mismatch", "signature_invalid", "not_included"} <= seen
 
@@ -590,11 +590,12 @@ def test_a_bundle_changed_with_a_hex_editor(opened: Open, tmp_path: Path) -> Non
     demo = DemoBundle(tmp_path / "demo")
     table = edits(demo)
     assert len(table) >= 10
-    data = [demo.changed(at) for at, _ in table.values()]
+    data = {name: demo.changed(at) for name, (at, _) in table.items()}
     page = opened()
-    assert compare(page, demo, [demo.data], ["as written"], own=True, own_code=False) == set()
-    compare(page, demo, data, list(table), own=True, own_code=False)
-    for (name, (_, expected)), one in zip(table.items(), data, strict=True):
-        report = by_script(one, demo, True, demo.checkpoint(0))
+    auditor = auditor_of(demo)
+    assert compare(page, auditor, {"as written": demo.data}, own_code=False) == set()
+    compare(page, auditor, data, own_code=False)
+    for name, (_, expected) in table.items():
+        report = by_script(data[name], auditor)
         assert isinstance(report, list)
         assert [tuple(found) for found in report[2]] == expected, name

@@ -120,6 +120,8 @@ pub struct LogCoverage {
     pub previous: Option<bool>,
     /// The log that this one succeeds, according to its first leaf; `None` unless the root is that of a trusted checkpoint.
     pub predecessor: Option<Predecessor>,
+    /// The valid time stamps of the checkpoint.
+    pub timestamps: Vec<TimeStamp>,
 }
 
 /// The last checkpoint of the log that another one succeeds.
@@ -131,8 +133,6 @@ pub struct Predecessor {
     pub size: u64,
     /// The root in base64, as in the checkpoint.
     pub root: String,
-    /// The valid time stamps of the checkpoint.
-    pub timestamps: Vec<TimeStamp>,
 }
 
 /// A valid time stamp of a checkpoint.

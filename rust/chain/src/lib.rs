@@ -34,7 +34,8 @@ mod statistics;
 pub use checks::{Checks, Claim, Claims, PayloadError, Payloads};
 pub use count::{count, plural};
 pub use coverage::{
-    Coverage, HeadCoverage, LinkCoverage, LogCoverage, NotChecked, PayloadCoverage, Predecessor, RootCheck, SignatureCoverage, TimeStamp,
+    Coverage, HeadCoverage, LinkCoverage, LogCoverage, NotChecked, PayloadCoverage, Predecessor, RootCheck,
+    SignatureCoverage, TimeStamp,
 };
 pub use device::{ChainFull, Device, SEED_BYTES};
 pub use extension::check_extension;

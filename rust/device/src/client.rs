@@ -211,7 +211,9 @@ impl Client {
     /// The path cannot be used, the body is too large, or no response came in time. A response with an error status is a
     /// response.
     pub async fn get(&self, path: &str, limit: usize) -> Result<Response, Error> {
-        self.limited(Method::GET, path, Vec::new(), limit).await.map_err(|call| call.error)
+        self.limited(Method::GET, path, "application/json", Vec::new(), limit)
+            .await
+            .map_err(|call| call.error)
     }
 
     /// Sends records in one request, in order; sends undecided ones again, in the same order.

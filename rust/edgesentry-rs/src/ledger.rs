@@ -34,7 +34,11 @@ use crate::payload::Stored;
 pub use location::{Location, PostgresUrl};
 pub(crate) use log::listed_erasures;
 pub use log::{
-    BatchLeaves, BatchRow, BatchStep, CheckpointRow, Conflicts, CosignatureRow, ErasureQuery, ErasureRow, ErasureSelection, ErasureStep, EvidenceRow, LOG_CONFLICT, Leader, LogCosignatures, LogErasures, LogPositions, LogState, LogTables, LogTablesError, MAX_EVIDENCE_PER_KIND, MAX_REASON_BYTES, NewBatch, OBJECT_LOCK_KEEPS, OpenErasures, Replaced, RestoredBatch, WitnessAccess, WitnessTables, WitnessedChange, WitnessedRow, open_witness, LogTimestamps, TimestampRow,
+    BatchLeaves, BatchRow, BatchStep, CheckpointRow, Conflicts, CosignatureRow, ErasureQuery, ErasureRow,
+    ErasureSelection, ErasureStep, EvidenceRow, LOG_CONFLICT, Leader, LogCosignatures, LogErasures,
+    LogPositions, LogState, LogTables, LogTablesError, LogTimestamps, MAX_EVIDENCE_PER_KIND,
+    MAX_REASON_BYTES, NewBatch, OBJECT_LOCK_KEEPS, OpenErasures, Replaced, RestoredBatch, TimestampRow,
+    WitnessAccess, WitnessTables, WitnessedChange, WitnessedRow, open_witness,
 };
 #[cfg(feature = "postgres")]
 pub use postgres::Postgres;

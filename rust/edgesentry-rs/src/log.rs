@@ -43,8 +43,7 @@ use self::lock::Lock;
 use self::store::TileStore;
 use crate::ledger::{
     BatchRow, CheckpointRow, CosignatureRow, Filter, Leader, Ledger, LogState, LogTables, LogTablesError,
-    OpenErasures,
-};LogTablesError, TimestampRow,
+    OpenErasures, TimestampRow,
 };
 use crate::objects::{Objects, Write, Written};
 
@@ -124,7 +123,6 @@ impl TransparencyLog {
             previous: Arc::default(),
             max_records,
             cosigners: None,
-       ,
             stamper: None,
         }
     }
@@ -220,7 +218,6 @@ impl TransparencyLog {
             Some(last) => self.tables.cosignatures(last.size).await?,
             None => Vec::new(),
         };
-        let checkpoint = self.tables.last_checkpoint().await?;
         let stamped = match &checkpoint {
             Some(last) => self.tables.last_stamped(last.size).await?,
             None => None,
@@ -232,7 +229,8 @@ impl TransparencyLog {
         Ok(LogStatus {
             state,
             checkpoint,
-            cosignaturestimestamps,
+            cosignatures,
+            timestamps,
             open_batch: self.tables.open_batch().await?,
             backlog: self.tables.backlog().await?,
             open_erasures: self.tables.open_erasures(now_ms()).await?,

@@ -99,20 +99,16 @@ fn checked(level: Level, coverage: &Coverage) -> Option<String> {
                 },
                 _ => format!("root of {} not compared", log.origin),
             };
-            let succeeds = log.predecessor.as_ref().map_or_else(String::newlet stamp = log.timestamps.iter().min_by_key(|stamp| stamp.before_ms).map(|stamp| {
-                let (time, |before| {
-                format!(
-                    ", succeeds {} at size {}, root {}"authority) = (to_rfc3339(stamp.before_ms),
-                    name(&before.origin),
-                    number(before.size),
-                    before.root
-                )
+            let succeeds = log.predecessor.as_ref().map_or_else(String::new, |before| {
+                let (origin, size) = (name(&before.origin), number(before.size));
+                format!(", succeeds {origin} at size {size}, root {}", before.root)
             });
-            format!("{leaves}, {}{succeeds}", name(&stamp.authority));
+            let stamp = log.timestamps.iter().min_by_key(|stamp| stamp.before_ms).map(|stamp| {
+                let (time, authority) = (to_rfc3339(stamp.before_ms), name(&stamp.authority));
                 format!(", existed before {time} (time stamp by {authority})")
             });
             let cosignatures = count(log.witnesses, "cosignature");
-            format!("{leaves}, {cosignatures}{}", stamp.unwrap_or_default())
+            format!("{leaves}, {cosignatures}{}{succeeds}", stamp.unwrap_or_default())
         }),
     }
 }

@@ -538,7 +538,6 @@ fn verify_case(case: &Case) -> Report {
         keys: keys.as_ref(),
         previous: previous.as_ref(),
         ..BundleInputs::default()
-        tsa_roots: None,
     };
     verified(&case.bundle, &inputs)
 }

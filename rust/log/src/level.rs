@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use edgesentry_chain::{
-    AuditRecord, Finding, FindingCode, Hash, Head, Heads, KeyRing, LogCoverage, Predecessor, RootCheck, TimeStamp,
+    AuditRecord, Finding, FindingCode, Hash, Head, Heads, KeyRing, LogCoverage, Predecessor, RootCheck,
+    TimeStamp,
 };
 
 use crate::checkpoint::Checkpoint;

@@ -9,7 +9,7 @@ use edgesentry_rs::log::BundleError;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
-use crate::errors::{ConfigError, ProofError, os_error, shown, bad_log_file};
+use crate::errors::{ConfigError, ProofError, bad_log_file, os_error, shown};
 use crate::keys::{GivenKeys, given_keys, scheme_of};
 use crate::log::{Checkpoint, Policy, prove_failure};
 use crate::progress::Bar;

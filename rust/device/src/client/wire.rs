@@ -60,7 +60,7 @@ impl Client {
         content_type: &'static str,
         body: Vec<u8>,
     ) -> Result<Whole, Call> {
-        self.limited(method, path, body, MAX_BODY_BYTES).await
+        self.limited(method, path, content_type, body, self.0.settings.response_bytes).await
     }
 
     /// Sends one request of any kind, and reads a response of at most `limit` bytes.
@@ -68,12 +68,13 @@ impl Client {
         &self,
         method: Method,
         path: &str,
+        content_type: &'static str,
         body: Vec<u8>,
         limit: usize,
     ) -> Result<Whole, Call> {
         let response = self.call(method, path, content_type, body).await?;
         let status = response.status().as_u16();
-        let limited = http_body_util::Limited::new(response.into_body(), self.0.settings.response_bytes);limit);
+        let limited = http_body_util::Limited::new(response.into_body(), limit);
         match timeout(self.0.settings.timeout, limited.collect()).await {
             Ok(Ok(body)) => Ok(Whole { status, body: body.to_bytes() }),
             Ok(Err(error)) => Err(self.broken(&error.to_string())),

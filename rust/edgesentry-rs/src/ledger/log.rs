@@ -38,6 +38,7 @@ pub use erasures::{
 pub use positions::LogPositions;
 pub use restore::{Conflicts, LOG_CONFLICT, Replaced, RestoredBatch};
 pub(super) use statements::{Kind, Row, Span, Statements, Value};
+pub use timestamps::{LogTimestamps, TimestampRow};
 #[cfg(feature = "postgres")]
 pub(super) use witness::POSTGRES_WITNESS;
 pub(super) use witness::SQLITE_WITNESS;
@@ -45,7 +46,6 @@ pub use witness::{
     EvidenceRow, MAX_EVIDENCE_PER_KIND, WitnessAccess, WitnessTables, WitnessedChange, WitnessedRow,
     open_witness,
 };
-pub use timestamps::{LogTimestamps, TimestampRow};
 
 /// The reason why the tables cannot be continued.
 #[derive(Debug, Clone, thiserror::Error)]

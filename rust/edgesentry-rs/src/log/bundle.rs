@@ -287,10 +287,10 @@ impl LogReader {
         if let Some(policy) = content.policy {
             writer.file("policy", policy)?;
         }
-        let [readme, verifiers @ ..] = TEXTS;
+        let [readme, verifiers @ ..] = BUNDLE_TEXTS;
         writer.file(readme.0, readme.1)?;
         self.write_timestamps(published, content, writer).await?;
-        for (name, text) in BUNDLE_TEXTSverifiers {
+        for (name, text) in verifiers {
             writer.file(name, text)?;
         }
         Ok(records)

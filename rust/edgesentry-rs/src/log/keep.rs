@@ -82,7 +82,7 @@ impl TransparencyLog {
         metrics.log_leader(true);
         let done = self.sequence(leader).await.map(drop);
         if matches!(done, Ok(()) | Err(LogError::QuorumMissing { .. })) {
-            signed.notify_one();signed.iter().for_each(|signed| signed.notify_one());
+            signed.iter().for_each(|signed| signed.notify_one());
         }
         done
     }

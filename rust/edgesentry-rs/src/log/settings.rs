@@ -122,9 +122,13 @@ impl LogSettings {
         let (store, lock) = self.stores(ledger_file, s3, stores).await?;
         let log = TransparencyLog::new(tables, store, lock, current, self.max_records);
         let log = log.with_previous_keys(previous);
-        let Some(policy) = &self.policy else { return Ok(log) };
-        let cosigners = Cosigners::open(policy, log.key(), self.require_quorum)?;
-        Ok(log.with_cosigners(cosigners))let log = log.with_previous_keys(previous);
+        let log = match &self.policy {
+            Some(policy) => {
+                let cosigners = Cosigners::open(policy, log.key(), self.require_quorum)?;
+                log.with_cosigners(cosigners)
+            }
+            None => log,
+        };
         Ok(match self.tsa.open()? {
             Some(stamper) => log.with_stamper(stamper),
             None => log,

@@ -5,9 +5,9 @@
 //! device's keys; a decision of the ledger counts together with its entry in the operation log.
 
 mod log;
-mod witness;
-mod stamp;
 mod monitor;
+mod stamp;
+mod witness;
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
@@ -24,11 +24,11 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 
 use self::log::LogMetrics;
-pub use self::witness::Asked;
-use self::witness::WitnessMetrics;
+use self::monitor::MonitorMetrics;
 use self::stamp::StampMetrics;
 pub(crate) use self::stamp::Stamped;
-use self::monitor::MonitorMetrics;
+pub use self::witness::Asked;
+use self::witness::WitnessMetrics;
 use crate::admission::{Outcome, RejectionCode};
 use crate::error::Component;
 use crate::ledger::Rejections;

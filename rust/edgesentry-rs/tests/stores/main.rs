@@ -25,7 +25,7 @@ mod race;
 mod reading;
 mod service;
 mod silence;
+mod stamp;
 mod successor;
 mod witness;
-mod stamp;
 mod worker;

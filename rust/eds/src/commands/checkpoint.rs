@@ -7,7 +7,7 @@ use edgesentry_formats::times::{now_ms, to_rfc3339};
 use edgesentry_formats::{Seed, create_seed_file, describe};
 use edgesentry_log::Checkpoint as Signed;
 use edgesentry_log::MAX_WITNESS_RESPONSE_BYTES;
-use edgesentry_rs::ledger::{Conflicts, CosignatureRow, Replaced};Replaced, TimestampRow};
+use edgesentry_rs::ledger::{Conflicts, CosignatureRow, Replaced, TimestampRow};
 use edgesentry_rs::log::{LogError, LogStatus, StampRound, Stores, TransparencyLog, compare_heads};
 use edgesentry_rs::settings::Access;
 use edgesentry_rs::telemetry::metrics::Metrics;
@@ -24,7 +24,8 @@ use crate::text::{count, name, number, sentence};
 /// Sequence a ledger into its transparency log and sign a checkpoint
 ///
 /// The settings are in the section [log]: origin, key, previous_keys, store, lock, interval_seconds, max_records, policy,
-/// require_quorum.max_records, tsa. Without a subcommand it does the same as run. Ingest does not wait for this command, and continues after its errors.
+/// require_quorum, tsa. Without a subcommand it does the same as run. Ingest does not wait for this command, and
+/// continues after its errors.
 /// Exit code 1 if the ledger was changed without the service, 3 if the log cannot continue.
 #[derive(Args, Debug)]
 #[command(

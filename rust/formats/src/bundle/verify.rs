@@ -18,8 +18,8 @@ use super::members::{Leaves, Members, Part, Stop};
 use crate::error::Error;
 use crate::progress::Progress;
 use crate::read::{Opened, Source, size_bytes};
-use crate::verify::{Folded, Options, Plan, fold};
 use crate::stamps::{ClaimedCertificates, MAX_STAMP_BYTES, StampCheck, TrustedRoots};
+use crate::verify::{Folded, Options, Plan, fold};
 
 /// The inputs of the auditor.
 #[derive(Clone, Copy, Default, Debug)]
@@ -176,8 +176,8 @@ fn verify(
     };
     let BundleInputs { previous, max_age, .. } = *inputs;
     let log = LogCheck::new(&LogInputs { policy, checkpoint: &note, places: None, previous, max_age });
-    let conclusion = Conclusionlet log = log.with_stamps(valid, Vec::new());
-    Ok(Conclusion { manifest, small, checks, log, by, findings, options };
+    let log = log.with_stamps(valid, Vec::new());
+    let conclusion = Conclusion { manifest, small, checks, log, by, findings, options };
     Ok(conclusion.report(folded, &leaves.walk, inputs.keys))
 }
 

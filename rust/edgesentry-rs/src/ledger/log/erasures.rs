@@ -251,7 +251,7 @@ async fn open(s: &mut dyn Statements, now_ms: u64) -> Result<OpenErasures, Failu
     let rows = s.select(&statement, &[Value::number(now_ms)]).await?;
     let Some(row) = rows.first() else { return Ok(OpenErasures::default()) };
     let row = Row::new("erasures", row);
-    Ok(OpenErasures { count: row.number(0)?, oldest_at_ms: row.optional_number(1)? })Ok(s.has_table("erasures").await?)
+    Ok(OpenErasures { count: row.number(0)?, oldest_at_ms: row.optional_number(1)? })
 }
 
 async fn request(

@@ -54,6 +54,8 @@ pub(super) fn write(
         payloads: Some(&*payloads),
         keys: Some(keys),
         policy: Some(claimed.as_bytes()),
+        stamped: false,
+        tsa_certificates: None,
     };
     let file = folder.of_bundle("case.tar");
     let destination = Destination::of("--dir", &file)?;
