@@ -41,7 +41,7 @@ OBSERVE = """() => {
     window.longest = 0;
     new PerformanceObserver(list => {
         for (const task of list.getEntries()) window.longest = Math.max(window.longest, task.duration);
-    }).observe({ type: "longtask", buffered: true });
+    }).observe({ type: "longtask" });
 }"""
 
 

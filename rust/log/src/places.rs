@@ -148,7 +148,10 @@ impl Places {
     pub(crate) fn record_at(&mut self, index: u64, record: &AuditRecord) {
         self.records += 1;
         let run = PlacedRun { first_sequence: record.sequence, index, records: 1 };
-        self.device(&record.device_id).push_record(run);
+        match self.devices.get_mut(&record.device_id) {
+            Some(device) => device.push_record(run),
+            None => self.device(&record.device_id).push_record(run),
+        }
     }
 
     /// Adds the content of any other leaf.
