@@ -81,12 +81,14 @@ def test_a_ledger_writes_bundles(signed: tuple[Ledger, Policy, Path], tmp_path: 
 
     ledger.register_device(device(3))
     envelope("checkpoint", "--config", config)
-    ledger.bundle(file, devices="lift-01", since=old)
-    report = verify_bundle(file, policy=policy, keys=keys, previous=old)
-    assert report.coverage.log is not None
-    assert (report.ok, report.coverage.log.previous) == (True, True)
     other = Checkpoint(str(Checkpoint.read(VECTORS / "checkpoint-forked")))
-    assert "checkpoint_inconsistent" in verify_bundle(file, policy=policy, previous=other).counts
+    scopes: list[dict[str, Any]] = [{}, {"devices": "lift-01"}, {"records": [("lift-02", 4)]}]
+    for scope in scopes:
+        ledger.bundle(file, since=old, **scope)
+        report = verify_bundle(file, policy=policy, keys=keys, previous=old)
+        assert report.coverage.log is not None
+        assert (report.ok, report.coverage.log.previous) == (True, True)
+        assert "checkpoint_inconsistent" in verify_bundle(file, policy=policy, previous=other).counts
 
 
 def test_a_bundle_is_written_whole_or_not_at_all(signed: tuple[Ledger, Policy, Path], tmp_path: Path) -> None:
