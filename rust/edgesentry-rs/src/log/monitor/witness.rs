@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use edgesentry_formats::times;
 use edgesentry_log::{KeyType, MAX_NOTE_BYTES, Note, Policy, PolicyWitness, VerifierKey};
-use futures::StreamExt;
+use futures::future::join_all;
 
 use super::finding::{Found, WitnessState, WitnessView};
 use super::source::{self, Access, Source};
@@ -76,8 +76,11 @@ impl WitnessSource {
 impl Monitor {
     /// Asks each witness for its last checkpoint.
     pub(super) async fn witness_notes(&self) -> Vec<Result<Option<Note>, Failure>> {
-        let asked = futures::stream::iter(&self.witnesses).map(WitnessSource::note);
-        asked.buffered(WITNESSES_AT_ONCE).collect().await
+        let mut notes = Vec::with_capacity(self.witnesses.len());
+        for witnesses in self.witnesses.chunks(WITNESSES_AT_ONCE) {
+            notes.extend(join_all(witnesses.iter().map(WitnessSource::note)).await);
+        }
+        notes
     }
 
     /// Compares the checkpoint of the log with those of the witnesses.
