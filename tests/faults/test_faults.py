@@ -9,10 +9,12 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,6 +35,9 @@ from edgesentry import (
     write_records,
 )
 from support import chains, device, key_ring, payload
+from test_receipts import TOKEN, Logged, client, kept, logged
+
+__all__ = ["logged"]
 
 # Calls of a scene that are struck with one action in the short form.
 SAMPLE = 3
@@ -465,7 +470,37 @@ SCENES = {
 
 @pytest.mark.parametrize("name", SCENES)
 def test_each_call_fails_in_turn(name: str) -> None:
-    scene = SCENES[name]
+    strike_each(name, SCENES[name])
+
+
+def test_each_call_of_a_flush_with_receipts_fails_in_turn(logged: Logged) -> None:
+    """Four records have receipts and two wait; the records leave the outbox with their checkpoint."""
+    with logged.serve() as url:
+
+        def prepare(folder: Path) -> None:
+            with logged.outbox(folder=folder) as outbox, client(url) as service:
+                for number in range(4):
+                    outbox.sign(b"%d" % number, f"lift-01/{number}", number)
+                outbox.flush(service)
+                logged.checkpoint()
+                for number in range(4, 6):
+                    outbox.sign(b"%d" % number, f"lift-01/{number}", number)
+
+        def check(folder: Path, struck: Struck, action: Action) -> None:
+            if action.passes:
+                assert struck.code == 0, struck
+            with closing(sqlite3.connect(folder / "outbox", timeout=30)) as file:
+                [[checkpoints]] = file.execute("SELECT count(*) FROM checkpoint")
+            assert (kept(folder), checkpoints) in [(6, 0), (2, 1)], struck
+            with logged.outbox(folder=folder) as outbox, client(url) as service:
+                outbox.flush(service)
+                assert (outbox.waiting, outbox.pending["pending"], outbox.conflicts) == (0, 2, []), struck
+
+        command = [*WORKER, "receipts", ".", url, TOKEN, str(logged.policy)]
+        strike_each("receipts", Scene(prepare, command, check))
+
+
+def strike_each(name: str, scene: Scene) -> None:
     with tempfile.TemporaryDirectory(prefix="edgesentry-faults-") as place:
         template = Path(place) / "template"
         template.mkdir()

@@ -1,6 +1,6 @@
 """The processes of the fault tests. They print each acknowledgement at once.
 
-    worker.py JOB FOLDER
+    worker.py JOB FOLDER [URL TOKEN POLICY]
 
 A failed call is repeated a limited number of times: a single failure must not block it.
 """
@@ -16,11 +16,13 @@ from typing import TypeVar
 
 import edgesentry
 from edgesentry import (
+    Client,
     Device,
     EdgesentryError,
     KeyRing,
     Ledger,
     Outbox,
+    Policy,
     read_records,
     write_heads,
     write_records,
@@ -101,6 +103,17 @@ def flush(folder: Path) -> None:
     outbox.close()
 
 
+def receipts(folder: Path) -> None:
+    """Flushes an outbox that requires receipts into a service."""
+    url, token, policy = sys.argv[3:]
+    device = Device.from_seed("lift-01", bytes([1] * 32), scheme="record")
+    required = partial(Outbox, receipts="required", policy=Policy(policy))
+    outbox = persist(lambda: required(folder / "outbox", device))
+    with Client(url, token=token) as client:
+        say("flushed", json.dumps(persist(lambda: outbox.flush(client))))
+    outbox.close()
+
+
 def outputs(folder: Path) -> None:
     """Writes the files that Python writes."""
     records = list(read_records(folder / "input" / "records.ndjson"))
@@ -117,7 +130,7 @@ def outputs(folder: Path) -> None:
         say("wrote", name)
 
 
-JOBS = {job.__name__: job for job in (ingest, register, sign, flush, outputs)}
+JOBS = {job.__name__: job for job in (ingest, register, sign, flush, receipts, outputs)}
 
 if __name__ == "__main__":
     JOBS[sys.argv[1]](Path(sys.argv[2]))
