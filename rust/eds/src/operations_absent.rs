@@ -41,7 +41,5 @@ impl Family {
 
 pub(crate) const HEADS_LAST_SUCCESS: Family = Family;
 pub(crate) const HEADS_REWRITTEN: Family = Family;
-#[cfg_attr(not(feature = "client"), allow(dead_code))]
 pub(crate) const RECEIPTS_AGE: Family = Family;
-#[cfg_attr(not(feature = "client"), allow(dead_code))]
 pub(crate) const RECEIPTS_PENDING: Family = Family;
