@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -203,7 +204,7 @@ def test_checkpoints_are_stamped_exported_and_verified(stamped: Stamped, tmp_pat
     assert report.coverage.log is not None
     [valid] = report.coverage.log.timestamps
     assert (valid.before_ms, valid.file) == (stamp["before_ms"], file)
-    assert "existed before 20" in str(report)
+    assert "existed before 20" in report.to_html()
     # openssl reads the same file.
     note = Path(written["checkpoint_file"])
     openssl = ["openssl", "ts", "-verify", "-data", note, "-in", file, "-CAfile", tsa.root]
@@ -258,11 +259,12 @@ def test_bundles_have_the_stamps(stamped: Stamped, tmp_path: Path) -> None:
     assert verify_bundle(file, policy=policy, tsa_roots=tsa.root).ok
 
 
-def served(url: str) -> dict[str, Any]:
+def served(url: str, token: str) -> dict[str, Any]:
     """What a service has of time stamps, as soon as it has one."""
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
     for _ in range(600):
         try:
-            with urllib.request.urlopen(url) as answer:
+            with urllib.request.urlopen(request) as answer:
                 found: dict[str, Any] = json.load(answer)
                 return found
         except urllib.error.HTTPError as error:
@@ -275,8 +277,11 @@ def served(url: str) -> dict[str, Any]:
 def test_a_service_stamps_and_serves(stamped: Stamped) -> None:
     ledger, _policy, config, tsa = stamped
     ledger.close()
+    command = [sys.executable, "-m", "edgesentry", "token", "auditor", "--scope", "read"]
+    token, entry = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n\n", 1)
+    config.write_text(f"{config.read_text()}\n{entry}")
     with serve(f"sqlite:{config.parent / 'ledger.db'}", "--config", str(config)) as url:
-        found = served(f"{url}/api/v1/log/timestamps")
+        found = served(f"{url}/api/v1/log/timestamps", token)
     [stamp] = found["timestamps"]
     checkpoint = Checkpoint(found["checkpoint"])
     assert checkpoint.size == found["size"]
