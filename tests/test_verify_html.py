@@ -373,6 +373,11 @@ def auditor_of(log: Log | DemoBundle, own: bool = True) -> Given:
     return Given(log, own, log.checkpoint(log.sizes[0]) if own else None)
 
 
+def fields_of(stamp: dict[str, object]) -> list[object]:
+    """Returns a time stamp of a report in the form of `COMPARE`."""
+    return [stamp[name] for name in ("file", "authority", "serial", "time_ms", "before_ms")]
+
+
 def by_script(data: bytes, auditor: Given) -> object:
     """Returns the report of verify.py in the form of `COMPARE`."""
     given = inputs(auditor.log, auditor.own)
@@ -388,7 +393,7 @@ def by_script(data: bytes, auditor: Given) -> object:
     ]
     coverage = report["coverage"]
     gaps = sorted(gap["code"] for gap in coverage["gaps"])
-    times = [list(stamp.values()) for stamp in coverage["timestamps"]]
+    times = [fields_of(stamp) for stamp in coverage["timestamps"]]
     return [
         report["verdict"],
         report["counts"],
@@ -428,7 +433,7 @@ def by_library(data: bytes, auditor: Given) -> object:
     ]
     coverage = json.loads(report.to_json())["coverage"]
     gaps = sorted(gap["code"] for gap in coverage["gaps"])
-    times = [list(stamp.values()) for stamp in (coverage["log"] or {}).get("timestamps", [])]
+    times = [fields_of(stamp) for stamp in (coverage.get("log") or {}).get("timestamps", [])]
     found = report.coverage
     return [report.verdict, report.counts, findings, gaps, found.records, found.devices, times]
 
