@@ -2,19 +2,21 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use edgesentry_chain::Device;
 use edgesentry_log::{AddCheckpoint, KeyType, Note, Policy, SignerKey, WitnessedLogs};
 use edgesentry_rs::ledger::{Ledger, WitnessAccess, WitnessTables, WitnessedChange};
 use edgesentry_rs::log::{
-    Cosigners, LogError, LogReader, Sequenced, TransparencyLog, Witness, WitnessClient, WitnessError,
+    Cosigners, Eraser, LogError, LogReader, Sequenced, TransparencyLog, Witness, WitnessClient, WitnessError,
     WitnessResponse,
 };
 use edgesentry_rs::objects::Objects;
 use edgesentry_rs::telemetry::metrics::Metrics;
 
 use crate::common::{Place, devices};
+use crate::keep::wait;
 use crate::log::{ingest, key, lead, log, objects, open};
 use crate::metrics::value;
 use crate::on_every_ledger;
@@ -29,6 +31,7 @@ on_every_ledger!(
     a_wrong_cosignature_does_not_count,
     lines_that_others_wrote_into_the_ledger_do_not_count,
     earlier_checkpoints_keep_their_cosignatures,
+    a_service_keeps_the_lead_without_a_quorum,
 );
 
 /// A witness that can be unreachable, and that answers with other bytes.
@@ -364,4 +367,28 @@ async fn earlier_checkpoints_keep_their_cosignatures(place: Place) {
     }
     let status = site.log().status().await.unwrap();
     assert_eq!((status.cosignatures.len(), status.cosignatures[0].size), (3, 6));
+}
+
+async fn a_service_keeps_the_lead_without_a_quorum(place: Place) {
+    let mut site = Site::new(place).await;
+    for number in 0..3 {
+        site.down(number, true);
+    }
+    let log = site.log();
+    let eraser = Eraser::new(log.clone(), Arc::clone(&site.ledger), site.place.payloads().await);
+    let task = tokio::spawn(log.keep(eraser, Duration::from_millis(50), site.metrics.clone()));
+    let stopped = "stopped{code=\"log_quorum_missing\"}";
+    for size in [4.0, 6.0] {
+        site.ingest(1).await;
+        let is_signed = || site.gauge("checkpoint_size") == size && site.gauge(stopped) == 1.0;
+        wait("a checkpoint waits", is_signed).await;
+        assert_eq!((site.gauge("quorum_missing"), site.gauge("leader")), (1.0, 1.0));
+        assert_eq!(site.published().await, None);
+    }
+    for number in 0..3 {
+        site.down(number, false);
+    }
+    wait("it is published", || site.gauge(stopped) == 0.0 && site.gauge("cosigned_size") == 6.0).await;
+    assert_eq!(site.published().await, Some((6, 4)));
+    task.abort();
 }

@@ -8,7 +8,7 @@ use edgesentry_formats::{Seed, create_seed_file, describe};
 use edgesentry_log::Checkpoint as Signed;
 use edgesentry_log::MAX_WITNESS_RESPONSE_BYTES;
 use edgesentry_rs::ledger::{Conflicts, CosignatureRow, Replaced, TimestampRow};
-use edgesentry_rs::log::{LogError, LogStatus, StampRound, Stores, TransparencyLog, compare_heads};
+use edgesentry_rs::log::{LogError, LogStatus, StampRound, Sequenced, Stores, TransparencyLog, compare_heads};
 use edgesentry_rs::settings::Access;
 use edgesentry_rs::telemetry::metrics::Metrics;
 use serde_json::{Value, json};
@@ -263,10 +263,16 @@ pub(crate) fn create_key(path: &Path) -> Result<(), Failure> {
 fn run(ledger: &LedgerArgs, output: &Output) -> Result<Exit, Failure> {
     let opened = ledger.open(Access::Existing)?;
     let log = log_of(&opened, Stores::Existing)?;
-    let done = wait(&opened, async {
+    let done = opened.runtime.block_on(async {
         let mut leader = log.lead().await?;
         log.sequence(&mut leader).await
-    })?;
+    });
+    let (done, failure) = match done {
+        Ok(done) => (done, None),
+        // The checkpoint is signed.
+        Err(error @ LogError::QuorumMissing { .. }) => (Sequenced::default(), Some(failure(&error))),
+        Err(error) => return Err(failure(&error)),
+    };
     let stamps = wait(&opened, log.stamp(false, &Metrics::global()))?;
     note_failures(&stamps, output);
     let mut status = wait(&opened, log.status())?;
@@ -278,6 +284,7 @@ fn run(ledger: &LedgerArgs, output: &Output) -> Result<Exit, Failure> {
     content["batches"] = done.batches.into();
     content["new_leaves"] = done.leaves.into();
     let new = match done.batches {
+        _ if failure.is_some() => "the last checkpoint waits for its witnesses".to_owned(),
         0 => "nothing new".to_owned(),
         batches => format!(
             "{} in {} signed",
@@ -285,7 +292,11 @@ fn run(ledger: &LedgerArgs, output: &Output) -> Result<Exit, Failure> {
             plural(batches, "batch", "batches")
         ),
     };
-    answer(output, &content, format!("{}: {new}\n{}", name(&status.state.origin), status_text(&status)))
+    let text = format!("{}: {new}\n{}", name(&status.state.origin), status_text(&status));
+    let exit = failure.as_ref().map_or(Exit::Holds, |failure| failure.exit);
+    let ok = failure.is_none();
+    output.answer(&Answer { ok, name: "checkpoint", content: &content, text, failure })?;
+    Ok(exit)
 }
 
 /// Notes the authorities without a valid answer.
