@@ -171,7 +171,7 @@ class Log:
 
 
 def verify(aics: Path, note: Path, log_key: str, *witness_keys: str) -> dict[str, Any]:
-    """What the other verifier says about a note."""
+    """Returns the verdict of the other verifier on a note."""
     keys = [word for key in witness_keys for word in ("--witness-key", key)]
     quorum = str(len(witness_keys))
     words = ["--note", note, "--origin", ORIGIN, "--log-key", log_key, *keys, "--quorum", quorum]
@@ -283,7 +283,7 @@ def test_a_witness_in_python_cosigns_what_the_log_cannot_send(
     envelope("witness", "init", "--state", state, "--key", seed, "--name", "our.example/w")
     witness = Witness(state, key=seed, name="our.example/w", logs=logs)
     assert witness.checkpoints() == {}
-    # No URL: the log asks nobody.
+    # The witness has no URL, so the log does not ask it.
     log.ask({"ours": (witness.verifier_key, "")}, quorum=1)
     for size in (14, 16):
         assert log.checkpoint(exit_code=3)["error"]["code"] == "log_quorum_missing"
