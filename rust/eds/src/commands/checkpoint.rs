@@ -8,7 +8,9 @@ use edgesentry_formats::{Seed, create_seed_file, describe};
 use edgesentry_log::Checkpoint as Signed;
 use edgesentry_log::MAX_WITNESS_RESPONSE_BYTES;
 use edgesentry_rs::ledger::{Conflicts, CosignatureRow, Replaced, TimestampRow};
-use edgesentry_rs::log::{LogError, LogStatus, StampRound, Sequenced, Stores, TransparencyLog, compare_heads};
+use edgesentry_rs::log::{
+    LogError, LogStatus, Sequenced, StampRound, Stores, TransparencyLog, compare_heads,
+};
 use edgesentry_rs::settings::Access;
 use edgesentry_rs::telemetry::metrics::Metrics;
 use serde_json::{Value, json};

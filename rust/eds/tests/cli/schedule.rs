@@ -62,8 +62,8 @@ fn cron() -> Vec<String> {
 
 #[test]
 fn what_is_run_by_itself_is_what_the_command_takes() {
-    let services = ["eds.service", "eds-monitor.service", "eds-witness.service"]"eds-witness"]
-        .map(|name| (name.to_owned(), std::fs::read_to_string(deploy(name)).unwrap()));std::fs::read_to_string(deploy(&format!("{name}.service"))).unwrap()));
+    let services = ["eds.service", "eds-monitor.service", "eds-witness.service"]
+        .map(|name| (name.to_owned(), std::fs::read_to_string(deploy(name)).unwrap()));
     for (name, unit) in units(".service").into_iter().chain(services) {
         let lines = values(&unit, "ExecStart");
         assert!(!lines.is_empty(), "{name}");
