@@ -33,7 +33,8 @@ from evidence import (
     item,
     member,
     sample_log,
-    small_log, text,
+    small_log,
+    text,
     varint,
 )
 
