@@ -252,6 +252,8 @@ complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status request cosigned withdraw recover help" -f -a "recover" -d 'Put the records of the log back into a ledger that was restored to an earlier time'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status request cosigned withdraw recover help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -l heads -d 'Trusted heads, as eds heads writes them; the log is not opened if the ledger disagrees' -r -F
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -l previous -d 'The last checkpoint of the log of the ledger, which this log succeeds: its first leaf names the checkpoint. Needs --policy, a new log.origin, and new places log.store and log.lock' -r -F
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -l policy -d 'Trusted keys of the log that this one succeeds, and of its witnesses' -r -F
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -l json -d 'Print one line of JSON on stdout, on success and on failure'
@@ -388,6 +390,7 @@ complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcomm
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from help" -f -a "evidence" -d 'Show what logs have signed that contradicts their cosigned checkpoints; exit code 1 if a log has two histories'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c eds -n "__fish_eds_using_subcommand erase" -l reason -d 'The reason, which every reader of the log sees' -r
+complete -c eds -n "__fish_eds_using_subcommand erase" -l replaced -d 'The hash of a record that eds checkpoint recover has replaced: delete its payload, which no record has any more' -r
 complete -c eds -n "__fish_eds_using_subcommand erase" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand erase" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand erase" -l payloads -d 'Payload store: ledger, folder:PATH or s3://BUCKET [default: as configured, or ledger with SQLite]' -r
