@@ -20,7 +20,8 @@ impl TransparencyLog {
         self.check_places(previous).await?;
         let there = match self.tables.state().await? {
             Some(there) => there,
-            None => self.tables.open(self.origin(), at_ms).await?,
+            // Under the old name: if the process ends here, this log does not begin without the name of its predecessor.
+            None => self.tables.open(previous.origin(), at_ms).await?,
         };
         if there.origin == self.origin() && there.next_index > 0 {
             let problem = format!("the ledger has the log {:?} already; run eds checkpoint", there.origin);

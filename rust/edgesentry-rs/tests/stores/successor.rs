@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use edgesentry_chain::Predecessor;
-use edgesentry_log::{Checkpoint, KeyType, Leaf, Note, OpenedLeaf, SignerKey};
+use edgesentry_log::{Checkpoint, KeyType, Leaf, Note, OpenedLeaf, SignerKey, TreeHash};
 use edgesentry_rs::ledger::{Conflicts, Ledger};
 use edgesentry_rs::log::TransparencyLog;
 use edgesentry_rs::objects::{FolderObjects, Objects};
@@ -18,6 +18,7 @@ on_every_ledger!(
     a_successor_needs_a_name_and_places_of_its_own,
     a_successor_begins_after_an_end_at_any_step,
     a_ledger_from_before_the_succession_is_recovered,
+    a_ledger_without_a_log_gets_a_successor,
 );
 
 fn new_key() -> SignerKey {
@@ -194,4 +195,26 @@ async fn a_ledger_from_before_the_succession_is_recovered(place: Place) {
     let ledger = other.ledger().await;
     let old = log(&ledger, &setting.objects, 1000);
     assert_eq!(old.reopen().await.unwrap_err().code(), "log_origin");
+}
+
+async fn a_ledger_without_a_log_gets_a_successor(place: Place) {
+    let (ledger, store) = (place.ledger().await, new_objects(&place).await);
+    let new = successor(&ledger, &store, &store);
+    let previous = Checkpoint::new("log.example/lifts", 7, TreeHash([7; 32])).unwrap();
+    // Another node leads, so the process ends before the log is opened: the log does not begin without its predecessor.
+    if place.kind == Kind::Postgres {
+        let old = log(&ledger, &store, 1000);
+        ledger.log().unwrap().open("log.example/lifts", 1).await.unwrap();
+        let leader = lead(&old).await;
+        assert_eq!(new.succeed(&previous, 1).await.unwrap_err().code(), "log_led_elsewhere");
+        assert_eq!(new.opened().await.unwrap_err().code(), "log_origin");
+        drop(leader);
+    }
+    while let Err(error) = new.succeed(&previous, 1).await {
+        assert_eq!(error.code(), "log_led_elsewhere", "{error}");
+    }
+    new.sequence(&mut lead(&new).await).await.unwrap();
+    let size = last_checkpoint(&ledger).await.size();
+    let leaf = Leaf::parse(&leaf_bytes(&*store, size).await[0]).unwrap();
+    assert!(matches!(leaf, Leaf::Opened(OpenedLeaf { previous: Some(named), .. }) if named == previous));
 }
