@@ -31,6 +31,9 @@ from edgesentry import (
     KeyRing,
     Ledger,
     Manifest,
+    Monitor,
+    MonitorFinding,
+    MonitorResult,
     Outbox,
     Outcome,
     Outcomes,
@@ -97,6 +100,7 @@ def raised(call: Callable[[], object]) -> BaseException:
 
 
 LOG = Path(__file__).parent / "vectors" / "log"
+FOUND = MonitorFinding(1, "tamper", "fork", "expected one record", "lift-01", 3, 7, 1, 2, 2)
 EXAMPLES: list[Any] = [
     REPORT,
     REPORT.findings,
@@ -125,6 +129,8 @@ EXAMPLES: list[Any] = [
     ),
     Erasure("lift-01", 3, bytes(32), "request 7", 5, 12, 1, "erased", None, 7),
     OUTCOME,
+    FOUND,
+    MonitorResult("tamper", "log.example/lifts", 3, bytes(32), 1, (FOUND,), ("gone",), {"ours": "agrees"}),
     Outcomes([OUTCOME]),
     edgesentry.EdgesentryError("one"),
     raised(lambda: KeyRing({"lift-01": "x"})),
@@ -154,7 +160,7 @@ EXAMPLES: list[Any] = [
     Victim("lift-01", 3),
 ]
 # Objects of one process: secrets, connections, open files.
-NOT_RESULTS = {AsyncClient, AsyncLedger, Client, Device, Ledger, Outbox, RecordReader, Served}
+NOT_RESULTS = {AsyncClient, AsyncLedger, Client, Device, Ledger, Monitor, Outbox, RecordReader, Served}
 
 
 def public_classes(*modules: ModuleType) -> set[type]:
@@ -244,7 +250,11 @@ def test_what_belongs_to_its_process_says_so(tmp_path: Path) -> None:
     client = Client("http://127.0.0.1:9", token="hush")
     outbox = Outbox(tmp_path / "outbox.db", lift)
     place = Place("sqlite", "x.db", "ledger")
+    key = "log.example/lifts+6f40e01b+AYqI4910CfGV/VLbLTy6XXLKZwm/HZQSG/N0iAG0D29c"
+    policy = edgesentry.Policy(f"log {key}\nquorum none\n")
+    monitor = Monitor("http://127.0.0.1:9", policy=policy, state=tmp_path / "state.db")
     things: list[object] = [
+        monitor,
         lift,
         ledger,
         AsyncLedger(ledger),
@@ -265,6 +275,7 @@ def test_what_belongs_to_its_process_says_so(tmp_path: Path) -> None:
             assert lift.public_key not in str(error.value)
     outbox.close()
     ledger.close()
+    monitor.close()
 
 
 def reduced(thing: Any) -> tuple[Callable[[str, bytes], Any], str, bytes]:

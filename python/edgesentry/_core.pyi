@@ -58,6 +58,7 @@ __all__ = [
     "LedgerCore",
     "LinkCoverage",
     "LogCoverage",
+    "MonitorCore",
     "Outbox",
     "PayloadCoverage",
     "Policy",
@@ -1252,7 +1253,6 @@ class MonitorCore:
     def check(self) -> dict[str, Any]: ...
     def acknowledge(self, id: int) -> bool: ...
     def close(self) -> None: ...
-    def __reduce__(self) -> None: ...
 
 @final
 class LedgerCore:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from os import PathLike
 from types import TracebackType
-from typing import Literal, Self, TypeAlias
+from typing import Literal, NoReturn, Self, TypeAlias
 
 from edgesentry._core import MonitorCore, Policy
 
@@ -97,6 +97,11 @@ class Monitor:
     """
 
     __module__ = "edgesentry"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a Monitor does not pickle: its state is open in this process; open it in the other one"
+        )
 
     def __init__(
         self,
