@@ -50,6 +50,7 @@ from edgesentry import (
     device_statistics,
     read_records,
     verify_chain,
+    verify_timestamp,
 )
 from edgesentry.testing import (
     CATALOGUE,
@@ -101,6 +102,7 @@ def raised(call: Callable[[], object]) -> BaseException:
 
 LOG = Path(__file__).parent / "vectors" / "log"
 FOUND = MonitorFinding(1, "tamper", "fork", "expected one record", "lift-01", 3, 7, 1, 2, 2)
+STAMPS = Path(__file__).parent / "vectors" / "timestamps"
 EXAMPLES: list[Any] = [
     REPORT,
     REPORT.findings,
@@ -113,6 +115,9 @@ EXAMPLES: list[Any] = [
     REPORT.coverage.heads,
     make_report(Path(__file__).parent).coverage.payloads,
     verify_chain(RECORDS, checkpoint=LOG / "checkpoint", policy=LOG / "policy").coverage.log,
+    verify_timestamp(
+        (STAMPS / "good.tsr").read_bytes(), STAMPS / "checkpoint", tsa_roots=STAMPS / "roots-0.pem"
+    ),
     *REPORT.inputs,
     REPORT.chains["lift-01"],
     REPORT.heads["lift-01"],
