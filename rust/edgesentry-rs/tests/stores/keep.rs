@@ -57,7 +57,7 @@ impl Node {
 }
 
 pub async fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..1000 {
+    for _ in 0..4000 {
         if is_so() {
             return;
         }
