@@ -375,7 +375,8 @@ def auditor_of(log: Log | DemoBundle, own: bool = True) -> Given:
 
 def fields_of(stamp: dict[str, object]) -> list[object]:
     """Returns a time stamp of a report in the form of `COMPARE`."""
-    return [stamp[name] for name in ("file", "authority", "serial", "time_ms", "before_ms")]
+    file = str(stamp["file"]).rpartition("/")[2]
+    return [file, *(stamp[name] for name in ("authority", "serial", "time_ms", "before_ms"))]
 
 
 def by_script(data: bytes, auditor: Given) -> object:
