@@ -6,10 +6,13 @@ and returns the command by which the auditor, who has kept a checkpoint, sees it
 
 from __future__ import annotations
 
+import json
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edgesentry import AuditRecord, FindingCode, KeyRing, Outbox, write_records
 from edgesentry.testing import (
@@ -21,7 +24,8 @@ from edgesentry.testing import (
     attacks,
     make_log,
 )
-from operator_site import DAY_SECONDS, FLEET, LATE, TOKEN, Base, Site, cosigned, eds, payload_object
+from operator_site import DAY_SECONDS, EDS, FLEET, LATE, TOKEN, Base, Site, cosigned, eds, payload_object
+from tsa_server import Tsa
 
 Found = tuple[FindingCode, str | None, int | None]
 Command = list[str | Path]
@@ -92,13 +96,14 @@ def audit(
     *,
     previous: str | None = None,
     keys: Path | None = None,
-    policy: str = "cosigned",
+    policy: str | Path = "cosigned",
     max_age: str | None = None,
 ) -> Command:
     """Exports the ledger up to its last checkpoint, and returns the command that compares the export."""
     command: Command = [
         *("verify-chain", site.export("export.ndjson", "--log"), "--keys", keys or base.keys),
-        *("--checkpoint", site.file("checkpoint", checkpoint), "--policy", base.policies[policy]),
+        *("--checkpoint", site.file("checkpoint", checkpoint)),
+        *("--policy", base.policies[policy] if isinstance(policy, str) else policy),
     ]
     if previous is not None:
         command += ["--previous", site.file("previous", previous)]
@@ -509,3 +514,149 @@ def swapped(base: Base) -> tuple[Site, Path]:
     unseen = eds("verify-bundle", bundle, "--keys", base.keys)
     assert (unseen.exit_code, unseen.findings) == (0, []), unseen
     return site, bundle
+
+
+class RealWitness:
+    """`eds witness` with a state of its own: it cosigns checkpoints that extend the last cosigned one."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.folder = folder
+        logs = folder / "logs"
+        logs.write_text(f"log {LOG.verifier_key}\n")
+        self.arguments: Command = [
+            *("--state", f"sqlite:{folder / 'witness.db'}", "--key", folder / "witness.seed"),
+            *("--name", "witness.example/w1", "--logs", logs),
+        ]
+        key = answer("witness", "init", *self.arguments)["verifier_key"]
+        self.policy = folder / "policy"
+        self.policy.write_text(f"log {LOG.verifier_key}\nwitness w1 {key}\nquorum w1\n")
+
+    def files(self) -> list[Path]:
+        """Returns the files of its state."""
+        return list(self.folder.glob("witness.db*"))
+
+    def request(self, site: Site, old: int = 0, proof: str = "") -> Command:
+        """Returns the command that asks for a cosignature of the published checkpoint."""
+        request = site.file("request", f"old {old}\n{proof}\n{site.published()}")
+        return ["witness", "cosign", request, *self.arguments]
+
+    def cosigned(self, site: Site, older: str | None = None) -> str:
+        """Returns the published checkpoint with the line of the witness, which has cosigned an older one."""
+        old, proof = 0, ""
+        if older is not None:
+            path = site.folder / "grown.proof"
+            run = eds("prove", "consistency", site.file("older", older), "--config", site.config, "-o", path)
+            assert run.exit_code == 0, run
+            [_, size, *hashes] = path.read_text().partition("\n\n")[0].splitlines()
+            old, proof = int(size.removeprefix("old ")), "".join(f"{one}\n" for one in hashes)
+        line: str = answer(*self.request(site, old, proof))["cosignature"]
+        return f"{site.published()}{line.strip()}\n"
+
+
+def answer(*arguments: str | Path) -> dict[str, Any]:
+    """Returns the answer of a command that succeeds."""
+    line: list[str | Path] = [EDS, "--json", *arguments]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    made: dict[str, Any] = json.loads(done.stdout)[arguments[0]]
+    return made
+
+
+def witnessed(base: Base) -> tuple[RealWitness, str, dict[Path, bytes]]:
+    """Returns a witness, the last checkpoint that it has cosigned, and its state before that."""
+    site = base.copy("early")
+    witness = RealWitness(site.folder / "witness")
+    early = witness.cosigned(site)
+    # SQLite may keep the last changes in a file beside it.
+    before = {path: path.read_bytes() for path in witness.files()}
+    site.ingest(LATE)
+    site.checkpoint()
+    return witness, witness.cosigned(site, early), before
+
+
+@attack("second history shown to a witness", "the witness: it refuses to cosign", error="witness_refused")
+def witness_asked_twice(base: Base) -> Evidence:
+    witness, kept, _ = witnessed(base)
+    second = base.copy("early")
+    second.ingest(late(EDITED))
+    second.checkpoint()
+    return Evidence(second, witness.request(second, old=int(kept.splitlines()[1])))
+
+
+@attack(
+    "witness restored to an earlier time, and a second history that it cosigns",
+    "kept checkpoint",
+    ("checkpoint_inconsistent", None, None),
+)
+def witness_rolled_back(base: Base) -> Evidence:
+    witness, kept, before = witnessed(base)
+    for path in witness.files():
+        path.unlink()
+    for path, content in before.items():
+        path.write_bytes(content)
+    second = base.copy("early")
+    second.ingest(late(EDITED))
+    second.checkpoint()
+    lie = witness.cosigned(second, base.early)
+    command = audit(base, second, lie, policy=witness.policy)
+    # Without the kept checkpoint, the quorum holds for the second history.
+    unseen = eds(*command)
+    assert (unseen.exit_code, unseen.findings) == (0, []), unseen
+    return Evidence(second, audit(base, second, lie, previous=kept, policy=witness.policy))
+
+
+@attack(
+    "two histories, the second one for a monitor that has replayed the first",
+    "state of the monitor",
+    ("checkpoint_inconsistent", None, None),
+)
+def monitor_shown_another_history(base: Base) -> Evidence:
+    first, second = base.copy("early"), base.copy("early")
+    first.ingest(LATE)
+    second.ingest(late(EDITED))
+    state = first.folder / "monitor.db"
+    commands = []
+    for site in (first, second):
+        site.checkpoint()
+        commands.append(
+            [
+                *("monitor", f"{site.place}/log", "--policy", base.policies["unwitnessed"], "--once"),
+                *("--state", state, "--config", site.config),
+            ]
+        )
+    sound = eds(*commands[0])
+    assert (sound.exit_code, sound.findings) == (0, []), sound
+    return Evidence(second, commands[1])
+
+
+def stamped(base: Base, stamp: bytes, root: Path) -> Evidence:
+    """Returns the comparison of the ledger with a stamp of its checkpoint."""
+    site = base.copy("late")
+    path = site.folder / "checkpoint.tsr"
+    path.write_bytes(stamp)
+    command = audit(base, site, base.kept)
+    return Evidence(site, [*command, "--timestamps", path, "--tsa-roots", root])
+
+
+@attack(
+    "time stamp of another checkpoint shown",
+    "time stamp, compared with the checkpoint",
+    ("timestamp_invalid", None, None),
+)
+def stamp_of_another_checkpoint(base: Base) -> Evidence:
+    tsa = Tsa(base.folder / "tsa")
+    sound = stamped(base, tsa.stamp_of(base.logs["late"]["log/checkpoint"]), tsa.root)
+    run = eds(*sound.command)
+    assert (run.exit_code, run.findings) == (0, []), run
+    return stamped(base, tsa.stamp_of(base.logs["early"]["log/checkpoint"]), tsa.root)
+
+
+@attack(
+    "checkpoint stamped by an authority of the operator",
+    "root certificates that the auditor pins",
+    ("timestamp_invalid", None, None),
+)
+def stamp_of_an_own_authority(base: Base) -> Evidence:
+    ours, theirs = Tsa(base.folder / "pinned-tsa"), Tsa(base.folder / "own-tsa")
+    return stamped(base, theirs.stamp_of(base.logs["late"]["log/checkpoint"]), ours.root)

@@ -73,7 +73,8 @@ def eds(*arguments: str | Path) -> Run:
     envelope: dict[str, Any] = json.loads(done.stdout)
     findings = [
         (finding["code"], finding["device_id"], finding["sequence"])
-        for finding in envelope.get("report", {}).get("findings", [])
+        for part in ("report", "monitor")
+        for finding in envelope.get(part, {}).get("findings", [])
     ]
     error = envelope.get("error")
     return Run(done.returncode, error["code"] if error else None, findings)
@@ -165,13 +166,14 @@ class Site(ABC):
     Attributes:
         folder: The directory of its files.
         url: The ledger.
+        place: The directory or the bucket of the log.
         config: The settings of commands.
     """
 
     dialect: ClassVar[Dialect]
 
     def __init__(self, folder: Path, url: str, payloads: str, place: str, more: str = "") -> None:
-        self.folder, self.url = folder, url
+        self.folder, self.url, self.place = folder, url, place
         self.config = folder / "eds.toml"
         self.seed = folder / "log.seed"
         for path in (self.config, self.seed):
