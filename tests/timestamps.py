@@ -1,4 +1,4 @@
-"""Time stamps of one checkpoint, good and bad, for tests/vectors/timestamps: `python tests/timestamps.py` writes them.
+"""Time stamps of one checkpoint, good and bad: `python tests/timestamps.py` writes tests/vectors/timestamps.
 
 Each has the reason for which docs/reference/log.md refuses it, and every verifier gives the same reason.
 """

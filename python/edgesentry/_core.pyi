@@ -642,7 +642,7 @@ class TimeStamp:
 
     @property
     def before_ms(self) -> int:
-        """The checkpoint existed before this time: the time in the stamp and its accuracy, Unix milliseconds."""
+        """The checkpoint existed before this time: that of the stamp and its accuracy, Unix milliseconds."""
 
 @final
 class Coverage:
@@ -943,8 +943,8 @@ def verify_bundle(
             claims. The key ring of a ledger is a claim too, and takes their place.
         previous: An earlier checkpoint of the same log that you kept: the log must continue it.
         max_age: The maximum age of the checkpoint by the clocks of its witnesses: seconds, or a timedelta.
-        tsa_roots: Certificates in PEM: the roots of the time stamping authorities that you trust. Without them
-            the time stamps in the bundle are not verified.
+        tsa_roots: Certificates in PEM: the roots of the time stamping authorities that you trust. Without
+            them the time stamps in the bundle are not verified.
         scheme: The scheme of keys that do not name one.
         require: Levels that your inputs must cover in full: `signatures`, `payloads`, `log`. `log` requires a
             bundle of the whole log, and a policy with witnesses.

@@ -9,7 +9,16 @@ use super::{
 };
 
 /// The tables that follow from the files of a log.
-const DERIVED: [&str; 6] = ["log_runs", "log_events", "log_batches", "log_heads", "log_keys", "checkpoints"];
+const DERIVED: [&str; 8] = [
+    "log_runs",
+    "log_events",
+    "log_batches",
+    "log_heads",
+    "log_keys",
+    "checkpoints",
+    "cosignatures",
+    "timestamps",
+];
 
 /// Opens a log in place of the one that the ledger has. `previous` is the checkpoint that its first leaf names; without it
 /// the log has no leaf, and is to be recovered.

@@ -3041,7 +3041,10 @@ class Verification:
             self._gap("payload_erased", payloads=len(self.erased))
             claim = None
         else:
-            claim = "no such member; a leaf erases it, which counts only under a checkpoint that your policy trusts"
+            claim = (
+                "no such member; a leaf erases it, "
+                "which counts only under a checkpoint that your policy trusts"
+            )
         for at, place in enumerate(self.lacking):
             if at not in self.erased:
                 self._missing_payload(*place)
