@@ -87,14 +87,24 @@ def measure(eds: Path, state: str, logs: int, count: int, folder: Path) -> tuple
     (folder / "logs").write_text("".join(f"log {key}\n" for key, _ in made))
     options = ["--state", state, "--key", str(folder / "witness.seed"), "--name", "witness.example"]
     subprocess.run([eds, "witness", "init", *options], check=True, capture_output=True)
-    command = [eds, "witness", "serve", *options, "--logs", str(folder / "logs"), "--listen", "127.0.0.1:0"]
+    command: list[str | Path] = [
+        eds,
+        "witness",
+        "serve",
+        *options,
+        "--logs",
+        str(folder / "logs"),
+        "--listen",
+        "127.0.0.1:0",
+    ]
     quiet = {**os.environ, "RUST_LOG": "off"}
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=quiet
     ) as witness:
         assert witness.stderr is not None
         address = witness.stderr.readline().removeprefix("listening on http://").split(",")[0]
-        ready, times = threading.Barrier(logs + 1), []
+        ready = threading.Barrier(logs + 1)
+        times: list[float] = []
         threads = [threading.Thread(target=send, args=(address, each, ready, times)) for _, each in made]
         for thread in threads:
             thread.start()

@@ -10,6 +10,8 @@ ROOT = Path(__file__).parent.parent
 FAILURES = [
     r'Failure::(?:usage|unfinished|interrupted)\(\s*"(\w+)"',
     r'Failure \{\s*code: "(\w+)"',
+    r'let code = if [^{}]*\{ "(\w+)" \}',
+    r'let code = if [^{}]*\{ "\w+" \} else \{ "(\w+)" \}',
     r'\bbytes\([^;()]*(?:\(\))?,\s*"(\w+)"\)',
 ]
 # The codes of problem documents, as the wire types declare them.

@@ -47,6 +47,7 @@ from edgesentry import (
     Statistics,
     UnreadableError,
     VerificationError,
+    Witness,
     device_statistics,
     read_records,
     verify_chain,
@@ -62,7 +63,7 @@ from edgesentry.testing import (
     make_fleet,
     make_log,
 )
-from support import chains, device, key_ring
+from support import chains, device, envelope, key_ring
 
 DEVICES = [device(number) for number in (1, 2, 3)]
 RECORDS = chains(DEVICES, 6)
@@ -165,7 +166,18 @@ EXAMPLES: list[Any] = [
     Victim("lift-01", 3),
 ]
 # Objects of one process: secrets, connections, open files.
-NOT_RESULTS = {AsyncClient, AsyncLedger, Client, Device, Ledger, Monitor, Outbox, RecordReader, Served}
+NOT_RESULTS = {
+    AsyncClient,
+    AsyncLedger,
+    Client,
+    Device,
+    Ledger,
+    Monitor,
+    Outbox,
+    RecordReader,
+    Served,
+    Witness,
+}
 
 
 def public_classes(*modules: ModuleType) -> set[type]:
@@ -257,9 +269,14 @@ def test_what_belongs_to_its_process_says_so(tmp_path: Path) -> None:
     place = Place("sqlite", "x.db", "ledger")
     key = "log.example/lifts+6f40e01b+AYqI4910CfGV/VLbLTy6XXLKZwm/HZQSG/N0iAG0D29c"
     policy = edgesentry.Policy(f"log {key}\nquorum none\n")
+    seed, state, name = tmp_path / "witness.seed", f"sqlite:{tmp_path / 'witness.db'}", "our.example/w"
+    envelope("witness", "init", "--state", state, "--key", seed, "--name", name)
+    (tmp_path / "logs").write_text(f"log {key}\n")
+    witness = Witness(state, key=seed, name=name, logs=tmp_path / "logs")
     monitor = Monitor("http://127.0.0.1:9", policy=policy, state=tmp_path / "state.db")
     things: list[object] = [
         monitor,
+        witness,
         lift,
         ledger,
         AsyncLedger(ledger),

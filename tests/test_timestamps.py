@@ -28,6 +28,7 @@ from edgesentry import (
     verify_chain,
     verify_timestamp,
 )
+from edgesentry.testing._tsa import TSA, pem
 from support import device, envelope, key_ring, serve
 from timestamps import CHECKPOINT, FOLDER, IMPRINT, STAMPED, Case
 from tsa_server import Mode, Tsa, serve_tsa
@@ -156,7 +157,7 @@ def test_files_that_are_not_roots_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "roots.pem"
     for text, problem in (
         ("", "no certificate"),
-        (timestamps.pem(timestamps.TSA.signer), "no certificate is a root"),
+        (pem(TSA.signer), "no certificate is a root"),
         ("-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n", "certificate 1 cannot be used"),
     ):
         file.write_text(text)

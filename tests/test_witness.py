@@ -174,7 +174,17 @@ def verify(aics: Path, note: Path, log_key: str, *witness_keys: str) -> dict[str
     """Returns the verdict of the other verifier on a note."""
     keys = [word for key in witness_keys for word in ("--witness-key", key)]
     quorum = str(len(witness_keys))
-    words = ["--note", note, "--origin", ORIGIN, "--log-key", log_key, *keys, "--quorum", quorum]
+    words: list[str | Path] = [
+        "--note",
+        note,
+        "--origin",
+        ORIGIN,
+        "--log-key",
+        log_key,
+        *keys,
+        "--quorum",
+        quorum,
+    ]
     answer: dict[str, Any] = json.loads(python(aics, "-m", "aics_tlog", "verify-checkpoint", *words))
     return answer
 

@@ -616,7 +616,7 @@ def monitor_shown_another_history(base: Base) -> Evidence:
     first.ingest(LATE)
     second.ingest(late(EDITED))
     state = first.folder / "monitor.db"
-    commands = []
+    commands: list[list[str | Path]] = []
     for site in (first, second):
         site.checkpoint()
         commands.append(

@@ -16,12 +16,26 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// Metrics by witness or by authority, which begin with the first request to it, and the file that registers them.
+const BY_PEER: [(&str, &str); 5] = [
+    ("witness", "log_witness_requests_total"),
+    ("witness", "log_witness_state"),
+    ("stamp", "log_tsa_requests_total"),
+    ("stamp", "log_tsa_failing"),
+    ("stamp", "log_tsa_timestamp_seconds"),
+];
+
 /// Returns the names of the series that the service and the textfiles serve.
 fn served() -> BTreeSet<String> {
     let text = Metrics::new().text();
     let samples = text.lines().filter(|line| !line.starts_with('#'));
     let names = samples.filter_map(|line| line.split(['{', ' ']).next()).map(str::to_owned);
-    names.chain(FAMILIES.map(|family| family.name.to_owned())).collect()
+    let by_peer = BY_PEER.map(|(file, name)| {
+        let source = read(&format!("rust/edgesentry-rs/src/telemetry/metrics/{file}.rs"));
+        assert!(source.contains(&format!("\"{}\"", name.trim_end_matches("_total"))), "{name}");
+        format!("edgesentry_{name}")
+    });
+    names.chain(FAMILIES.map(|family| family.name.to_owned())).chain(by_peer).collect()
 }
 
 /// Returns the words of a text that could be the name of one of our metrics.

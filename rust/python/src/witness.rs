@@ -13,6 +13,7 @@ use pyo3::types::PyDict;
 
 use crate::errors::{EdgesentryError, shown};
 use crate::log::Checkpoint;
+use crate::pickle::refuse;
 use crate::service::{service_failure, wait_on};
 
 /// A witness of transparency logs, without a network.
@@ -64,6 +65,10 @@ impl Witness {
             found.set_item(&row.origin, Checkpoint { note, checkpoint })?;
         }
         Ok(found)
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        refuse("Witness", "its key and state are open in this process; open it in the other one")
     }
 
     fn __repr__(&self) -> String {
