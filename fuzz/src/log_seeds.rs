@@ -2,10 +2,10 @@
 
 use edgesentry_chain::{Hash, Scheme};
 use edgesentry_log::{
-    AddCheckpoint, Checkpoint, ConsistencyProof, EntryBundle, ErasedLeaf, HeadEntry, HeadsLeaf, HeadsProof, HeadsTree,
-    KeyLeaf, KeyType, LayoutItem, LayoutWriter, Leaf, LogProof, Note, OpenedLeaf, Policy, RevokedLeaf,
-    RunLeaf, RunProof, SignerKey, TileId, TileKind, Tree, TreeHash,
-    VerifierKey, WitnessedLogs, consistency_path, inclusion_path,
+    AddCheckpoint, Checkpoint, ConsistencyProof, EntryBundle, ErasedLeaf, HeadEntry, HeadsLeaf, HeadsProof,
+    HeadsTree, KeyLeaf, KeyType, LayoutItem, LayoutWriter, Leaf, LogProof, Note, OpenedLeaf, Policy,
+    RevokedLeaf, RunLeaf, RunProof, SignerKey, TileId, TileKind, Tree, TreeHash, VerifierKey, WitnessedLogs,
+    consistency_path, inclusion_path,
 };
 
 use crate::fleet;
