@@ -209,10 +209,12 @@ async fn an_authority_that_fails_stops_nothing(place: Place) {
     let metrics = Metrics::new();
     let node = log(&ledger, &objects, 1000).with_stamper(stamper);
     let eraser = Eraser::new(node.clone(), place.ledger().await, place.payloads().await);
+    let mut lifts = devices(&*ledger, 1).await;
     let task = tokio::spawn(node.keep(eraser, Duration::from_millis(50), metrics.clone()));
     let of = |series: &str| value(&metrics, &format!("edgesentry_log_{series}"));
-    let mut lifts = devices(&*ledger, 1).await;
-    for size in [4.0, 6.0, 8.0] {
+    // The first leaf, the key and the heads.
+    wait("the log begins", || of("checkpoint_size") == 3.0).await;
+    for size in [5.0, 7.0, 9.0] {
         ingest(&place, &mut lifts, 1).await;
         // No round waits for the slow authority.
         wait("the record is signed", || of("checkpoint_size") == size).await;

@@ -59,7 +59,10 @@ impl<'a> Suite<'a> {
         self.skipped.len()
     }
 
-    fn why_skipped(&self) -> String {
+    fn why_skipped(&self, code: FindingCode) -> String {
+        if code == FindingCode::TimestampInvalid && self.examined.checked.is_some() {
+            return "no time stamp was verified".to_owned();
+        }
         self.examined.notes.first().map_or_else(|| "not checked".to_owned(), ToString::to_string)
     }
 
@@ -84,7 +87,7 @@ impl<'a> Suite<'a> {
                         @if let Some(total) = report.counts.get(code) {
                             (failure(report, *code, *total))
                         } @else if self.skipped.contains(code) {
-                            skipped message=(self.why_skipped()) {}
+                            skipped message=(self.why_skipped(*code)) {}
                         }
                     }
                 }
@@ -93,13 +96,15 @@ impl<'a> Suite<'a> {
     }
 }
 
-/// Returns true if the log was not compared far enough to decide about the code.
+/// Returns true if the log was not compared far enough to decide about the code, or no time stamp was verified.
 fn needs_more_of_the_log(report: &Report, code: FindingCode) -> bool {
     use FindingCode::{
         CheckpointInconsistent, CheckpointMismatch, HeadsMismatch, KeyNotLogged, LeafMissing, NotIncluded,
+        TimestampInvalid,
     };
     let Some(log) = &report.coverage.log else { return false };
     match (log.root, code) {
+        (_, TimestampInvalid) => log.timestamps.is_empty(),
         (RootCheck::Compared, _) => false,
         (_, CheckpointMismatch | CheckpointInconsistent | HeadsMismatch) => true,
         (RootCheck::NoLayout, LeafMissing | NotIncluded | KeyNotLogged) => true,

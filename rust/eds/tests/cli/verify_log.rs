@@ -137,7 +137,7 @@ fn what_is_not_compared_is_not_covered() {
     assert_eq!((code, &report["coverage"]["log"]["previous"]), (0, &json!(false)));
     let junit = std::fs::read_to_string(folder.path("r.xml")).unwrap();
     assert!(
-        junit.contains(r#"<testsuite name="log" tests="10" failures="0" errors="0" skipped="6">"#),
+        junit.contains(r#"<testsuite name="log" tests="11" failures="0" errors="0" skipped="7">"#),
         "{junit}"
     );
     let run = folder.eds("verify-chain export.ndjson --require log");
