@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use edgesentry_rs::Error;
 use edgesentry_rs::log::{Checked, Monitor, MonitorFinding, MonitorFindings, MonitorSettings};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -81,7 +80,7 @@ impl MonitorCore {
             let findings = MonitorFindings::open(&state).await?;
             let done = findings.acknowledge(id).await;
             findings.close().await;
-            Ok::<bool, Error>(done?)
+            done
         })?;
         done.map_err(|error| service_failure(py, error))
     }

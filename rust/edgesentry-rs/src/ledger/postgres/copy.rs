@@ -170,6 +170,8 @@ fn header(bytes: &[u8]) -> Result<usize, sqlx::Error> {
     Ok(HEADER_BYTES + extension.map_err(|_| malformed())?)
 }
 
+type Columns<'a, const N: usize> = [&'a [u8]; N];
+
 /// The bytes of a COPY that are not read yet.
 #[derive(Default)]
 struct Received {
@@ -187,7 +189,7 @@ impl Received {
     }
 
     /// Returns the columns of the next row; `None` if it is incomplete, or is the trailer.
-    fn row<const N: usize>(&mut self) -> Result<Option<[&[u8]; N]>, sqlx::Error> {
+    fn row<const N: usize>(&mut self) -> Result<Option<Columns<'_, N>>, sqlx::Error> {
         if !self.begun {
             if self.bytes.len() < HEADER_BYTES {
                 return Ok(None);
@@ -204,7 +206,7 @@ impl Received {
 }
 
 /// Returns the columns of the next row and its length; `None` if it is incomplete, or is the trailer.
-fn row<const N: usize>(bytes: &[u8]) -> Result<Option<([&[u8]; N], usize)>, sqlx::Error> {
+fn row<const N: usize>(bytes: &[u8]) -> Result<Option<(Columns<'_, N>, usize)>, sqlx::Error> {
     let Some(fields) = bytes.first_chunk::<2>() else { return Ok(None) };
     match i16::from_be_bytes(*fields) {
         -1 => return Ok(None),

@@ -64,7 +64,7 @@ impl FileServer {
     }
 }
 
-fn answer(mut client: TcpStream, folder: &PathBuf, state: &Mutex<State>) -> std::io::Result<()> {
+fn answer(mut client: TcpStream, folder: &Path, state: &Mutex<State>) -> std::io::Result<()> {
     let mut reader = BufReader::new(client.try_clone()?);
     let mut line = String::new();
     reader.read_line(&mut line)?;
