@@ -166,7 +166,7 @@ async fn a_checkpoint_is_stamped_once_in_an_interval(place: Place) {
     assert_eq!(stamp.before_ms, stamp.time_ms + 1000);
     // Another reader verifies the kept answer.
     let kept = ledger.log().unwrap().timestamps(last.size).await.unwrap();
-    assert_eq!(kept, [stamp.clone()]);
+    assert_eq!(kept, std::slice::from_ref(&stamp));
     let note = Note::parse(&last.note).unwrap();
     StampCheck::new(&note, &tsa.roots()).verify("kept", &kept[0].response).unwrap();
 
