@@ -231,7 +231,7 @@ def test_alerts_on_backups_are_left_out_without_backups(tmp_path: Path) -> None:
     manifests = [one for one in yaml.safe_load_all(done.stdout) if one]
     [rule] = [one for one in manifests if one["kind"] == "PrometheusRule"]
     names = [group["name"] for group in rule["spec"]["groups"]]
-    assert names == ["edgesentry-ingest", "edgesentry-log"]
+    assert names == ["edgesentry-ingest", "edgesentry-log", "edgesentry-monitor"]
 
 
 def test_the_service_monitor_finds_ports_that_are_there() -> None:

@@ -230,6 +230,10 @@ def test_checkpoints_are_stamped_exported_and_verified(stamped: Stamped, tmp_pat
         "export"
     ]
     assert Checkpoint.read(newer["checkpoint_file"]).size == stamp["size"]
+    ledger.export(tmp_path / "python.ndjson", log=True, stamped=True)
+    assert Checkpoint.read(tmp_path / "python.ndjson.checkpoint").size == stamp["size"]
+    with pytest.raises(ValueError, match="pass both"):
+        ledger.export(tmp_path / "other.ndjson", stamped=True)
     files = {"checkpoint": written["checkpoint_file"], "policy": policy_file}
     report = verify_chain(export, **files, timestamps=newer["timestamp_files"], tsa_roots=tsa.root)
     assert str(report.findings[0].actual).startswith("other_imprint: ")

@@ -210,7 +210,7 @@ def test_a_time_stamp_is_a_step_of_the_chain_of_trust(opened: Open, case: Path) 
     give(page, case)
     standing, text = time_step(page)
     assert standing == "Holds"
-    assert text.startswith("By their clocks, the quorum had signed by 2027-")
+    assert text.startswith("By their clocks, a quorum had signed by 2027-")
     assert text.endswith("Time stamps of the bundle need your roots.")
     assert "1 file of time stamps, not verified" in page.locator("#gap-list").inner_text()
     page.set_input_files("#roots-file", case / "roots.pem")

@@ -137,6 +137,7 @@ class AsyncLedger:
         since: Time | None = None,
         before: Time | None = None,
         log: bool = False,
+        stamped: bool = False,
         progress: bool | BarFactory | None = None,
     ) -> Manifest:
         """See `Ledger.export`. A thread other than the event loop's updates the bar."""
@@ -149,6 +150,7 @@ class AsyncLedger:
             since=since,
             before=before,
             log=log,
+            stamped=stamped,
             progress=progress,
         )
 

@@ -1283,6 +1283,7 @@ class LedgerCore:
         from_ms: int | None,
         before_ms: int | None,
         log: bool,
+        stamped: bool,
         progress: bool | BarFactory | None,
     ) -> str: ...
     def records(

@@ -368,6 +368,7 @@ class Ledger:
         since: Time | None = None,
         before: Time | None = None,
         log: bool = False,
+        stamped: bool = False,
         progress: bool | BarFactory | None = None,
     ) -> Manifest:
         """Exports records to a file, with a manifest beside it, in bounded memory.
@@ -384,6 +385,7 @@ class Ledger:
             log: Only the records up to the last checkpoint of the transparency log, with the layout of the
                 log in `path` plus `.log` and the checkpoint in `path` plus `.checkpoint`, for
                 `verify_chain(..., checkpoint=, policy=)`. It takes no devices and no range.
+            stamped: With `log`, the records up to the last checkpoint with a time stamp.
             progress: True for a bar, or a callable that creates one, such as tqdm; it counts records.
 
         Ctrl-C, or an exception of the bar, ends the export; the file is complete or does not exist.
@@ -392,10 +394,11 @@ class Ledger:
             OSError: The file cannot be written; it does not exist then.
             StoreError: The ledger failed.
             ConfigError: `log` is false, and the files of the log of an earlier export are beside `path`.
-            EdgesentryError: `log` is true, and the ledger has no log or no checkpoint yet.
+            EdgesentryError: `log` is true, and the ledger has no log or no checkpoint yet; or `stamped` is
+                true, and no checkpoint has a time stamp.
         """
         filters = _filters(devices, from_sequence, to_sequence, since, before)
-        manifest = json.loads(self._core.export(os.fspath(path), *filters, log, progress))
+        manifest = json.loads(self._core.export(os.fspath(path), *filters, log, stamped, progress))
         names = ("records", "devices", "file", "filter", "ledger", "created_at_ms")
         fields = {name: manifest[name] for name in names}
         heads, start_heads = _heads(manifest["heads"]), _heads(manifest["start_heads"])

@@ -244,7 +244,7 @@ impl LedgerCore {
     }
 
     /// Writes an export and returns its manifest as JSON. Ctrl-C leaves no file.
-    #[pyo3(signature = (path, devices, from_sequence, to_sequence, from_ms, before_ms, log, progress))]
+    #[pyo3(signature = (path, devices, from_sequence, to_sequence, from_ms, before_ms, log, stamped, progress))]
     #[allow(clippy::too_many_arguments)]
     fn export(
         &self,
@@ -256,6 +256,7 @@ impl LedgerCore {
         from_ms: Option<u64>,
         before_ms: Option<u64>,
         log: bool,
+        stamped: bool,
         progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<String> {
         let open = self.open()?;
@@ -264,7 +265,10 @@ impl LedgerCore {
             let message = "log=True exports the whole log; pass no devices and no range";
             return Err(PyValueError::new_err(message));
         }
-        let log = log.then(|| log_beside(py, &open, &path)).transpose()?;
+        if stamped && !log {
+            return Err(PyValueError::new_err("stamped=True is for log=True; pass both"));
+        }
+        let log = log.then(|| log_beside(py, &open, &path, stamped)).transpose()?;
         if log.is_none()
             && let Some(older) = LogBeside::earlier(&path)
         {
@@ -587,10 +591,15 @@ impl LedgerCore {
 }
 
 /// Reads the log of the ledger, and chooses the destinations of an export and of the files beside it.
-fn log_beside(py: Python<'_>, open: &Open, path: &Path) -> PyResult<(LogBeside, Target)> {
+fn log_beside(py: Python<'_>, open: &Open, path: &Path, stamped: bool) -> PyResult<(LogBeside, Target)> {
     let ledger = Arc::clone(&open.ledger);
-    let logged = wait_on(py, async move { Logged::read(&*ledger).await })?;
-    let logged = logged.map_err(|error| prove_failure(py, error.into()))?;
+    let logged = wait_on(py, async move {
+        match stamped {
+            true => Logged::read_stamped(&*ledger).await,
+            false => Logged::read(&*ledger).await.map_err(Into::into),
+        }
+    })?;
+    let logged = logged.map_err(|error| prove_failure(py, error))?;
     let mut destinations = Destinations::default();
     let mut place =
         |what: &str, path: &Path| destinations.place(what, path).map_err(|error| bad_destination(py, error));
