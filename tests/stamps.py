@@ -1,6 +1,6 @@
 """Makes time stamps of RFC 3161 and the certificates under them, with each field open to change.
 
-The DER is written here, field by field; `cryptography` makes keys, signatures and certificates.
+The DER is written field by field; `cryptography` makes keys, signatures and certificates.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from edgesentry.testing._tsa import integer, oid, seq, tlv
+
 Key: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 STAMPED = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 HASHES: dict[str, tuple[str, hashes.HashAlgorithm]] = {
@@ -36,40 +38,12 @@ TST_INFO = "1.2.840.113549.1.9.16.1.4"
 # -- DER --
 
 
-def der(tag: int, *parts: bytes) -> bytes:
-    content = b"".join(parts)
-    size = len(content)
-    if size < 0x80:
-        return bytes([tag, size]) + content
-    digits = size.to_bytes((size.bit_length() + 7) // 8, "big")
-    return bytes([tag, 0x80 | len(digits)]) + digits + content
-
-
-def sequence(*parts: bytes) -> bytes:
-    return der(0x30, *parts)
-
-
-def integer(value: int) -> bytes:
-    return der(0x02, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
-
-
-def oid(text: str) -> bytes:
-    first, second, *rest = map(int, text.split("."))
-    out = b""
-    for arc in [40 * first + second, *rest]:
-        digits = [arc & 0x7F]
-        while arc := arc >> 7:
-            digits.append(arc & 0x7F | 0x80)
-        out += bytes(reversed(digits))
-    return der(0x06, out)
-
-
 def algorithm(text: str, null: bool = True) -> bytes:
-    return sequence(oid(text), b"\x05\x00" if null else b"")
+    return seq(oid(text), b"\x05\x00" if null else b"")
 
 
 def generalized(time: datetime) -> bytes:
-    return der(0x18, time.strftime("%Y%m%d%H%M%SZ").encode())
+    return tlv(0x18, time.strftime("%Y%m%d%H%M%SZ").encode())
 
 
 # -- Keys and certificates --
@@ -225,7 +199,7 @@ class Stamp:
     digest: str | None = None
     status: int = 0
     serial: int = 4711
-    accuracy: bytes | None = field(default_factory=lambda: sequence(integer(1)))
+    accuracy: bytes | None = field(default_factory=lambda: seq(integer(1)))
     imprint: bytes | None = None
     imprint_hash: str = "sha256"
     content_type: str = TST_INFO
@@ -247,10 +221,10 @@ class Stamp:
     def info(self) -> bytes:
         """Returns the TSTInfo."""
         imprint = hashlib.new(self.imprint_hash, self.note).digest() if self.imprint is None else self.imprint
-        return sequence(
+        return seq(
             integer(1),
             oid("1.3.6.1.4.1.99999.1"),
-            sequence(algorithm(HASHES[self.imprint_hash][0]), der(0x04, imprint)),
+            seq(algorithm(HASHES[self.imprint_hash][0]), tlv(0x04, imprint)),
             integer(self.serial),
             self.gen_time or generalized(self.time),
             self.accuracy or b"",
@@ -263,10 +237,10 @@ class Stamp:
         identifier = b"" if self.id_hash == "sha256" else algorithm(HASHES[self.id_hash][0])
         found = []
         if self.signed_content_type:
-            found.append(sequence(oid("1.2.840.113549.1.9.3"), der(0x31, oid(self.signed_content_type))))
-        found.append(sequence(oid("1.2.840.113549.1.9.4"), der(0x31, der(0x04, message_digest))))
-        certificate = sequence(sequence(sequence(identifier, der(0x04, named))))
-        found.append(sequence(oid("1.2.840.113549.1.9.16.2.47"), der(0x31, certificate)))
+            found.append(seq(oid("1.2.840.113549.1.9.3"), tlv(0x31, oid(self.signed_content_type))))
+        found.append(seq(oid("1.2.840.113549.1.9.4"), tlv(0x31, tlv(0x04, message_digest))))
+        certificate = seq(seq(seq(identifier, tlv(0x04, named))))
+        found.append(seq(oid("1.2.840.113549.1.9.16.2.47"), tlv(0x31, certificate)))
         found += self.more_attributes
         return self.attributes(found) if self.attributes else sorted(found)
 
@@ -274,19 +248,19 @@ class Stamp:
         signer = self.signer or self.authority.tsa
         digest = hash_of(signer.key, self.digest)
         attributes = b"".join(self.signed_attributes(info, digest, signer))
-        signed = der(0x31, attributes)
+        signed = tlv(0x31, attributes)
         signature = self.signature(signed) if self.signature else sign(signer.key, digest, signed)
-        named = sequence(signer.certificate.issuer.public_bytes(), integer(signer.serial))
+        named = seq(signer.certificate.issuer.public_bytes(), integer(signer.serial))
         sid = self.sid or named
         is_rsa = isinstance(signer.key, rsa.RSAPrivateKey)
         usual = algorithm("1.2.840.113549.1.1.1") if is_rsa else algorithm(ECDSA_WITH[digest], null=False)
-        return sequence(
+        return seq(
             integer(1 if sid[0] == 0x30 else 3),
             sid,
             algorithm(HASHES[digest][0]),
-            der(0xA0, attributes),
+            tlv(0xA0, attributes),
             self.signature_algorithm or usual,
-            der(0x04, signature),
+            tlv(0x04, signature),
         )
 
     def token(self) -> bytes:
@@ -294,18 +268,18 @@ class Stamp:
         info = self.info()
         digest = hash_of((self.signer or self.authority.tsa).key, self.digest)
         certificates = self.authority.certificates() if self.certificates is None else self.certificates
-        signed = sequence(
+        signed = seq(
             integer(3),
-            der(0x31, algorithm(HASHES[digest][0])),
-            sequence(oid(self.content_type), der(0xA0, der(0x04, info))),
-            der(0xA0, *certificates) if certificates else b"",
-            der(0x31, self.signer_info(info) * self.signers),
+            tlv(0x31, algorithm(HASHES[digest][0])),
+            seq(oid(self.content_type), tlv(0xA0, tlv(0x04, info))),
+            tlv(0xA0, *certificates) if certificates else b"",
+            tlv(0x31, self.signer_info(info) * self.signers),
         )
-        return sequence(oid("1.2.840.113549.1.7.2"), der(0xA0, signed))
+        return seq(oid("1.2.840.113549.1.7.2"), tlv(0xA0, signed))
 
     def response(self) -> bytes:
         """Returns the TimeStampResp."""
-        return sequence(sequence(integer(self.status)), self.token())
+        return seq(seq(integer(self.status)), self.token())
 
     def with_(self, **changes: Any) -> Stamp:
         return replace(self, **changes)
@@ -415,13 +389,13 @@ def key_id(note: bytes) -> Case:
     key = key_of("p256")
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     authority = Authority.of(extensions=[(identifier, False)])
-    return Case(Stamp(authority, note, sid=der(0x80, identifier.digest)), authority.root.pem)
+    return Case(Stamp(authority, note, sid=tlv(0x80, identifier.digest)), authority.root.pem)
 
 
 def first_id(attributes: list[bytes], signer: Issued, keep: bool = False) -> list[bytes]:
     """Replaces signingCertificateV2 by signingCertificate, or adds it."""
-    certificate = sequence(sequence(sequence(der(0x04, hashlib.sha1(signer.der).digest()))))
-    first = sequence(oid("1.2.840.113549.1.9.16.2.12"), der(0x31, certificate))
+    certificate = seq(seq(seq(tlv(0x04, hashlib.sha1(signer.der).digest()))))
+    first = seq(oid("1.2.840.113549.1.9.16.2.12"), tlv(0x31, certificate))
     return [*attributes, first] if keep else [*attributes[:2], first]
 
 
@@ -461,7 +435,7 @@ def swapped(by_sid: bool) -> Make:
         stamp = Stamp(authority, note, certificates=[other.der, authority.tsa.der])
         if by_sid:
             issuer = other.certificate.issuer.public_bytes()
-            stamp.sid = sequence(issuer, integer(other.serial))
+            stamp.sid = seq(issuer, integer(other.serial))
         else:
             stamp.signer, stamp.certificate_id = other, hashlib.sha256(authority.tsa.der).digest()
         return Case(stamp, authority.root.pem)
@@ -554,12 +528,12 @@ def negative_number(signed: bytes) -> bytes:
     signature = sign(key_of("p256"), "sha256", signed)
     size = signature[3]
     r, s = signature[4 : 4 + size], signature[6 + size :]
-    return sequence(der(0x02, b"\0" + r), der(0x02, b"\0" + s))
+    return seq(tlv(0x02, b"\0" + r), tlv(0x02, b"\0" + s))
 
 
 def critical_extension() -> bytes:
-    extension = sequence(oid("1.2.3.4"), b"\x01\x01\xff", der(0x04, b"\x05\x00"))
-    return der(0xA1, extension)
+    extension = seq(oid("1.2.3.4"), b"\x01\x01\xff", tlv(0x04, b"\x05\x00"))
+    return tlv(0xA1, extension)
 
 
 DAY = timedelta(days=1)
@@ -596,18 +570,18 @@ GOOD: dict[str, Make] = {
     "status 1": plain(status=1),
     "serial of the CA": of(serial=2**159 - 1),
     "no accuracy": plain(accuracy=b""),
-    "micros": plain(accuracy=sequence(integer(2), der(0x80, b"\x03\xe7"), der(0x81, b"\x01"))),
-    "fraction": plain(gen_time=der(0x18, b"20260304050607.0625Z")),
+    "micros": plain(accuracy=seq(integer(2), tlv(0x80, b"\x03\xe7"), tlv(0x81, b"\x01"))),
+    "fraction": plain(gen_time=tlv(0x18, b"20260304050607.0625Z")),
     "last second": of(not_after=STAMPED),
     "first second": of(not_before=STAMPED),
-    "nonce and name": plain(info_tail=b"\x01\x01\xff" + NONCE + der(0xA0, der(0x82, b"tsa.example"))),
+    "nonce and name": plain(info_tail=b"\x01\x01\xff" + NONCE + tlv(0xA0, tlv(0x82, b"tsa.example"))),
     "content commitment": of(key_usage="content_commitment"),
     "no key usage": of(key_usage=None),
     "alternative names": of(extensions=[(x509.SubjectAlternativeName([x509.DNSName("tsa.example")]), True)]),
 }
 # The reason of each.
 BAD: dict[str, tuple[str, Make]] = {
-    "empty token": ("malformed", changed(lambda _: sequence(sequence(integer(0))))),
+    "empty token": ("malformed", changed(lambda _: seq(seq(integer(0))))),
     "truncated": ("malformed", changed(lambda response: response[:-1])),
     "half": ("malformed", changed(lambda response: response[: len(response) // 2])),
     "text": ("malformed", changed(lambda _: b"no stamp")),
@@ -618,7 +592,7 @@ BAD: dict[str, tuple[str, Make]] = {
     "nested": ("malformed", changed(lambda _: b"\x30\x82\x7f\xff" * 16_000)),
     "over 64 KiB": (
         "malformed",
-        plain(more_attributes=[sequence(oid("1.2.3"), der(0x31, bytes(2)) * 17_000)]),
+        plain(more_attributes=[seq(oid("1.2.3"), tlv(0x31, bytes(2)) * 17_000)]),
     ),
     "many certificates": ("malformed", plain(certificates=[b"\x30\x00"] * 17)),
     "no signer": ("malformed", plain(signers=0)),
@@ -627,11 +601,11 @@ BAD: dict[str, tuple[str, Make]] = {
     "status -1": ("not_granted", plain(status=-1)),
     "type of data": ("malformed", plain(content_type="1.2.840.113549.1.7.1")),
     "critical extension": ("malformed", plain(info_tail=critical_extension())),
-    "local time": ("malformed", plain(gen_time=der(0x18, b"20260304050607"))),
-    "fraction of zeros": ("malformed", plain(gen_time=der(0x18, b"20260304050607.50Z"))),
-    "no such day": ("malformed", plain(gen_time=der(0x18, b"20260230050607Z"))),
-    "accuracy of 1000 ms": ("malformed", plain(accuracy=sequence(der(0x80, b"\x03\xe8")))),
-    "accuracy of 0 ms": ("malformed", plain(accuracy=sequence(der(0x80, b"\x00")))),
+    "local time": ("malformed", plain(gen_time=tlv(0x18, b"20260304050607"))),
+    "fraction of zeros": ("malformed", plain(gen_time=tlv(0x18, b"20260304050607.50Z"))),
+    "no such day": ("malformed", plain(gen_time=tlv(0x18, b"20260230050607Z"))),
+    "accuracy of 1000 ms": ("malformed", plain(accuracy=seq(tlv(0x80, b"\x03\xe8")))),
+    "accuracy of 0 ms": ("malformed", plain(accuracy=seq(tlv(0x80, b"\x00")))),
     "long serial": ("malformed", plain(serial=2**511)),
     "other imprint": ("other_imprint", plain(imprint=bytes(32))),
     "imprint with SHA-512": ("other_imprint", plain(imprint_hash="sha512")),

@@ -47,8 +47,8 @@ def seq(*parts: bytes) -> bytes:
 
 
 def integer(number: int) -> bytes:
-    """Returns an INTEGER that is not negative."""
-    return tlv(2, number.to_bytes(number.bit_length() // 8 + 1, "big"))
+    """Returns an INTEGER."""
+    return tlv(2, number.to_bytes(number.bit_length() // 8 + 1, "big", signed=True))
 
 
 def octets(content: bytes) -> bytes:
