@@ -291,11 +291,9 @@ impl<'a> LogCheck<'a> {
                 coverage.root = RootCheck::Compared;
                 if !findings.iter().any(|finding| denies(finding.code)) {
                     coverage.predecessor = course.predecessor();
+                    coverage.erased = walk.erased().len() as u64;
                 }
             }
-        }
-        if roots.is_some() && !findings.iter().any(|finding| denies(finding.code)) {
-            coverage.erased = walk.erased().len() as u64;
         }
         coverage.previous = self.has_previous.then(|| match &self.previous {
             None => true,

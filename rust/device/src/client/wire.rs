@@ -74,9 +74,14 @@ impl Client {
     ) -> Result<Whole, Call> {
         let response = self.call(method, path, content_type, body).await?;
         let status = response.status().as_u16();
+        Ok(Whole { status, body: self.body(response, limit).await? })
+    }
+
+    /// Reads a body of at most `limit` bytes.
+    async fn body(&self, response: Response<Incoming>, limit: usize) -> Result<Bytes, Call> {
         let limited = http_body_util::Limited::new(response.into_body(), limit);
         match timeout(self.0.settings.timeout, limited.collect()).await {
-            Ok(Ok(body)) => Ok(Whole { status, body: body.to_bytes() }),
+            Ok(Ok(body)) => Ok(body.to_bytes()),
             Ok(Err(error)) => Err(self.broken(&error.to_string())),
             Err(_) => Err(self.broken("the response stalled")),
         }
@@ -88,12 +93,7 @@ impl Client {
         if response.status() != StatusCode::OK {
             return Err(self.refused(response).await.1);
         }
-        let limited = http_body_util::Limited::new(response.into_body(), MAX_PROOF_BYTES);
-        match timeout(self.0.settings.timeout, limited.collect()).await {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) => Err(self.broken(&error.to_string())),
-            Err(_) => Err(self.broken("the response stalled")),
-        }
+        self.body(response, MAX_PROOF_BYTES).await
     }
 
     /// Sends many records in one request.
