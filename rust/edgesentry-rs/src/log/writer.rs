@@ -21,7 +21,7 @@ use crate::objects::Written;
 
 /// Records in one read of the ledger.
 const PAGE_RECORDS: u64 = 4096;
-/// Pages that are read and hashed while an earlier one is appended. Ingest needs the other connections.
+/// Pages of a full batch that are read and hashed while an earlier one is appended. Ingest needs the other connections.
 const PAGES_AHEAD: usize = 3;
 
 /// The counts of a round.
@@ -168,6 +168,8 @@ impl TransparencyLog {
         };
         let failed = |error| LogError::of_batch(self.place(), error);
         let mut built = Batch::new(appender);
+        // A batch that is not full catches up anyway, so it leaves the processors to ingest.
+        let pages = if batch.size - batch.first_index < self.max_records { 1 } else { PAGES_AHEAD };
         let mut read = pin!(
             stream::iter(Parts::new(batch, leaves))
                 .map(|part| async move {
@@ -176,7 +178,7 @@ impl TransparencyLog {
                         Part::Page(spans) => self.read(spans).await,
                     }
                 })
-                .buffered(PAGES_AHEAD)
+                .buffered(pages)
         );
         while let Some(read) = read.try_next().await? {
             match read {
