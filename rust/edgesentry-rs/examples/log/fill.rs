@@ -13,7 +13,7 @@ const START_MS: u64 = 1_700_000_000_000;
 pub(super) async fn run(place: &str, options: &Options) -> Value {
     let (records, devices) = (options.number("records", 1_000_000), options.number("devices", 100));
     // Creates the tables.
-    open(place).await.0.close().await;
+    open(place, None).await.0.close().await;
     let mut tables = Tables::open(place).await;
     let clock = Clock::start();
     let each = records / devices;

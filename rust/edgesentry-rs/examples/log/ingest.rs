@@ -25,7 +25,7 @@ pub(super) async fn run(place: &str, options: &Options) -> Value {
     let each = options.size("records", 200_000) / devices;
     let (batch, rate) = (options.size("batch", 10_000), options.number("rate", 0));
     let payload = Bytes::from(vec![b'.'; options.size("payload_bytes", 1024)]);
-    let (ledger, payloads) = open(place).await;
+    let (ledger, payloads) = open(place, options.path("payloads")).await;
     let chains = chains(&*ledger, devices, each, &payload).await;
     let records: Vec<Submission> =
         (0..each).flat_map(|at| chains.iter().map(move |chain| chain[at].clone())).collect();
@@ -33,7 +33,7 @@ pub(super) async fn run(place: &str, options: &Options) -> Value {
     let service = IngestService::start(Arc::clone(&ledger), Arc::clone(&payloads), Limits::default());
 
     let interval = Duration::from_millis(options.number("interval_ms", 1000));
-    let log = match options.store() {
+    let log = match options.path("store") {
         Some(store) => Some(open_log(&*ledger, store, options.number("max_records", 100_000)).await),
         None => None,
     };

@@ -12,7 +12,8 @@
 //! - `sequence`: signs all records into a log in the directory `store`, in batches of `max_records`; then runs one round
 //!   without new records, and one after `moved` devices have sent a record each.
 //! - `ingest`: sends `records` signed records of `devices` devices in batches of `batch`, at `rate` records per second
-//!   (0: as fast as possible). With `store`, the log runs beside it, a round every `interval_ms`.
+//!   (0: as fast as possible). With `store`, the log runs beside it, a round every `interval_ms`. With `payloads`, the
+//!   payloads of a PostgreSQL ledger are stored in that directory.
 #![allow(clippy::unwrap_used)]
 
 mod fill;
@@ -28,7 +29,7 @@ use edgesentry_rs::error::Component;
 use edgesentry_rs::ledger::{Ledger, Postgres, PostgresSettings, Sqlite};
 use edgesentry_rs::log::TransparencyLog;
 use edgesentry_rs::objects::FolderObjects;
-use edgesentry_rs::payload::{Memory, PayloadStore};
+use edgesentry_rs::payload::{Folder, Memory, PayloadStore};
 use serde_json::{Value, json};
 
 #[tokio::main]
@@ -60,8 +61,8 @@ impl Options {
         usize::try_from(self.number(name, default)).unwrap()
     }
 
-    fn store(&self) -> Option<&str> {
-        self.0.get("store").map(String::as_str)
+    fn path(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
     }
 }
 
@@ -70,11 +71,15 @@ fn is_postgres(place: &str) -> bool {
 }
 
 /// Opens a ledger, and the payload store that the measurements use: a SQLite file holds its payloads, and PostgreSQL
-/// has them in memory, so that only the ledger is measured.
-async fn open(place: &str) -> (Arc<dyn Ledger>, Arc<dyn PayloadStore>) {
+/// has them in memory, so that only the ledger is measured, or in a directory.
+async fn open(place: &str, payloads: Option<&str>) -> (Arc<dyn Ledger>, Arc<dyn PayloadStore>) {
     if is_postgres(place) {
         let settings = PostgresSettings { url: place.to_owned().into(), ..PostgresSettings::default() };
-        return (Arc::new(Postgres::connect(&settings).await.unwrap()), Arc::new(Memory::default()));
+        let payloads: Arc<dyn PayloadStore> = match payloads {
+            Some(folder) => Arc::new(Folder::open(folder.as_ref()).unwrap()),
+            None => Arc::new(Memory::default()),
+        };
+        return (Arc::new(Postgres::connect(&settings).await.unwrap()), payloads);
     }
     let ledger = Sqlite::open(place.as_ref()).await.unwrap();
     let payloads = Arc::new(ledger.payloads());

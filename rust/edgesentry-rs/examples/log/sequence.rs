@@ -5,10 +5,13 @@ use serde_json::{Value, json};
 use super::{Clock, Options, fill, open, open_log, peak_mib};
 
 pub(super) async fn run(place: &str, options: &Options) -> Value {
-    let (ledger, _) = open(place).await;
-    let log =
-        open_log(&*ledger, options.store().expect("store=DIRECTORY"), options.number("max_records", 100_000))
-            .await;
+    let (ledger, _) = open(place, None).await;
+    let log = open_log(
+        &*ledger,
+        options.path("store").expect("store=DIRECTORY"),
+        options.number("max_records", 100_000),
+    )
+    .await;
     let mut leader = log.lead().await.unwrap();
     let clock = Clock::start();
     let all = log.sequence(&mut leader).await.unwrap();
