@@ -100,7 +100,12 @@ pub trait Objects: Send + Sync + 'static {
     async fn put_file(&self, key: &str, file: &Path, write: Write) -> Result<Written, StoreError>;
 
     /// Reads an object of at most [`MAX_IN_MEMORY_BYTES`] bytes; `None` if there is provably none.
-    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError>;
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        self.get_at_most(key, MAX_IN_MEMORY_BYTES).await
+    }
+
+    /// Reads an object of at most `most` bytes; `None` if there is provably none.
+    async fn get_at_most(&self, key: &str, most: u64) -> Result<Option<Bytes>, StoreError>;
 
     /// Reads an object of at most `most` bytes into a new file, and returns its size; `None`, without a file, if there
     /// is provably none. After an error there is no file either. The file is not synced.

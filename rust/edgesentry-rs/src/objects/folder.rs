@@ -15,7 +15,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use rustix::fs::{Gid, Mode, Uid, fchmod, fchown, fstat, mkdirat};
 use rustix::io::Errno;
 
-use super::{CONCURRENT_OBJECTS, MAX_IN_MEMORY_BYTES, Object, Objects, Write, Written, action, too_large};
+use super::{CONCURRENT_OBJECTS, Object, Objects, Write, Written, action, too_large};
 use crate::background;
 use crate::error::{Component, Error, StoreError};
 use crate::files::{
@@ -326,10 +326,10 @@ impl Objects for FolderObjects {
         self.run(action::WRITE, move |folder| folder.store(&key, write, fill)).await
     }
 
-    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+    async fn get_at_most(&self, key: &str, most: u64) -> Result<Option<Bytes>, StoreError> {
         let key = key.to_owned();
         self.run(action::READ, move |folder| {
-            let Some((mut file, size)) = folder.existing(&key, MAX_IN_MEMORY_BYTES)? else { return Ok(None) };
+            let Some((mut file, size)) = folder.existing(&key, most)? else { return Ok(None) };
             let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
             io::copy(&mut file, &mut bytes)?;
             Ok(Some(bytes.into()))

@@ -61,8 +61,8 @@ impl Objects for ReadOnly {
         self.unwritten(key, write).await
     }
 
-    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
-        self.objects.get(key).await
+    async fn get_at_most(&self, key: &str, most: u64) -> Result<Option<Bytes>, StoreError> {
+        self.objects.get_at_most(key, most).await
     }
 
     async fn get_file(&self, key: &str, file: &Path, most: u64) -> Result<Option<u64>, StoreError> {

@@ -16,7 +16,7 @@ use tokio::fs::{self, File};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
 use super::action::{DELETE, LIST, READ, WRITE};
-use super::{MAX_IN_MEMORY_BYTES, Object, Objects, Write, Written, too_large};
+use super::{Object, Objects, Write, Written, too_large};
 use crate::error::{BoxError, Component, Error, FailureKind, StoreError};
 use crate::files::refuse_key;
 use crate::s3::{self, BodyError, milliseconds};
@@ -273,9 +273,9 @@ impl Objects for S3Objects {
         self.put(key, fs::read(file).await.map_err(local)?.into(), write).await
     }
 
-    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+    async fn get_at_most(&self, key: &str, most: u64) -> Result<Option<Bytes>, StoreError> {
         let Some(object) = self.open(&self.key(key, READ)?, 0).await? else { return Ok(None) };
-        let bytes = s3::body(object, MAX_IN_MEMORY_BYTES).await.map_err(|error| match error {
+        let bytes = s3::body(object, most).await.map_err(|error| match error {
             BodyError::TooLarge(size) => self.error(READ, FailureKind::Item, too_large(key, size).into()),
             BodyError::Broken(error) => self.error(READ, FailureKind::Passing, error),
         });

@@ -360,8 +360,8 @@ impl Objects for Faulty {
         self.around(self.objects.put_file(key, file, write)).await
     }
 
-    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
-        self.around(self.objects.get(key)).await
+    async fn get_at_most(&self, key: &str, most: u64) -> Result<Option<Bytes>, StoreError> {
+        self.around(self.objects.get_at_most(key, most)).await
     }
 
     async fn get_file(&self, key: &str, file: &Path, most: u64) -> Result<Option<u64>, StoreError> {
@@ -398,8 +398,8 @@ impl Objects for Careless {
         self.0.put_file(key, file, Write::Replace).await
     }
 
-    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
-        self.0.get(key).await
+    async fn get_at_most(&self, key: &str, most: u64) -> Result<Option<Bytes>, StoreError> {
+        self.0.get_at_most(key, most).await
     }
 
     async fn get_file(&self, key: &str, file: &Path, most: u64) -> Result<Option<u64>, StoreError> {
