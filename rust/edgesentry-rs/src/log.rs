@@ -55,7 +55,7 @@ pub use lag::Lag;
 pub use logged::Logged;
 #[cfg(feature = "client")]
 pub use monitor::{
-    Checked, Failure, FindingClass, Monitor, MonitorFinding, MonitorFindings, MonitorOutcome,
+    Checked, Failure, FailureKind, FindingClass, Monitor, MonitorFinding, MonitorFindings, MonitorOutcome,
     MonitorSettings, VerifiedCheckpoint, WitnessState, WitnessView, monitor_pause,
 };
 pub use prove::{LogReader, MAX_RECEIPT_RECORDS, ProveError, Published};

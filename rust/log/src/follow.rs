@@ -6,11 +6,11 @@
 mod devices;
 mod heads;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use edgesentry_chain::canonical::{CanonicalError, Reader, write_varint};
 use edgesentry_chain::{
-    AuditRecord, FindingCode, Hash, Head, PublicKey, Signed, signed_message, verify_signatures,
+    AuditRecord, FindingCode, Hash, Head, PublicKey, Scheme, Signed, signed_message, verify_signatures,
 };
 
 use self::devices::{Device, SigningKey};
@@ -26,19 +26,29 @@ const MAX_CONTRADICTIONS: usize = 10_000;
 const SIGNATURES_AT_ONCE: usize = 4096;
 /// The limit of the memory for devices and keys.
 const MAX_STATE_BYTES: usize = 1 << 30;
+/// The number of keys that a follower keeps for a device. The stored state of a device has all of them.
+const MAX_KEYS_OF_DEVICE: usize = 1000;
+/// Contradictions between two calls of [`Follower::take_contradictions`] that keep their leaf.
+const MAX_LEAVES: usize = 32;
 /// The version of the stored state.
-const STATE_VERSION: u8 = 1;
+const STATE_VERSION: u8 = 2;
 
 /// The code of a leaf that cannot be read, because it is malformed or of an unknown kind.
 pub const LEAF_UNREAD: &str = "leaf_unread";
+/// The code of a key leaf that contradicts the keys or the records before it.
+pub const KEY_CONTRADICTED: &str = "key_contradicted";
+/// The code of contradictions that are only counted.
+pub const FINDINGS_DROPPED: &str = "findings_dropped";
 
 /// A leaf that contradicts the leaves before it, or cannot be checked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Contradiction {
-    /// The name of a [`FindingCode`], or [`LEAF_UNREAD`].
+    /// The name of a [`FindingCode`], [`LEAF_UNREAD`], [`KEY_CONTRADICTED`] or [`FINDINGS_DROPPED`].
     pub code: &'static str,
     /// The index of the leaf.
     pub index: u64,
+    /// The bytes of the leaf, of the first contradictions only.
+    pub leaf: Option<Vec<u8>>,
     /// The device.
     pub device_id: Option<String>,
     /// The sequence.
@@ -49,6 +59,8 @@ pub struct Contradiction {
     pub actual: String,
     /// False if a leaf that could not be read may explain it.
     pub is_certain: bool,
+    /// 1, or the number of contradictions that are only counted.
+    pub count: u64,
 }
 
 /// The reason why a log cannot be followed.
@@ -102,12 +114,18 @@ pub struct Follower {
     unread: Option<u64>,
     unread_leaves: u64,
     devices: BTreeMap<String, Device>,
+    /// The number of uses of each public key, by scheme.
+    schemes: HashMap<[u8; 32], [u32; 2]>,
+    /// The devices with a key leaf in this batch.
+    keyed: BTreeSet<String>,
     heads: HeadsIndex,
     /// The devices whose stored state is out of date.
     changed: Vec<String>,
     state_bytes: usize,
     contradictions: Vec<Contradiction>,
+    /// Contradictions that are only counted, and the last of them.
     dropped: u64,
+    last_dropped: Option<Contradiction>,
     unverified: Vec<Unverified>,
 }
 
@@ -132,11 +150,14 @@ impl Follower {
             unread: None,
             unread_leaves: 0,
             devices: BTreeMap::new(),
+            schemes: HashMap::new(),
+            keyed: BTreeSet::new(),
             heads: HeadsIndex::default(),
             changed: Vec::new(),
             state_bytes: 0,
             contradictions: Vec::new(),
             dropped: 0,
+            last_dropped: None,
             unverified: Vec::new(),
         }
     }
@@ -171,11 +192,12 @@ impl Follower {
     ///
     /// # Errors
     /// [`FollowError::TooLarge`].
-    pub fn push(&mut self, leaf: &[u8]) -> Result<(), FollowError> {
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), FollowError> {
         let index = self.size();
-        self.range.push(TreeHash::of_leaf(leaf));
+        self.range.push(TreeHash::of_leaf(bytes));
         self.ends_with_heads = false;
-        let leaf = Leaf::parse(leaf);
+        let known = self.contradictions.len();
+        let leaf = Leaf::parse(bytes);
         if index == 0 && !matches!(leaf, Ok(Leaf::Opened(_))) {
             self.not_opened(index, "another leaf");
         }
@@ -191,6 +213,11 @@ impl Follower {
             }
             Err(error) => self.unread(index, error.to_string()),
         }
+        for found in self.contradictions.iter_mut().take(MAX_LEAVES).skip(known) {
+            if found.index == index {
+                found.leaf = Some(bytes.to_owned());
+            }
+        }
         if self.unverified.len() >= SIGNATURES_AT_ONCE {
             self.verify_signatures();
         }
@@ -201,7 +228,8 @@ impl Follower {
     pub fn end_checkpoint(&mut self) {
         let Some(last) = self.size().checked_sub(1).filter(|_| !self.ends_with_heads) else { return };
         let expected = "a heads leaf as the last one of the checkpoint".to_owned();
-        self.contradict(FindingCode::HeadsMismatch, last, None, expected, "another leaf".to_owned());
+        let code = FindingCode::HeadsMismatch.name();
+        self.contradict(code, last, None, expected, "another leaf".to_owned());
     }
 
     /// Verifies the remaining signatures and returns the contradictions since the last call, in the order of the log.
@@ -209,12 +237,13 @@ impl Follower {
         self.verify_signatures();
         let mut found = std::mem::take(&mut self.contradictions);
         found.sort_by_key(|found| found.index);
-        if let Some(last) = found.last().cloned().filter(|_| self.dropped > 0) {
-            let actual = format!("{} further contradictions", self.dropped);
+        let count = std::mem::take(&mut self.dropped);
+        found.extend(self.last_dropped.take().map(|last| {
+            let actual = format!("{count} further contradictions");
             let expected = format!("at most {MAX_CONTRADICTIONS} contradictions");
-            found.push(Contradiction { device_id: None, sequence: None, expected, actual, ..last });
-        }
-        self.dropped = 0;
+            let code = FINDINGS_DROPPED;
+            Contradiction { code, count, device_id: None, sequence: None, expected, actual, ..last }
+        }));
         found
     }
 
@@ -226,7 +255,8 @@ impl Follower {
 
     fn not_opened(&mut self, index: u64, actual: &str) {
         let expected = format!("leaf 0 opens log {}, and no other leaf opens one", self.origin);
-        self.contradict(FindingCode::CheckpointMismatch, index, None, expected, actual.to_owned());
+        let code = FindingCode::CheckpointMismatch.name();
+        self.contradict(code, index, None, expected, actual.to_owned());
     }
 
     fn unread(&mut self, index: u64, actual: String) {
@@ -235,11 +265,13 @@ impl Follower {
         self.keep(Contradiction {
             code: LEAF_UNREAD,
             index,
+            leaf: None,
             device_id: None,
             sequence: None,
             expected: "a leaf that this release can read".to_owned(),
             actual,
             is_certain: false,
+            count: 1,
         });
     }
 
@@ -250,17 +282,54 @@ impl Follower {
             let actual = format!("key {} of device {:?}", hex::encode(public_key), cut(&device_id));
             self.unread(index, actual);
         }
-        let batch = self.batches;
-        let key = SigningKey::new(valid_from, public_key, key, scheme, batch);
-        self.state_bytes += SigningKey::BYTES;
+        let key = SigningKey::new(valid_from, public_key, key, scheme, self.batches, index);
         let device = self.device(&device_id);
         let is_new = device.keys.is_empty();
-        device.start = device.start.or(start);
-        device.add_key(key);
+        if device.keys.len() >= MAX_KEYS_OF_DEVICE && !device.has_key_from(valid_from) {
+            let shown = cut(&device_id);
+            self.unread(index, format!("more than {MAX_KEYS_OF_DEVICE} keys of device {shown:?}"));
+            return;
+        }
+        match device.add_key(key, start) {
+            Ok(None) => self.state_bytes += SigningKey::BYTES,
+            Ok(Some(replaced)) => self.count_key(replaced.public_key, replaced.scheme, false),
+            Err((expected, actual)) => {
+                let about = Some((device_id.as_str(), valid_from));
+                self.contradict(KEY_CONTRADICTED, index, about, expected, actual);
+                return;
+            }
+        }
+        self.count_key(public_key, scheme, true);
         if is_new {
             self.heads.grow();
         }
         self.touch(&device_id);
+        self.keyed.insert(device_id);
+    }
+
+    fn count_key(&mut self, public_key: [u8; 32], scheme: Scheme, is_added: bool) {
+        let uses = &mut self.schemes.entry(public_key).or_default()[usize::from(scheme == Scheme::Record)];
+        *uses = if is_added { uses.saturating_add(1) } else { uses.saturating_sub(1) };
+    }
+
+    /// Compares the keys of the batch with those of all devices: a key belongs to one scheme (docs/reference/spec.md,
+    /// step 2.3). Not before the end of the batch, as its leaves may replace each other's keys in any order.
+    fn compare_schemes(&mut self) {
+        for device_id in std::mem::take(&mut self.keyed) {
+            let Some(device) = self.devices.get(&device_id) else { continue };
+            let is_under_both = |key: &&SigningKey| {
+                let uses = self.schemes.get(&key.public_key);
+                key.batch == self.batches && uses.is_some_and(|uses| uses.iter().all(|uses| *uses > 0))
+            };
+            let wrong: Vec<SigningKey> = device.keys.iter().filter(is_under_both).cloned().collect();
+            for key in wrong {
+                let actual =
+                    format!("key {} under the {} scheme as well", hex::encode(key.public_key), key.scheme);
+                let expected = format!("a key under the {} scheme alone", key.scheme.other());
+                let about = Some((device_id.as_str(), key.valid_from));
+                self.contradict(KEY_CONTRADICTED, key.index, about, expected, actual);
+            }
+        }
     }
 
     fn revoked(&mut self, leaf: &RevokedLeaf) {
@@ -277,7 +346,7 @@ impl Follower {
         let key = device.key_at(record.sequence);
         let about = Some((record.device_id.as_str(), record.sequence));
         if let Some((code, expected, actual)) = contradiction {
-            self.contradict(code, index, about, expected, actual);
+            self.contradict(code.name(), index, about, expected, actual);
         }
         self.touch(&record.device_id);
         match key {
@@ -285,19 +354,22 @@ impl Follower {
                 let is_certain = self.unread.is_none() && key.key.is_some();
                 self.unverified.push(Unverified { index, record, key, is_certain });
             }
-            Err((code, expected, actual)) => self.contradict(code, index, about, expected, actual),
+            Err((code, expected, actual)) => {
+                self.contradict(code.name(), index, about, expected, actual);
+            }
         }
     }
 
     fn heads(&mut self, index: u64, leaf: &HeadsLeaf) {
         self.ends_with_heads = true;
+        self.compare_schemes();
         self.batches += 1;
         let (root, devices) = self.heads.root(&mut self.devices);
         let records = self.records;
         if (leaf.heads_root, leaf.devices, leaf.records) != (root, devices, records) {
             let expected = shown_heads(root, devices, records);
             let actual = shown_heads(leaf.heads_root, leaf.devices, leaf.records);
-            self.contradict(FindingCode::HeadsMismatch, index, None, expected, actual);
+            self.contradict(FindingCode::HeadsMismatch.name(), index, None, expected, actual);
         }
     }
 
@@ -319,20 +391,22 @@ impl Follower {
 
     fn contradict(
         &mut self,
-        code: FindingCode,
+        code: &'static str,
         index: u64,
         about: Option<(&str, u64)>,
         expected: String,
         actual: String,
     ) {
         let mut found = Contradiction {
-            code: code.name(),
+            code,
             index,
+            leaf: None,
             device_id: about.map(|(device_id, _)| device_id.to_owned()),
             sequence: about.map(|(_, sequence)| sequence),
             expected,
             actual,
             is_certain: self.unread.is_none(),
+            count: 1,
         };
         if let Some(unread) = self.unread {
             found.actual.push_str(&format!("; leaf {unread}, which cannot be read, may explain it"));
@@ -343,9 +417,13 @@ impl Follower {
     fn keep(&mut self, found: Contradiction) {
         if self.contradictions.len() < MAX_CONTRADICTIONS {
             self.contradictions.push(found);
-        } else {
-            self.dropped += 1;
+            return;
         }
+        self.dropped += 1;
+        // A certain one counts more than later ones that are not.
+        let is_certain =
+            found.is_certain || self.last_dropped.as_ref().is_some_and(|dropped| dropped.is_certain);
+        self.last_dropped = Some(Contradiction { leaf: None, is_certain, ..found });
     }
 
     fn verify_signatures(&mut self) {
@@ -354,14 +432,17 @@ impl Follower {
             let Unverified { index, record, key, is_certain } = &waiting[at];
             let expected =
                 format!("a signature of the {} scheme by key {}", key.scheme, hex::encode(key.public_key));
+            let has_leaf = self.contradictions.len() < MAX_LEAVES;
             self.keep(Contradiction {
                 code: FindingCode::SignatureInvalid.name(),
                 index: *index,
+                leaf: has_leaf.then(|| Leaf::Record(record.clone()).to_bytes()),
                 device_id: Some(record.device_id.clone()),
                 sequence: Some(record.sequence),
                 expected,
                 actual: format!("signature {}", hex::encode(record.signature)),
                 is_certain: *is_certain,
+                count: 1,
             });
         }
     }
@@ -453,6 +534,12 @@ impl Follower {
             let device = Device::parse(&state)?;
             follower.state_bytes +=
                 Device::BYTES + 2 * device_id.len() + device.keys.len() * SigningKey::BYTES;
+            for key in &device.keys {
+                follower.count_key(key.public_key, key.scheme, true);
+            }
+            if device.keys.iter().any(|key| key.batch == batches) {
+                follower.keyed.insert(device_id.clone());
+            }
             follower.devices.insert(device_id, device);
             if follower.state_bytes > MAX_STATE_BYTES {
                 return Err(FollowError::TooLarge);

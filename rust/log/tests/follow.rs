@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use edgesentry_chain::{AuditRecord, Device, Hash, Head, Scheme};
 use edgesentry_log::{
-    Contradiction, Follower, HeadEntry, HeadsLeaf, HeadsTree, KeyLeaf, LEAF_UNREAD, Leaf, OpenedLeaf,
-    RevokedLeaf, Tree, TreeHash,
+    Contradiction, FINDINGS_DROPPED, Follower, HeadEntry, HeadsLeaf, HeadsTree, KEY_CONTRADICTED, KeyLeaf,
+    LEAF_UNREAD, Leaf, OpenedLeaf, RevokedLeaf, Tree, TreeHash,
 };
 use proptest::prelude::*;
 
@@ -30,6 +30,12 @@ fn key(device: &Device, valid_from: u64) -> Leaf {
         start: None,
         at_ms: 1,
     })
+}
+
+/// Returns a key leaf under the other scheme.
+fn other_scheme(leaf: Leaf) -> Leaf {
+    let Leaf::Key(leaf) = leaf else { panic!("a key") };
+    Leaf::Key(KeyLeaf { scheme: leaf.scheme.other(), ..leaf })
 }
 
 fn sign(device: &mut Device) -> AuditRecord {
@@ -219,6 +225,75 @@ fn keys_are_those_of_the_log() {
 }
 
 #[test]
+fn a_key_leaf_that_contradicts_the_log_is_not_taken() {
+    let second = |from| key(&device("lift-01", 8), from);
+    let start = |from| {
+        let Leaf::Key(leaf) = second(from) else { panic!("a key") };
+        Leaf::Key(KeyLeaf { start: Some(Head { sequence: 9, hash: Hash::ZERO }), ..leaf })
+    };
+    // From the sequence of a key that has signed, under the other scheme, in the past, and after another start.
+    for leaf in [second(1), other_scheme(key(&device("lift-01", 7), 1)), second(3), start(4)] {
+        let (mut log, lift) = honest();
+        log.push(&leaf);
+        log.push_heads();
+        assert_eq!(log.codes(), [(6, KEY_CONTRADICTED)], "{leaf:?}");
+        assert!(log.contradictions()[0].is_certain);
+        assert_eq!(log.contradictions()[0].leaf, Some(leaf.to_bytes()));
+        let mut forger = device("lift-01", 8).resume(lift.head());
+        log.push(&Leaf::Record(sign(&mut forger)));
+        log.push_heads();
+        assert_eq!(log.codes(), [(6, KEY_CONTRADICTED), (8, "signature_invalid")], "{leaf:?}");
+    }
+    // The sequencer repeats a key, replaces one that has not signed, and adds one behind the records.
+    for leaves in
+        [vec![key(&device("lift-01", 7), 1)], vec![second(4)], vec![second(4), key(&device("lift-01", 9), 4)]]
+    {
+        let (mut log, _) = honest();
+        leaves.iter().for_each(|leaf| log.push(leaf));
+        log.push_heads();
+        assert_eq!(log.codes(), [], "{leaves:?}");
+    }
+}
+
+#[test]
+fn a_key_belongs_to_one_scheme_in_all_devices() {
+    let (mut log, _) = honest();
+    // The key of lift-01 for another device: under its scheme, and under the other one.
+    log.push(&key(&device("lift-02", 7), 1));
+    log.push_heads();
+    assert_eq!(log.codes(), []);
+    log.push(&other_scheme(key(&device("lift-00", 7), 1)));
+    let mut follower = log.followed();
+    log.push_heads();
+    assert_eq!(log.codes(), [(8, KEY_CONTRADICTED)]);
+    assert_eq!(log.contradictions()[0].device_id.as_deref(), Some("lift-00"));
+    // Resumed within the batch.
+    let (state, devices) = (follower.state(), follower.take_changed());
+    let mut resumed = Follower::resume(ORIGIN, &state, devices).unwrap();
+    resumed.push(log.leaves.last().unwrap()).unwrap();
+    assert_eq!(resumed.take_contradictions()[0].code, KEY_CONTRADICTED);
+    // A key that is replaced before it signs is free; the leaves of a batch are sorted by device.
+    let (mut log, _) = honest();
+    log.push(&key(&device("lift-02", 9), 1));
+    log.push_heads();
+    log.push(&other_scheme(key(&device("lift-00", 9), 1)));
+    log.push(&key(&device("lift-02", 10), 1));
+    log.push_heads();
+    assert_eq!(log.codes(), []);
+}
+
+#[test]
+fn the_keys_of_a_device_are_bounded() {
+    let (mut log, _) = honest();
+    (0..1000).for_each(|number| log.push(&key(&device("lift-01", 8), 4 + number)));
+    log.push_heads();
+    assert_eq!(log.codes(), [(1005, LEAF_UNREAD)]);
+    let mut follower = log.followed();
+    let (_, state) = follower.take_changed().remove(0);
+    assert!(state.len() < 50_000, "{}", state.len());
+}
+
+#[test]
 fn a_leaf_that_cannot_be_read_puts_later_contradictions_in_doubt() {
     for leaf in [vec![0x30, 1, 2], vec![1, 0xff]] {
         let (mut log, mut lift) = honest();
@@ -247,7 +322,19 @@ fn contradictions_are_bounded_between_two_calls() {
     log.leaves.extend((0..10_050_u32).map(|_| vec![0x30]));
     let found = log.contradictions();
     assert_eq!(found.len(), 10_001);
+    assert_eq!((found[10_000].code, found[10_000].count), (FINDINGS_DROPPED, 51));
     assert!(found[10_000].actual.starts_with("51 further"), "{:?}", found[10_000]);
+    let kept = found.iter().filter(|found| found.leaf.is_some()).count();
+    assert_eq!(kept, 32);
+    // One that is certain counts as such among those that are dropped.
+    let (mut log, mut lift) = honest();
+    let mut record = sign(&mut lift);
+    for _ in 0..10_100 {
+        record.sequence += 2;
+        log.leaves.push(Leaf::Record(record.clone()).to_bytes());
+    }
+    log.leaves.push(vec![0x30]);
+    assert!(log.contradictions()[10_000].is_certain);
 }
 
 #[test]

@@ -9,7 +9,8 @@ use edgesentry_formats::times::{parse_seconds, to_rfc3339};
 use edgesentry_formats::{Destination, Readers, describe};
 use edgesentry_rs::Settings;
 use edgesentry_rs::log::{
-    self, Checked, MonitorFinding, MonitorFindings, MonitorOutcome, MonitorSettings, monitor_pause,
+    self, Checked, FailureKind, FindingClass, MonitorFinding, MonitorFindings, MonitorOutcome,
+    MonitorSettings, monitor_pause,
 };
 use edgesentry_rs::settings::Overrides;
 use edgesentry_rs::telemetry::metrics::Metrics;
@@ -20,6 +21,7 @@ use sd_notify::NotifyState;
 use serde_json::{Value, json};
 
 use crate::commands::push::token;
+use crate::commands::serve::watchdog;
 use crate::commands::verify_proof;
 use crate::exit::{Exit, Failure};
 use crate::interrupt;
@@ -42,8 +44,9 @@ const LOGGED: &str = "edgesentry_rs=info";
 /// verified checkpoint, the progress, and the findings, which stay reported until they are acknowledged. Findings have
 /// two classes: tamper (the log contradicts itself, an earlier checkpoint or a witness) and unverifiable (the log shows
 /// something that cannot be checked or is not trusted). A place that cannot be read is not a finding. Exit code with
-/// --once: 0 if every leaf was replayed and no finding is open, 1 if a finding is open, 3 if a place cannot be read.
-/// Without --once the command runs until SIGTERM or Ctrl-C, and logs to stderr.
+/// --once: 0 if every leaf was replayed, every witness was compared and no finding is open; 1 if a finding is open or an
+/// acknowledged one holds again; 3 if a place cannot be read or the replay needs another round. Without --once the
+/// command runs until SIGTERM or Ctrl-C, and logs to stderr.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -91,6 +94,9 @@ pub(crate) struct Monitor {
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     #[arg(requires = "url")]
     timeout: u64,
+    /// Time for the replay in a round, such as 10m; the next round continues
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_seconds, requires = "url")]
+    round_time: u64,
     /// List the findings of the state, acknowledged ones as well
     #[arg(long, group = "action")]
     findings: bool,
@@ -136,6 +142,7 @@ impl Monitor {
             token: token(self.token_file.as_deref())?.map(Into::into),
             ca: self.ca.clone(),
             timeout: Duration::from_secs(self.timeout),
+            max_round: Duration::from_secs(self.round_time),
             s3: loaded.s3.clone(),
             ..MonitorSettings::new(url, policy, &self.state)
         })
@@ -145,6 +152,8 @@ impl Monitor {
     async fn watch(&self, monitor: &mut log::Monitor, mut asked: Asked) -> Result<Ended, Failure> {
         let metrics = Metrics::global();
         metrics.monitor_origin(monitor.origin());
+        // Before the first scrape: an open finding must not disappear when the monitor restarts.
+        monitor.observe(&metrics).await?;
         let server = match &self.listen {
             Some(listen) => Some(MetricsServer::start(listen, metrics.clone()).await?),
             None => None,
@@ -154,6 +163,7 @@ impl Monitor {
         }
         // Without systemd there is no socket to notify.
         let _ = sd_notify::notify(&[NotifyState::Ready]);
+        let watchdog = tokio::spawn(watchdog());
         let interval = Duration::from_secs(self.interval.max(1));
         let (mut last, mut failed) = (None, 0);
         let ended = loop {
@@ -161,10 +171,14 @@ impl Monitor {
                 checked = monitor.check() => checked,
                 () = &mut asked => break Ok(()),
             };
+            let mut pause = interval;
             match checked {
                 Ok(checked) => {
                     checked.observe(&metrics);
-                    failed = if checked.failures.is_empty() { 0 } else { failed + 1 };
+                    failed = if checked.has_failed() { failed + 1 } else { 0 };
+                    if checked.is_unfinished() && failed == 0 {
+                        pause = Duration::ZERO;
+                    }
                     last = Some(checked);
                 }
                 Err(error) if error.is_retryable() => {
@@ -175,11 +189,12 @@ impl Monitor {
                 Err(error) => break Err(error),
             }
             tokio::select! {
-                () = tokio::time::sleep(monitor_pause(interval, failed)) => {}
+                () = tokio::time::sleep(monitor_pause(pause, failed)) => {}
                 () = &mut asked => break Ok(()),
             }
         };
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        watchdog.abort();
         if let Some(server) = server {
             server.stop().await;
         }
@@ -248,11 +263,14 @@ impl Ended {
 fn failure(checked: &Checked) -> Option<Failure> {
     let first = checked.failures.first()?;
     let more = checked.failures.len() - 1;
-    let mut message = format!("{first}; this says nothing about the log, and the next round tries again");
+    let mut message = match first.kind {
+        FailureKind::Unfinished => first.to_string(),
+        _ => format!("{first}; this says nothing about the log, and the next round tries again"),
+    };
     if more > 0 {
         message.push_str(&format!("; and {}", count(more as u64, "further failure")));
     }
-    Some(Failure::unfinished("log_unreachable", message))
+    Some(Failure::unfinished(first.kind.code(), message))
 }
 
 fn content(checked: &Checked) -> Value {
@@ -268,11 +286,15 @@ fn content(checked: &Checked) -> Value {
         "outcome": checked.outcome().name(),
         "origin": checked.origin,
         "verified": verified,
+        "confirmed": checked.confirmed,
         "replayed": checked.replayed,
         "findings": checked.findings.iter().map(finding_content).collect::<Vec<_>>(),
         "findings_dropped": checked.dropped,
+        "still_found": checked.found.map(FindingClass::name),
         "failures": checked.failures.iter()
-            .map(|failure| json!({"place": failure.place, "problem": failure.problem}))
+            .map(|failure| {
+                json!({"code": failure.kind.code(), "place": failure.place, "problem": failure.problem})
+            })
             .collect::<Vec<_>>(),
         "witnesses": witnesses.collect::<Vec<_>>(),
     })
@@ -291,6 +313,7 @@ fn finding_content(finding: &MonitorFinding) -> Value {
         "last_ms": finding.last_ms,
         "times": finding.times,
         "acknowledged_ms": finding.acknowledged_ms,
+        "evidence": finding.evidence,
     })
 }
 
@@ -323,8 +346,8 @@ fn text(checked: &Checked) -> String {
         text.push_str(&format!("  witness {}: {}{size}\n", name(&witness.name), witness.state.name()));
     }
     text.push_str(&finding_lines(&checked.findings));
-    if checked.dropped > 0 {
-        text.push_str(&format!("  {} not kept\n", count(checked.dropped, "further finding")));
+    if checked.findings.is_empty() && checked.found.is_some() {
+        text.push_str("  an acknowledged finding holds again in this round; see --findings\n");
     }
     text
 }
@@ -333,7 +356,7 @@ fn finding_lines(findings: &[MonitorFinding]) -> String {
     let mut text = String::new();
     for finding in findings {
         let MonitorFinding { id, class, code, message, first_ms, times, acknowledged_ms, .. } = finding;
-        let style = if *class == edgesentry_rs::log::FindingClass::Tamper { BAD } else { CARE };
+        let style = if *class == FindingClass::Tamper { BAD } else { CARE };
         let since = to_rfc3339(*first_ms);
         text.push_str(&format!(
             "{id:>4}  {style}{class:<12} {code}{style:#}  since {since}, {}",

@@ -207,7 +207,7 @@ async fn reload_on_hangup(mut hangups: Hangups, reload: impl Fn() -> Result<(), 
 }
 
 /// Notifies systemd that the runtime still runs tasks, if the watchdog is on.
-async fn watchdog() {
+pub(crate) async fn watchdog() {
     let Some(limit) = sd_notify::watchdog_enabled() else { return };
     loop {
         tokio::time::sleep(limit / 3).await;

@@ -108,7 +108,7 @@ fn a_partial_bundle_that_is_gone_is_read_from_the_full_one() {
 }
 
 #[test]
-fn a_rollback_is_tamper_until_it_is_acknowledged() {
+fn a_rollback_to_an_older_checkpoint_of_the_tree_is_unverifiable() {
     let (folder, mut log) = site();
     log.grow(3);
     let old = log.note();
@@ -119,14 +119,20 @@ fn a_rollback_is_tamper_until_it_is_acknowledged() {
     log.write("checkpoint", old.to_string().as_bytes());
     for times in 1..=2 {
         let (code, round) = check(&folder);
-        assert_eq!((code, findings(&round)), (1, found("tamper", "checkpoint_inconsistent")), "{round}");
+        assert_eq!((code, findings(&round)), (1, found("unverifiable", "checkpoint_rolled_back")), "{round}");
         assert_eq!(round["findings"][0]["times"], times);
-        assert_eq!(round["verified"]["size"], 10);
+        assert_eq!((&round["verified"]["size"], &round["confirmed"]), (&json!(10), &json!(false)));
     }
+    // The evidence shows that the tree is the same.
+    ok(folder.eds("monitor --state state.db --evidence evidence"));
+    let proof = folder.eds(
+        "verify-proof evidence/1-consistency.proof --policy policy --previous evidence/1-previous.checkpoint",
+    );
+    assert_eq!(proof.code, 0, "{}", proof.stderr);
     // It stays when the log is as before.
     log.write("checkpoint", &newest);
     let (code, round) = check(&folder);
-    assert_eq!((code, round["outcome"].as_str()), (1, Some("tamper")));
+    assert_eq!((code, round["outcome"].as_str()), (1, Some("unverifiable")));
     assert_eq!(folder.eds("monitor --state state.db --findings").code, 1);
     let unknown = folder.eds("--json monitor --state state.db --acknowledge 7");
     assert_eq!((unknown.code, &unknown.envelope()["error"]["code"]), (2, &json!("finding_not_found")));
@@ -134,12 +140,28 @@ fn a_rollback_is_tamper_until_it_is_acknowledged() {
     assert_verified(&check(&folder), &log);
     let listed = ok(folder.eds("monitor --state state.db --findings"));
     assert!(listed.stdout.contains("acknowledged"), "{}", listed.stdout);
-    // The acknowledged one says nothing new. Another one does.
+    // The acknowledged one says nothing new, and still nothing is verified.
     log.write("checkpoint", old.to_string().as_bytes());
-    assert_eq!(check(&folder).0, 0);
-    log.leaves.truncate(2);
-    log.write("checkpoint", log.note().to_string().as_bytes());
-    assert_eq!(check(&folder).0, 1);
+    let (code, round) = check(&folder);
+    assert_eq!(
+        (code, round["outcome"].as_str(), findings(&round)),
+        (1, Some("unverifiable"), vec![]),
+        "{round}"
+    );
+    assert_eq!(round["still_found"], "unverifiable");
+    let text = folder.eds("monitor folder:log --policy policy --state state.db --once").stdout;
+    assert!(text.contains("an acknowledged finding holds again"), "{text}");
+    // The tiles that prove it are gone: this is a failure besides.
+    log.remove("tile/0");
+    let (_, round) = check(&folder);
+    assert_eq!((round["failures"][0]["code"].as_str()), Some("log_unreachable"), "{round}");
+    log.publish();
+    // An older checkpoint of another tree is tamper.
+    let mut other = TestLog::new(&folder.path("other"));
+    other.push(&Leaf::parse(&[0x30, 1]).unwrap());
+    other.grow(2);
+    log.write("checkpoint", other.note().to_string().as_bytes());
+    assert_eq!(findings(&check(&folder).1), found("tamper", "checkpoint_inconsistent"));
 }
 
 #[test]
@@ -293,6 +315,10 @@ fn a_checkpoint_that_is_not_trusted_is_unverifiable_and_moves_nothing() {
         assert_eq!(round["verified"]["size"], size);
         let id = round["findings"][0]["id"].as_u64().unwrap();
         ok(folder.eds(&format!("monitor --state state.db --acknowledge {id}")));
+        // Acknowledged, and nothing is checked: not verified.
+        let (exit, round) = check(&folder);
+        assert_eq!((exit, round["outcome"].as_str()), (1, Some("unverifiable")), "{round}");
+        assert_eq!((findings(&round), &round["confirmed"]), (vec![], &json!(false)));
     }
     // A text that is not a note says nothing about the log.
     log.write("checkpoint", damaged.as_bytes());
@@ -314,7 +340,42 @@ fn a_log_without_its_quorum_is_still_held_to_its_signature() {
     log.leaves.truncate(2);
     log.grow(1);
     log.write("checkpoint", log.note().to_string().as_bytes());
-    assert_eq!(findings(&check(&folder).1), found("tamper", "checkpoint_inconsistent"));
+    let both =
+        |code: &str| [found("unverifiable", code), found("tamper", "checkpoint_inconsistent")].concat();
+    assert_eq!(findings(&check(&folder).1), both("witness_quorum_missing"));
+}
+
+#[test]
+fn a_signature_of_the_log_binds_it_whatever_the_witnesses_say() {
+    // Without a quorum, and with a damaged line of the witness.
+    for (damage, code) in [(false, "witness_quorum_missing"), (true, "checkpoint_untrusted")] {
+        let (folder, mut log) = site();
+        folder.write("policy", folder.read("witnessed"));
+        log.cosigns = true;
+        log.grow(3);
+        log.publish();
+        assert_verified(&check(&folder), &log);
+        let mut other = log.fork(&folder.path("other"));
+        other.push(&Leaf::parse(&[0x30, 1]).unwrap());
+        other.grow(4);
+        let mut note = other.note();
+        if damage {
+            let line = log.cosigned().signatures().last().unwrap().clone();
+            note.add(line).unwrap();
+        }
+        log.write("checkpoint", note.to_string().as_bytes());
+        let (exit, round) = check(&folder);
+        assert_eq!((exit, findings(&round)), (1, found("unverifiable", code)), "{round}");
+        ok(folder.eds("monitor --state state.db --acknowledge 1"));
+        // The log shows its first tree again, which grows past the other one.
+        log.grow(9);
+        log.publish();
+        let (exit, round) = check(&folder);
+        assert_eq!((exit, findings(&round)), (1, found("tamper", "checkpoint_inconsistent")), "{round}");
+        ok(folder.eds("monitor --state state.db --evidence evidence"));
+        let previous = folder.read("evidence/2-previous.checkpoint");
+        assert_eq!(Note::parse(previous.as_bytes()).unwrap().text(), other.note().text());
+    }
 }
 
 #[test]
@@ -408,11 +469,93 @@ fn findings_are_bounded() {
     log.grow(0);
     log.publish();
     let (code, round) = check(&folder);
-    assert_eq!((code, round["findings"].as_array().unwrap().len()), (1, 10_000));
+    // One finding counts those that are not kept.
+    assert_eq!((code, round["findings"].as_array().unwrap().len()), (1, 10_001));
     assert!(round["findings_dropped"].as_u64().unwrap() > 10_000, "{}", round["findings_dropped"]);
+    let counted =
+        round["findings"].as_array().unwrap().iter().filter(|each| each["code"] == "findings_dropped");
+    assert_eq!(counted.count(), 1);
     let unread = &round["findings"][0];
     assert_eq!((&unread["code"], &unread["times"]), (&json!("leaf_unread"), &json!(2)));
     assert_eq!(round["verified"]["size"], log.leaves.len());
+    // A fork is found nevertheless.
+    let mut leaf = log.leaves[1].clone();
+    *leaf.last_mut().unwrap() ^= 1;
+    log.leaves[1] = leaf;
+    log.grow(1);
+    log.publish();
+    let (_, round) = check(&folder);
+    assert_eq!(round["outcome"], "tamper");
+    assert!(findings(&round).contains(&("tamper".to_owned(), "checkpoint_inconsistent".to_owned())));
+    // Findings that are not kept are never verified, if all others are acknowledged.
+    folder.tamper(
+        "state.db",
+        "UPDATE monitor_findings SET acknowledged_ms = 1 WHERE code <> 'findings_dropped'",
+    );
+    log.remove("checkpoint");
+    let (code, round) = check(&folder);
+    assert_eq!((code, findings(&round)), (1, found("unverifiable", "findings_dropped")), "{round}");
+}
+
+#[test]
+fn a_round_has_a_limit_and_the_next_one_continues() {
+    let (folder, mut log) = site();
+    log.grow(10_000);
+    log.publish();
+    for replayed in [4096, 8192] {
+        let (code, result) = round(&folder, "folder:log", "--round-time 0s");
+        assert_eq!((code, result["outcome"].as_str()), (3, Some("infrastructure")), "{result}");
+        assert_eq!(result["replayed"], replayed);
+        assert_eq!(result["failures"][0]["code"], "replay_unfinished");
+    }
+    // The log may grow meanwhile.
+    log.grow(3);
+    log.publish();
+    assert_verified(&round(&folder, "folder:log", "--round-time 0s"), &log);
+}
+
+#[test]
+fn a_leaf_is_kept_with_its_proof() {
+    let (folder, mut log) = site();
+    log.grow(300);
+    let mut record = log.sign();
+    record.signature[40] ^= 1;
+    log.push(&Leaf::Record(record));
+    log.grow(0);
+    log.publish();
+    // The tiles are missing at first: the leaf alone.
+    std::fs::rename(log.folder.join("tile/0"), folder.path("away")).unwrap();
+    let (_, round) = check(&folder);
+    assert_eq!(findings(&round), found("tamper", "signature_invalid"));
+    assert_eq!(
+        (&round["findings"][0]["leaf"], &round["findings"][0]["evidence"]),
+        (&json!(303), &json!(["leaf"]))
+    );
+    std::fs::rename(folder.path("away"), log.folder.join("tile/0")).unwrap();
+    let (_, round) = check(&folder);
+    assert_eq!(round["findings"][0]["evidence"], json!(["leaf.proof"]));
+    ok(folder.eds("monitor --state state.db --evidence evidence"));
+    let proof = ok(folder.eds("--json verify-proof evidence/1-leaf.proof --policy policy")).envelope();
+    let proof = &proof["proof"];
+    assert_eq!(
+        (&proof["kind"], &proof["index"], &proof["sequence"]),
+        (&json!("record"), &json!(303), &json!(301))
+    );
+    // Leaves that cannot be read are one finding, each with its own proof.
+    log.leaves.extend([vec![0x30, 1], vec![0x30, 2]]);
+    log.grow(0);
+    log.publish();
+    let (_, round) = check(&folder);
+    assert_eq!(round["findings"][1]["evidence"], json!(["leaf.proof", "2-leaf.proof"]));
+    // The evidence is bounded.
+    let mut record = log.sign();
+    record.signature[40] ^= 1;
+    (0..300).for_each(|_| log.push(&Leaf::Record(record.clone())));
+    log.grow(0);
+    log.publish();
+    let (_, round) = check(&folder);
+    let kept = round["findings"].as_array().unwrap().iter().filter(|each| each["evidence"] != json!([]));
+    assert_eq!(kept.count(), 33);
 }
 
 /// Returns true if the state has 32 bundles of the replay.
@@ -472,12 +615,16 @@ fn a_log_agrees_with_a_witness_at_any_size() {
     let result = check(&folder);
     assert_verified(&result, &log);
     assert_eq!(state_of_witness(&result.1), "ahead");
-    // The log shows the tiles of the larger tree already.
+    // The log shows the tiles of the larger tree already, and not its checkpoint.
     next.publish();
     log.write("checkpoint", log.cosigned().to_string().as_bytes());
     let result = check(&folder);
     assert_verified(&result, &log);
-    assert_eq!(state_of_witness(&result.1), "agrees");
+    assert_eq!(state_of_witness(&result.1), "ahead");
+    // For ten minutes.
+    folder.tamper("state.db", "UPDATE monitor_seen SET first_ms = first_ms - 660000");
+    let (code, round) = check(&folder);
+    assert_eq!((code, findings(&round)), (1, found("unverifiable", "checkpoint_withheld")), "{round}");
 }
 
 #[test]
@@ -531,13 +678,22 @@ fn a_witness_that_stays_ahead_shows_a_withheld_tree() {
     log.grow(3);
     log.publish();
     let mut next = log.fork(&folder.path("next"));
+    next.grow(20);
     next.grow(300);
     show_witness(&folder, &next.cosigned().to_string());
     assert_verified(&check(&folder), &log);
     // Eleven minutes ago.
-    folder.tamper("state.db", "UPDATE monitor_witnesses SET ahead_since_ms = ahead_since_ms - 660000");
+    folder.tamper("state.db", "UPDATE monitor_seen SET first_ms = first_ms - 660000");
+    // The log withholds it as well if it shows no checkpoint, or another one in between.
+    log.remove("checkpoint");
     let (code, round) = check(&folder);
     assert_eq!((code, findings(&round)), (1, found("unverifiable", "checkpoint_withheld")), "{round}");
+    let mut between = log.fork(&log.folder);
+    between.grow(20);
+    between.publish();
+    let (code, round) = check(&folder);
+    assert_eq!((code, findings(&round)), (1, found("unverifiable", "checkpoint_withheld")), "{round}");
+    assert_eq!(round["findings"][0]["times"], 2);
     log.leaves = next.leaves.clone();
     log.publish();
     ok(folder.eds("monitor --state state.db --acknowledge 1"));
@@ -566,15 +722,137 @@ fn a_witness_that_fails_is_infrastructure() {
         assert_infrastructure(&round(&folder, "folder:log", "--timeout 1"), size, what);
     }
     server.rule(|_, _| Reply::File);
-    // Notes that log and witness have not both signed prove nothing.
+    // Notes that log and witness have not both signed are not trusted.
     show_witness(&folder, &log.note().to_string());
-    assert_infrastructure(&check(&folder), size, "without the witness");
-    // The tiles that a comparison needs are missing.
+    let (code, round) = check(&folder);
+    assert_eq!((code, findings(&round)), (1, found("unverifiable", "witness_not_compared")), "{round}");
+    assert_eq!(state_of_witness(&round), "failed");
+}
+
+#[test]
+fn a_witness_without_the_tiles_of_the_log_is_not_compared() {
+    let (folder, mut log) = site();
+    log.cosigns = true;
+    let _server = witness(&folder);
+    log.grow(300);
+    log.publish();
+    assert_verified(&check(&folder), &log);
+    // Behind the replay, only the tiles have the root of an older size.
     let mut older = log.fork(&folder.path("older"));
     older.leaves.truncate(100);
     show_witness(&folder, &older.cosigned().to_string());
-    log.remove("tile/0");
-    assert_infrastructure(&check(&folder), size, "no tiles");
+    std::fs::rename(log.folder.join("tile/0"), folder.path("away")).unwrap();
+    let result = check(&folder);
+    assert_infrastructure(&result, Some(log.leaves.len() as u64), "no tiles");
+    let codes: Vec<&Value> =
+        result.1["failures"].as_array().unwrap().iter().map(|each| &each["code"]).collect();
+    assert_eq!(codes, ["log_unreachable", "witness_not_compared"]);
+    std::fs::rename(folder.path("away"), log.folder.join("tile/0")).unwrap();
+    assert_verified(&check(&folder), &log);
+}
+
+#[test]
+fn a_witness_that_shows_less_than_before_is_reported() {
+    let (folder, mut log) = site();
+    log.cosigns = true;
+    let _server = witness(&folder);
+    log.grow(30);
+    log.publish();
+    show_witness(&folder, &log.cosigned().to_string());
+    assert_verified(&check(&folder), &log);
+    let mut older = log.fork(&folder.path("older"));
+    older.leaves.truncate(10);
+    show_witness(&folder, &older.cosigned().to_string());
+    let (code, round) = check(&folder);
+    assert_eq!((code, findings(&round)), (1, found("unverifiable", "witness_rolled_back")), "{round}");
+    assert_eq!(state_of_witness(&round), "rolled_back");
+    ok(folder.eds("monitor --state state.db --acknowledge 1"));
+    std::fs::remove_file(folder.path("witness").join(PolicyWitness::checkpoint_path(ORIGIN))).unwrap();
+    let (code, round) = check(&folder);
+    assert_eq!((code, findings(&round)), (1, found("unverifiable", "witness_rolled_back")), "{round}");
+}
+
+#[test]
+fn a_split_view_shows_without_the_checkpoint_of_the_log() {
+    // The log shows none, one without a quorum, or one that is not its own.
+    for case in ["none", "without quorum", "other"] {
+        let (folder, mut log) = site();
+        log.cosigns = true;
+        let _server = witness(&folder);
+        log.grow(3);
+        let mut other = log.fork(&folder.path("other"));
+        log.grow(5);
+        log.publish();
+        assert_verified(&check(&folder), &log);
+        other.push(&Leaf::parse(&[0x30, 1]).unwrap());
+        other.grow(2);
+        show_witness(&folder, &other.cosigned().to_string());
+        match case {
+            "none" => log.remove("checkpoint"),
+            "without quorum" => log.write("checkpoint", log.note().to_string().as_bytes()),
+            _ => log
+                .write("checkpoint", log.note().to_string().replace(ORIGIN, "log.example/doors").as_bytes()),
+        }
+        let (code, round) = check(&folder);
+        assert_eq!((code, round["outcome"].as_str()), (1, Some("tamper")), "{case}: {round}");
+        assert!(findings(&round).contains(&("tamper".to_owned(), "checkpoint_inconsistent".to_owned())));
+        assert_eq!(state_of_witness(&round), "contradicts", "{case}");
+    }
+}
+
+#[test]
+fn each_pair_of_contradicting_checkpoints_stays_together() {
+    let (folder, mut log) = site();
+    log.grow(3);
+    log.publish();
+    assert_verified(&check(&folder), &log);
+    let verified = log.note();
+    let sizes = [4_u64, 6, 5];
+    for size in sizes {
+        let mut other = TestLog::new(&folder.path("other"));
+        other.push(&Leaf::parse(&[0x30, 1]).unwrap());
+        other.grow(usize::try_from(size).unwrap() - 4);
+        log.write("checkpoint", other.note().to_string().as_bytes());
+        assert_eq!(findings(&check(&folder).1), found("tamper", "checkpoint_inconsistent"));
+    }
+    ok(folder.eds("monitor --state state.db --evidence evidence"));
+    for (prefix, size) in ["1-", "1-2-", "1-3-"].into_iter().zip(sizes) {
+        let checkpoint = |name: &str| {
+            let note = folder.read(&format!("evidence/{prefix}{name}.checkpoint"));
+            Checkpoint::parse(Note::parse(note.as_bytes()).unwrap().text()).unwrap()
+        };
+        let pair = [checkpoint("previous"), checkpoint("other")];
+        let mut pair_sizes = pair.each_ref().map(Checkpoint::size);
+        pair_sizes.sort_unstable();
+        assert_eq!(pair_sizes, [size, 6], "{prefix}");
+        assert!(pair.iter().any(|each| each.to_string() == verified.text()), "{prefix}");
+        let proof = folder.eds(&format!(
+            "--json verify-proof evidence/{prefix}consistency.proof --policy policy --previous evidence/{prefix}previous.checkpoint"
+        ));
+        assert_eq!(proof.envelope()["error"]["code"], "checkpoint_inconsistent", "{prefix}");
+    }
+}
+
+#[test]
+fn a_change_of_the_policy_forgets_what_other_keys_have_signed() {
+    let (folder, mut log) = site();
+    log.grow(3);
+    log.publish();
+    assert_verified(&check(&folder), &log);
+    // A second key of the log, which signs another tree.
+    let second = SignerKey::from_seed(ORIGIN, KeyType::Ed25519, [9; 32]).unwrap();
+    let both = format!("log {}\nlog {}\nquorum none\n", log_key().verifier(), second.verifier());
+    let one = folder.read("policy");
+    folder.write("policy", both);
+    let forged =
+        Checkpoint::new(ORIGIN, 9, TreeHash::of_leaf(b"another tree")).unwrap().sign(&second).unwrap();
+    log.write("checkpoint", forged.to_string().as_bytes());
+    let (code, problem) = round(&folder, "folder:log", "--origin log.example/lifts --accept-policy");
+    assert_eq!(code, 3, "{problem}");
+    folder.write("policy", one);
+    log.grow(9);
+    log.publish();
+    assert_verified(&round(&folder, "folder:log", "--accept-policy"), &log);
 }
 
 #[test]
@@ -708,6 +986,14 @@ fn it_watches_a_served_log_until_it_is_stopped() {
     let second = round(&folder, &url, "");
     let message = second.1["message"].as_str().unwrap();
     assert!(second.0 == 2 && message.contains("another monitor uses this state"), "{message}");
+    // Under another path as well.
+    std::os::unix::fs::symlink("state.db", folder.path("link.db")).unwrap();
+    let linked = folder.eds(&format!("monitor {url} --policy policy --state link.db --once"));
+    assert!(
+        linked.code == 2 && linked.stderr.contains("another monitor uses this state"),
+        "{}",
+        linked.stderr
+    );
     // A new key is a leaf of the next batch.
     ok(folder.eds("keygen --out door.seed"));
     let key = ok(folder.eds("--json inspect-key door.seed")).envelope();
@@ -721,4 +1007,37 @@ fn it_watches_a_served_log_until_it_is_stopped() {
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     let mut watching = watching;
     assert_eq!(watching.0.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_monitor_that_restarts_shows_its_findings_before_its_first_round() {
+    let (folder, mut log) = site();
+    log.grow(3);
+    let old = log.note();
+    log.grow(3);
+    log.publish();
+    assert_verified(&check(&folder), &log);
+    log.write("checkpoint", old.to_string().as_bytes());
+    assert_eq!(findings(&check(&folder).1), found("unverifiable", "checkpoint_rolled_back"));
+    let server = FileServer::start(&log.folder);
+    server.rule(|_, _| Reply::Hang);
+    folder.write("token", "eds_token");
+    let watching = Watching::start(&folder, &server.url);
+    watching.shows("edgesentry_monitor_findings{class=\"unverifiable\"} 1");
+    watching.shows("edgesentry_monitor_verified_size 10");
+}
+
+#[test]
+fn a_state_with_two_names_is_refused() {
+    let (folder, mut log) = site();
+    log.grow(3);
+    log.publish();
+    assert_verified(&check(&folder), &log);
+    std::fs::hard_link(folder.path("state.db"), folder.path("other.db")).unwrap();
+    for state in ["state.db", "other.db"] {
+        let run = folder.eds(&format!("monitor folder:log --policy policy --state {state} --once"));
+        assert!(run.code == 2 && run.stderr.contains("several names"), "{}", run.stderr);
+    }
+    std::fs::remove_file(folder.path("other.db")).unwrap();
+    assert_verified(&check(&folder), &log);
 }

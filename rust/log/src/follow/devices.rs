@@ -36,13 +36,15 @@ pub(super) struct SigningKey {
     pub(super) key: Option<Arc<PublicKey>>,
     pub(super) scheme: Scheme,
     /// The batch of its leaf.
-    batch: u64,
+    pub(super) batch: u64,
+    /// The index of its leaf.
+    pub(super) index: u64,
     revoked_from: Option<u64>,
 }
 
 impl SigningKey {
     /// An estimate of its memory.
-    pub(super) const BYTES: usize = 320;
+    pub(super) const BYTES: usize = 400;
 
     pub(super) fn new(
         valid_from: u64,
@@ -50,8 +52,17 @@ impl SigningKey {
         key: Option<PublicKey>,
         scheme: Scheme,
         batch: u64,
+        index: u64,
     ) -> SigningKey {
-        SigningKey { valid_from, public_key, key: key.map(Arc::new), scheme, batch, revoked_from: None }
+        SigningKey {
+            valid_from,
+            public_key,
+            key: key.map(Arc::new),
+            scheme,
+            batch,
+            index,
+            revoked_from: None,
+        }
     }
 }
 
@@ -59,11 +70,51 @@ impl Device {
     /// An estimate of its memory without keys and name.
     pub(super) const BYTES: usize = 256;
 
-    /// Adds a key. It replaces one from the same sequence on, which never signed.
-    pub(super) fn add_key(&mut self, key: SigningKey) {
+    /// Returns true if a key begins at this sequence.
+    pub(super) fn has_key_from(&self, valid_from: u64) -> bool {
+        self.keys.binary_search_by_key(&valid_from, |key| key.valid_from).is_ok()
+    }
+
+    /// Adds a key, and returns the one from the same sequence on that it replaces, which never signed or is the same one.
+    /// A key that begins before the end of the chain is refused with the expected and the actual content: records are
+    /// in the log under the keys before it.
+    pub(super) fn add_key(
+        &mut self,
+        key: SigningKey,
+        start: Option<Head>,
+    ) -> Result<Option<SigningKey>, (String, String)> {
+        if self.keys.is_empty() {
+            self.start = self.start.or(start);
+        } else if start != self.start {
+            let shown = |start: Option<Head>| match start {
+                Some(Head { sequence, hash }) => format!("a chain after sequence {sequence}, hash {hash}"),
+                None => "a chain from sequence 1 on".to_owned(),
+            };
+            return Err((shown(self.start), shown(start)));
+        }
+        let shown = |key: &SigningKey| {
+            let (from, public_key) = (key.valid_from, hex::encode(key.public_key));
+            format!("key {public_key} under the {} scheme from sequence {from} on", key.scheme)
+        };
+        let last = self.head.map_or(0, |head| head.sequence);
+        let is_behind = key.valid_from > last || self.keys.is_empty();
         match self.keys.binary_search_by_key(&key.valid_from, |key| key.valid_from) {
-            Ok(at) => self.keys[at] = key,
-            Err(at) => self.keys.insert(at, key),
+            Ok(at) => {
+                let there = &mut self.keys[at];
+                let is_same = (there.public_key, there.scheme) == (key.public_key, key.scheme);
+                if is_same || is_behind {
+                    Ok(Some(std::mem::replace(there, key)))
+                } else {
+                    Err((shown(there), shown(&key)))
+                }
+            }
+            Err(_) if !is_behind => {
+                Err((format!("a key from a sequence above {last} on, the last in the log"), shown(&key)))
+            }
+            Err(at) => {
+                self.keys.insert(at, key);
+                Ok(None)
+            }
         }
     }
 
@@ -150,6 +201,7 @@ impl Device {
             out.extend_from_slice(&key.public_key);
             out.push((key.scheme == Scheme::Record).into());
             write_varint(&mut out, key.batch);
+            write_varint(&mut out, key.index);
             out.push(key.revoked_from.is_some().into());
             if let Some(from) = key.revoked_from {
                 write_varint(&mut out, from);
@@ -180,8 +232,8 @@ fn read_head(reader: &mut Reader<'_>) -> Result<Option<Head>, CanonicalError> {
 fn read_key(reader: &mut Reader<'_>) -> Result<SigningKey, CanonicalError> {
     let (valid_from, public_key) = (reader.varint()?, reader.array()?);
     let scheme = if reader.option()? { Scheme::Record } else { Scheme::PayloadHash };
-    let batch = reader.varint()?;
+    let (batch, index) = (reader.varint()?, reader.varint()?);
     let revoked_from = if reader.option()? { Some(reader.varint()?) } else { None };
     let key = PublicKey::from_bytes(public_key).ok();
-    Ok(SigningKey { revoked_from, ..SigningKey::new(valid_from, public_key, key, scheme, batch) })
+    Ok(SigningKey { revoked_from, ..SigningKey::new(valid_from, public_key, key, scheme, batch, index) })
 }

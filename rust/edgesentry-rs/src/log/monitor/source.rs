@@ -51,7 +51,10 @@ pub(super) async fn open(url: &str, access: Access, s3: &S3Settings) -> Result<A
             return Err(wrong(expected.to_owned()));
         }
     };
-    Ok(Arc::new(Files(objects::open(&url, s3, Component::TransparencyLog).await?)))
+    let opened = objects::open(&url, s3, Component::TransparencyLog);
+    let waited = tokio::time::timeout(access.timeout, opened).await;
+    let objects = waited.map_err(|_| wrong("no response in time".to_owned()))??;
+    Ok(Arc::new(Files { objects, timeout: access.timeout }))
 }
 
 struct Http(Client);
@@ -76,22 +79,23 @@ impl Source for Http {
     }
 }
 
-struct Files(Arc<dyn Objects>);
+struct Files {
+    objects: Arc<dyn Objects>,
+    timeout: Duration,
+}
 
 #[async_trait]
 impl Source for Files {
     fn place(&self) -> &str {
-        self.0.place()
+        self.objects.place()
     }
 
     async fn get(&self, path: &str, limit: usize) -> Result<Option<Bytes>, Failure> {
         let failed = |problem: String| Failure::new(self.place(), format!("{path}: {problem}"));
-        let found = self.0.get(path).await.map_err(|error| failed(error.describe()))?;
-        match found {
-            Some(bytes) if bytes.len() > limit => {
-                Err(failed(format!("{} bytes, the limit is {limit}", bytes.len())))
-            }
-            found => Ok(found),
-        }
+        let reading = self.objects.get_at_most(path, limit as u64);
+        let seconds = self.timeout.as_secs();
+        let found = tokio::time::timeout(self.timeout, reading).await;
+        let found = found.map_err(|_| failed(format!("no response within {seconds} seconds")))?;
+        found.map_err(|error| failed(error.describe()))
     }
 }

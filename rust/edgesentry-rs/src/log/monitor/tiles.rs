@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use edgesentry_log::{
-    Checkpoint, CompactRange, ConsistencyProof, EntryBundle, MAX_ENTRY_BYTES, NodeId, Note, TILE_WIDTH, Tile,
-    TileId, TileKind, TreeHash, consistency_nodes, skipped_subtrees,
+    Checkpoint, CompactRange, ConsistencyProof, EntryBundle, LogProof, MAX_ENTRY_BYTES, NodeId, Note,
+    TILE_WIDTH, Tile, TileId, TileKind, TreeHash, consistency_nodes, inclusion_nodes, inclusion_path,
+    skipped_subtrees, verify_inclusion,
 };
 use futures::{Stream, StreamExt};
 
@@ -51,6 +53,26 @@ impl<'a> TileTree<'a> {
         }
         let nodes = self.nodes(consistency_nodes(older, self.size).ok()?).await.ok()?;
         ConsistencyProof::new(older, note.clone(), |node| nodes.get(&node).copied()).ok()
+    }
+
+    /// Returns the proof of a leaf for `eds verify-proof`, if its path leads to the root.
+    pub(super) async fn leaf_proof(
+        &mut self,
+        index: u64,
+        leaf: Vec<u8>,
+        note: &Note,
+    ) -> Result<LogProof, Failure> {
+        let source = self.source;
+        let failed = |problem: &dyn std::fmt::Display| {
+            Failure::new(source.place(), format!("the tiles around leaf {index}: {problem}"))
+        };
+        let ids = inclusion_nodes(index, self.size).map_err(|error| failed(&error))?;
+        let nodes = self.nodes(ids).await?;
+        let path = inclusion_path(index, self.size, |node| nodes.get(&node).copied());
+        let path = path.map_err(|error| failed(&error))?;
+        verify_inclusion(TreeHash::of_leaf(&leaf), index, self.size, &path, self.root)
+            .map_err(|error| failed(&error))?;
+        Ok(LogProof { extra: Some(leaf), index, path, checkpoint: note.clone() })
     }
 
     async fn range(&mut self, begin: u64, end: u64) -> Result<CompactRange, Failure> {
@@ -142,16 +164,25 @@ pub(super) fn bundles(
         .buffered(BUNDLES_AT_ONCE)
 }
 
-/// Hashes all leaves again. Returns the roots at the sizes, in order, if the leaves have the root of the checkpoint.
+/// Hashes all leaves again, until a time. Returns the roots at the sizes, in order, if the leaves have the root of the
+/// checkpoint.
 pub(super) async fn roots_of_leaves(
     source: &Arc<dyn Source>,
     checkpoint: &Checkpoint,
     sizes: &[u64],
+    deadline: Instant,
 ) -> Result<Vec<TreeHash>, Failure> {
     let mut range = CompactRange::default();
     let mut roots = HashMap::from([(0, TreeHash::EMPTY)]);
     let mut leaves = std::pin::pin!(bundles(Arc::clone(source), 0, checkpoint.size()));
     while let Some(bundle) = leaves.next().await {
+        if Instant::now() > deadline {
+            let problem = format!(
+                "the files do not have the root of the checkpoint, and {} leaves are too many to hash again in a round",
+                checkpoint.size()
+            );
+            return Err(Failure::new(source.place(), problem));
+        }
         let pushed = bundle?.each(|leaf| {
             range.push(TreeHash::of_leaf(leaf));
             if sizes.contains(&range.end()) {

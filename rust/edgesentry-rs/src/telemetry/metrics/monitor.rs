@@ -10,6 +10,7 @@ use prometheus_client::registry::Registry;
 
 use super::log::Origin;
 use super::{counter, register};
+use crate::log::WitnessState;
 
 /// The classes of findings.
 const CLASSES: [&str; 2] = ["tamper", "unverifiable"];
@@ -19,12 +20,26 @@ struct Class {
     class: &'static str,
 }
 
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Witness {
+    witness: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct WitnessStateLabels {
+    witness: String,
+    state: &'static str,
+}
+
 pub(super) struct MonitorMetrics {
     info: Family<Origin, Gauge>,
     size: Gauge,
     verified_at: Gauge<f64, AtomicU64>,
     findings: Family<Class, Gauge>,
     failures: Counter,
+    failed_rounds: Gauge,
+    witness_state: Family<WitnessStateLabels, Gauge>,
+    witness_size: Family<Witness, Gauge>,
 }
 
 impl MonitorMetrics {
@@ -44,7 +59,23 @@ impl MonitorMetrics {
         }
         let failures =
             counter(r, "monitor_failures", "Rounds of the monitor in which a place could not be read");
-        MonitorMetrics { info, size, verified_at, findings, failures }
+        let help = "Rounds of the monitor, one behind the other, in which a place could not be read; 0 after a good one";
+        let failed_rounds = register(r, "monitor_failed_rounds", help, Gauge::default());
+        let help = "1 for the result of the last comparison with a witness";
+        let witness_state = Family::<WitnessStateLabels, Gauge>::default();
+        let witness_state = register(r, "monitor_witness_state", help, witness_state);
+        let help = "Leaves under the last checkpoint that a witness has shown to the monitor";
+        let witness_size = register(r, "monitor_witness_size", help, Family::<Witness, Gauge>::default());
+        MonitorMetrics {
+            info,
+            size,
+            verified_at,
+            findings,
+            failures,
+            failed_rounds,
+            witness_state,
+            witness_size,
+        }
     }
 }
 
@@ -56,8 +87,8 @@ impl super::Metrics {
         info.get_or_create(&Origin { origin: origin.to_owned() }).set(1);
     }
 
-    /// Records a round of a monitor: size and time of the verified checkpoint, and the open findings by class.
-    pub(crate) fn monitor_round(&self, (size, at_ms): (u64, u64), findings: [(&'static str, usize); 2]) {
+    /// Records the state of a monitor: size and time of the verified checkpoint, and the open findings by class.
+    pub(crate) fn monitor_state(&self, (size, at_ms): (u64, u64), findings: [(&'static str, usize); 2]) {
         let monitor = &self.0.monitor;
         monitor.size.set(i64::try_from(size).unwrap_or(i64::MAX));
         monitor.verified_at.set(at_ms as f64 / 1000.0);
@@ -66,8 +97,30 @@ impl super::Metrics {
         }
     }
 
+    /// Records the comparison of a monitor with a witness, and the size of the witness's checkpoint.
+    pub(crate) fn monitor_witness(&self, witness: &str, state: WitnessState, size: Option<u64>) {
+        let monitor = &self.0.monitor;
+        for each in WitnessState::ALL {
+            let labels = WitnessStateLabels { witness: witness.to_owned(), state: each.name() };
+            monitor.witness_state.get_or_create(&labels).set((each == state).into());
+        }
+        let labels = Witness { witness: witness.to_owned() };
+        let size = size.map_or(0, |size| i64::try_from(size).unwrap_or(i64::MAX));
+        monitor.witness_size.get_or_create(&labels).set(size);
+    }
+
+    /// Counts a round of a monitor: with true, a place could not be read.
+    pub(crate) fn monitor_round(&self, has_failed: bool) {
+        if has_failed {
+            self.monitor_failed();
+        } else {
+            self.0.monitor.failed_rounds.set(0);
+        }
+    }
+
     /// Counts a round of a monitor in which a place could not be read, or the state failed.
     pub fn monitor_failed(&self) {
         self.0.monitor.failures.inc();
+        self.0.monitor.failed_rounds.inc();
     }
 }
