@@ -17,12 +17,14 @@ fn read(path: &str) -> String {
 }
 
 /// Metrics by witness or by authority, which begin with the first request to it, and the file that registers them.
-const BY_PEER: [(&str, &str); 5] = [
+const BY_PEER: [(&str, &str); 7] = [
     ("witness", "log_witness_requests_total"),
     ("witness", "log_witness_state"),
     ("stamp", "log_tsa_requests_total"),
     ("stamp", "log_tsa_failing"),
     ("stamp", "log_tsa_timestamp_seconds"),
+    ("monitor", "monitor_witness_state"),
+    ("monitor", "monitor_witness_size"),
 ];
 
 /// Returns the names of the series that the service and the textfiles serve.
