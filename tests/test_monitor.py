@@ -63,18 +63,25 @@ def test_findings_stay_until_they_are_acknowledged(logged: tuple[Ledger, Policy,
         found = monitor.check()
         [finding] = found.findings
         assert (found.outcome, finding.class_, finding.code) == (
-            "tamper",
-            "tamper",
-            "checkpoint_inconsistent",
+            "unverifiable",
+            "unverifiable",
+            "checkpoint_rolled_back",
         )
         assert (finding.times, finding.device_id, finding.first_ms) == (1, None, finding.last_ms)
+        assert (found.confirmed, found.replayed, found.dropped) == (False, 0, 0)
+        assert finding.evidence == ("consistency.proof", "other.checkpoint", "previous.checkpoint")
+        evidence = monitor.evidence(finding)
+        assert tuple(evidence) == finding.evidence
+        previous = edgesentry.Checkpoint(evidence["previous.checkpoint"].decode())
+        proven = edgesentry.verify_proof(evidence["consistency.proof"], policy, previous=previous)
+        assert proven.kind == "consistency"
         shown.write_text(newest)
-        assert monitor.check().outcome == "tamper"
+        assert monitor.check().outcome == "unverifiable"
         monitor.acknowledge(finding)
         with pytest.raises(ValueError, match=f"number {finding.id}"):
             monitor.acknowledge(finding.id)
         result = monitor.check()
-        assert (result.outcome, result.findings) == ("verified", ())
+        assert (result.outcome, result.findings, result.confirmed) == ("verified", (), True)
         assert isinstance(result, MonitorResult)
         shown.write_text("not a note")
         assert monitor.check().outcome == "infrastructure"

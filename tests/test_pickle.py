@@ -102,7 +102,7 @@ def raised(call: Callable[[], object]) -> BaseException:
 
 
 LOG = Path(__file__).parent / "vectors" / "log"
-FOUND = MonitorFinding(1, "tamper", "fork", "expected one record", "lift-01", 3, 7, 1, 2, 2)
+FOUND = MonitorFinding(1, "tamper", "fork", "expected one record", "lift-01", 3, 7, 1, 2, 2, ("leaf.proof",))
 STAMPS = Path(__file__).parent / "vectors" / "timestamps"
 EXAMPLES: list[Any] = [
     REPORT,

@@ -28,6 +28,7 @@ class MonitorFinding:
         first_ms: When it was found first, Unix milliseconds.
         last_ms: When it was found last, Unix milliseconds.
         times: How often it was found.
+        evidence: The names of its files of evidence, for `Monitor.evidence`.
     """
 
     __module__ = "edgesentry"
@@ -42,6 +43,7 @@ class MonitorFinding:
     first_ms: int
     last_ms: int
     times: int
+    evidence: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,8 @@ class MonitorResult:
     """The result of a round of a monitor.
 
     Attributes:
-        outcome: `verified`; `tamper` or `unverifiable` if a finding of this class is open; `infrastructure`
-            if a place could not be read and no finding is open.
+        outcome: `verified`; `tamper` or `unverifiable` if a finding of this class is open, or if an
+            acknowledged one holds again; `infrastructure` if a place could not be read and no finding is open.
         origin: The name of the log.
         size: The number of leaves under the last verified checkpoint; None before the first.
         root: The root of this checkpoint, 32 bytes.
@@ -58,7 +60,10 @@ class MonitorResult:
         findings: The findings that are not acknowledged, oldest first.
         failures: The places that could not be read in this round, each with the problem.
         witnesses: The result of the comparison with each witness that has a URL: `agrees`, `ahead`, `never`,
-            `contradicts` or `failed`.
+            `contradicts`, `rolled_back` or `failed`.
+        confirmed: True if the log showed a trusted checkpoint, and every leaf up to it is replayed.
+        replayed: The number of leaves that were replayed behind the verified checkpoint.
+        dropped: The number of findings that were not kept, because too many are open.
     """
 
     __module__ = "edgesentry"
@@ -71,6 +76,9 @@ class MonitorResult:
     findings: tuple[MonitorFinding, ...]
     failures: tuple[str, ...]
     witnesses: dict[str, str]
+    confirmed: bool = False
+    replayed: int = 0
+    dropped: int = 0
 
 
 class Monitor:
@@ -121,7 +129,8 @@ class Monitor:
     def check(self) -> MonitorResult:
         """Runs one round: reads the checkpoint, replays the new leaves, and compares the witnesses.
 
-        A place that cannot be read is part of the result, and says nothing about the log.
+        A place that cannot be read is part of the result, and says nothing about the log. The replay ends
+        after 10 minutes; the next round continues.
 
         Raises:
             StoreError: The state cannot be read or written.
@@ -129,6 +138,19 @@ class Monitor:
         fields = self._core.check()
         findings = tuple(MonitorFinding(**finding) for finding in fields.pop("findings"))
         return MonitorResult(findings=findings, failures=tuple(fields.pop("failures")), **fields)
+
+    def evidence(self, finding: MonitorFinding | int) -> dict[str, bytes]:
+        """Returns the evidence of a finding: the content of each file by its name.
+
+        `verify_proof` and `eds verify-proof` verify the files that end in `.proof`.
+
+        Args:
+            finding: The finding, or its number.
+
+        Raises:
+            StoreError: The state cannot be read.
+        """
+        return self._core.evidence(finding if isinstance(finding, int) else finding.id)
 
     def acknowledge(self, finding: MonitorFinding | int) -> None:
         """Acknowledges a finding, so that it is no longer reported. The state does not move.

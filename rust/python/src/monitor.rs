@@ -7,7 +7,7 @@ use std::time::Duration;
 use edgesentry_rs::log::{Checked, Monitor, MonitorFinding, MonitorFindings, MonitorSettings};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyTuple};
 use tokio::sync::Mutex;
 
 use crate::bundle::policy_from_any;
@@ -73,6 +73,22 @@ impl MonitorCore {
         fields(py, &checked)
     }
 
+    /// Returns the evidence of a finding: the content of each file by its name.
+    fn evidence<'py>(&self, py: Python<'py>, id: u64) -> PyResult<Bound<'py, PyDict>> {
+        let state = self.state.clone();
+        let done = wait_on(py, async move {
+            let findings = MonitorFindings::open(&state).await?;
+            let done = findings.evidence_of(id).await;
+            findings.close().await;
+            done
+        })?;
+        let files = PyDict::new(py);
+        for (_, name, bytes) in done.map_err(|error| service_failure(py, error))? {
+            files.set_item(name, PyBytes::new(py, &bytes))?;
+        }
+        Ok(files)
+    }
+
     /// Acknowledges a finding. Returns false if no open finding has this number.
     fn acknowledge(&self, py: Python<'_>, id: u64) -> PyResult<bool> {
         let state = self.state.clone();
@@ -112,6 +128,9 @@ fn fields<'py>(py: Python<'py>, checked: &Checked) -> PyResult<Bound<'py, PyDict
     fields.set_item("size", verified.map(|verified| verified.size))?;
     fields.set_item("root", verified.map(|verified| PyBytes::new(py, &verified.root.0)))?;
     fields.set_item("verified_ms", verified.map(|verified| verified.at_ms))?;
+    fields.set_item("confirmed", checked.confirmed)?;
+    fields.set_item("replayed", checked.replayed)?;
+    fields.set_item("dropped", checked.dropped)?;
     fields.set_item("findings", findings.collect::<PyResult<Vec<_>>>()?)?;
     let failures: Vec<String> = checked.failures.iter().map(|failure| shown(&failure.to_string())).collect();
     fields.set_item("failures", failures)?;
@@ -131,5 +150,6 @@ fn finding_fields<'py>(py: Python<'py>, finding: &MonitorFinding) -> PyResult<Bo
     fields.set_item("first_ms", finding.first_ms)?;
     fields.set_item("last_ms", finding.last_ms)?;
     fields.set_item("times", finding.times)?;
+    fields.set_item("evidence", PyTuple::new(py, &finding.evidence)?)?;
     Ok(fields)
 }
