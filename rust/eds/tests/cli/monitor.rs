@@ -555,7 +555,7 @@ fn a_leaf_is_kept_with_its_proof() {
     log.publish();
     let (_, round) = check(&folder);
     let kept = round["findings"].as_array().unwrap().iter().filter(|each| each["evidence"] != json!([]));
-    assert_eq!(kept.count(), 33);
+    assert_eq!(kept.count(), 34);
 }
 
 /// Returns true if the state has 32 bundles of the replay.

@@ -312,6 +312,7 @@ complete -c eds -n "__fish_eds_using_subcommand monitor" -l listen -d 'Serve GET
 complete -c eds -n "__fish_eds_using_subcommand monitor" -l token-file -d 'File with a token for a log that is not public; or set the variable EDGESENTRY_TOKEN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand monitor" -l ca -d 'PEM file of the certificate authorities to trust [default: the system\'s]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand monitor" -l timeout -d 'Seconds that a response may take' -r
+complete -c eds -n "__fish_eds_using_subcommand monitor" -l round-time -d 'Time for the replay in a round, such as 10m; the next round continues' -r
 complete -c eds -n "__fish_eds_using_subcommand monitor" -l acknowledge -d 'Acknowledge a finding, so that it is no longer reported; the state does not move' -r
 complete -c eds -n "__fish_eds_using_subcommand monitor" -l evidence -d 'Write the evidence of the findings into a new directory' -r -F
 complete -c eds -n "__fish_eds_using_subcommand monitor" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
