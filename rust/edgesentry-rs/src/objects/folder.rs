@@ -423,10 +423,12 @@ mod tests {
             assert_eq!(error.kind, FailureKind::Item, "{key}: {error:?}");
             assert!(!out.exists(), "{key}");
             assert!(key == "large" || run(objects.get(key)).is_err(), "{key}");
+            assert!(run(objects.get_at_most(key, 10)).is_err(), "{key}");
         }
         assert!(run(objects.put("elsewhere/new", Bytes::new(), Write::IfAbsent)).is_err());
         assert_eq!(fs::read_dir(victim.path()).unwrap().count(), 1);
         assert_eq!(run(objects.get_file("large", &out, 11)).unwrap(), Some(11));
+        assert_eq!(run(objects.get_at_most("large", 11)).unwrap().unwrap().len(), 11);
         assert_eq!(run(objects.get("large/none")).unwrap(), None);
         assert_eq!(run(objects.get("folder/none")).unwrap(), None);
     }
