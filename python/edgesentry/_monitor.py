@@ -52,7 +52,8 @@ class MonitorResult:
 
     Attributes:
         outcome: `verified`; `tamper` or `unverifiable` if a finding of this class is open, or if an
-            acknowledged one holds again; `infrastructure` if a place could not be read and no finding is open.
+            acknowledged one holds again; `infrastructure` if a place could not be read and no finding is
+            open.
         origin: The name of the log.
         size: The number of leaves under the last verified checkpoint; None before the first.
         root: The root of this checkpoint, 32 bytes.

@@ -7,7 +7,7 @@
 //! about the log.
 //!
 //! The state moves in one transaction, after every leaf up to a checkpoint was replayed and the root holds. Every checkpoint
-//! with a signature of the log, from whatever source and with or without a quorum, is kept until it is compared with the
+//! with a signature of the log, from any source, with or without a quorum, is kept until it is compared with the
 //! verified tree.
 
 mod compare;
