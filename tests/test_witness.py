@@ -22,6 +22,7 @@ import pytest
 
 from edgesentry import ConfigError, EdgesentryError, Ledger, Policy, Witness
 from support import chains, device, envelope, payload
+from test_ledger import database
 
 ROOT = Path(__file__).parent.parent
 ORIGIN = "log.example/lifts"
@@ -108,13 +109,14 @@ class TheirWitness:
 
 
 @contextmanager
-def our_witness(folder: Path, log_key: str) -> Iterator[tuple[str, str]]:
+def our_witness(folder: Path, log_key: str, state: str | None = None) -> Iterator[tuple[str, str]]:
     """Our witness in a process of its own: its URL and its key."""
     folder.mkdir()
     (folder / "logs").write_text(f"log {log_key}\n")
     config = folder / "eds.toml"
+    state = state or f"sqlite:{folder / 'witness.db'}"
     config.write_text(
-        f'[witness]\nstate = "sqlite:{folder / "witness.db"}"\nkey = "{folder / "witness.seed"}"\n'
+        f'[witness]\nstate = "{state}"\nkey = "{folder / "witness.seed"}"\n'
         f'name = "our.example/w"\nlogs = "{folder / "logs"}"\n'
     )
     key = envelope("witness", "init", "--config", config)["witness"]["verifier_key"]
@@ -235,7 +237,9 @@ def test_their_witness_that_was_rolled_back_is_noticed(
     assert log.published().read_bytes() == before
 
 
-def test_our_witness_cosigns_the_log_of_their_client(aics: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_our_witness_cosigns_the_log_of_their_client(aics: Path, tmp_path: Path, kind: str) -> None:
+    state = database() if kind == "postgres" else None
     program = tmp_path / "client.py"
     program.write_text(
         CLIENT
@@ -272,7 +276,7 @@ print(json.dumps(seen))
 """
     )
     log_key = python(aics, program, "key").strip()
-    with our_witness(tmp_path / "ours", log_key) as (url, key):
+    with our_witness(tmp_path / "ours", log_key, state) as (url, key):
         assert json.loads(python(aics, program, url, key)) == [1, 2, 3, 7, 8, 200, 422]
         config = tmp_path / "ours" / "eds.toml"
         status = envelope("witness", "status", "--config", config)["witness"]

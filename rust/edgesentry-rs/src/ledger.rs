@@ -37,8 +37,8 @@ pub use log::{
     BatchLeaves, BatchRow, BatchStep, CheckpointRow, Conflicts, CosignatureRow, ErasureQuery, ErasureRow,
     ErasureSelection, ErasureStep, EvidenceRow, LOG_CONFLICT, Leader, LogCosignatures, LogErasures,
     LogPositions, LogState, LogTables, LogTablesError, LogTimestamps, MAX_EVIDENCE_PER_KIND,
-    MAX_REASON_BYTES, NewBatch, OBJECT_LOCK_KEEPS, OpenErasures, Replaced, RestoredBatch, TimestampRow,
-    WitnessAccess, WitnessTables, WitnessedChange, WitnessedRow, open_witness,
+    MAX_REASON_BYTES, NewBatch, NewEvidence, OBJECT_LOCK_KEEPS, OpenErasures, Replaced, RestoredBatch,
+    TimestampRow, WitnessAccess, WitnessTables, WitnessedChange, WitnessedRow, open_witness,
 };
 #[cfg(feature = "postgres")]
 pub use postgres::Postgres;

@@ -65,7 +65,7 @@ pub use settings::{LogSettings, Stores};
 pub use signer::{LogSigner, ProgramSigner};
 pub use stamp::{StampClient, StampFailure, StampRound, Stamper, TsaSettings};
 pub use withdraw::Withdrawn;
-pub use witness::{Witness, WitnessError, WitnessSettings};
+pub use witness::{Witness, WitnessError, WitnessSettings, bind_witness};
 pub use writer::Sequenced;
 
 /// The transparency log of a ledger, with its store and its keys.

@@ -22,7 +22,7 @@ const MAX_SHOWN: usize = 5;
 /// The maximum number of findings of a code about single devices. One more finding counts the rest.
 pub(crate) const MAX_DEVICES: usize = 10_000;
 /// The tolerance for the clock of a witness that is fast, seconds.
-const MAX_FAST_SECONDS: u64 = 300;
+pub const MAX_FAST_SECONDS: u64 = 300;
 
 /// The inputs of the level. The policy and the earlier checkpoint come from the auditor; checkpoint and layout are
 /// evidence.

@@ -73,7 +73,7 @@ pub use layout::{Layout, LayoutError, LayoutItem, LayoutWriter};
 pub use leaf::{
     ErasedLeaf, HeadsLeaf, KeyLeaf, Leaf, LeafError, OpenedLeaf, RevokedLeaf, leaf_hash_of_record,
 };
-pub use level::{LogCheck, LogInputs, MaxAge};
+pub use level::{LogCheck, LogInputs, MAX_FAST_SECONDS, MaxAge};
 pub use log_proof::{LogProof, LogProofError, MAX_PROOF_BYTES};
 pub use note::{MAX_NOTE_BYTES, MAX_SIGNATURES, Note, NoteError, NoteSignature, VerifiedSignature};
 pub use places::{Places, PlacesError};
@@ -82,7 +82,7 @@ pub use policy::{
 };
 pub use proof::{
     ProofError, consistency_nodes, consistency_path, inclusion_nodes, inclusion_path, root_of_inclusion,
-    verify_consistency, verify_inclusion,
+    shows_other_root, verify_consistency, verify_inclusion,
 };
 pub use range::{CompactRange, NodeId, RangeError};
 pub use replay::Replay;

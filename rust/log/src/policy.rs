@@ -253,6 +253,12 @@ impl Policy {
         self.quorum.is_some()
     }
 
+    /// Returns true if the witnesses whose keys `has` accepts are a quorum.
+    pub fn is_quorum(&self, has: impl Fn(&VerifierKey) -> bool) -> bool {
+        let times: Vec<_> = self.witnesses.iter().map(|witness| has(&witness.key).then_some(0)).collect();
+        self.latest_quorum(&times).is_some()
+    }
+
     /// Decides whether a checkpoint is trusted: a key of its log and a quorum of witnesses have signed it, and no
     /// signature line that names a known key is damaged.
     ///

@@ -191,6 +191,40 @@ pub fn verify_consistency(
     if old == 0 || old == new {
         return Ok(());
     }
+    let (was, is) = consistency_roots(old, old_root, new, path)?;
+    if was != old_root {
+        return Err(ProofError::OldRoot(old));
+    }
+    if is == new_root { Ok(()) } else { Err(ProofError::Root(new)) }
+}
+
+/// Returns true if a consistency proof that does not hold shows that the tree of `new` leaves with root `new_root` had
+/// another root than `old_root` when it had `old` leaves.
+///
+/// Its hashes lead to `new_root`, so they are nodes of that tree, and the older root to which they lead is the one that
+/// the tree had. If `old` is a power of two, the older root is not among the hashes and nothing can be shown.
+pub fn shows_other_root(
+    old: u64,
+    old_root: TreeHash,
+    new: u64,
+    new_root: TreeHash,
+    path: &[TreeHash],
+) -> bool {
+    let has_length = consistency_subtrees(old, new).is_ok_and(|subtrees| subtrees.len() == path.len());
+    if !has_length || old == 0 || old == new || old.is_power_of_two() {
+        return false;
+    }
+    let roots = consistency_roots(old, old_root, new, path);
+    roots.is_ok_and(|(was, is)| is == new_root && was != old_root)
+}
+
+/// Returns the roots of both trees to which a consistency proof of the right length leads.
+fn consistency_roots(
+    old: u64,
+    old_root: TreeHash,
+    new: u64,
+    path: &[TreeHash],
+) -> Result<(TreeHash, TreeHash), ProofError> {
     let mut climb = Climb { at: old - 1, last: new - 1 };
     while climb.at % 2 == 1 {
         climb.up();
@@ -209,10 +243,7 @@ pub fn verify_consistency(
             Side::Right => new_hash = TreeHash::of_node(&new_hash, hash),
         }
     }
-    if old_hash != old_root {
-        return Err(ProofError::OldRoot(old));
-    }
-    if new_hash == new_root { Ok(()) } else { Err(ProofError::Root(new)) }
+    Ok((old_hash, new_hash))
 }
 
 /// The leaves `begin..end` of a tree, which are the leaves below one of its nodes.

@@ -11,7 +11,7 @@ use crate::hash::{MAX_SIZE, TreeHash};
 use crate::key::{SignerKey, VerifierKey};
 use crate::note::{Note, NoteError, NoteSignature};
 use crate::policy::{Policy, PolicyError};
-use crate::proof::{ProofError, verify_consistency};
+use crate::proof::{ProofError, shows_other_root, verify_consistency};
 use crate::text::{parse_decimal, take_line};
 
 /// The maximum size of a request to a witness.
@@ -206,25 +206,22 @@ impl WitnessRefusal {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[non_exhaustive]
 pub enum EvidenceKind {
-    /// The log signed two roots for one size: a proof that it has two trees.
+    /// The log signed two trees with two roots for one size: either two checkpoints of this size, or a larger one whose
+    /// consistency proof leads to another root at the size of the last cosigned one.
     TwoRoots,
-    /// The log signed a checkpoint, and the proof that came with it does not show that it extends the last cosigned
-    /// one. Any sender can attach a bad proof to a good checkpoint, so this alone proves nothing.
-    NotShown,
 }
 
 impl EvidenceKind {
-    /// Returns `two_roots` or `not_shown`.
+    /// Returns `two_roots`.
     pub fn name(self) -> &'static str {
         match self {
             EvidenceKind::TwoRoots => "two_roots",
-            EvidenceKind::NotShown => "not_shown",
         }
     }
 
     /// Parses the name.
     pub fn by_name(name: &str) -> Option<EvidenceKind> {
-        [EvidenceKind::TwoRoots, EvidenceKind::NotShown].into_iter().find(|kind| kind.name() == name)
+        [EvidenceKind::TwoRoots].into_iter().find(|kind| kind.name() == name)
     }
 }
 
@@ -285,6 +282,9 @@ impl WitnessedLogs {
 }
 
 /// Decides about a request that [`WitnessedLogs::check`] accepted. `last` is the last cosigned checkpoint of the log.
+///
+/// Any sender can attach a wrong proof to a good checkpoint, so a proof that does not hold is evidence only if it leads to
+/// the root of the checkpoint: then it shows another root at the size of the last one.
 pub fn decide_witness(request: &AddCheckpoint, last: Option<&Checkpoint>) -> WitnessDecision {
     let AddCheckpoint { old, ref proof, ref origin, size, root, .. } = *request;
     let (last_size, last_root) = last.map_or((0, TreeHash::EMPTY), |last| (last.size(), last.root()));
@@ -301,8 +301,9 @@ pub fn decide_witness(request: &AddCheckpoint, last: Option<&Checkpoint>) -> Wit
     match verify_consistency(last_size, last_root, size, root, proof) {
         Ok(()) => WitnessDecision { outcome: Ok(checkpoint), evidence: None },
         Err(error) => {
-            let not_shown = last.map(|_| EvidenceKind::NotShown);
-            refuse(WitnessRefusal::Inconsistent(error), two_roots.or(not_shown))
+            let is_other = shows_other_root(last_size, last_root, size, root, proof);
+            let two_roots = two_roots.or(is_other.then_some(EvidenceKind::TwoRoots));
+            refuse(WitnessRefusal::Inconsistent(error), two_roots)
         }
     }
 }

@@ -133,19 +133,42 @@ fn the_answers_have_an_order() {
 }
 
 #[test]
-fn two_roots_are_evidence_under_every_answer_and_a_bad_proof_is_a_weaker_one() {
+fn two_roots_are_evidence_under_every_answer_and_a_proof_that_shows_nothing_is_none() {
     let last = checkpoint(&tree(4, 0, 0), 4);
     let evidence = |request: &AddCheckpoint| decide_witness(request, Some(&last)).evidence;
     let other = tree(4, 9, 1);
     assert_eq!(evidence(&request(&other, 4, 4)), Some(EvidenceKind::TwoRoots));
     assert_eq!(evidence(&request(&other, 2, 4)), Some(EvidenceKind::TwoRoots));
-    assert_eq!(evidence(&request(&tree(9, 9, 1), 4, 9)), Some(EvidenceKind::NotShown));
     assert_eq!(evidence(&request(&tree(9, 0, 0), 4, 9)), None);
     assert_eq!(evidence(&request(&tree(9, 0, 0), 2, 9)), None);
     assert_eq!(decide_witness(&request(&other, 0, 4), None).evidence, None);
-    for kind in [EvidenceKind::TwoRoots, EvidenceKind::NotShown] {
-        assert_eq!(EvidenceKind::by_name(kind.name()), Some(kind));
+    // A proof from a power of two lacks the older root, so the root at that size is not shown.
+    assert_eq!(evidence(&request(&tree(9, 9, 1), 4, 9)), None);
+
+    // A proof from another size leads to the root of the checkpoint and to another root at the size of the last one.
+    for (old, new) in [(3, 7), (3, 4), (5, 9), (6, 64), (7, 200)] {
+        let last = checkpoint(&tree(old, 0, 0), old);
+        let decide = |request: &AddCheckpoint| decide_witness(request, Some(&last));
+        let forked = request(&tree(new, 9, 1), old, new);
+        assert_eq!(decide(&forked).evidence, Some(EvidenceKind::TwoRoots), "{old} {new}");
+        assert_eq!(decide(&forked).outcome.unwrap_err().status(), 422);
+        // Anyone can change a proof of a good checkpoint, or of a forked one.
+        let good = request(&tree(new, 0, 0), old, new);
+        for real in [&good, &forked] {
+            for at in 0..real.proof().len() {
+                let mut proof = real.proof().to_vec();
+                proof[at] = TreeHash::of_leaf(b"junk");
+                let junk = AddCheckpoint::new(old, proof, real.note().clone()).unwrap();
+                assert_eq!(decide(&junk).evidence, None, "{old} {new} {at}");
+            }
+            for proof in [Vec::new(), vec![TreeHash::EMPTY; 63]] {
+                let junk = AddCheckpoint::new(old, proof, real.note().clone()).unwrap();
+                assert_eq!(decide(&junk).evidence, None, "{old} {new}");
+            }
+        }
     }
+    assert_eq!(EvidenceKind::by_name("two_roots"), Some(EvidenceKind::TwoRoots));
+    assert_eq!(EvidenceKind::by_name("not_shown"), None);
 }
 
 #[test]

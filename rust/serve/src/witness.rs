@@ -87,7 +87,10 @@ fn failed(error: &WitnessError) -> Response {
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let told = match error {
         WitnessError::Refused(refusal) => format!("{refusal}\n"),
-        _ => "the witness cannot cosign now; send the request again\n".to_owned(),
+        _ if status == StatusCode::SERVICE_UNAVAILABLE => {
+            "the witness cannot cosign now; send the request again\n".to_owned()
+        }
+        _ => "the witness cannot cosign until its operator has acted\n".to_owned(),
     };
     let mut response = text(status, TEXT, told);
     if status == StatusCode::SERVICE_UNAVAILABLE {
@@ -114,6 +117,10 @@ async fn readyz(State(app): State<Arc<App>>) -> Response {
     }
     match timeout(STATE_TIMEOUT, app.witness.check()).await {
         Ok(Ok(())) => text(StatusCode::OK, TEXT, "ok\n".to_owned()),
+        Ok(Err(error @ (WitnessError::Clock { .. } | WitnessError::RolledBack { .. }))) => {
+            unready(&error.to_string())
+        }
+        Ok(Err(WitnessError::Stopped)) => unready("the witness has stopped"),
         _ => unready("the state of the witness does not respond"),
     }
 }

@@ -43,8 +43,8 @@ pub use timestamps::{LogTimestamps, TimestampRow};
 pub(super) use witness::POSTGRES_WITNESS;
 pub(super) use witness::SQLITE_WITNESS;
 pub use witness::{
-    EvidenceRow, MAX_EVIDENCE_PER_KIND, WitnessAccess, WitnessTables, WitnessedChange, WitnessedRow,
-    open_witness,
+    EvidenceRow, MAX_EVIDENCE_PER_KIND, NewEvidence, WitnessAccess, WitnessTables, WitnessedChange,
+    WitnessedRow, open_witness,
 };
 
 /// The reason why the tables cannot be continued.

@@ -6,8 +6,10 @@
 
 mod settings;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use edgesentry_log::{
@@ -15,13 +17,14 @@ use edgesentry_log::{
     WitnessDecision, WitnessRefusal, WitnessedLogs, cosigned_note, decide_witness, evidence_digest,
     witness_path,
 };
+use futures::FutureExt;
 use tokio::sync::{mpsc, oneshot};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
-pub use self::settings::WitnessSettings;
+pub use self::settings::{WitnessSettings, bind_witness};
 use crate::clock::now_ms;
 use crate::error::StoreError;
-use crate::ledger::{EvidenceRow, WitnessTables, WitnessedChange, WitnessedRow};
+use crate::ledger::{EvidenceRow, NewEvidence, WitnessTables, WitnessedChange, WitnessedRow};
 use crate::telemetry::metrics::Metrics;
 
 /// Requests of one transaction.
@@ -56,21 +59,34 @@ pub enum WitnessError {
     /// The key cannot cosign, or the note has too many lines.
     #[error("the checkpoint cannot be cosigned: {0}")]
     Note(#[from] NoteError),
+    /// The request has a cosignature by this witness that its state lacks.
+    #[error(
+        "the witness has cosigned size {size} of this log, and its state lacks it: the state was lost or restored; retire \
+         the name and key of the witness"
+    )]
+    RolledBack {
+        /// The size that the witness has cosigned.
+        size: u64,
+    },
+    /// The program failed.
+    #[error("the witness failed by an error of its program; nothing was cosigned")]
+    Internal,
     /// The witness is shutting down.
     #[error("the witness has stopped; nothing was cosigned, send the request again")]
     Stopped,
 }
 
 impl WitnessError {
-    /// Returns the HTTP status of C2SP tlog-witness, and 503 for an error of the witness itself.
+    /// Returns the HTTP status of C2SP tlog-witness. For an error of the witness itself it is 503 if the same request can
+    /// succeed later, and 500 if its operator must act first.
     pub fn status(&self) -> u16 {
         match self {
             WitnessError::Refused(refusal) => refusal.status(),
-            WitnessError::Note(_) => 500,
-            WitnessError::Store(_)
-            | WitnessError::Busy { .. }
+            WitnessError::Note(_)
             | WitnessError::Clock { .. }
-            | WitnessError::Stopped => 503,
+            | WitnessError::RolledBack { .. }
+            | WitnessError::Internal => 500,
+            WitnessError::Store(_) | WitnessError::Busy { .. } | WitnessError::Stopped => 503,
         }
     }
 }
@@ -89,6 +105,12 @@ struct Inner {
     metrics: Metrics,
     /// The origins of the known logs, by their paths.
     paths: HashMap<String, String>,
+    /// True after an error that only the operator can end, until a cosignature.
+    is_failing: AtomicBool,
+    /// The size in the last cosignature by this witness that its state lacks.
+    rolled_back: AtomicU64,
+    /// Pieces of evidence when they were counted last.
+    evidence: AtomicU64,
 }
 
 /// A request with a valid signature of a known log.
@@ -122,7 +144,16 @@ impl Witness {
         metrics: Metrics,
     ) -> Witness {
         let paths = logs.origins().map(|origin| (witness_path(origin), origin.to_owned())).collect();
-        let inner = Arc::new(Inner { tables, logs, key, metrics, paths });
+        let inner = Arc::new(Inner {
+            tables,
+            logs,
+            key,
+            metrics,
+            paths,
+            is_failing: AtomicBool::default(),
+            rolled_back: AtomicU64::default(),
+            evidence: AtomicU64::default(),
+        });
         let (jobs, waiting) = mpsc::channel(WAITING_REQUESTS);
         tokio::spawn(work(Arc::clone(&inner), waiting));
         Witness { inner, jobs }
@@ -143,7 +174,7 @@ impl Witness {
     /// # Errors
     /// The database failed.
     pub async fn observe(&self) -> Result<(), StoreError> {
-        self.inner.observe().await
+        self.inner.observe().await.map(drop)
     }
 
     /// Returns the metrics of the witness.
@@ -159,6 +190,14 @@ impl Witness {
         let answer = self.add(request).await;
         let status = answer.as_ref().map_or_else(WitnessError::status, |_| 200);
         self.inner.metrics.witness_answered(status);
+        match &answer {
+            Ok(_) => self.inner.is_failing.store(false, Ordering::Relaxed),
+            // One event for the first of many requests.
+            Err(error) if status == 500 && !self.inner.is_failing.swap(true, Ordering::Relaxed) => {
+                error!(error = %error, "the witness cannot cosign, and its operator must act");
+            }
+            Err(_) => {}
+        }
         answer
     }
 
@@ -168,7 +207,7 @@ impl Witness {
         let (answer, answered) = oneshot::channel();
         let job = Job { request, signed, answer };
         self.jobs.send(job).await.map_err(|_| WitnessError::Stopped)?;
-        answered.await.unwrap_or(Err(WitnessError::Stopped))
+        answered.await.unwrap_or(Err(WitnessError::Internal))
     }
 
     /// Cosigns the checkpoint of a request like [`Witness::add_checkpoint`]. If it is the last cosigned one, returns its
@@ -203,28 +242,47 @@ impl Witness {
         Ok(rows.into_iter().next().map(|row| row.note.into()))
     }
 
-    /// Checks that the database responds.
+    /// Checks that the witness can cosign: the database responds, the clock is not behind the last cosignature, and no
+    /// request has shown a cosignature that the state lacks.
     ///
     /// # Errors
-    /// The database failed.
-    pub async fn check(&self) -> Result<(), StoreError> {
-        self.inner.tables.witnessed(vec![String::new()]).await.map(drop)
+    /// The witness cannot cosign.
+    pub async fn check(&self) -> Result<(), WitnessError> {
+        if self.jobs.is_closed() {
+            return Err(WitnessError::Stopped);
+        }
+        let size = self.inner.rolled_back.load(Ordering::Relaxed);
+        if size > 0 {
+            return Err(WitnessError::RolledBack { size });
+        }
+        let last = self.inner.tables.last_witnessed().await?;
+        match last.map_or(0, |last| last.saturating_sub(now_seconds())) {
+            0 => Ok(()),
+            seconds => Err(WitnessError::Clock { seconds }),
+        }
     }
 }
 
 async fn work(inner: Arc<Inner>, mut waiting: mpsc::Receiver<Job>) {
     let mut batch = Vec::with_capacity(BATCH_REQUESTS);
     while waiting.recv_many(&mut batch, BATCH_REQUESTS).await > 0 {
-        inner.answer(std::mem::take(&mut batch)).await;
+        let answered = inner.answer(std::mem::take(&mut batch));
+        if AssertUnwindSafe(answered).catch_unwind().await.is_err() {
+            error!("the witness panicked; the requests of the transaction were not answered");
+        }
     }
 }
 
+fn now_seconds() -> u64 {
+    (now_ms() / 1000).cast_unsigned()
+}
+
 impl Inner {
-    async fn observe(&self) -> Result<(), StoreError> {
-        let evidence = self.tables.evidence().await?;
-        let two_roots = evidence.iter().filter(|row| row.kind == EvidenceKind::TwoRoots).count();
-        self.metrics.witness_two_roots(two_roots);
-        Ok(())
+    /// Returns true if there is more evidence than before.
+    async fn observe(&self) -> Result<bool, StoreError> {
+        let count = self.tables.evidence_count().await?;
+        self.metrics.witness_two_roots(count);
+        Ok(self.evidence.swap(count, Ordering::Relaxed) < count)
     }
 
     /// Answers requests, after their changes are durable.
@@ -274,12 +332,17 @@ impl Inner {
             decided.push(self.decide(job, state, &mut changes, &mut evidence));
         }
         let is_new = !evidence.is_empty();
+        let origins: BTreeSet<String> = evidence.iter().map(|one| one.row.origin.clone()).collect();
         let made = match changes.is_empty() && !is_new {
             true => Vec::new(),
             false => self.tables.swap(changes, evidence).await?,
         };
-        if is_new {
-            self.observe().await?;
+        // The changes are made: an error of the count is none of the requests.
+        if is_new && self.observe().await.unwrap_or_default() {
+            error!(
+                origins = ?origins,
+                "a log has signed two roots for one size; both notes are kept, see eds witness evidence"
+            );
         }
         let holds = |depends_on: Option<usize>| {
             depends_on.is_none_or(|change| made.get(change).copied().unwrap_or_default())
@@ -292,21 +355,26 @@ impl Inner {
         job: &Job,
         state: &mut State,
         changes: &mut Vec<WitnessedChange>,
-        evidence: &mut Vec<EvidenceRow>,
+        evidence: &mut Vec<NewEvidence>,
     ) -> Decided {
         let Job { request, signed, .. } = job;
         let row = state.row.as_ref();
         let last = row.and_then(|row| Checkpoint::new(&row.origin, row.size, row.root).ok());
         let WitnessDecision { outcome, evidence: kind } = decide_witness(request, last.as_ref());
-        let now = (now_ms() / 1000).cast_unsigned();
+        let now = now_seconds();
         if let Some((kind, row)) = kind.zip(row) {
-            report(kind, request, row);
-            evidence.push(evidence_row(kind, request, row, now));
+            let row = evidence_row(kind, request, row, now);
+            // The state may be that of an earlier request of this transaction.
+            evidence.push(NewEvidence { row, after: state.change });
         }
+        let is_lacking = self.lacks(request, row);
         // A cosignature says that no larger checkpoint was cosigned before its time.
         let late = row.map_or(0, |row| row.at.saturating_sub(now));
         let from = row.map(|row| (row.size, row.root));
         let cosigned = outcome.map_err(WitnessError::from).and_then(|checkpoint| {
+            if is_lacking {
+                return Err(WitnessError::RolledBack { size: request.size() });
+            }
             if late > 0 {
                 return Err(WitnessError::Clock { seconds: late });
             }
@@ -322,6 +390,27 @@ impl Inner {
             line
         });
         Decided { outcome, depends_on: state.change }
+    }
+
+    /// Returns true if a request has a cosignature by this witness that the state lacks: the state was restored or lost.
+    fn lacks(&self, request: &AddCheckpoint, row: Option<&WitnessedRow>) -> bool {
+        let (size, root) = (request.size(), request.root());
+        let is_newer = |row: &WitnessedRow| size > row.size || (size == row.size && root != row.root);
+        let is_lacking = row.is_none_or(is_newer) && request.note().verify([self.key.verifier()]).is_ok();
+        if is_lacking {
+            self.metrics.witness_rolled_back();
+            if self.rolled_back.swap(size, Ordering::Relaxed) != size {
+                let (origin, last_size) = (request.origin(), row.map(|row| row.size));
+                error!(
+                    origin,
+                    size,
+                    last_size,
+                    "a request has a cosignature by this witness that its state lacks: the state was lost or restored; \
+                     retire the name and key of the witness"
+                );
+            }
+        }
+        is_lacking
     }
 }
 
@@ -345,22 +434,6 @@ fn send(jobs: Vec<Job>, answers: Vec<Option<Result<NoteSignature, WitnessError>>
         }
     }
     open
-}
-
-fn report(kind: EvidenceKind, request: &AddCheckpoint, row: &WitnessedRow) {
-    let (origin, size, last_size) = (request.origin(), request.size(), row.size);
-    match kind {
-        EvidenceKind::TwoRoots => error!(
-            origin,
-            size, "the log has signed two roots for one size; both notes are kept, see eds witness evidence"
-        ),
-        _ => warn!(
-            origin,
-            size,
-            last_size,
-            "a checkpoint of the log came with a proof that does not hold; see eds witness evidence"
-        ),
-    }
 }
 
 fn evidence_row(kind: EvidenceKind, request: &AddCheckpoint, row: &WitnessedRow, at: u64) -> EvidenceRow {

@@ -1,18 +1,23 @@
 //! A witness over its two databases: one history of each log, durable before the answer.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
+use async_trait::async_trait;
 use edgesentry_log::{
     AddCheckpoint, Checkpoint, EvidenceKind, KeyType, Note, NoteSignature, SignerKey, Tree, TreeHash,
     WitnessRefusal, WitnessedLogs, consistency_path, witness_path,
 };
+use edgesentry_rs::error::StoreError;
 use edgesentry_rs::ledger::{
-    MAX_EVIDENCE_PER_KIND, PostgresSettings, WitnessAccess, WitnessTables, WitnessedChange, WitnessedRow,
-    open_witness,
+    EvidenceRow, MAX_EVIDENCE_PER_KIND, NewEvidence, PostgresSettings, WitnessAccess, WitnessTables,
+    WitnessedChange, WitnessedRow, open_witness,
 };
-use edgesentry_rs::log::{Witness, WitnessError};
+use edgesentry_rs::log::{Witness, WitnessError, bind_witness};
 use edgesentry_rs::telemetry::metrics::Metrics;
 use futures::future::join_all;
+use tokio::sync::Notify;
 
 use crate::common::{Kind, Place};
 use crate::on_every_ledger;
@@ -23,6 +28,11 @@ on_every_ledger!(
     two_processes_with_one_state_cosign_one_history,
     requests_that_arrive_together_are_all_answered,
     contradictions_are_kept_and_bounded,
+    evidence_names_only_what_was_cosigned,
+    a_panic_ends_one_transaction,
+    a_witness_whose_clock_is_behind_says_so,
+    a_witness_that_was_rolled_back_notices_its_own_cosignature,
+    a_state_belongs_to_one_key,
     a_state_that_is_missing_is_not_made_again,
 );
 
@@ -199,30 +209,269 @@ async fn requests_that_arrive_together_are_all_answered(place: Place) {
     assert!(answers.iter().all(|answer| matches!(answer, Ok(_) | Err(409))), "{answers:?}");
 }
 
+/// Returns a request with a proof that shows nothing.
+fn with_junk(request: &str) -> String {
+    let request = AddCheckpoint::parse(request.as_bytes()).unwrap();
+    let junk = request.proof().iter().map(|_| TreeHash::of_leaf(b"junk")).collect();
+    AddCheckpoint::new(request.old(), junk, request.note().clone()).unwrap().to_string()
+}
+
 async fn contradictions_are_kept_and_bounded(place: Place) {
     let witness = witness(&place, 2).await;
     add(&witness, &request(0, 1, 0, 3)).await.unwrap();
     add(&witness, &request(1, 1, 0, 3)).await.unwrap();
     let last = witness.latest(&witness_path(&origin(0))).await.unwrap().unwrap();
-    // Any sender can attach a bad proof; these do not displace what proves two histories.
+    // Any sender can attach a bad proof to a checkpoint of the log: that proves nothing.
     for size in 4..60 {
-        assert_eq!(add(&witness, &request(0, 2, 3, size)).await.unwrap_err(), 422);
+        assert_eq!(add(&witness, &with_junk(&request(0, 1, 3, size))).await.unwrap_err(), 422);
     }
-    let other = request(0, 2, 3, 3);
+    let tables = state(&place, WitnessAccess::Read).await;
+    assert_eq!(tables.evidence().await.unwrap(), []);
+    // The same size with another root, and a larger size whose proof leads to another root at this size.
+    let (same, larger) = (request(0, 2, 3, 3), request(0, 2, 3, 8));
     for _ in 0..3 {
-        assert_eq!(add(&witness, &other).await.unwrap_err(), 422);
+        assert_eq!(add(&witness, &same).await.unwrap_err(), 422);
         assert_eq!(add(&witness, &request(0, 2, 1, 3)).await.unwrap_err(), 409);
+        assert_eq!(add(&witness, &larger).await.unwrap_err(), 422);
+        assert_eq!(add(&witness, &with_junk(&larger)).await.unwrap_err(), 422);
     }
     let text = witness.metrics().text();
-    assert!(text.contains("edgesentry_witness_two_roots 1\n"), "{text}");
-    drop(witness);
-    let evidence = state(&place, WitnessAccess::Read).await.evidence().await.unwrap();
-    let of = |kind: EvidenceKind| evidence.iter().filter(move |row| row.kind == kind).collect::<Vec<_>>();
-    assert_eq!(of(EvidenceKind::NotShown).len() as u64, MAX_EVIDENCE_PER_KIND);
-    let proven = of(EvidenceKind::TwoRoots);
-    assert_eq!(proven.len(), 1);
-    assert_eq!((proven[0].origin.as_str(), &*proven[0].last), (origin(0).as_str(), &*last));
-    assert_eq!(String::from_utf8(proven[0].request.clone()).unwrap(), other);
+    assert!(text.contains("edgesentry_witness_two_roots 2\n"), "{text}");
+    let evidence = tables.evidence().await.unwrap();
+    let kept: BTreeSet<String> =
+        evidence.iter().map(|row| String::from_utf8(row.request.clone()).unwrap()).collect();
+    assert_eq!(kept, BTreeSet::from([same, larger]));
+    for row in &evidence {
+        assert_eq!(
+            (row.origin.as_str(), row.kind, &*row.last),
+            (&*origin(0), EvidenceKind::TwoRoots, &*last)
+        );
+    }
+    // Who has the key of the log can sign any number of roots.
+    for size in 9..60 {
+        assert_eq!(add(&witness, &request(0, 2, 3, size)).await.unwrap_err(), 422);
+    }
+    assert_eq!(tables.evidence_count().await.unwrap(), MAX_EVIDENCE_PER_KIND);
+    assert_eq!(tables.evidence().await.unwrap().len() as u64, MAX_EVIDENCE_PER_KIND);
+}
+
+/// The state of a witness that waits, panics, or is changed by another process between a decision and its transaction.
+struct Disturbed {
+    tables: Arc<dyn WitnessTables>,
+    is_held: AtomicBool,
+    go_on: Notify,
+    panics: AtomicBool,
+    before: Mutex<Option<WitnessedChange>>,
+}
+
+#[async_trait]
+impl WitnessTables for Disturbed {
+    fn place(&self) -> &str {
+        self.tables.place()
+    }
+
+    async fn witnessed(&self, origins: Vec<String>) -> Result<Vec<WitnessedRow>, StoreError> {
+        assert!(!self.panics.swap(false, Ordering::SeqCst), "as asked");
+        if self.is_held.swap(false, Ordering::SeqCst) {
+            self.go_on.notified().await;
+        }
+        self.tables.witnessed(origins).await
+    }
+
+    async fn all_witnessed(&self) -> Result<Vec<WitnessedRow>, StoreError> {
+        self.tables.all_witnessed().await
+    }
+
+    async fn last_witnessed(&self) -> Result<Option<u64>, StoreError> {
+        self.tables.last_witnessed().await
+    }
+
+    async fn bound(&self) -> Result<Option<String>, StoreError> {
+        self.tables.bound().await
+    }
+
+    async fn bind(&self, vkey: String) -> Result<String, StoreError> {
+        self.tables.bind(vkey).await
+    }
+
+    async fn swap(
+        &self,
+        changes: Vec<WitnessedChange>,
+        evidence: Vec<NewEvidence>,
+    ) -> Result<Vec<bool>, StoreError> {
+        let before = {
+            let mut before = self.before.lock().unwrap();
+            let is_of = |change: &WitnessedChange| {
+                before.as_ref().is_some_and(|before| before.to.origin == change.to.origin)
+            };
+            if changes.iter().any(is_of) { before.take() } else { None }
+        };
+        if let Some(change) = before {
+            assert_eq!(self.tables.swap(vec![change], Vec::new()).await?, [true]);
+        }
+        self.tables.swap(changes, evidence).await
+    }
+
+    async fn evidence_count(&self) -> Result<u64, StoreError> {
+        self.tables.evidence_count().await
+    }
+
+    async fn evidence(&self) -> Result<Vec<EvidenceRow>, StoreError> {
+        self.tables.evidence().await
+    }
+}
+
+async fn disturbed(place: &Place, count: u8) -> (Arc<Disturbed>, Witness) {
+    let tables = Arc::new(Disturbed {
+        tables: state(place, WitnessAccess::Create).await,
+        is_held: AtomicBool::new(false),
+        go_on: Notify::new(),
+        panics: AtomicBool::new(false),
+        before: Mutex::new(None),
+    });
+    let witness = Witness::start(tables.clone(), logs(count), witness_key(), Metrics::new());
+    (tables, witness)
+}
+
+/// Returns a row as a witness writes it.
+fn row(log: u8, side: u8, size: u64, at: u64) -> WitnessedRow {
+    let checkpoint = Checkpoint::new(&origin(log), size, tree(side, size).root()).unwrap();
+    let mut note = checkpoint.sign(&log_key(&origin(log))).unwrap();
+    note.add(checkpoint.cosign(&witness_key(), at).unwrap()).unwrap();
+    WitnessedRow {
+        origin: origin(log),
+        size,
+        root: checkpoint.root(),
+        note: note.to_string().into_bytes(),
+        at,
+    }
+}
+
+async fn evidence_names_only_what_was_cosigned(place: Place) {
+    let (tables, witness) = disturbed(&place, 2).await;
+    // The first request holds the transaction, so that the others come together.
+    tables.is_held.store(true, Ordering::SeqCst);
+    let (first, one, other) = (request(1, 1, 0, 3), request(0, 1, 0, 3), request(0, 2, 3, 3));
+    let theirs = row(0, 2, 3, 7);
+    let go_on = async {
+        // Polled last, so all requests are sent.
+        tokio::task::yield_now().await;
+        tables.go_on.notify_one();
+    };
+    let (first, one, other, ()) =
+        tokio::join!(add(&witness, &first), add(&witness, &one), add(&witness, &other), go_on);
+    first.unwrap();
+    // Without another process, the first one is cosigned and the other one contradicts it.
+    assert_eq!((one.is_ok(), other), (true, Err(422)));
+    let evidence = tables.evidence().await.unwrap();
+    assert_eq!(evidence.len(), 1);
+    assert_eq!(size(&witness, 0).await, Some(3));
+
+    // Another process cosigns the other history first: then the first request contradicts.
+    let place = Place::new(place.kind).await;
+    let (tables, witness) = disturbed(&place, 2).await;
+    tables.is_held.store(true, Ordering::SeqCst);
+    *tables.before.lock().unwrap() = Some(WitnessedChange { from: None, to: theirs.clone() });
+    let (first, one, other) = (request(1, 1, 0, 3), request(0, 1, 0, 3), request(0, 2, 3, 3));
+    let go_on = async {
+        tokio::task::yield_now().await;
+        tables.go_on.notify_one();
+    };
+    let (first, one, other, ()) =
+        tokio::join!(add(&witness, &first), add(&witness, &one), add(&witness, &other), go_on);
+    first.unwrap();
+    assert_eq!((one, other.is_ok()), (Err(409), true));
+    let evidence = tables.evidence().await.unwrap();
+    let rows: Vec<_> = evidence.iter().map(|row| (row.last == theirs.note, row.request.as_slice())).collect();
+    assert_eq!(rows, [(true, request(0, 1, 0, 3).as_bytes())], "no note that was never cosigned");
+}
+
+async fn a_panic_ends_one_transaction(place: Place) {
+    let (tables, witness) = disturbed(&place, 1).await;
+    tables.panics.store(true, Ordering::SeqCst);
+    assert_eq!(add(&witness, &request(0, 1, 0, 3)).await, Err(500));
+    add(&witness, &request(0, 1, 0, 3)).await.unwrap();
+    witness.check().await.unwrap();
+}
+
+async fn a_witness_whose_clock_is_behind_says_so(place: Place) {
+    let (tables, witness) = disturbed(&place, 1).await;
+    witness.check().await.unwrap();
+    let ahead = edgesentry_formats::times::now_ms() / 1000 + 5000;
+    let change = WitnessedChange { from: None, to: row(0, 1, 3, ahead) };
+    assert_eq!(tables.swap(vec![change], Vec::new()).await.unwrap(), [true]);
+    // It does not pass by itself soon, so it is no 503.
+    assert_eq!(add(&witness, &request(0, 1, 3, 5)).await, Err(500));
+    assert!(matches!(witness.check().await, Err(WitnessError::Clock { .. })));
+}
+
+async fn a_witness_that_was_rolled_back_notices_its_own_cosignature(place: Place) {
+    let tables = state(&place, WitnessAccess::Create).await;
+    let witness = Witness::start(tables.clone(), logs(2), witness_key(), Metrics::new());
+    let cosigned = async |witness: &Witness, request: &str| {
+        let line = add(witness, request).await.unwrap();
+        let request = AddCheckpoint::parse(request.as_bytes()).unwrap();
+        let mut note = request.note().clone();
+        note.add(line).unwrap();
+        note
+    };
+    cosigned(&witness, &request(0, 1, 0, 3)).await;
+    let old = tables.all_witnessed().await.unwrap().remove(0);
+    let newer = cosigned(&witness, &request(0, 1, 3, 9)).await;
+    let with = |old: u64, note: &Note| {
+        let tree = tree(1, 9);
+        let proof = consistency_path(old, 9, |node| tree.node(node)).unwrap();
+        AddCheckpoint::new(old, proof, note.clone()).unwrap().to_string()
+    };
+    // It knows its own line.
+    add(&witness, &with(9, &newer)).await.unwrap();
+    assert_eq!(add(&witness, &with(3, &newer)).await, Err(409));
+    witness.check().await.unwrap();
+    // A line that does not hold is that of a stranger.
+    let mut forged = AddCheckpoint::parse(request(0, 1, 9, 12).as_bytes()).unwrap().note().clone();
+    forged.add(newer.signatures()[1].clone()).unwrap();
+    let larger = tree(1, 12);
+    let proof = consistency_path(9, 12, |node| larger.node(node)).unwrap();
+    let forged = AddCheckpoint::new(9, proof, forged).unwrap().to_string();
+
+    let now = tables.all_witnessed().await.unwrap().remove(0);
+    let change = WitnessedChange { from: Some((now.size, now.root)), to: old };
+    assert_eq!(tables.swap(vec![change], Vec::new()).await.unwrap(), [true]);
+    assert_eq!(add(&witness, &forged).await, Err(409));
+    witness.check().await.unwrap();
+    // The size of the state, as the protocol says; and no cosignature from there on.
+    assert_eq!(add(&witness, &with(9, &newer)).await, Err(409));
+    assert!(matches!(witness.check().await, Err(WitnessError::RolledBack { size: 9 })));
+    assert_eq!(add(&witness, &with(3, &newer)).await, Err(500));
+    assert_eq!(tables.all_witnessed().await.unwrap()[0].size, 3);
+    let text = witness.metrics().text();
+    assert!(text.contains("edgesentry_witness_rolled_back_total 2\n"), "{text}");
+    // A state that was lost.
+    let empty = Place::new(place.kind).await;
+    let lost =
+        Witness::start(state(&empty, WitnessAccess::Create).await, logs(2), witness_key(), Metrics::new());
+    assert_eq!(add(&lost, &with(0, &newer)).await, Err(500));
+    assert_eq!(size(&lost, 0).await, None);
+}
+
+async fn a_state_belongs_to_one_key(place: Place) {
+    let tables = state(&place, WitnessAccess::Create).await;
+    let other = SignerKey::from_seed("other.example", KeyType::CosignatureV1, [78; 32]).unwrap();
+    assert_eq!(tables.bound().await.unwrap(), None);
+    bind_witness(&*tables, witness_key().verifier()).await.unwrap();
+    bind_witness(&*tables, witness_key().verifier()).await.unwrap();
+    let error = bind_witness(&*tables, other.verifier()).await.unwrap_err().to_string();
+    assert!(error.contains(&witness_key().verifier().to_string()) && error.contains("belongs to"), "{error}");
+    // A state of an earlier release belongs to the key whose cosignatures it has.
+    let place = Place::new(place.kind).await;
+    let tables = state(&place, WitnessAccess::Create).await;
+    let change = WitnessedChange { from: None, to: row(0, 1, 3, 7) };
+    tables.swap(vec![change], Vec::new()).await.unwrap();
+    let error = bind_witness(&*tables, other.verifier()).await.unwrap_err().to_string();
+    assert!(error.contains("belongs to the key witness.example"), "{error}");
+    bind_witness(&*tables, witness_key().verifier()).await.unwrap();
+    let tables = state(&place, WitnessAccess::Existing).await;
+    assert_eq!(tables.bound().await.unwrap(), Some(witness_key().verifier().to_string()));
 }
 
 async fn a_state_that_is_missing_is_not_made_again(place: Place) {

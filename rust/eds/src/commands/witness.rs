@@ -9,10 +9,13 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use edgesentry_formats::describe;
 use edgesentry_formats::times::to_rfc3339;
-use edgesentry_log::{AddCheckpoint, EvidenceKind, MAX_WITNESS_REQUEST_BYTES, WitnessRefusal};
+use edgesentry_log::Checkpoint as Signed;
+use edgesentry_log::{
+    AddCheckpoint, ConsistencyProof, EvidenceKind, MAX_WITNESS_REQUEST_BYTES, Note, WitnessRefusal,
+};
 use edgesentry_rs::Settings;
 use edgesentry_rs::ledger::{EvidenceRow, WitnessAccess, WitnessTables, WitnessedRow};
-use edgesentry_rs::log::{WitnessError, WitnessSettings};
+use edgesentry_rs::log::{WitnessError, WitnessSettings, bind_witness};
 use edgesentry_rs::settings::Overrides;
 use edgesentry_rs::telemetry::metrics::Metrics;
 use edgesentry_rs::telemetry::subscriber;
@@ -148,8 +151,14 @@ fn init(args: &WitnessArgs, output: &Output) -> Result<Exit, Failure> {
     let (settings, runtime) = args.prepare()?;
     let witness = &settings.witness;
     let path = witness.key_file()?;
+    witness.check_name()?;
     let is_new = !path.exists();
+    // The state of an existing key must exist: a new one would forget what it has cosigned.
+    let access = if is_new { WitnessAccess::Create } else { WitnessAccess::Existing };
+    let tables = runtime.block_on(witness.open(access, &settings.postgres))?;
+    // The key comes last, so that a run that fails can be repeated.
     if is_new {
+        runtime.block_on(check_unused(&*tables, path))?;
         create_key(path)?;
         output.note(&format!(
             "{}: a new key of the witness, mode 0600; keep a copy in a safe place",
@@ -157,14 +166,28 @@ fn init(args: &WitnessArgs, output: &Output) -> Result<Exit, Failure> {
         ));
     }
     let key = witness.signer()?;
-    // The state of an existing key must exist: a new one would forget what it has cosigned.
-    let access = if is_new { WitnessAccess::Create } else { WitnessAccess::Existing };
-    let tables = runtime.block_on(witness.open(access, &settings.postgres))?;
+    runtime.block_on(bind_witness(&*tables, key.verifier()))?;
     let vkey = key.verifier().to_string();
     let content = json!({"verifier_key": vkey, "state": tables.place()});
     let text =
         format!("{}\n  key    {vkey}\n  state  {}\n", name(key.verifier().name()), name(tables.place()));
     answer(output, &content, text)
+}
+
+/// Checks that a state belongs to no key.
+async fn check_unused(tables: &dyn WitnessTables, path: &Path) -> Result<(), Failure> {
+    let bound = tables.bound().await.map_err(edgesentry_rs::Error::from)?;
+    let logs = tables.all_witnessed().await.map_err(edgesentry_rs::Error::from)?;
+    if bound.is_none() && logs.is_empty() {
+        return Ok(());
+    }
+    let (path, place) = (path.display(), tables.place());
+    let key = bound.map_or_else(String::new, |vkey| format!(" {vkey}"));
+    let message = format!(
+        "{path}: the key is missing, and the state {place} belongs to a key{key}; restore the key from its copy, or name \
+         another state for a new witness"
+    );
+    Err(Failure::usage("config", message))
 }
 
 fn cosign(args: &WitnessArgs, path: &Path, output: &Output) -> Result<Exit, Failure> {
@@ -256,11 +279,27 @@ fn evidence(args: &WitnessArgs, export: Option<&Path>, output: &Output) -> Resul
 }
 
 fn write_evidence(directory: &Path, number: usize, row: &EvidenceRow) -> Result<(), Failure> {
-    for (kind, bytes) in [("checkpoint", &row.last), ("request", &row.request)] {
+    let (last, request) = (String::from_utf8_lossy(&row.last), String::from_utf8_lossy(&row.request));
+    let mut files = vec![("checkpoint", last.into_owned()), ("request", request.into_owned())];
+    // The request as a proof that eds verify-proof reads, and finds contradicted by the checkpoint.
+    if let Ok(request) = AddCheckpoint::parse(&row.request) {
+        files.push(("proof", proof_of(&request, row).to_string()));
+    }
+    for (kind, text) in files {
         let path = directory.join(format!("{number:03}-{}.{kind}", row.kind.name()));
-        outputs::save_to(&path, &String::from_utf8_lossy(bytes))?;
+        outputs::save_to(&path, &text)?;
     }
     Ok(())
+}
+
+/// Returns the consistency proof that a request claims to have from the last cosigned checkpoint. If both have the same
+/// size, any proof of the request is beside the point.
+fn proof_of(request: &AddCheckpoint, row: &EvidenceRow) -> ConsistencyProof {
+    let last = Note::parse(&row.last).ok().and_then(|note| Signed::parse(note.text()).ok());
+    let is_same = last.is_some_and(|last| last.size() == request.size());
+    let (old, path) =
+        if is_same { (request.size(), Vec::new()) } else { (request.old(), request.proof().to_vec()) };
+    ConsistencyProof { old, path, checkpoint: request.note().clone() }
 }
 
 fn evidence_content(row: &EvidenceRow) -> Value {

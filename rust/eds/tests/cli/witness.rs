@@ -80,10 +80,70 @@ fn a_witness_without_a_network_cosigns_files() {
     assert_eq!(run.envelope()["witness"]["evidence"][0]["kind"], "two_roots");
     assert_eq!(folder.read("found/001-two_roots.request"), request(2, 9, 9));
     assert!(folder.read("found/001-two_roots.checkpoint").contains("— witness.example "));
+    // Anyone can verify it: the proof does not extend the checkpoint, and the log has signed both.
+    folder.write("log-only", format!("{}quorum none\n", folder.read("logs")));
+    let verify = "--json verify-proof found/001-two_roots.proof --policy log-only --previous found/001-two_roots.checkpoint";
+    assert_eq!(code(&folder.eds(verify)), (1, "checkpoint_inconsistent".to_owned()));
+    // A larger checkpoint whose proof leads to another root at the size of the cosigned one.
+    folder.write("larger", request(2, 9, 20));
+    assert_eq!(code(&eds(&folder, "cosign larger")), (1, "witness_refused".to_owned()));
+    assert_eq!(eds(&folder, "evidence --export both").envelope()["witness"]["two_roots"], 2);
+    let proofs = std::fs::read_dir(folder.path("both")).unwrap().map(|file| file.unwrap().path());
+    let proofs: Vec<_> = proofs.filter(|path| path.extension().is_some_and(|end| end == "proof")).collect();
+    assert_eq!(proofs.len(), 2);
+    for proof in proofs {
+        let previous = proof.with_extension("checkpoint");
+        let (proof, previous) = (proof.display(), previous.display());
+        let verify = format!("--json verify-proof {proof} --policy log-only --previous {previous}");
+        assert_eq!(code(&folder.eds(&verify)), (1, "checkpoint_inconsistent".to_owned()));
+    }
 
     for (bytes, exit) in [("no request".to_owned(), 2), ("x".repeat(20 << 10), 2)] {
         folder.write("bad", bytes);
         assert_eq!(eds(&folder, "cosign bad").code, exit);
+    }
+}
+
+#[test]
+fn a_witness_can_be_made_after_a_first_failure() {
+    let folder = Folder::new();
+    folder.write("logs", format!("log {}\n", log_key().verifier()));
+    let settings = |state: &str, key: &str, name: &str| {
+        let text =
+            format!("[witness]\nstate = \"{state}\"\nkey = \"{key}\"\nname = \"{name}\"\nlogs = \"logs\"\n");
+        folder.write("eds.toml", text);
+    };
+    for (state, name) in [
+        ("sqlite:witness.db", "a+b"),
+        ("sqlite:missing/witness.db", "witness.example"),
+        ("x:y", "witness.example"),
+    ] {
+        settings(state, "witness.seed", name);
+        assert_ne!(eds(&folder, "init").code, 0, "{state} {name}");
+        assert!(!folder.path("witness.seed").exists(), "{state} {name}");
+    }
+    settings("sqlite:witness.db", "missing/witness.seed", "witness.example");
+    assert_ne!(eds(&folder, "init").code, 0);
+    settings("sqlite:witness.db", "witness.seed", "witness.example");
+    for _ in 0..2 {
+        let run = eds(&folder, "init");
+        assert_eq!(run.code, 0, "{}", run.stderr);
+    }
+    folder.write("request", request(1, 0, 3));
+    assert_eq!(eds(&folder, "cosign request").code, 0);
+    // The state belongs to its key: neither a new key nor another name takes it over.
+    settings("sqlite:witness.db", "other.seed", "witness.example");
+    let run = eds(&folder, "init");
+    assert_eq!(code(&run), (2, "config".to_owned()), "{}", run.stderr);
+    assert!(!folder.path("other.seed").exists());
+    settings("sqlite:witness.db", "witness.seed", "other.example");
+    for command in ["cosign request", "init", "serve --listen 127.0.0.1:0"] {
+        let run = eds(&folder, command);
+        assert_eq!(code(&run), (2, "config".to_owned()), "{command}");
+        assert!(
+            run.envelope()["error"]["message"].as_str().unwrap().contains("belongs to the key"),
+            "{command}"
+        );
     }
 }
 

@@ -10,7 +10,9 @@ use edgesentry_log::{
     consistency_path, read_cosignature, witness_path,
 };
 use edgesentry_rs::Settings;
-use edgesentry_rs::ledger::{PostgresSettings, WitnessAccess, open_witness};
+use edgesentry_rs::ledger::{
+    PostgresSettings, WitnessAccess, WitnessTables, WitnessedChange, WitnessedRow, open_witness,
+};
 use edgesentry_rs::log::{Stores, Witness};
 use edgesentry_rs::telemetry::metrics::Metrics;
 use edgesentry_serve::{Server, Stopped};
@@ -36,6 +38,7 @@ struct Running {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
     task: JoinHandle<Stopped>,
+    tables: Arc<dyn WitnessTables>,
     _place: Place,
 }
 
@@ -46,12 +49,12 @@ impl Running {
         let tables =
             open_witness(&state.into(), WitnessAccess::Create, &PostgresSettings::default()).await.unwrap();
         let logs = WitnessedLogs::parse(format!("log {}\n", log_key().verifier()).as_bytes()).unwrap();
-        let witness = Witness::start(tables, logs, witness_key(), Metrics::new());
+        let witness = Witness::start(Arc::clone(&tables), logs, witness_key(), Metrics::new());
         let server = Server::bind_witness(witness, &settings("")).await.unwrap();
         let address = server.addresses()[0];
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(server.run(async move { drop(stopped.await) }));
-        Running { address, stop, task, _place: place }
+        Running { address, stop, task, tables, _place: place }
     }
 
     async fn get(&self, path: &str) -> Answer {
@@ -129,6 +132,24 @@ async fn a_witness_answers_as_the_protocol_says() {
     assert_eq!(running.task.await.unwrap(), Stopped::Finished);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_that_the_operator_must_end_is_no_request_to_send_again() {
+    let running = Running::start().await;
+    assert_eq!(running.get("readyz").await.status, 200);
+    let (origin, root) = (ORIGIN.to_owned(), tree(3).root());
+    let note = Checkpoint::new(ORIGIN, 3, root).unwrap().sign(&log_key()).unwrap().to_string().into_bytes();
+    let at = edgesentry_formats::times::now_ms() / 1000 + 5000;
+    let to = WitnessedRow { origin, size: 3, root, note, at };
+    let made = running.tables.swap(vec![WitnessedChange { from: None, to }], Vec::new()).await.unwrap();
+    assert_eq!(made, [true]);
+    let answer = running.add(request(3, 5)).await;
+    assert_eq!(answer.status.as_u16(), 500);
+    assert!(String::from_utf8_lossy(&answer.body).contains("its operator"), "{answer:?}");
+    let answer = running.get("readyz").await;
+    assert_eq!(answer.status.as_u16(), 503);
+    assert!(String::from_utf8_lossy(&answer.body).contains("clock is"), "{answer:?}");
+}
+
 /// Settings of a ledger with a log and a policy.
 fn log_settings(place: &Place, policy: &str) -> Settings {
     edgesentry_formats::create_seed_file(&place.path("log.seed"), &edgesentry_formats::Seed::new([42; 32]))
@@ -174,12 +195,21 @@ async fn the_log_asks_the_witnesses_of_its_policy() {
         let shown = running.get(&witness_path(ORIGIN)).await.body;
         assert_eq!(Note::parse(&shown).unwrap().text(), trusted.checkpoint().to_string());
     }
+    // A note has room for 64 signatures.
+    let many: String = (0..64_u8)
+        .map(|n| {
+            let key = SignerKey::from_seed("many.example", KeyType::CosignatureV1, [100 + n; 32]).unwrap();
+            format!("witness many{n} {}\n", key.verifier())
+        })
+        .collect();
+    let crowded = format!("log {}\n{many}quorum many0\n", log_key().verifier());
     // A policy must be about this log.
     let other = SignerKey::from_seed("other.example", KeyType::Ed25519, [42; 32]).unwrap();
     let wrong = [
         (format!("log {}\nquorum none\n", other.verifier()), "no line `log log.example/lifts"),
         ("quorum\n".to_owned(), "line 1 of the policy"),
         (policy.replace("http://127.0.0.1:9/prefix", "ftp://x"), "witness second"),
+        (crowded, "has room for the signatures of 63"),
     ];
     for (policy, problem) in wrong {
         std::fs::write(place.path("policy"), policy).unwrap();

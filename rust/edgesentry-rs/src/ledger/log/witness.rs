@@ -12,7 +12,7 @@ use crate::secret::Secret;
 use crate::sql::failed;
 use crate::sqlite::Schema;
 
-/// Requests of each kind that are kept as evidence for each log.
+/// Pieces of evidence of each kind that are kept for each log.
 pub const MAX_EVIDENCE_PER_KIND: u64 = 16;
 
 const TABLES: [&str; 2] = ["witness_logs", "witness_evidence"];
@@ -20,16 +20,22 @@ const TABLES: [&str; 2] = ["witness_logs", "witness_evidence"];
 pub(in crate::ledger) static SQLITE_WITNESS: Schema = Schema {
     name: "state of a witness",
     tables: &TABLES,
-    later_tables: &[],
-    migrations: &[(1, "witness", include_str!("../../../migrations/witness/sqlite_0001_witness.sql"))],
+    later_tables: &["witness_key"],
+    migrations: &[
+        (1, "witness", include_str!("../../../migrations/witness/sqlite_0001_witness.sql")),
+        (2, "key", include_str!("../../../migrations/witness/sqlite_0002_key.sql")),
+    ],
 };
 
 #[cfg(feature = "postgres")]
 pub(in crate::ledger) static POSTGRES_WITNESS: Schema = Schema {
     name: "state of a witness",
     tables: &TABLES,
-    later_tables: &[],
-    migrations: &[(1, "witness", include_str!("../../../migrations/witness/postgres_0001_witness.sql"))],
+    later_tables: &["witness_key"],
+    migrations: &[
+        (1, "witness", include_str!("../../../migrations/witness/postgres_0001_witness.sql")),
+        (2, "key", include_str!("../../../migrations/witness/postgres_0002_key.sql")),
+    ],
 };
 
 /// The purpose for which the state of a witness is opened.
@@ -121,6 +127,16 @@ pub struct EvidenceRow {
     pub at: u64,
 }
 
+/// Evidence to keep.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewEvidence {
+    /// The evidence.
+    pub row: EvidenceRow,
+    /// The change that makes `row.last` the last cosigned note, by its index; `None` if it was so before. The evidence is
+    /// kept only if this change is made.
+    pub after: Option<usize>,
+}
+
 /// The tables of a witness.
 #[async_trait]
 pub trait WitnessTables: Send + Sync + 'static {
@@ -133,6 +149,15 @@ pub trait WitnessTables: Send + Sync + 'static {
     /// Returns the states of all logs, by name.
     async fn all_witnessed(&self) -> Result<Vec<WitnessedRow>, StoreError>;
 
+    /// Returns the latest time of a cosignature, Unix seconds.
+    async fn last_witnessed(&self) -> Result<Option<u64>, StoreError>;
+
+    /// Returns the verifier key to which the state belongs; `None` if it belongs to no key yet.
+    async fn bound(&self) -> Result<Option<String>, StoreError>;
+
+    /// Lets the state belong to a verifier key, unless it belongs to one, and returns the key to which it belongs.
+    async fn bind(&self, vkey: String) -> Result<String, StoreError>;
+
     /// Makes changes and keeps evidence in one transaction, which is durable when the function returns. Returns for each
     /// change whether the state was as expected; a change that finds another state changes nothing.
     ///
@@ -140,8 +165,11 @@ pub trait WitnessTables: Send + Sync + 'static {
     async fn swap(
         &self,
         changes: Vec<WitnessedChange>,
-        evidence: Vec<EvidenceRow>,
+        evidence: Vec<NewEvidence>,
     ) -> Result<Vec<bool>, StoreError>;
+
+    /// Returns the number of pieces of evidence.
+    async fn evidence_count(&self) -> Result<u64, StoreError>;
 
     /// Returns the evidence, by log, kind and time.
     async fn evidence(&self) -> Result<Vec<EvidenceRow>, StoreError>;
@@ -174,10 +202,38 @@ impl<D: LogDatabase> WitnessTables for D {
         told(self, "read the states of the logs", self.reading(work).await)
     }
 
+    async fn last_witnessed(&self) -> Result<Option<u64>, StoreError> {
+        let work: Work<Option<u64>> = Box::new(|s| {
+            Box::pin(async move {
+                let rows = s.select("SELECT at FROM witness_logs ORDER BY at DESC LIMIT 1", &[]).await?;
+                let at = rows.first().map(|row| Row::new("witness_logs", row).number(0));
+                at.transpose().map_err(Failure::from)
+            })
+        });
+        told(self, "read the last time of a cosignature", self.reading(work).await)
+    }
+
+    async fn bound(&self) -> Result<Option<String>, StoreError> {
+        let work: Work<Option<String>> = Box::new(|s| Box::pin(bound(s)));
+        told(self, "read the key of the state", self.reading(work).await)
+    }
+
+    async fn bind(&self, vkey: String) -> Result<String, StoreError> {
+        let work: Work<String> = Box::new(move |s| {
+            Box::pin(async move {
+                let insert = "INSERT INTO witness_key (only_row, vkey) VALUES (1, $1)
+                              ON CONFLICT (only_row) DO NOTHING";
+                s.execute(insert, &[Value::from(vkey.clone())]).await?;
+                Ok(bound(s).await?.unwrap_or(vkey))
+            })
+        });
+        told(self, "note the key of the state", self.writing(work).await)
+    }
+
     async fn swap(
         &self,
         changes: Vec<WitnessedChange>,
-        evidence: Vec<EvidenceRow>,
+        evidence: Vec<NewEvidence>,
     ) -> Result<Vec<bool>, StoreError> {
         let work: Work<Vec<bool>> = Box::new(move |s| {
             Box::pin(async move {
@@ -185,13 +241,26 @@ impl<D: LogDatabase> WitnessTables for D {
                 for change in changes {
                     swapped.push(swap(s, change).await?);
                 }
-                for row in evidence {
-                    keep(s, row).await?;
+                for NewEvidence { row, after } in evidence {
+                    if after.is_none_or(|change| swapped.get(change).copied().unwrap_or_default()) {
+                        keep(s, row).await?;
+                    }
                 }
                 Ok(swapped)
             })
         });
         told(self, "note cosigned checkpoints", self.writing(work).await)
+    }
+
+    async fn evidence_count(&self) -> Result<u64, StoreError> {
+        let work: Work<u64> = Box::new(|s| {
+            Box::pin(async move {
+                let statement = "SELECT count(*) FROM witness_evidence WHERE kind = 'two_roots'";
+                let rows = s.select(statement, &[]).await?;
+                Ok(rows.first().map_or(Ok(0), |row| Row::new("witness_evidence", row).number(0))?)
+            })
+        });
+        told(self, "count the evidence", self.reading(work).await)
     }
 
     async fn evidence(&self) -> Result<Vec<EvidenceRow>, StoreError> {
@@ -213,6 +282,16 @@ fn told<D: LogDatabase, T>(
             failed(database.where_it_is(), Component::TransparencyLog, action)(error)
         }
     })
+}
+
+async fn bound(s: &mut dyn Statements) -> Result<Option<String>, Failure> {
+    // The tables may be of an earlier release if they are only read.
+    if !s.has_table("witness_key").await? {
+        return Ok(None);
+    }
+    let rows = s.select("SELECT vkey FROM witness_key", &[]).await?;
+    let vkey = rows.first().map(|row| Row::new("witness_key", row).text(0).map(str::to_owned));
+    vkey.transpose().map_err(Failure::from)
 }
 
 const WITNESSED: &str =
@@ -280,8 +359,9 @@ async fn keep(s: &mut dyn Statements, row: EvidenceRow) -> Result<(), Failure> {
 }
 
 async fn evidence(s: &mut dyn Statements) -> Result<Vec<EvidenceRow>, Failure> {
+    // Releases before kept requests that prove nothing as well.
     let statement = "SELECT origin, kind, digest, last, request, at FROM witness_evidence
-                     WHERE octet_length(last) <= 131072 AND octet_length(request) <= 131072
+                     WHERE kind = 'two_roots' AND octet_length(last) <= 131072 AND octet_length(request) <= 131072
                      ORDER BY origin, kind, at, digest";
     let rows = s.select(statement, &[]).await?;
     let row = |row: &Vec<Value>| {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use edgesentry_formats::{read_file, read_seed_file_of_group};
-use edgesentry_log::{KeyType, MAX_POLICY_BYTES, SignerKey, WitnessedLogs};
+use edgesentry_log::{KeyType, MAX_POLICY_BYTES, Note, SignerKey, VerifierKey, WitnessedLogs};
 use serde::Deserialize;
 
 use super::Witness;
@@ -54,12 +54,25 @@ impl WitnessSettings {
     /// # Errors
     /// A setting is missing, the file cannot be read, or the name is not that of a key.
     pub fn signer(&self) -> Result<SignerKey, Error> {
+        self.check_name()?;
+        let seed = read_seed_file_of_group(self.key_file()?)
+            .map_err(|error| Error::Config(format!("witness.key: {}", describe(&error))))?;
+        self.named(*seed)
+    }
+
+    /// Checks the name of the key, which needs no key.
+    ///
+    /// # Errors
+    /// The setting is missing, or is not the name of a key.
+    pub fn check_name(&self) -> Result<(), Error> {
+        self.named([0; 32]).map(drop)
+    }
+
+    fn named(&self, seed: [u8; 32]) -> Result<SignerKey, Error> {
         let name = self.name.as_deref();
         let name =
             name.ok_or_else(|| missing("witness.name", "the name of the key, such as witness.example"))?;
-        let seed = read_seed_file_of_group(self.key_file()?)
-            .map_err(|error| Error::Config(format!("witness.key: {}", describe(&error))))?;
-        SignerKey::from_seed(name, KeyType::CosignatureV1, *seed)
+        SignerKey::from_seed(name, KeyType::CosignatureV1, seed)
             .map_err(|error| Error::Config(format!("witness.name: {error}")))
     }
 
@@ -86,7 +99,42 @@ impl WitnessSettings {
     pub async fn start(&self, postgres: &PostgresSettings, metrics: Metrics) -> Result<Witness, Error> {
         let (key, logs) = (self.signer()?, self.known_logs()?);
         let tables = self.open(WitnessAccess::Existing, postgres).await?;
+        bind_witness(&*tables, key.verifier()).await?;
         Ok(Witness::start(tables, logs, key, metrics))
+    }
+}
+
+/// Lets a state belong to a key, and refuses a state that belongs to another one: the last cosigned checkpoints would be
+/// those of the other key.
+///
+/// # Errors
+/// The state belongs to another key, or the database failed.
+pub async fn bind_witness(tables: &dyn WitnessTables, key: &VerifierKey) -> Result<(), Error> {
+    let vkey = key.to_string();
+    let bound = match tables.bound().await? {
+        Some(bound) => bound,
+        // The state of an earlier release names its key in its notes only.
+        None => match tables.all_witnessed().await?.iter().find_map(|row| other_key(&row.note, key)) {
+            Some(other) => other,
+            None => tables.bind(vkey.clone()).await?,
+        },
+    };
+    if bound == vkey {
+        return Ok(());
+    }
+    Err(Error::Config(format!(
+        "{}: the state belongs to the key {bound}, and witness.key and witness.name are {vkey}; name that key, or make a \
+         state of its own for this one with eds witness init",
+        tables.place()
+    )))
+}
+
+/// Returns the last name in a note that has no line of a key.
+fn other_key(note: &[u8], key: &VerifierKey) -> Option<String> {
+    let note = Note::parse(note).ok()?;
+    match note.verify([key]) {
+        Ok(_) => None,
+        Err(_) => note.signatures().last().map(|line| line.name().to_owned()),
     }
 }
 

@@ -68,6 +68,7 @@ pub(super) struct WitnessMetrics {
     cosigned_at: Gauge<f64, AtomicU64>,
     answers: Family<Status, Counter>,
     evidence: Gauge,
+    rolled_back: Counter,
 }
 
 impl WitnessMetrics {
@@ -90,6 +91,9 @@ impl WitnessMetrics {
         }
         let help = "Proofs in the state of this witness that a log has signed two roots for one size";
         let evidence = register(r, "witness_two_roots", help, Gauge::default());
+        let help =
+            "Requests with a cosignature by this witness that its state lacks: it was lost or restored";
+        let rolled_back = register(r, "witness_rolled_back", help, Counter::default());
         let witnesses = Mutex::default();
         WitnessMetrics {
             asked,
@@ -100,6 +104,7 @@ impl WitnessMetrics {
             cosigned_at,
             answers,
             evidence,
+            rolled_back,
         }
     }
 }
@@ -157,7 +162,12 @@ impl super::Metrics {
     }
 
     /// Records the number of logs' contradictions in the state of this witness.
-    pub fn witness_two_roots(&self, pieces: usize) {
+    pub fn witness_two_roots(&self, pieces: u64) {
         self.0.witness.evidence.set(i64::try_from(pieces).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a request with a cosignature by this witness that its state lacks.
+    pub(crate) fn witness_rolled_back(&self) {
+        self.0.witness.rolled_back.inc();
     }
 }
