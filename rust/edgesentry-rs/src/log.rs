@@ -48,7 +48,7 @@ use crate::ledger::{
 use crate::objects::{Objects, Write, Written};
 
 pub use bundle::{BUNDLE_TEXTS, BundleContent, BundleError, WrittenBundle};
-pub use cosign::{Cosigners, WitnessClient, WitnessResponse};
+pub use cosign::{AddedCosignature, Cosigners, WitnessClient, WitnessProgress, WitnessResponse};
 pub use erase::{EraseError, Eraser, Erasure, ErasureState, Finished, MAX_LEFT, request_erasure};
 pub use error::LogError;
 pub use lag::Lag;
@@ -92,6 +92,8 @@ pub struct LogStatus {
     pub checkpoint: Option<CheckpointRow>,
     /// The cosignatures of the last checkpoint.
     pub cosignatures: Vec<CosignatureRow>,
+    /// The witnesses of the policy, in its order.
+    pub witnesses: Vec<WitnessProgress>,
     /// The time stamps of the last checkpoint that has any.
     pub timestamps: Vec<TimestampRow>,
     /// The batch in progress, if any.
@@ -204,7 +206,9 @@ impl TransparencyLog {
     /// [`LogError::LedElsewhere`] if another process leads; [`LogError::Behind`] if the numbers of the lock have a gap.
     pub async fn lead(&self) -> Result<Leader, LogError> {
         self.check_gap().await?;
-        self.tables.lead().await?.ok_or(LogError::LedElsewhere)
+        let leader = self.tables.lead().await?.ok_or(LogError::LedElsewhere)?;
+        self.note_published().await?;
+        Ok(leader)
     }
 
     /// Returns the progress of the log.
@@ -230,6 +234,7 @@ impl TransparencyLog {
             state,
             checkpoint,
             cosignatures,
+            witnesses: self.witness_progress().await?,
             timestamps,
             open_batch: self.tables.open_batch().await?,
             backlog: self.tables.backlog().await?,

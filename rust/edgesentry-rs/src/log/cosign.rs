@@ -17,11 +17,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use edgesentry_formats::read_file;
+use edgesentry_formats::times::now_ms;
 use edgesentry_log::{
-    AddCheckpoint, Checkpoint, CheckpointError, MAX_POLICY_BYTES, Note, Policy, PolicyError,
-    TrustedCheckpoint, VerifierKey, read_cosignature, read_witness_size, witness_path,
+    AddCheckpoint, Checkpoint, CheckpointError, MAX_FAST_SECONDS, MAX_POLICY_BYTES, MAX_SIGNATURES, MAX_SIZE,
+    Note, NoteSignature, Policy, PolicyError, VerifierKey, read_cosignature, read_witness_size, witness_path,
 };
-use futures::future::join_all;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use tracing::{error, info, warn};
 
 use super::{LogError, TransparencyLog};
@@ -33,6 +35,8 @@ use crate::telemetry::metrics::{Asked, Metrics};
 const WITNESS_TIMEOUT: Duration = Duration::from_secs(5);
 /// Requests to a witness for one checkpoint: the second one follows a response that names another size.
 const ATTEMPTS: usize = 2;
+/// The age at which a cosignature is renewed by default, seconds.
+const RENEW_SECONDS: u64 = 3600;
 /// The part of an unexpected response that is shown.
 const SHOWN_CHARS: usize = 200;
 
@@ -60,7 +64,18 @@ pub struct Cosigners {
     policy: Policy,
     witnesses: Vec<AskedWitness>,
     require_quorum: bool,
+    /// The age at which a cosignature of the last checkpoint is renewed, seconds.
+    renew_seconds: u64,
     metrics: Metrics,
+}
+
+/// The witnesses for whose responses a round waits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Until {
+    /// Those that complete the quorum.
+    Quorum,
+    /// All, or until their time is up. The checkpoint is published before, at the quorum.
+    All,
 }
 
 struct AskedWitness {
@@ -86,14 +101,6 @@ struct Submission {
     checkpoint: Checkpoint,
 }
 
-/// A checkpoint with its cosignatures.
-struct CosignedNote {
-    note: Note,
-    trusted: Result<TrustedCheckpoint, PolicyError>,
-    /// What witnesses without a cosignature said.
-    problems: Vec<String>,
-}
-
 impl fmt::Debug for Cosigners {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cosigners").field("require_quorum", &self.require_quorum).finish_non_exhaustive()
@@ -103,7 +110,14 @@ impl fmt::Debug for Cosigners {
 impl Cosigners {
     /// Creates the witnesses of a policy that have a client.
     pub fn new(policy: Policy, require_quorum: bool, metrics: Metrics) -> Cosigners {
-        Cosigners { policy, witnesses: Vec::new(), require_quorum, metrics }
+        let (witnesses, renew_seconds) = (Vec::new(), RENEW_SECONDS);
+        Cosigners { policy, witnesses, require_quorum, renew_seconds, metrics }
+    }
+
+    /// Asks witnesses again for the last checkpoint when their cosignatures are so old. By default after an hour.
+    #[must_use]
+    pub fn renewed_after(self, renew_seconds: u64) -> Cosigners {
+        Cosigners { renew_seconds, ..self }
     }
 
     /// Adds a witness of the policy, by its name there.
@@ -119,12 +133,23 @@ impl Cosigners {
     }
 
     /// Reads a policy, and prepares a connection to each of its witnesses that has a URL.
-    pub(super) fn open(path: &Path, key: &VerifierKey, require_quorum: bool) -> Result<Cosigners, Error> {
+    pub(super) fn open(
+        path: &Path,
+        key: &VerifierKey,
+        log_keys: usize,
+        require_quorum: bool,
+    ) -> Result<Cosigners, Error> {
         let config = |problem: String| Error::Config(format!("log.policy: {}: {problem}", path.display()));
         let bytes = read_file(path, MAX_POLICY_BYTES as u64).map_err(|error| config(error.to_string()))?;
         let policy = Policy::parse(&bytes).map_err(|error| config(error.to_string()))?;
         if !policy.logs().iter().any(|log| log.key == *key) {
             return Err(config(format!("it has no line `log {key}` with the key of this log")));
+        }
+        let (witnesses, room) = (policy.witnesses().len(), MAX_SIGNATURES.saturating_sub(log_keys));
+        if witnesses > room {
+            return Err(config(format!(
+                "it has {witnesses} witnesses, and a checkpoint has room for the signatures of {room}; name fewer"
+            )));
         }
         let mut cosigners = Cosigners::new(policy.clone(), require_quorum, Metrics::global());
         for witness in policy.witnesses() {
@@ -141,21 +166,60 @@ impl Cosigners {
         &self.policy
     }
 
-    /// Joins a note of the log and the lines of witnesses of the policy, in its order.
-    fn assemble(&self, submission: &Submission, rows: &[CosignatureRow]) -> Result<Note, LogError> {
-        let mut note = submission.note.clone();
-        for witness in self.policy.witnesses() {
+    /// Returns the cosignatures of a checkpoint by witnesses of the policy, in its order.
+    fn cosignatures(&self, text: &str, rows: &[CosignatureRow]) -> Vec<(NoteSignature, u64)> {
+        let found = self.policy.witnesses().iter().filter_map(|witness| {
             let vkey = witness.key.to_string();
+            let row = rows.iter().find(|row| row.vkey == vkey)?;
             // Anyone with access to the database could have written the line.
-            let line = rows.iter().find(|row| row.vkey == vkey).map(|row| format!("{}\n", row.line));
-            let line =
-                line.and_then(|line| read_cosignature(line.as_bytes(), note.text(), &witness.key).ok());
-            if let Some((line, _)) = line {
-                note.add(line).map_err(CheckpointError::from)?;
-            }
-        }
-        Ok(note)
+            read_line(&row.line, text, &witness.key)
+        });
+        found.collect()
     }
+
+    /// Returns the number of witnesses of the policy whose cosignatures a note has.
+    fn count(&self, note: &Note) -> usize {
+        self.policy.witnesses().iter().filter(|witness| line_of(note, &witness.key).is_some()).count()
+    }
+}
+
+/// Returns a cosignature and its time, unless it does not hold or is dated in the future.
+fn read_line(line: &str, text: &str, key: &VerifierKey) -> Option<(NoteSignature, u64)> {
+    let cosignature = read_cosignature(format!("{line}\n").as_bytes(), text, key).ok()?;
+    (cosignature.1 <= latest()).then_some(cosignature)
+}
+
+/// Returns the cosignature of a key in a note, and its time.
+fn line_of(note: &Note, key: &VerifierKey) -> Option<(NoteSignature, u64)> {
+    let line = note.signatures().iter().find(|line| (line.name(), line.id()) == (key.name(), key.id()))?;
+    read_line(&line.to_string(), note.text(), key)
+}
+
+fn now_seconds() -> u64 {
+    now_ms() / 1000
+}
+
+/// Returns the latest time that a cosignature may have now. A later one would count as the newest for good.
+pub(super) fn latest() -> u64 {
+    now_seconds() + MAX_FAST_SECONDS
+}
+
+/// A cosignature that was added by hand.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AddedCosignature {
+    /// The name of the witness in the policy.
+    pub witness: String,
+    /// The size of the checkpoint.
+    pub size: u64,
+}
+
+/// The progress of a witness of the policy.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WitnessProgress {
+    /// Its name in the policy.
+    pub name: String,
+    /// The largest size that it has cosigned; `None` before the first.
+    pub size: Option<u64>,
 }
 
 impl TransparencyLog {
@@ -165,21 +229,71 @@ impl TransparencyLog {
         TransparencyLog { cosigners: Some(Arc::new(cosigners)), ..self }
     }
 
-    /// Publishes the last signed checkpoint, after a quorum of witnesses has cosigned it if the log has a policy.
-    pub(super) async fn publish_cosigned(&self, leader: &Leader) -> Result<(), LogError> {
+    /// Publishes the last signed checkpoint. If the log has a policy, first asks its witnesses, and publishes the checkpoint
+    /// as soon as a quorum has cosigned it. Without a quorum, publishes the largest checkpoint that has one.
+    pub(super) async fn publish_cosigned(&self, leader: &Leader, until: Until) -> Result<(), LogError> {
         let Some(last) = self.tables.last_checkpoint().await? else { return Ok(()) };
         let Some(cosigners) = &self.cosigners else {
-            return Ok(self.publish(last.size, &last.note).await?);
+            return self.publish(Some(leader), last.size, &last.note).await;
         };
         let submission = self.submission(&last)?;
-        let cosigned = self.cosign(cosigners, leader, &submission).await?;
-        self.finish(cosigners, &submission, cosigned).await
+        let problems = self.ask_all(cosigners, leader, &submission, until).await?;
+        self.finish(cosigners, leader, &submission, problems).await
     }
 
-    /// Returns the last checkpoint with the lines of the log alone.
-    fn submission(&self, last: &CheckpointRow) -> Result<Submission, LogError> {
-        let checkpoint = self.own_checkpoint(last.lock_number, &last.note)?;
-        let note = Note::parse(&last.note).map_err(CheckpointError::from)?;
+    /// Returns true if the last checkpoint waits for a quorum of witnesses.
+    pub(super) async fn waits_for_witnesses(&self) -> Result<bool, LogError> {
+        let Some(cosigners) = &self.cosigners else { return Ok(false) };
+        let Some(last) = self.tables.last_checkpoint().await? else { return Ok(false) };
+        let note = self.cosigned_note(cosigners, &self.submission(&last)?).await?;
+        Ok(cosigners.policy.evaluate(&note).is_err())
+    }
+
+    /// Notes the cosignatures of the published checkpoint: a ledger that was restored lacks them, and a witness that was
+    /// restored as well would go unnoticed.
+    pub(super) async fn note_published(&self) -> Result<(), LogError> {
+        let Some(cosigners) = &self.cosigners else { return Ok(()) };
+        let Some(published) = self.store.checkpoint().await? else { return Ok(()) };
+        let (Ok(checkpoint), Ok(note)) = (self.own_checkpoint(0, &published), Note::parse(&published)) else {
+            return Ok(());
+        };
+        let rows = cosigners.policy.witnesses().iter().filter_map(|witness| {
+            let (line, at) = line_of(&note, &witness.key)?;
+            let (vkey, size) = (witness.key.to_string(), checkpoint.size());
+            Some(CosignatureRow { vkey, size, at, line: line.to_string() })
+        });
+        let rows: Vec<CosignatureRow> = rows.collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        Ok(self.tables.note_cosignatures(rows, latest()).await?)
+    }
+
+    /// Returns the number of cosignatures that a note is known to have.
+    pub(super) fn cosignatures_in(&self, note: &[u8]) -> usize {
+        let Ok(note) = Note::parse(note) else { return 0 };
+        match &self.cosigners {
+            Some(cosigners) => cosigners.count(&note),
+            // Without a policy, no line of another key can be verified.
+            None => note.signatures().len(),
+        }
+    }
+
+    /// Returns how far the witnesses of the policy are.
+    pub(super) async fn witness_progress(&self) -> Result<Vec<WitnessProgress>, LogError> {
+        let mut progress = Vec::new();
+        let witnesses = self.cosigners.iter().flat_map(|cosigners| cosigners.policy.witnesses());
+        for witness in witnesses {
+            let size = self.tables.last_cosigned(&witness.key.to_string()).await?;
+            progress.push(WitnessProgress { name: witness.name.clone(), size });
+        }
+        Ok(progress)
+    }
+
+    /// Returns a signed checkpoint with the lines of the log alone.
+    fn submission(&self, row: &CheckpointRow) -> Result<Submission, LogError> {
+        let checkpoint = self.own_checkpoint(row.lock_number, &row.note)?;
+        let note = Note::parse(&row.note).map_err(CheckpointError::from)?;
         let keys: Vec<_> = self.keys().map(|key| (key.name(), key.id())).collect();
         let note = note.retain(|line| keys.contains(&(line.name(), line.id())));
         Ok(Submission { note, checkpoint })
@@ -191,19 +305,20 @@ impl TransparencyLog {
         self.submission(&self.tables.last_checkpoint().await?.ok_or_else(none)?)
     }
 
-    fn policy(&self) -> Result<&Policy, LogError> {
+    fn cosigners(&self) -> Result<&Cosigners, LogError> {
         let none =
             || LogError::Witness("log.policy is not set; set it to the policy with the witnesses".to_owned());
-        self.cosigners.as_deref().map(Cosigners::policy).ok_or_else(none)
+        self.cosigners.as_deref().ok_or_else(none)
     }
 
     /// Returns a request for a witness of the policy that the log cannot reach, to cosign the last checkpoint. The proof
     /// leads from the last size that the witness has cosigned, or from `old`.
     ///
     /// # Errors
-    /// The policy has no such witness, the log has no checkpoint, or it fails.
+    /// The policy has no such witness, the log has no checkpoint, or it fails. `old` is smaller than what the witness is
+    /// known to have cosigned.
     pub async fn witness_request(&self, name: &str, old: Option<u64>) -> Result<AddCheckpoint, LogError> {
-        let witness = self.policy()?.witnesses().iter().find(|witness| witness.name == name);
+        let witness = self.cosigners()?.policy.witnesses().iter().find(|witness| witness.name == name);
         let unknown =
             || LogError::Witness(format!("log.policy has no witness {name:?}; pass one of its names"));
         let vkey = witness.ok_or_else(unknown)?.key.to_string();
@@ -211,6 +326,12 @@ impl TransparencyLog {
         let size = submission.checkpoint.size();
         let known = self.tables.last_cosigned(&vkey).await?.unwrap_or(0);
         let old = old.unwrap_or(known);
+        if old < known {
+            return Err(LogError::Witness(format!(
+                "witness {name:?} has cosigned size {known}, and a request from size {old} is for a witness that has \
+                 forgotten it: a witness whose state was lost or restored must retire its name and key"
+            )));
+        }
         if old > size {
             return Err(LogError::Witness(format!(
                 "size {old} is beyond the last checkpoint, which has size {size}"
@@ -220,102 +341,189 @@ impl TransparencyLog {
         AddCheckpoint::new(old, proof, submission.note).map_err(|error| LogError::Witness(error.to_string()))
     }
 
-    /// Keeps the cosignature of a witness of the policy for the last checkpoint, and publishes the checkpoint if a quorum
-    /// has cosigned it. Returns the name of the witness.
+    /// Keeps the cosignature of a witness of the policy for the published checkpoint or a larger signed one. Needs no
+    /// leader; [`TransparencyLog::publish_added`] publishes.
     ///
     /// # Errors
-    /// The text is not such a cosignature; [`LogError::QuorumMissing`] after it was kept; the log fails.
-    pub async fn add_cosignature(&self, leader: &Leader, response: &[u8]) -> Result<String, LogError> {
-        let submission = self.last_submission().await?;
-        let (text, size) = (submission.note.text(), submission.checkpoint.size());
-        let found = self.policy()?.witnesses().iter().find_map(|witness| {
-            let (line, at) = read_cosignature(response, text, &witness.key).ok()?;
-            let row = CosignatureRow { vkey: witness.key.to_string(), size, at, line: line.to_string() };
-            Some((witness.name.clone(), row))
-        });
-        let none = || {
-            LogError::Witness(format!(
-                "the text has no valid cosignature by a witness of log.policy for the last checkpoint, of size {size}"
-            ))
-        };
-        let (name, row) = found.ok_or_else(none)?;
-        self.tables.note_cosignatures(leader, vec![row]).await?;
-        self.publish_cosigned(leader).await?;
-        Ok(name)
+    /// The text is not such a cosignature, or is dated in the future; the log fails.
+    pub async fn add_cosignature(&self, response: &[u8]) -> Result<AddedCosignature, LogError> {
+        let cosigners = self.cosigners()?;
+        let least = self.published_size().await?.unwrap_or(0);
+        let mut end = MAX_SIZE;
+        loop {
+            let rows = self.tables.checkpoints(least, end).await?;
+            let Some(smallest) = rows.last() else { break };
+            end = smallest.size;
+            for row in &rows {
+                let Ok(note) = Note::parse(&row.note) else { continue };
+                let found = cosigners.policy.witnesses().iter().find_map(|witness| {
+                    Some((witness, read_cosignature(response, note.text(), &witness.key).ok()?))
+                });
+                let Some((witness, (line, at))) = found else { continue };
+                let size = self.submission(row)?.checkpoint.size();
+                if at > latest() {
+                    let name = &witness.name;
+                    return Err(LogError::Witness(format!("witness {name}: {}", dated(at))));
+                }
+                let row = CosignatureRow { vkey: witness.key.to_string(), size, at, line: line.to_string() };
+                self.tables.note_cosignatures(vec![row], latest()).await?;
+                return Ok(AddedCosignature { witness: witness.name.clone(), size });
+            }
+        }
+        Err(LogError::Witness(format!(
+            "the text has no valid cosignature by a witness of log.policy for a checkpoint of size {least} or more"
+        )))
     }
 
-    /// Collects the cosignatures of a checkpoint, and keeps them in the ledger.
-    async fn cosign(
+    /// Publishes the largest checkpoint that a quorum has cosigned, and asks no witness.
+    ///
+    /// # Errors
+    /// [`LogError::QuorumMissing`] if the published checkpoint is still smaller than `size`; the log fails.
+    pub async fn publish_added(&self, leader: &Leader, size: u64) -> Result<(), LogError> {
+        let cosigners = self.cosigners()?;
+        self.check_lock_of(leader).await?;
+        self.publish_waiting(cosigners, leader, MAX_SIZE).await?;
+        if self.published_size().await?.is_some_and(|published| published >= size) {
+            return Ok(());
+        }
+        let row = self.tables.checkpoint_of(size).await?;
+        let problem = match row.map(|row| self.submission(&row)).transpose()? {
+            Some(submission) => {
+                let note = self.cosigned_note(cosigners, &submission).await?;
+                cosigners.policy.evaluate(&note).err().map(|error| error.to_string())
+            }
+            None => None,
+        };
+        Err(LogError::QuorumMissing { size, problem: problem.unwrap_or_default() })
+    }
+
+    /// Returns a checkpoint with the cosignatures that the ledger has.
+    async fn cosigned_note(&self, cosigners: &Cosigners, submission: &Submission) -> Result<Note, LogError> {
+        let rows = self.tables.cosignatures(submission.checkpoint.size()).await?;
+        let mut note = submission.note.clone();
+        for (line, _) in cosigners.cosignatures(note.text(), &rows) {
+            note.add(line).map_err(CheckpointError::from)?;
+        }
+        Ok(note)
+    }
+
+    /// Publishes a checkpoint if a quorum has cosigned it. Returns the reason why not.
+    async fn publish_at_quorum(
         &self,
         cosigners: &Cosigners,
         leader: &Leader,
         submission: &Submission,
-    ) -> Result<CosignedNote, LogError> {
+    ) -> Result<Option<PolicyError>, LogError> {
         let size = submission.checkpoint.size();
-        let there = self.tables.cosignatures(size).await?;
-        let there = cosigners.assemble(submission, &there)?;
-        let has_line = |key: &VerifierKey| {
-            there.signatures().iter().any(|line| (line.name(), line.id()) == (key.name(), key.id()))
+        let note = self.cosigned_note(cosigners, submission).await?;
+        let trusted = match cosigners.policy.evaluate(&note) {
+            Ok(trusted) => trusted,
+            Err(problem) => return Ok(Some(problem)),
         };
-        let asked = cosigners.witnesses.iter().map(|witness| {
-            let has_line = has_line(&witness.key);
-            async move {
-                let answer = self.ask(witness, submission, has_line).await?;
-                Ok::<_, LogError>(answer.map(|answer| (witness, answer)))
+        self.publish(Some(leader), size, note.to_string().as_bytes()).await?;
+        cosigners.metrics.log_cosigned(size, trusted.quorum_time().unwrap_or_default());
+        Ok(None)
+    }
+
+    /// Publishes the largest checkpoint below a size that a quorum has cosigned, unless a larger one is published: a witness
+    /// without a network cosigns late.
+    async fn publish_waiting(
+        &self,
+        cosigners: &Cosigners,
+        leader: &Leader,
+        end: u64,
+    ) -> Result<(), LogError> {
+        let least = self.published_size().await?.unwrap_or(0);
+        let rows = self.tables.cosigned(least, end).await?;
+        for rows in rows.chunk_by(|a, b| a.0 == b.0) {
+            let has = |key: &VerifierKey| {
+                let key = key.to_string();
+                rows.iter().any(|(_, vkey)| *vkey == key)
+            };
+            let Some((size, _)) = rows.first().filter(|_| cosigners.policy.is_quorum(has)) else { continue };
+            let Some(row) = self.tables.checkpoint_of(*size).await? else { continue };
+            // Anyone with access to the database could have written the row.
+            if self.lock.get(row.lock_number).await?.is_none_or(|there| *there != *row.note) {
+                continue;
             }
-        });
-        let (mut rows, mut problems) = (Vec::new(), Vec::new());
-        for answer in join_all(asked).await {
-            let Some((witness, answer)) = answer? else { continue };
-            match answer {
-                Answer::Cosigned(row) => {
+            let submission = self.submission(&row)?;
+            if self.publish_at_quorum(cosigners, leader, &submission).await?.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks all witnesses whose cosignatures the checkpoint lacks, or that are old, and keeps the new ones in the ledger.
+    /// Publishes the checkpoint at the quorum, before the other witnesses have responded. Returns what witnesses without a
+    /// cosignature said.
+    async fn ask_all(
+        &self,
+        cosigners: &Cosigners,
+        leader: &Leader,
+        submission: &Submission,
+        until: Until,
+    ) -> Result<Vec<String>, LogError> {
+        let rows = self.tables.cosignatures(submission.checkpoint.size()).await?;
+        let there = cosigners.cosignatures(submission.note.text(), &rows);
+        let now = now_seconds();
+        let mut asked: FuturesUnordered<_> = cosigners
+            .witnesses
+            .iter()
+            .map(|witness| {
+                let is_recent = |at: u64| now.saturating_sub(at) < cosigners.renew_seconds;
+                let key = (witness.key.name(), witness.key.id());
+                let has_line =
+                    there.iter().any(|(line, at)| (line.name(), line.id()) == key && is_recent(*at));
+                async move { (witness, self.ask(witness, submission, has_line).await) }
+            })
+            .collect();
+        let mut missing = self.publish_at_quorum(cosigners, leader, submission).await?;
+        let mut problems = Vec::new();
+        while until == Until::All || missing.is_some() {
+            let Some((witness, answer)) = asked.next().await else { break };
+            match answer? {
+                None => {}
+                Some(Answer::Cosigned(row)) => {
                     witness.report(Asked::Cosigned, "", &cosigners.metrics);
-                    rows.push(row);
+                    self.tables.note_cosignatures(vec![row], latest()).await?;
+                    if missing.is_some() {
+                        missing = self.publish_at_quorum(cosigners, leader, submission).await?;
+                    }
                 }
-                Answer::Failed(asked, problem) => {
+                Some(Answer::Failed(asked, problem)) => {
                     witness.report(asked, &problem, &cosigners.metrics);
                     problems.push(format!("witness {}: {problem}", witness.name));
                 }
             }
         }
-        if !rows.is_empty() {
-            self.tables.note_cosignatures(leader, rows).await?;
-        }
-        let note = cosigners.assemble(submission, &self.tables.cosignatures(size).await?)?;
-        let trusted = cosigners.policy.evaluate(&note);
-        Ok(CosignedNote { note, trusted, problems })
+        Ok(problems)
     }
 
-    /// Publishes a checkpoint that has a quorum, or may be published without one.
+    /// Publishes a checkpoint that has a quorum with all its cosignatures, or one that may be published without a quorum.
     async fn finish(
         &self,
         cosigners: &Cosigners,
+        leader: &Leader,
         submission: &Submission,
-        cosigned: CosignedNote,
+        problems: Vec<String>,
     ) -> Result<(), LogError> {
         let size = submission.checkpoint.size();
-        cosigners.metrics.log_quorum(cosigned.trusted.is_err());
-        let missing = match cosigned.trusted {
-            Ok(trusted) => {
-                cosigners.metrics.log_cosigned(size, trusted.quorum_time().unwrap_or_default());
-                None
-            }
-            Err(problem) => {
-                let problem = [vec![problem.to_string()], cosigned.problems].concat().join("; ");
-                Some(problem)
-            }
-        };
-        match missing {
-            Some(problem) if cosigners.require_quorum => Err(LogError::QuorumMissing { size, problem }),
-            Some(problem) => {
-                warn!(size, problem, "a checkpoint of the transparency log is published without a quorum");
-                Ok(self.publish(size, cosigned.note.to_string().as_bytes()).await?)
-            }
-            None => Ok(self.publish(size, cosigned.note.to_string().as_bytes()).await?),
+        let missing = self.publish_at_quorum(cosigners, leader, submission).await?;
+        cosigners.metrics.log_quorum(missing.is_some());
+        let Some(problem) = missing else { return Ok(()) };
+        let problem = [vec![problem.to_string()], problems].concat().join("; ");
+        if cosigners.require_quorum {
+            self.publish_waiting(cosigners, leader, size).await?;
+            return Err(LogError::QuorumMissing { size, problem });
         }
+        warn!(size, problem, "a checkpoint of the transparency log is published without a quorum");
+        let note = self.cosigned_note(cosigners, submission).await?;
+        self.publish(Some(leader), size, note.to_string().as_bytes()).await
     }
 
-    /// Asks a witness for its cosignature unless the checkpoint has it. The first time, looks at its last checkpoint.
+    /// Asks a witness for its cosignature unless the checkpoint has a recent one. The first time, looks at its last
+    /// checkpoint.
     async fn ask(
         &self,
         witness: &AskedWitness,
@@ -325,7 +533,10 @@ impl TransparencyLog {
         let known = self.tables.last_cosigned(&witness.key.to_string()).await?.unwrap_or(0);
         if !witness.looked.load(Ordering::Relaxed) {
             match witness.look(&submission.checkpoint, known).await {
-                Ok(()) => witness.looked.store(true, Ordering::Relaxed),
+                Ok(true) => witness.looked.store(true, Ordering::Relaxed),
+                Ok(false) if has_line => return Ok(Some(other_root(submission.checkpoint.size()))),
+                // The witness refuses the request, and keeps the contradiction.
+                Ok(false) => {}
                 Err(Some(problem)) => return Ok(Some(problem)),
                 // A witness need not show its checkpoints.
                 Err(None) => {}
@@ -382,6 +593,7 @@ impl AskedWitness {
 
     fn cosigned(&self, body: &[u8], submission: &Submission) -> Answer {
         match read_cosignature(body, submission.note.text(), &self.key) {
+            Ok((_, at)) if at > latest() => Answer::Failed(Asked::Invalid, dated(at)),
             Ok((line, at)) => {
                 let (vkey, size) = (self.key.to_string(), submission.checkpoint.size());
                 Answer::Cosigned(CosignatureRow { vkey, size, at, line: line.to_string() })
@@ -390,29 +602,36 @@ impl AskedWitness {
         }
     }
 
-    /// Compares the last checkpoint that the witness shows. An error without an answer means that it shows none.
-    async fn look(&self, checkpoint: &Checkpoint, known: u64) -> Result<(), Option<Answer>> {
+    /// Compares the last checkpoint that the witness shows. Returns false if it has another root at the same size. An error
+    /// without an answer means that it shows none.
+    async fn look(&self, checkpoint: &Checkpoint, known: u64) -> Result<bool, Option<Answer>> {
         let shown = in_time(self.client.latest(&witness_path(checkpoint.origin()))).await;
-        let shown = shown.ok().filter(|response| response.status == 200).ok_or(None)?;
+        // A witness that does not respond here need not be asked for more time.
+        let shown = shown.map_err(|problem| Some(Answer::Failed(Asked::Unreachable, problem)))?;
+        let shown = Some(shown).filter(|response| response.status == 200).ok_or(None)?;
         let note = Note::parse(&shown.body).ok();
         let note = note.filter(|note| note.verify([&self.key]).is_ok()).ok_or(None)?;
         let seen = Checkpoint::parse(note.text()).map_err(|_| None)?;
         if seen.origin() != checkpoint.origin() {
             return Err(None);
         }
-        let (seen, size) = (seen.size(), checkpoint.size());
-        match seen {
+        let size = checkpoint.size();
+        match seen.size() {
             seen if seen < known => Err(Some(behind(seen, known))),
             seen if seen > size => Err(Some(ahead(seen, size))),
-            _ => Ok(()),
+            seen_size => Ok(seen_size != size || seen.root() == checkpoint.root()),
         }
     }
 
-    /// Records a result, and logs it if it differs from the last one.
+    /// Records a result, and logs it if it differs from the last one. A witness that has lost its state remains so until
+    /// it has caught up, also if it cannot be reached meanwhile.
     fn report(&self, asked: Asked, problem: &str, metrics: &Metrics) {
-        metrics.log_witness_asked(&self.name, asked);
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
-        if reported.replace(asked) == Some(asked) {
+        let is_still_behind =
+            *reported == Some(Asked::Behind) && matches!(asked, Asked::Unreachable | Asked::Invalid);
+        let state = if is_still_behind { Asked::Behind } else { asked };
+        metrics.log_witness_asked(&self.name, asked, state);
+        if reported.replace(state) == Some(state) {
             return;
         }
         let (witness, result) = (self.name.as_str(), asked.name());
@@ -443,6 +662,16 @@ fn behind(named: u64, known: u64) -> Answer {
          its name and key"
     );
     Answer::Failed(Asked::Behind, problem)
+}
+
+/// Returns the problem of a cosignature from the future.
+fn dated(at: u64) -> String {
+    let seconds = at.saturating_sub(now_seconds());
+    format!("its cosignature is dated {seconds} s in the future; its clock must be set")
+}
+
+fn other_root(size: u64) -> Answer {
+    Answer::Failed(Asked::Conflict, format!("its last checkpoint has another root at size {size}"))
 }
 
 fn ahead(named: u64, size: u64) -> Answer {

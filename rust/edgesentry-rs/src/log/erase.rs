@@ -410,7 +410,7 @@ impl Eraser {
         let last = self.log.check_last().await?;
         let row = self.log.tables.last_checkpoint().await?;
         if let Some(row) = row.filter(|row| row.size == last.size) {
-            self.log.publish_uncosigned(row.size, &row.note).await?;
+            self.log.publish_uncosigned(None, row.size, &row.note).await?;
         }
         Ok(last)
     }

@@ -48,6 +48,9 @@ impl TransparencyLog {
                     // Give up the lock, so that another node can continue.
                     leader = None;
                     lost = led && error.is_retryable();
+                    if error.is_elsewhere() {
+                        metrics.log_written_elsewhere();
+                    }
                     if error.is_retryable() && !error.is_elsewhere() {
                         warn!(error = %error, "a round of the transparency log failed and is repeated");
                     }

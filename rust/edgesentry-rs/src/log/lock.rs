@@ -7,7 +7,7 @@ use edgesentry_log::{Checkpoint, MAX_NOTE_BYTES, Note, TreeHash};
 
 use super::{LogError, TransparencyLog};
 use crate::error::StoreError;
-use crate::ledger::{BatchRow, BatchStep};
+use crate::ledger::{BatchRow, BatchStep, Leader};
 use crate::objects::{Object, Objects, ReadOnly, Write, Written};
 
 /// The numbered objects, from 1 without a gap. A round reads the next number; [`TransparencyLog::check_gap`] lists all.
@@ -179,18 +179,39 @@ impl TransparencyLog {
     }
 
     /// Publishes a checkpoint with the signature of the log alone, unless witnesses must cosign it.
-    pub(super) async fn publish_uncosigned(&self, size: u64, note: &[u8]) -> Result<(), StoreError> {
-        if self.cosigners.is_some() { Ok(()) } else { self.publish(size, note).await }
+    pub(super) async fn publish_uncosigned(
+        &self,
+        leader: Option<&Leader>,
+        size: u64,
+        note: &[u8],
+    ) -> Result<(), LogError> {
+        if self.cosigners.is_some() { Ok(()) } else { self.publish(leader, size, note).await }
     }
 
-    /// Publishes a checkpoint, unless this log has published it or a larger one.
-    pub(super) async fn publish(&self, size: u64, note: &[u8]) -> Result<(), StoreError> {
+    /// Publishes a checkpoint, unless this log has published it, a larger one, or the same one with more cosignatures.
+    ///
+    /// # Errors
+    /// Another leader has taken over; the store failed.
+    pub(super) async fn publish(
+        &self,
+        leader: Option<&Leader>,
+        size: u64,
+        note: &[u8],
+    ) -> Result<(), LogError> {
         let published = self.store.checkpoint().await?;
-        let stays =
-            |published: &[u8]| *published == *note || self.own_size(published).is_some_and(|own| own > size);
+        let has_more = |published: &[u8]| self.cosignatures_in(published) > self.cosignatures_in(note);
+        let stays = |published: &[u8]| {
+            *published == *note
+                || self
+                    .own_size(published)
+                    .is_some_and(|own| own > size || (own == size && has_more(published)))
+        };
         if published.is_some_and(|published| stays(&published)) {
             return Ok(());
         }
-        self.store.publish(note).await
+        if let Some(leader) = leader {
+            self.tables.still_leads(leader).await?;
+        }
+        Ok(self.store.publish(note).await?)
     }
 }

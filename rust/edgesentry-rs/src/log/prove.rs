@@ -19,6 +19,7 @@ use futures::TryStreamExt;
 use tokio::sync::Mutex;
 
 use super::LogError;
+use super::cosign::latest;
 use super::erase::{EraseError, Erasure, request_erasure};
 use super::settings::{LogSettings, Stores};
 use super::store::TileStore;
@@ -219,7 +220,8 @@ impl LogReader {
         let inconsistent =
             |problem: String| LogTablesError::Inconsistent(format!("checkpoint of size {size}: {problem}"));
         let (mut note, checkpoint) = parse_checkpoint(&row.note).map_err(inconsistent)?;
-        for cosignature in self.tables.cosignatures(size).await? {
+        let cosignatures = self.tables.cosignatures(size).await?;
+        for cosignature in cosignatures.into_iter().filter(|cosignature| cosignature.at <= latest()) {
             let line = NoteSignature::parse(&cosignature.line);
             line.and_then(|line| note.add(line)).map_err(|error| inconsistent(error.to_string()))?;
         }

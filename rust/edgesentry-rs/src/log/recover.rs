@@ -6,6 +6,7 @@ use edgesentry_log::{BuiltBatch, Checkpoint, EntryBundle, Leaf, ReadBatch, TILE_
 use futures::StreamExt;
 use tracing::{info, warn};
 
+use super::cosign::Until;
 use super::lock::Last;
 use super::{LogError, TransparencyLog};
 use crate::ledger::{
@@ -99,7 +100,7 @@ impl TransparencyLog {
             }
             info!(size = checkpoint.size(), number, "a batch of the log is back in the ledger");
         }
-        match self.publish_cosigned(leader).await {
+        match self.publish_cosigned(leader, Until::All).await {
             // The next round asks the witnesses again.
             Err(error @ LogError::QuorumMissing { .. }) => warn!(error = %error, "the log is recovered"),
             published => published?,

@@ -41,6 +41,8 @@ pub struct LogSettings {
     pub policy: Option<PathBuf>,
     /// True if a checkpoint is published only with the cosignatures of a quorum of the policy.
     pub require_quorum: bool,
+    /// The age of a cosignature of the last checkpoint at which the log asks its witness for a new one, seconds.
+    pub cosign_seconds: u64,
     /// The time stamping authorities.
     pub tsa: TsaSettings,
 }
@@ -57,6 +59,7 @@ impl Default for LogSettings {
             lock: None,
             policy: None,
             require_quorum: true,
+            cosign_seconds: 3600,
             tsa: TsaSettings::default(),
         }
     }
@@ -124,8 +127,9 @@ impl LogSettings {
         let log = log.with_previous_keys(previous);
         let log = match &self.policy {
             Some(policy) => {
-                let cosigners = Cosigners::open(policy, log.key(), self.require_quorum)?;
-                log.with_cosigners(cosigners)
+                let keys = log.keys().count();
+                let cosigners = Cosigners::open(policy, log.key(), keys, self.require_quorum)?;
+                log.with_cosigners(cosigners.renewed_after(self.cosign_seconds))
             }
             None => log,
         };

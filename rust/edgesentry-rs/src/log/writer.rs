@@ -13,6 +13,7 @@ use edgesentry_log::{
 use futures::{StreamExt, TryStreamExt, stream};
 use tracing::info;
 
+use super::cosign::Until;
 use super::lock::Last;
 use super::{LogError, TransparencyLog};
 use crate::background;
@@ -54,6 +55,8 @@ impl TransparencyLog {
 
     async fn round(&self, leader: &mut Leader) -> Result<Sequenced, LogError> {
         self.opened().await?;
+        // A checkpoint that waits for witnesses comes first: the round may fail, or take long.
+        let waiting = self.offer_waiting(leader).await?;
         let mut done = Sequenced::default();
         loop {
             leader.holds().await?;
@@ -77,12 +80,34 @@ impl TransparencyLog {
             if !is_full {
                 break;
             }
+            // More records wait, perhaps without an end.
+            if self.cosigners.is_some() {
+                go_on(self.publish_cosigned(leader, Until::Quorum).await)?;
+            }
         }
-        // A process may have been interrupted before it published the last checkpoint, and witnesses may have failed.
-        if done.batches == 0 || self.cosigners.is_some() {
-            self.publish_cosigned(leader).await?;
+        match waiting {
+            Some(error) if done.batches == 0 => return Err(error),
+            // A process may have been interrupted before it published the last checkpoint, and witnesses may have failed.
+            _ if done.batches == 0 || self.cosigners.is_some() => {
+                self.publish_cosigned(leader, Until::All).await?;
+            }
+            _ => {}
         }
         Ok(done)
+    }
+
+    /// Offers the last checkpoint to the witnesses if it lacks a quorum. Returns the error if it is still not published.
+    async fn offer_waiting(&self, leader: &Leader) -> Result<Option<LogError>, LogError> {
+        if self.cosigners.is_none() {
+            return Ok(None);
+        }
+        leader.holds().await?;
+        // A ledger that is older than its log has nothing to offer.
+        self.check_lock_of(leader).await?;
+        if !self.waits_for_witnesses().await? {
+            return Ok(None);
+        }
+        go_on(self.publish_cosigned(leader, Until::All).await)
     }
 
     /// Checks the lock for a leader.
@@ -222,7 +247,7 @@ impl TransparencyLog {
             lock_number: number,
         };
         self.tables.signed(leader, batch, &row).await?;
-        self.publish_uncosigned(batch.size, &note).await?;
+        self.publish_uncosigned(Some(&*leader), batch.size, &note).await?;
         info!(size = batch.size, number, "a checkpoint of the transparency log is signed");
         Ok(())
     }
@@ -270,6 +295,15 @@ impl TransparencyLog {
             checkpoint.root()
         );
         Err(self.forked(number, problem))
+    }
+}
+
+/// Returns the error of a checkpoint that was not published. A round goes on with it, unless another process writes the log.
+fn go_on(published: Result<(), LogError>) -> Result<Option<LogError>, LogError> {
+    match published {
+        Ok(()) => Ok(None),
+        Err(error) if error.is_elsewhere() => Err(error),
+        Err(error) => Ok(Some(error)),
     }
 }
 

@@ -1,19 +1,21 @@
 //! The log and its witnesses: a checkpoint is published at the quorum, and a witness that contradicts it is reported.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use edgesentry_chain::Device;
-use edgesentry_log::{AddCheckpoint, KeyType, Note, Policy, SignerKey, WitnessedLogs};
-use edgesentry_rs::ledger::{Ledger, WitnessAccess, WitnessTables, WitnessedChange};
+use edgesentry_log::{AddCheckpoint, KeyType, Note, NoteSignature, Policy, SignerKey, WitnessedLogs};
+use edgesentry_rs::ledger::{CosignatureRow, Ledger, WitnessAccess, WitnessTables, WitnessedChange};
 use edgesentry_rs::log::{
     Cosigners, Eraser, LogError, LogReader, Sequenced, TransparencyLog, Witness, WitnessClient, WitnessError,
     WitnessResponse,
 };
 use edgesentry_rs::objects::Objects;
 use edgesentry_rs::telemetry::metrics::Metrics;
+use tokio::sync::Notify;
 
 use crate::common::{Place, devices};
 use crate::keep::wait;
@@ -32,26 +34,75 @@ on_every_ledger!(
     lines_that_others_wrote_into_the_ledger_do_not_count,
     earlier_checkpoints_keep_their_cosignatures,
     a_service_keeps_the_lead_without_a_quorum,
+    a_witness_that_hangs_delays_no_publication,
+    a_witness_that_names_other_sizes_again_and_again_is_left,
+    late_cosignatures_are_taken_without_the_lead,
+    a_round_that_fails_offers_what_is_signed,
+    each_batch_of_a_long_backlog_is_offered,
+    a_service_that_stops_shows_its_witnesses,
+    a_witness_is_behind_until_it_has_caught_up,
+    a_ledger_and_a_witness_that_were_restored_are_told_apart,
+    a_cosignature_from_the_future_does_not_count,
+    fewer_cosignatures_replace_no_checkpoint,
+    a_leader_that_was_replaced_publishes_nothing,
+    old_cosignatures_of_a_quiet_log_are_renewed,
 );
 
 /// A witness that can be unreachable, and that answers with other bytes.
-struct Asked {
-    witness: Mutex<Witness>,
+#[derive(Default)]
+struct Faults {
     is_down: AtomicBool,
     other_line: Mutex<Option<String>>,
+    /// Responds only when it is told.
+    hangs: AtomicBool,
+    told: Notify,
+    /// Requests that it has and has not responded to.
+    open: Arc<AtomicUsize>,
+    /// The size that it names for every request, and the next one; 0 if it does not.
+    names: AtomicU64,
+    /// How far its clock is ahead, seconds.
+    ahead: AtomicU64,
+}
+
+struct Asked {
+    number: u8,
+    witness: Mutex<Witness>,
+    faults: Faults,
     requests: Mutex<Vec<String>>,
+}
+
+/// An open request, until it is dropped.
+struct Open(Arc<AtomicUsize>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 #[async_trait]
 impl WitnessClient for Asked {
     async fn add_checkpoint(&self, request: String) -> Result<WitnessResponse, String> {
-        if self.is_down.load(Ordering::Relaxed) {
+        if self.faults.is_down.load(Ordering::Relaxed) {
             return Err("connection refused".to_owned());
         }
         self.requests.lock().unwrap().push(request.clone());
+        self.faults.open.fetch_add(1, Ordering::SeqCst);
+        let _open = Open(Arc::clone(&self.faults.open));
+        if self.faults.hangs.load(Ordering::Relaxed) {
+            self.faults.told.notified().await;
+        }
+        if self.faults.names.load(Ordering::Relaxed) > 0 {
+            let size = self.faults.names.fetch_add(1, Ordering::Relaxed);
+            return Ok(WitnessResponse { status: 409, body: format!("{size}\n").into_bytes() });
+        }
         let witness = self.witness.lock().unwrap().clone();
         let answer = witness.add_checkpoint(request.as_bytes()).await;
-        let other = self.other_line.lock().unwrap().clone();
+        let ahead = self.faults.ahead.load(Ordering::Relaxed);
+        let other = match self.faults.other_line.lock().unwrap().clone() {
+            None if ahead > 0 => Some(format!("{}\n", line_at(&request, self.number, now() + ahead))),
+            other => other,
+        };
         let (status, body) = match answer {
             Ok(line) => (200, other.unwrap_or_else(|| format!("{line}\n"))),
             Err(error) => {
@@ -66,7 +117,7 @@ impl WitnessClient for Asked {
     }
 
     async fn latest(&self, path: &str) -> Result<WitnessResponse, String> {
-        if self.is_down.load(Ordering::Relaxed) {
+        if self.faults.is_down.load(Ordering::Relaxed) {
             return Err("connection refused".to_owned());
         }
         let witness = self.witness.lock().unwrap().clone();
@@ -74,6 +125,17 @@ impl WitnessClient for Asked {
         let status = if note.is_some() { 200 } else { 404 };
         Ok(WitnessResponse { status, body: note.unwrap_or_default().to_vec() })
     }
+}
+
+fn now() -> u64 {
+    edgesentry_formats::times::now_ms() / 1000
+}
+
+/// Returns the cosignature of a witness for the checkpoint of a request at a time.
+fn line_at(request: &str, number: u8, at: u64) -> NoteSignature {
+    let request = AddCheckpoint::parse(request.as_bytes()).unwrap();
+    let checkpoint = edgesentry_log::Checkpoint::parse(request.note().text()).unwrap();
+    checkpoint.cosign(&witness_key(number), at).unwrap()
 }
 
 fn witness_key(number: u8) -> SignerKey {
@@ -116,9 +178,9 @@ impl Site {
             let tables = state(&own, WitnessAccess::Create).await;
             let witness = Witness::start(tables.clone(), known_logs(), witness_key(number), Metrics::new());
             witnesses.push(Arc::new(Asked {
+                number,
                 witness: Mutex::new(witness),
-                is_down: AtomicBool::new(false),
-                other_line: Mutex::new(None),
+                faults: Faults::default(),
                 requests: Mutex::new(Vec::new()),
             }));
             states.push(tables);
@@ -140,11 +202,21 @@ impl Site {
 
     /// Returns the log as a new process has it.
     fn log(&self) -> TransparencyLog {
-        let mut cosigners = Cosigners::new(policy(), self.require_quorum, self.metrics.clone());
-        for (number, witness) in self.witnesses.iter().enumerate() {
-            cosigners = cosigners.with_witness(&format!("w{number}"), witness.clone());
-        }
-        log(&self.ledger, &self.objects, 1000).with_cosigners(cosigners)
+        log(&self.ledger, &self.objects, 1000).with_cosigners(self.cosigners(3))
+    }
+
+    /// Returns the witnesses of the policy; the first ones have a client.
+    fn cosigners(&self, reachable: usize) -> Cosigners {
+        let cosigners = Cosigners::new(policy(), self.require_quorum, self.metrics.clone());
+        self.witnesses.iter().take(reachable).enumerate().fold(cosigners, |cosigners, (number, witness)| {
+            cosigners.with_witness(&format!("w{number}"), witness.clone())
+        })
+    }
+
+    /// Cosigns a request as a witness without a network, and returns its line.
+    async fn by_hand(&self, number: usize, request: &AddCheckpoint) -> String {
+        let witness = self.witnesses[number].witness.lock().unwrap().clone();
+        format!("{}\n", witness.cosign(request.to_string().as_bytes()).await.unwrap())
     }
 
     async fn ingest(&mut self, records: usize) {
@@ -161,7 +233,7 @@ impl Site {
     }
 
     fn down(&self, number: usize, is_down: bool) {
-        self.witnesses[number].is_down.store(is_down, Ordering::Relaxed);
+        self.witnesses[number].faults.is_down.store(is_down, Ordering::Relaxed);
     }
 
     /// Returns size and number of lines of the published checkpoint.
@@ -335,8 +407,8 @@ async fn a_wrong_cosignature_does_not_count(place: Place) {
     let other =
         edgesentry_log::Checkpoint::new("log.example/lifts", 9, edgesentry_log::TreeHash::EMPTY).unwrap();
     let line = other.cosign(&witness_key(0), 1_800_000_000).unwrap();
-    *site.witnesses[0].other_line.lock().unwrap() = Some(format!("{line}\n"));
-    *site.witnesses[1].other_line.lock().unwrap() = Some("<html>".to_owned());
+    *site.witnesses[0].faults.other_line.lock().unwrap() = Some(format!("{line}\n"));
+    *site.witnesses[1].faults.other_line.lock().unwrap() = Some("<html>".to_owned());
     missing(site.sequence().await);
     assert_eq!([0, 1, 2].map(|number| site.state(number, "invalid")), [1.0, 1.0, 0.0]);
 }
@@ -394,4 +466,277 @@ async fn a_service_keeps_the_lead_without_a_quorum(place: Place) {
     wait("it is published", || site.gauge(stopped) == 0.0 && site.gauge("cosigned_size") == 6.0).await;
     assert_eq!(site.published().await, Some((6, 4)));
     task.abort();
+}
+
+async fn a_witness_that_hangs_delays_no_publication(place: Place) {
+    let mut site = Site::new(place).await;
+    site.ingest(1).await;
+    let hanging = Arc::clone(&site.witnesses[1]);
+    hanging.faults.hangs.store(true, Ordering::Relaxed);
+    let log = site.log();
+    let round = tokio::spawn(async move { log.sequence(&mut lead(&log).await).await });
+    while site.published().await.is_none() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(site.published().await, Some((4, 3)));
+    assert_eq!(hanging.faults.open.load(Ordering::SeqCst), 1, "the round still waits for it");
+    // Its line is added when it responds.
+    hanging.faults.told.notify_one();
+    round.await.unwrap().unwrap();
+    assert_eq!(site.published().await, Some((4, 4)));
+}
+
+async fn a_witness_that_names_other_sizes_again_and_again_is_left(place: Place) {
+    let mut site = Site::new(place).await;
+    site.ingest(20).await;
+    site.witnesses[1].faults.names.store(1, Ordering::Relaxed);
+    site.sequence().await.unwrap();
+    let olds: Vec<u64> = site.take_requests(1).iter().map(AddCheckpoint::old).collect();
+    assert_eq!(olds, [0, 1]);
+    assert_eq!((site.published().await, site.state(1, "unreachable")), (Some((23, 3)), 1.0));
+}
+
+async fn late_cosignatures_are_taken_without_the_lead(place: Place) {
+    let mut site = Site::new(place).await;
+    // Only the first witness of two has a network.
+    let log = log(&site.ledger, &site.objects, 1000).with_cosigners(site.cosigners(1));
+    let mut leader = lead(&log).await;
+    let mut requests = Vec::new();
+    for _ in 0..3 {
+        site.ingest(1).await;
+        missing(log.sequence(&mut leader).await);
+        requests.push(log.witness_request("w1", None).await.unwrap());
+    }
+    assert_eq!(requests.iter().map(AddCheckpoint::size).collect::<Vec<_>>(), [4, 6, 8]);
+    // The line comes when the log is larger, and while another process leads.
+    let first = site.by_hand(1, &requests[0]).await;
+    let other = log.clone().with_cosigners(site.cosigners(1));
+    let added = other.add_cosignature(first.as_bytes()).await.unwrap();
+    assert_eq!((added.witness.as_str(), added.size), ("w1", 4));
+    assert_eq!(site.published().await, None);
+    // The leader publishes the largest checkpoint with a quorum, although the last one lacks it.
+    site.ingest(1).await;
+    missing(log.sequence(&mut leader).await);
+    assert_eq!((site.published().await, site.gauge("quorum_missing")), (Some((4, 3)), 1.0));
+    assert_eq!(site.gauge("cosigned_size"), 4.0);
+
+    // The witness goes on from what it has cosigned; its line can also be published at once.
+    let request = log.witness_request("w1", None).await.unwrap();
+    assert_eq!((request.old(), request.size()), (4, 10));
+    let skipped = other.witness_request("w1", Some(0)).await.unwrap_err();
+    assert_eq!(skipped.code(), "log_witness");
+    assert!(skipped.to_string().contains("has cosigned size 4"), "{skipped}");
+    let line = site.by_hand(1, &request).await;
+    site.ingest(1).await;
+    missing(log.sequence(&mut leader).await);
+    assert_eq!(other.add_cosignature(line.as_bytes()).await.unwrap().size, 10);
+    log.publish_added(&leader, 10).await.unwrap();
+    assert_eq!(site.published().await, Some((10, 3)));
+    let behind = log.publish_added(&leader, 12).await.unwrap_err();
+    assert_eq!(behind.code(), "log_quorum_missing");
+    // A line for a smaller checkpoint than the published one is of no use.
+    for text in [first.as_str(), "", "— w1.example AAAAAAAA\n"] {
+        assert_eq!(other.add_cosignature(text.as_bytes()).await.unwrap_err().code(), "log_witness");
+    }
+    // Nor is one from the future kept.
+    let request = log.witness_request("w1", None).await.unwrap();
+    let future = line_at(&request.to_string(), 1, now() + 3600);
+    let error = other.add_cosignature(format!("{future}\n").as_bytes()).await.unwrap_err();
+    assert!(error.to_string().contains("in the future"), "{error}");
+    let progress = log.status().await.unwrap().witnesses;
+    let sizes: Vec<_> = progress.iter().map(|witness| (witness.name.as_str(), witness.size)).collect();
+    assert_eq!(sizes, [("w0", Some(12)), ("w1", Some(10)), ("w2", None)]);
+}
+
+async fn a_round_that_fails_offers_what_is_signed(place: Place) {
+    let mut site = Site::new(place).await;
+    site.ingest(1).await;
+    for number in 0..3 {
+        site.down(number, true);
+    }
+    missing(site.sequence().await);
+    site.ingest(1).await;
+    site.place.tamper("UPDATE audit_records SET timestamp_ms = timestamp_ms + 1 WHERE sequence = 2").await;
+    for number in 0..3 {
+        site.down(number, false);
+    }
+    assert_eq!(site.sequence().await.unwrap_err().code(), "ledger_tampered");
+    assert_eq!((site.published().await, site.gauge("quorum_missing")), (Some((4, 4)), 0.0));
+}
+
+async fn each_batch_of_a_long_backlog_is_offered(place: Place) {
+    let mut site = Site::new(place).await;
+    site.ingest(9).await;
+    let log = log(&site.ledger, &site.objects, 2).with_cosigners(site.cosigners(3));
+    let batches = site.round(&log).await.unwrap().batches;
+    assert!(batches > 3, "{batches}");
+    let sizes: BTreeSet<u64> =
+        (0..3).flat_map(|number| site.take_requests(number)).map(|request| request.size()).collect();
+    assert_eq!(sizes.len() as u64, batches, "{sizes:?}");
+    assert_eq!(site.published().await.map(|(_, lines)| lines), Some(4));
+}
+
+async fn a_service_that_stops_shows_its_witnesses(place: Place) {
+    let mut site = Site::new(place).await;
+    for number in 0..3 {
+        site.down(number, true);
+    }
+    site.ingest(1).await;
+    missing(site.sequence().await);
+    site.ingest(1).await;
+    site.place.tamper("UPDATE audit_records SET timestamp_ms = timestamp_ms + 1 WHERE sequence = 2").await;
+    let log = site.log();
+    let eraser = Eraser::new(log.clone(), Arc::clone(&site.ledger), site.place.payloads().await);
+    let task = tokio::spawn(log.keep(eraser, Duration::from_millis(50), site.metrics.clone()));
+    wait("the log stops", || {
+        site.gauge("stopped{code=\"ledger_tampered\"}") == 1.0 && site.gauge("leader") == 0.0
+    })
+    .await;
+    task.abort();
+    drop(task.await);
+    assert_eq!((site.gauge("quorum_missing"), site.state(0, "unreachable")), (1.0, 1.0));
+}
+
+/// Restores the state of the first witness to a row.
+async fn restore(site: &Site, row: edgesentry_rs::ledger::WitnessedRow) {
+    let now = site.states[0].all_witnessed().await.unwrap().remove(0);
+    let change = WitnessedChange { from: Some((now.size, now.root)), to: row };
+    assert_eq!(site.states[0].swap(vec![change], Vec::new()).await.unwrap(), [true]);
+}
+
+async fn a_witness_is_behind_until_it_has_caught_up(place: Place) {
+    let mut site = Site::new(place).await;
+    let log = site.log();
+    site.ingest(1).await;
+    site.round(&log).await.unwrap();
+    let old = site.states[0].all_witnessed().await.unwrap().remove(0);
+    site.ingest(1).await;
+    site.round(&log).await.unwrap();
+    let new = site.states[0].all_witnessed().await.unwrap().remove(0);
+    restore(&site, old).await;
+    for is_down in [false, true, false, true] {
+        site.ingest(1).await;
+        site.down(0, is_down);
+        site.round(&log).await.unwrap();
+        assert_eq!((site.state(0, "behind"), site.state(0, "unreachable")), (1.0, 0.0), "{is_down}");
+    }
+    restore(&site, new).await;
+    site.down(0, false);
+    site.ingest(1).await;
+    site.round(&log).await.unwrap();
+    assert_eq!((site.state(0, "behind"), site.state(0, "cosigned")), (0.0, 1.0));
+}
+
+async fn a_ledger_and_a_witness_that_were_restored_are_told_apart(place: Place) {
+    let mut site = Site::new(place).await;
+    site.ingest(1).await;
+    site.sequence().await.unwrap();
+    let old = site.states[0].all_witnessed().await.unwrap().remove(0);
+    site.ingest(1).await;
+    site.sequence().await.unwrap();
+    // A restored ledger that was recovered has the checkpoints of the log, and no cosignatures.
+    site.place.tamper("DELETE FROM cosignatures").await;
+    restore(&site, old).await;
+    site.take_requests(0);
+    site.ingest(1).await;
+    site.sequence().await.unwrap();
+    assert_eq!((site.state(0, "behind"), site.state(1, "cosigned")), (1.0, 1.0));
+    assert_eq!(site.published().await, Some((8, 3)));
+    assert_eq!(
+        site.states[0].all_witnessed().await.unwrap()[0].size,
+        4,
+        "it got nothing from its old size on"
+    );
+}
+
+async fn a_cosignature_from_the_future_does_not_count(place: Place) {
+    let mut site = Site::new(place).await;
+    site.ingest(1).await;
+    site.witnesses[0].faults.ahead.store(100, Ordering::Relaxed);
+    site.witnesses[1].faults.ahead.store(1000, Ordering::Relaxed);
+    site.down(2, true);
+    let message = missing(site.sequence().await);
+    assert!(message.contains("in the future"), "{message}");
+    assert_eq!([0, 1].map(|number| site.state(number, "invalid")), [0.0, 1.0]);
+    site.down(2, false);
+    site.sequence().await.unwrap();
+    assert_eq!(site.published().await, Some((4, 3)));
+
+    // One that an earlier release has kept is asked for again, and replaced.
+    let tables = site.ledger.log().unwrap();
+    let kept = tables.cosignatures(4).await.unwrap().remove(0);
+    let request = AddCheckpoint::new(4, Vec::new(), submission(&site).await).unwrap().to_string();
+    let at = now() + 100_000;
+    let row = CosignatureRow { at, line: line_at(&request, 0, at).to_string(), ..kept };
+    tables.note_cosignatures(vec![row], i64::MAX.cast_unsigned()).await.unwrap();
+    assert!(tables.cosignatures(4).await.unwrap().iter().any(|row| row.at == at));
+    site.witnesses[0].faults.ahead.store(0, Ordering::Relaxed);
+    site.witnesses[1].faults.ahead.store(0, Ordering::Relaxed);
+    site.sequence().await.unwrap();
+    assert!(tables.cosignatures(4).await.unwrap().iter().all(|row| row.at <= now() + 300));
+    assert_eq!(site.published().await, Some((4, 4)));
+}
+
+/// Returns the last checkpoint with the line of the log alone.
+async fn submission(site: &Site) -> Note {
+    let last = site.ledger.log().unwrap().last_checkpoint().await.unwrap().unwrap();
+    Note::parse(&last.note).unwrap()
+}
+
+async fn fewer_cosignatures_replace_no_checkpoint(place: Place) {
+    let mut site = Site::new(place).await;
+    site.ingest(1).await;
+    site.sequence().await.unwrap();
+    assert_eq!(site.published().await, Some((4, 4)));
+    // A node whose settings have no policy, and one that has lost the cosignatures and reaches no witness.
+    site.round(&log(&site.ledger, &site.objects, 1000)).await.unwrap();
+    assert_eq!(site.published().await, Some((4, 4)));
+    site.down(0, true);
+    site.place.tamper("DELETE FROM cosignatures WHERE vkey LIKE 'w0%'").await;
+    site.require_quorum = false;
+    site.sequence().await.unwrap();
+    assert_eq!(site.published().await, Some((4, 4)));
+}
+
+async fn a_leader_that_was_replaced_publishes_nothing(place: Place) {
+    let mut site = Site::new(place).await;
+    site.ingest(1).await;
+    site.down(1, true);
+    site.down(2, true);
+    let log = site.log();
+    let mut leader = lead(&log).await;
+    missing(log.sequence(&mut leader).await);
+    let request = log.witness_request("w1", None).await.unwrap();
+    let line = site.by_hand(1, &request).await;
+    log.add_cosignature(line.as_bytes()).await.unwrap();
+    site.place.tamper("UPDATE log_state SET term = term + 1").await;
+    assert_eq!(log.publish_added(&leader, 4).await.unwrap_err().code(), "log_superseded");
+    assert_eq!(site.published().await, None);
+    drop(leader);
+    log.publish_added(&lead(&log).await, 4).await.unwrap();
+    assert_eq!(site.published().await, Some((4, 3)));
+}
+
+async fn old_cosignatures_of_a_quiet_log_are_renewed(place: Place) {
+    let mut site = Site::new(place).await;
+    site.ingest(1).await;
+    site.sequence().await.unwrap();
+    for number in 0..3 {
+        site.take_requests(number);
+    }
+    // By default they are renewed after an hour.
+    site.sequence().await.unwrap();
+    assert!((0..3).all(|number| site.take_requests(number).is_empty()));
+    let log = log(&site.ledger, &site.objects, 1000).with_cosigners(site.cosigners(3).renewed_after(0));
+    assert_eq!(site.round(&log).await.unwrap().batches, 0);
+    for number in 0..3 {
+        let requests = site.take_requests(number);
+        let asked: Vec<_> = requests.iter().map(|request| (request.old(), request.size())).collect();
+        assert_eq!(asked, [(4, 4)], "the same checkpoint");
+    }
+    assert_eq!(site.published().await, Some((4, 4)));
+    // A witness that fails now takes nothing away.
+    site.down(0, true);
+    site.round(&log).await.unwrap();
+    assert_eq!((site.published().await, site.state(0, "unreachable")), (Some((4, 4)), 1.0));
 }

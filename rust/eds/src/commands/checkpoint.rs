@@ -9,7 +9,8 @@ use edgesentry_log::Checkpoint as Signed;
 use edgesentry_log::MAX_WITNESS_RESPONSE_BYTES;
 use edgesentry_rs::ledger::{Conflicts, CosignatureRow, Replaced, TimestampRow};
 use edgesentry_rs::log::{
-    LogError, LogStatus, Sequenced, StampRound, Stores, TransparencyLog, compare_heads,
+    AddedCosignature, LogError, LogStatus, Sequenced, StampRound, Stores, TransparencyLog, WitnessProgress,
+    compare_heads,
 };
 use edgesentry_rs::settings::Access;
 use edgesentry_rs::telemetry::metrics::Metrics;
@@ -26,7 +27,7 @@ use crate::text::{count, name, number, sentence};
 /// Sequence a ledger into its transparency log and sign a checkpoint
 ///
 /// The settings are in the section [log]: origin, key, previous_keys, store, lock, interval_seconds, max_records, policy,
-/// require_quorum, tsa. Without a subcommand it does the same as run. Ingest does not wait for this command, and
+/// require_quorum, cosign_seconds, tsa. Without a subcommand it does the same as run. Ingest does not wait for this command, and
 /// continues after its errors.
 /// Exit code 1 if the ledger was changed without the service, 3 if the log cannot continue.
 #[derive(Args, Debug)]
@@ -89,13 +90,18 @@ enum Action {
         /// The name of the witness in the policy
         #[arg(value_name = "WITNESS")]
         witness: String,
-        /// The size of the last checkpoint that the witness has cosigned [default: as the ledger has it]
+        /// The size of the last checkpoint that the witness has cosigned, at least that of the ledger [default: as the ledger
+        /// has it]
         #[arg(long, value_name = "SIZE")]
         old: Option<u64>,
         #[command(flatten)]
         ledger: LedgerArgs,
     },
-    /// Take the cosignature of the last checkpoint from a file, and publish the checkpoint at the quorum
+    /// Take the cosignature of the published checkpoint or a newer one from a file, and publish that checkpoint at the
+    /// quorum
+    ///
+    /// The log may have signed further checkpoints since the request. If a service writes the log, it publishes the
+    /// checkpoint in its next round.
     Cosigned {
         /// The signature line, as eds witness cosign prints it; - is stdin
         #[arg(value_name = "FILE")]
@@ -396,16 +402,29 @@ fn cosigned(ledger: &LedgerArgs, file: &Path, output: &Output) -> Result<Exit, F
     let response = inputs::start(file, MAX_WITNESS_RESPONSE_BYTES)?;
     let opened = ledger.open(Access::Existing)?;
     let log = log_of(&opened, Stores::Existing)?;
-    let witness = wait(&opened, async {
-        let leader = log.lead().await?;
-        log.add_cosignature(&leader, &response).await
+    let AddedCosignature { witness, size } = wait(&opened, log.add_cosignature(&response))?;
+    let is_published = wait(&opened, async {
+        match log.lead().await {
+            Ok(leader) => log.publish_added(&leader, size).await.map(|()| true),
+            Err(LogError::LedElsewhere) => Ok(false),
+            Err(error) => Err(error),
+        }
     })?;
     let status = wait(&opened, log.status())?;
     let mut content = status_content(&status);
     content["witness"] = witness.clone().into();
+    content["cosigned_size"] = size.into();
+    content["published"] = is_published.into();
+    let then = match is_published {
+        true => "published",
+        false => {
+            "kept: the process that writes the log publishes the checkpoint at the quorum, in its next round"
+        }
+    };
     let text = format!(
-        "{}: cosigned by {}, and published\n{}",
+        "{}: size {} cosigned by {}, and {then}\n{}",
         name(&status.state.origin),
+        number(size),
         name(&witness),
         status_text(&status)
     );
@@ -491,6 +510,7 @@ fn status_content(status: &LogStatus) -> Value {
         "checkpoint": checkpoint.map(|checkpoint| String::from_utf8_lossy(&checkpoint.note)),
         "checkpoints": checkpoint.map_or(0, |checkpoint| checkpoint.lock_number),
         "cosignatures": status.cosignatures.iter().map(cosignature_content).collect::<Vec<_>>(),
+        "witnesses": status.witnesses.iter().map(witness_content).collect::<Vec<_>>(),
         "records_waiting": status.backlog,
         "erasures_open": status.open_erasures.count,
         "oldest_erasure_at_ms": status.open_erasures.oldest_at_ms,
@@ -501,6 +521,10 @@ fn status_content(status: &LogStatus) -> Value {
 
 fn cosignature_content(cosignature: &CosignatureRow) -> Value {
     json!({"verifier_key": cosignature.vkey, "time": cosignature.at})
+}
+
+fn witness_content(witness: &WitnessProgress) -> Value {
+    json!({"name": witness.name, "size": witness.size})
 }
 
 fn timestamp_content(stamp: &TimestampRow) -> Value {
@@ -526,6 +550,15 @@ fn status_text(status: &LogStatus) -> String {
     for CosignatureRow { vkey, at, .. } in &status.cosignatures {
         let witness = vkey.split('+').next().unwrap_or_default();
         text.push_str(&format!("  cosigned    {}, {}\n", to_rfc3339(at.saturating_mul(1000)), name(witness)));
+    }
+    let size = status.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.size);
+    for WitnessProgress { name: witness, size: cosigned } in &status.witnesses {
+        let lag = match cosigned.map(|cosigned| size.saturating_sub(cosigned)) {
+            None => "has cosigned nothing yet".to_owned(),
+            Some(0) => "up to date".to_owned(),
+            Some(lag) => format!("{} behind", plural(lag, "leaf", "leaves")),
+        };
+        text.push_str(&format!("  witness     {}, {lag}\n", name(witness)));
     }
     text.push_str(&format!("  waiting     {}\n", count(status.backlog, "record")));
     for stamp in &status.timestamps {

@@ -3,10 +3,10 @@
 use async_trait::async_trait;
 
 use super::{
-    Failure, LogDatabase, LogTablesError, Row, Statements, Value, Work, locked_state, read_row, write,
+    CHECKPOINT, CheckpointRow, Failure, LogDatabase, LogTablesError, Row, Statements, Value, Work,
+    checkpoint, read_row, write,
 };
 use crate::error::StoreError;
-use crate::ledger::Leader;
 
 /// A verified cosignature of a checkpoint.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,13 +30,23 @@ pub trait LogCosignatures: Send + Sync + 'static {
     /// Returns the largest size that a key has cosigned; `None` before the first cosignature.
     async fn last_cosigned(&self, vkey: &str) -> Result<Option<u64>, StoreError>;
 
-    /// Notes cosignatures. A newer one of the same key and size replaces the older one.
-    async fn note_cosignatures(
-        &self,
-        leader: &Leader,
-        rows: Vec<CosignatureRow>,
-    ) -> Result<(), LogTablesError>;
+    /// Notes cosignatures. A newer one of the same key and size replaces the older one, and any other one that is dated
+    /// after `latest`, Unix seconds. A line proves itself, so no leader is needed.
+    async fn note_cosignatures(&self, rows: Vec<CosignatureRow>, latest: u64) -> Result<(), LogTablesError>;
+
+    /// Returns the sizes with cosignatures, each with the key of one: at least `least`, below `end`, the largest first, at
+    /// most [`MAX_COSIGNED`].
+    async fn cosigned(&self, least: u64, end: u64) -> Result<Vec<(u64, String)>, StoreError>;
+
+    /// Returns the signed checkpoints with a size of at least `least` and below `end`, the largest first, at most
+    /// [`CHECKPOINTS_AT_ONCE`].
+    async fn checkpoints(&self, least: u64, end: u64) -> Result<Vec<CheckpointRow>, StoreError>;
 }
+
+/// Cosignatures in one read.
+const MAX_COSIGNED: u64 = 16_384;
+/// Checkpoints in one read.
+const CHECKPOINTS_AT_ONCE: u64 = 64;
 
 #[async_trait]
 impl<D: LogDatabase> LogCosignatures for D {
@@ -49,6 +59,9 @@ impl<D: LogDatabase> LogCosignatures for D {
         let values = [Value::from(vkey.to_owned())];
         let work: Work<Option<u64>> = Box::new(move |s| {
             Box::pin(async move {
+                if !s.has_table("cosignatures").await? {
+                    return Ok(None);
+                }
                 let statement = "SELECT size FROM cosignatures WHERE vkey = $1 ORDER BY size DESC LIMIT 1";
                 let rows = s.select(statement, &values).await?;
                 rows.first()
@@ -60,26 +73,49 @@ impl<D: LogDatabase> LogCosignatures for D {
         read_row(self, "read the last cosignature of a witness", work).await
     }
 
-    async fn note_cosignatures(
-        &self,
-        leader: &Leader,
-        rows: Vec<CosignatureRow>,
-    ) -> Result<(), LogTablesError> {
-        let term = leader.term;
+    async fn note_cosignatures(&self, rows: Vec<CosignatureRow>, latest: u64) -> Result<(), LogTablesError> {
         let work: Work<()> = Box::new(move |s| {
             Box::pin(async move {
-                locked_state(s, term).await?;
                 let insert = "INSERT INTO cosignatures (vkey, size, at, line) VALUES ($1, $2, $3, $4)
                               ON CONFLICT (vkey, size) DO UPDATE SET at = excluded.at, line = excluded.line
-                              WHERE cosignatures.at <= excluded.at";
+                              WHERE cosignatures.at <= excluded.at OR cosignatures.at > $5";
                 for CosignatureRow { vkey, size, at, line } in rows {
-                    let values = [vkey.into(), Value::number(size), Value::number(at), line.into()];
-                    s.execute(insert, &values).await?;
+                    let (size, at, latest) = (Value::number(size), Value::number(at), Value::number(latest));
+                    s.execute(insert, &[vkey.into(), size, at, line.into(), latest]).await?;
                 }
                 Ok(())
             })
         });
         write(self, "note cosignatures", work).await
+    }
+
+    async fn cosigned(&self, least: u64, end: u64) -> Result<Vec<(u64, String)>, StoreError> {
+        let values = [least, end, MAX_COSIGNED].map(Value::number);
+        let work: Work<Vec<(u64, String)>> = Box::new(move |s| {
+            Box::pin(async move {
+                let statement = "SELECT size, vkey FROM cosignatures WHERE size >= $1 AND size < $2
+                                 ORDER BY size DESC LIMIT $3";
+                let rows = s.select(statement, &values).await?;
+                let row = |row: &Vec<Value>| {
+                    let row = Row::new("cosignatures", row);
+                    Ok((row.number(0)?, row.text(1)?.to_owned()))
+                };
+                rows.iter().map(row).collect()
+            })
+        });
+        read_row(self, "read the cosigned sizes", work).await
+    }
+
+    async fn checkpoints(&self, least: u64, end: u64) -> Result<Vec<CheckpointRow>, StoreError> {
+        let values = [least, end, CHECKPOINTS_AT_ONCE].map(Value::number);
+        let work: Work<Vec<CheckpointRow>> = Box::new(move |s| {
+            Box::pin(async move {
+                let end = "WHERE size >= $1 AND size < $2 ORDER BY size DESC LIMIT $3";
+                let rows = s.select(&format!("{CHECKPOINT} {end}"), &values).await?;
+                rows.iter().map(|row| checkpoint(row)).collect()
+            })
+        });
+        read_row(self, "read signed checkpoints", work).await
     }
 }
 

@@ -90,9 +90,6 @@ impl super::Metrics {
     /// Records whether this node writes the transparency log.
     pub(crate) fn log_leader(&self, leads: bool) {
         self.0.log.leader.set(leads.into());
-        if !leads {
-            self.0.witness.forget();
-        }
     }
 
     /// Records the progress of the transparency log.

@@ -75,7 +75,8 @@ impl WitnessMetrics {
     pub(super) fn new(r: &mut Registry) -> WitnessMetrics {
         let help = "Requests of the transparency log to a witness, by result";
         let asked = register(r, "log_witness_requests", help, Family::<WitnessResult, Counter>::default());
-        let help = "1 for the result of the last request of this node to a witness, until another result";
+        let help = "1 for the result of the last request of this node to a witness, until another result; behind stays until the \
+                    witness has caught up";
         let state = register(r, "log_witness_state", help, Family::<WitnessResult, Gauge>::default());
         let help = "1 if the last checkpoint of the transparency log lacks a quorum of cosignatures";
         let quorum_missing = register(r, "log_quorum_missing", help, Gauge::default());
@@ -110,8 +111,7 @@ impl WitnessMetrics {
 }
 
 impl WitnessMetrics {
-    /// Forgets the results of a node that no longer asks: the leader has them.
-    pub(super) fn forget(&self) {
+    fn forget(&self) {
         self.quorum_missing.set(0);
         for witness in self.witnesses.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             for result in Asked::ALL {
@@ -133,16 +133,21 @@ impl super::Metrics {
         }
     }
 
-    /// Records the result of a request to a witness.
-    pub(crate) fn log_witness_asked(&self, witness: &str, asked: Asked) {
+    /// Records the result of a request to a witness, and the result that stands for the state of the witness.
+    pub(crate) fn log_witness_asked(&self, witness: &str, asked: Asked, state: Asked) {
         let metrics = &self.0.witness;
         for result in Asked::ALL {
             let name = WitnessResult { witness: witness.to_owned(), result: result.name() };
-            metrics.state.get_or_create(&name).set((result == asked).into());
+            metrics.state.get_or_create(&name).set((result == state).into());
             if result == asked {
                 metrics.asked.get_or_create(&name).inc();
             }
         }
+    }
+
+    /// Forgets the results of a node that no longer asks, because another one writes the log.
+    pub(crate) fn log_written_elsewhere(&self) {
+        self.0.witness.forget();
     }
 
     /// Records whether the last checkpoint has a quorum.
