@@ -400,7 +400,7 @@ async fn a_witness_whose_clock_is_behind_says_so(place: Place) {
     let ahead = edgesentry_formats::times::now_ms() / 1000 + 5000;
     let change = WitnessedChange { from: None, to: row(0, 1, 3, ahead) };
     assert_eq!(tables.swap(vec![change], Vec::new()).await.unwrap(), [true]);
-    // It does not pass by itself soon, so it is no 503.
+    // The operator must set the clock.
     assert_eq!(add(&witness, &request(0, 1, 3, 5)).await, Err(500));
     assert!(matches!(witness.check().await, Err(WitnessError::Clock { .. })));
 }
