@@ -20,6 +20,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 import bundles
 import evidence
 import stamps
+import timestamps
 from edgesentry import Checkpoint, ConfigError, KeyRing, Policy, verify_bundle
 from edited import DemoBundle, edits
 from evidence import Log, erased_bundles, erased_log, item, sample_log, small_log
@@ -578,6 +579,42 @@ def test_good_and_bad_time_stamps_have_the_same_verdict(opened: Open) -> None:
         seen = compare(page, auditor, {name: bundle.pack()}, own_code=False)
         assert seen == (set() if name in stamps.GOOD else {"timestamp_invalid"}), name
     assert compare(page, Given(log, True), {name: bundle.pack()}, own_code=False) == set()
+
+
+# The functions for time stamps inside of the engine.
+STAMPS = """async ([cases, imprint]) => {
+    const source = engine.toString();
+    const body = source.slice(source.indexOf("{") + 1, source.lastIndexOf("return verifyBundle"));
+    const names = "verifyStamp, parseRoots, parsePem, usableCertificates, BadStamp, Malformed";
+    const inner = new Function(`"use strict"; ${body} return { ${names} };`)();
+    const bytes = text => Uint8Array.from(atob(text), one => one.charCodeAt(0));
+    const found = [];
+    for (const [stamp, roots, claimed] of cases) {
+        const others = claimed === null ? [] : inner.usableCertificates(inner.parsePem(bytes(claimed)));
+        try {
+            const trusted = inner.parseRoots(bytes(roots));
+            const valid = await inner.verifyStamp(bytes(stamp), bytes(imprint), trusted, others);
+            found.push([null, valid.before, valid.authority]);
+        } catch (error) {
+            const isBad = error instanceof inner.BadStamp;
+            if (!isBad && !(error instanceof inner.Malformed)) throw error;
+            found.push([isBad ? error.message.split(":")[0] : "malformed", null, null]);
+        }
+    }
+    return found;
+}"""
+
+
+def test_time_stamps_of_the_vectors_have_their_verdicts(opened: Open) -> None:
+    def text(data: str | None) -> str | None:
+        return None if data is None else base64.b64encode(data.encode()).decode()
+
+    cases = timestamps.vectors()
+    given = [[base64.b64encode(one.stamp).decode(), text(one.roots), text(one.claimed)] for one in cases]
+    imprint = base64.b64encode(timestamps.IMPRINT).decode()
+    found = opened(bypass_csp=True).evaluate(STAMPS, [given, imprint])
+    for case, verdict in zip(cases, found, strict=True):
+        assert verdict == [case.reason, case.before_ms, case.authority], case.name
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["own inputs", "claims"])

@@ -78,8 +78,10 @@ def with_rsa(digest: str) -> bytes:
     return seq(oid(f"1.2.840.113549.1.1.{_WITH_RSA[digest]}"), tlv(5))
 
 
-def name(common: str) -> bytes:
-    """Returns the Name with a common name alone."""
+def name(common: str | bytes) -> bytes:
+    """Returns the Name with a common name alone; a Name stays as it is."""
+    if isinstance(common, bytes):
+        return common
     return seq(tlv(0x31, seq(oid("2.5.4.3"), tlv(12, common.encode()))))
 
 
@@ -121,8 +123,8 @@ class Key:
 
 
 def certificate(
-    subject: str,
-    issuer: str,
+    subject: str | bytes,
+    issuer: str | bytes,
     key: Key,
     issuer_key: Key,
     *extensions: bytes,
@@ -133,8 +135,8 @@ def certificate(
     """Returns the DER of a certificate.
 
     Args:
-        subject: The common name of the subject.
-        issuer: The common name of the issuer.
+        subject: The common name of the subject, or its Name.
+        issuer: The common name of the issuer, or its Name.
         key: The key of the subject.
         issuer_key: The key of the issuer, which signs.
         extensions: The extensions.
@@ -185,6 +187,7 @@ class Token:
         essence: The hash of the certificate's id, `sha1` for the first version of the attribute.
         critical: True if the stamp has a critical extension.
         accuracy: The content of the accuracy, or None.
+        key_id: The key identifier that names the certificate in place of issuer and serial number.
     """
 
     imprint: bytes
@@ -200,6 +203,7 @@ class Token:
     essence: str = "sha256"
     critical: bool = False
     accuracy: bytes | None = integer(1)
+    key_id: bytes | None = None
 
     def content(self) -> bytes:
         """Returns the TSTInfo."""
@@ -244,7 +248,7 @@ class Token:
         issuer, serial = self.named
         signer = seq(
             integer(1),
-            seq(name(issuer), integer(serial)),
+            seq(name(issuer), integer(serial)) if self.key_id is None else tlv(0x80, self.key_id),
             algorithm(self.digest),
             tlv(0xA0, *attributes) if attributes else b"",
             with_rsa(self.digest),

@@ -23,7 +23,7 @@ const FLOORS: [&str; 10] = [
 ];
 
 /// Libraries that only some crates depend on.
-const NAMED_BY: [(&str, &[&str]); 10] = [
+const NAMED_BY: [(&str, &[&str]); 9] = [
     ("pyo3", &["edgesentry-python"]),
     ("axum", &["edgesentry-serve"]),
     ("rumqttc-v5-next", &["edgesentry-serve"]),
@@ -32,7 +32,6 @@ const NAMED_BY: [(&str, &[&str]); 10] = [
     ("aws-config", &["edgesentry-rs"]),
     ("opentelemetry-otlp", &["edgesentry-rs"]),
     ("clap", &["eds"]),
-    ("x509-cert", &["edgesentry-timestamp"]),
     ("rustls-webpki", &["edgesentry-timestamp"]),
 ];
 

@@ -41,8 +41,8 @@ pub enum CertificatesError {
 /// The certificates that an auditor trusts: roots, and further ones that complete chains.
 #[derive(Clone, Debug)]
 pub struct TrustedRoots {
-    pub(crate) roots: Vec<Certificate>,
-    pub(crate) others: Vec<Certificate>,
+    /// All of them, in the order of the file.
+    pub(crate) certificates: Vec<Certificate>,
 }
 
 impl TrustedRoots {
@@ -51,14 +51,22 @@ impl TrustedRoots {
     /// # Errors
     /// The file is malformed, has a certificate that cannot be used, or no root.
     pub fn from_pem(file: &[u8]) -> Result<TrustedRoots, CertificatesError> {
-        let mut trusted = TrustedRoots { roots: Vec::new(), others: Vec::new() };
-        for (index, der) in blocks(file)?.iter().enumerate() {
-            let certificate = Certificate::parse(der)
-                .map_err(|problem| CertificatesError::Unusable { number: index + 1, problem })?;
-            let list = if certificate.is_self_issued() { &mut trusted.roots } else { &mut trusted.others };
-            list.push(certificate);
+        let mut certificates = Vec::new();
+        for (number, der) in (1..).zip(blocks(file)?) {
+            let certificate = Certificate::parse(&der)
+                .map_err(|problem| CertificatesError::Unusable { number, problem: problem.to_string() })?;
+            certificates.push(certificate);
         }
-        if trusted.roots.is_empty() { Err(CertificatesError::NoRoot) } else { Ok(trusted) }
+        if certificates.iter().any(Certificate::is_self_issued) {
+            Ok(TrustedRoots { certificates })
+        } else {
+            Err(CertificatesError::NoRoot)
+        }
+    }
+
+    /// Returns whether a certificate is one of the roots.
+    pub(crate) fn has_root(&self, certificate: &Certificate) -> bool {
+        certificate.is_self_issued() && self.certificates.iter().any(|one| one.der == certificate.der)
     }
 }
 

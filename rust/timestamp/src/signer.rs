@@ -1,95 +1,158 @@
-//! The signature of a token: algorithms, signed attributes.
+//! Signatures: keys, algorithms, and the signed attributes of a token.
 
-use der::asn1::{AnyRef, ObjectIdentifier};
-use der::{Encode, Error, ErrorKind, Tag};
 use ring::digest::{self, SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA384, SHA512};
-use rustls_pki_types::SignatureVerificationAlgorithm;
-use webpki::EndEntityCert;
-use webpki::ring::{
-    ECDSA_P256_SHA256, ECDSA_P256_SHA384, ECDSA_P384_SHA256, ECDSA_P384_SHA384, RSA_PKCS1_2048_8192_SHA256,
-    RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512,
+use ring::signature::{
+    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA384_ASN1, ECDSA_P384_SHA256_ASN1, ECDSA_P384_SHA384_ASN1,
+    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, UnparsedPublicKey,
+    VerificationAlgorithm,
 };
 
 use crate::certificate::Certificate;
-use crate::read::{self, Algorithm, expect, fields, members, only, optional, sequence};
-use crate::token::{CONTENT_TYPE, SHA_256, Signer};
+use crate::read::{
+    Algorithm, Element, Fields, INTEGER, Malformed, OBJECT_ID, OCTET_STRING, SEQUENCE, SET, fields,
+};
+use crate::token::{CONTENT_TYPE, Signer};
 
-const fn oid(text: &str) -> ObjectIdentifier {
-    ObjectIdentifier::new_unwrap(text)
+pub(crate) const SHA_256: &[u8] = &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1];
+const SHA_384: &[u8] = &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 2];
+const SHA_512: &[u8] = &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 3];
+const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
+const SHA_256_WITH_RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 11];
+const SHA_384_WITH_RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 12];
+const SHA_512_WITH_RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 13];
+const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
+const ECDSA_WITH_SHA_256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2];
+const ECDSA_WITH_SHA_384: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 3];
+/// The curves, as whole elements.
+const P_256: &[u8] = &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
+const P_384: &[u8] = &[6, 5, 0x2b, 0x81, 4, 0, 34];
+
+const CONTENT_TYPE_ATTRIBUTE: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 3];
+const MESSAGE_DIGEST: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 4];
+const SIGNING_CERTIFICATE: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 16, 2, 12];
+const SIGNING_CERTIFICATE_V2: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 16, 2, 47];
+
+/// The lengths of keys of RSA, bits.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+
+/// A hash that signatures may have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Hash {
+    Sha256,
+    Sha384,
+    Sha512,
 }
 
-const SHA_384: ObjectIdentifier = oid("2.16.840.1.101.3.4.2.2");
-const SHA_512: ObjectIdentifier = oid("2.16.840.1.101.3.4.2.3");
-const RSA: ObjectIdentifier = oid("1.2.840.113549.1.1.1");
-const SHA_256_WITH_RSA: ObjectIdentifier = oid("1.2.840.113549.1.1.11");
-const SHA_384_WITH_RSA: ObjectIdentifier = oid("1.2.840.113549.1.1.12");
-const SHA_512_WITH_RSA: ObjectIdentifier = oid("1.2.840.113549.1.1.13");
-const ECDSA_WITH_SHA_256: ObjectIdentifier = oid("1.2.840.10045.4.3.2");
-const ECDSA_WITH_SHA_384: ObjectIdentifier = oid("1.2.840.10045.4.3.3");
-
-const CONTENT_TYPE_ATTRIBUTE: ObjectIdentifier = oid("1.2.840.113549.1.9.3");
-const MESSAGE_DIGEST: ObjectIdentifier = oid("1.2.840.113549.1.9.4");
-const SIGNING_CERTIFICATE: ObjectIdentifier = oid("1.2.840.113549.1.9.16.2.12");
-const SIGNING_CERTIFICATE_V2: ObjectIdentifier = oid("1.2.840.113549.1.9.16.2.47");
-
-/// The algorithms of a signature, one for each type of keys.
-type Signatures = &'static [&'static dyn SignatureVerificationAlgorithm];
-
-static RSA_SHA_256: Signatures = &[RSA_PKCS1_2048_8192_SHA256];
-static RSA_SHA_384: Signatures = &[RSA_PKCS1_2048_8192_SHA384];
-static RSA_SHA_512: Signatures = &[RSA_PKCS1_2048_8192_SHA512];
-static ECDSA_SHA_256: Signatures = &[ECDSA_P256_SHA256, ECDSA_P384_SHA256];
-static ECDSA_SHA_384: Signatures = &[ECDSA_P256_SHA384, ECDSA_P384_SHA384];
-
-/// The digest of a signer, and the algorithms that its signature may have, by the type of its key.
-pub(crate) struct Algorithms {
-    digest: &'static digest::Algorithm,
-    signatures: Signatures,
-}
-
-impl Algorithms {
-    /// Returns the algorithms of a signer if they are accepted.
-    pub(crate) fn of(signer: &Signer<'_>) -> Option<Algorithms> {
-        let digest = digest_of(&signer.digest)?;
-        let (rsa, with_rsa, ecdsa): (_, _, Option<(_, Signatures)>) = match signer.digest.oid {
-            SHA_256 => (RSA_SHA_256, SHA_256_WITH_RSA, Some((ECDSA_WITH_SHA_256, ECDSA_SHA_256))),
-            SHA_384 => (RSA_SHA_384, SHA_384_WITH_RSA, Some((ECDSA_WITH_SHA_384, ECDSA_SHA_384))),
-            _ => (RSA_SHA_512, SHA_512_WITH_RSA, None),
-        };
-        let algorithm = &signer.algorithm;
-        let is_rsa = algorithm.oid == RSA || algorithm.oid == with_rsa;
-        match ecdsa {
-            _ if is_rsa && algorithm.is_plain() => Some(Algorithms { digest, signatures: rsa }),
-            Some((oid, signatures)) if algorithm.oid == oid && algorithm.has_no_parameters() => {
-                Some(Algorithms { digest, signatures })
-            }
+impl Hash {
+    fn of(algorithm: &Algorithm<'_>) -> Option<Hash> {
+        match algorithm.id {
+            _ if !algorithm.is_plain() => None,
+            SHA_256 => Some(Hash::Sha256),
+            SHA_384 => Some(Hash::Sha384),
+            SHA_512 => Some(Hash::Sha512),
             _ => None,
         }
     }
 
-    /// Returns whether a signature is one of the certificate's key over the attributes.
-    pub(crate) fn verify(&self, certificate: &Certificate, signer: &Signer<'_>) -> bool {
-        let Ok(key) = EndEntityCert::try_from(&certificate.der) else { return false };
-        // Signed as a SET: the tag in the token is that of the field.
-        let attributes =
-            signer.attributes.and_then(|attributes| AnyRef::new(Tag::Set, attributes.value()).ok());
-        let Some(Ok(message)) = attributes.map(|attributes| attributes.to_der()) else { return false };
-        let holds = |algorithm: &&dyn SignatureVerificationAlgorithm| {
-            key.verify_signature(*algorithm, &message, signer.signature).is_ok()
-        };
-        self.signatures.iter().any(holds)
+    fn algorithm(self) -> &'static digest::Algorithm {
+        match self {
+            Hash::Sha256 => &SHA256,
+            Hash::Sha384 => &SHA384,
+            Hash::Sha512 => &SHA512,
+        }
     }
 }
 
-fn digest_of(algorithm: &Algorithm<'_>) -> Option<&'static digest::Algorithm> {
-    if !algorithm.is_plain() {
-        return None;
+/// An accepted algorithm of signatures, which fixes the kind of the key and the hash.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum SignedBy {
+    Rsa(Hash),
+    Ecdsa(Hash),
+}
+
+impl SignedBy {
+    /// Returns the algorithm that a certificate names.
+    pub(crate) fn of(algorithm: &Algorithm<'_>) -> Option<SignedBy> {
+        let found = match algorithm.id {
+            SHA_256_WITH_RSA => SignedBy::Rsa(Hash::Sha256),
+            SHA_384_WITH_RSA => SignedBy::Rsa(Hash::Sha384),
+            SHA_512_WITH_RSA => SignedBy::Rsa(Hash::Sha512),
+            ECDSA_WITH_SHA_256 => SignedBy::Ecdsa(Hash::Sha256),
+            ECDSA_WITH_SHA_384 => SignedBy::Ecdsa(Hash::Sha384),
+            _ => return None,
+        };
+        let is_accepted = match found {
+            SignedBy::Rsa(_) => algorithm.is_plain(),
+            SignedBy::Ecdsa(_) => algorithm.parameters.is_none(),
+        };
+        is_accepted.then_some(found)
     }
-    match algorithm.oid {
-        SHA_256 => Some(&SHA256),
-        SHA_384 => Some(&SHA384),
-        SHA_512 => Some(&SHA512),
-        _ => None,
+
+    /// Returns the algorithm of a signer, whose hash is that of its digest.
+    pub(crate) fn of_signer(signer: &Signer<'_>) -> Option<SignedBy> {
+        let hash = Hash::of(&signer.digest)?;
+        let found = match signer.algorithm.id {
+            RSA => signer.algorithm.is_plain().then_some(SignedBy::Rsa(hash)),
+            _ => SignedBy::of(&signer.algorithm),
+        };
+        found.filter(|found| found.hash() == hash)
+    }
+
+    fn hash(self) -> Hash {
+        match self {
+            SignedBy::Rsa(hash) | SignedBy::Ecdsa(hash) => hash,
+        }
+    }
+}
+
+/// A key that signatures may have.
+#[derive(Clone, Debug)]
+pub(crate) enum Key {
+    Rsa(Vec<u8>),
+    P256(Vec<u8>),
+    P384(Vec<u8>),
+}
+
+impl Key {
+    /// Parses a `SubjectPublicKeyInfo`.
+    pub(crate) fn parse(info: Element<'_>) -> Result<Key, Malformed> {
+        let (algorithm, bits) = info.fields(|fields| Ok((fields.algorithm()?, fields.whole_bytes()?)))?;
+        let parameters = algorithm.parameters.map(|parameters| parameters.whole);
+        match (algorithm.id, parameters) {
+            (RSA, Some([5, 0])) => {
+                let modulus = fields(bits, |outer| {
+                    outer.inside(SEQUENCE, |numbers| {
+                        let modulus = numbers.unsigned(INTEGER)?;
+                        numbers.unsigned(INTEGER)?;
+                        Ok(modulus)
+                    })
+                })?;
+                let unused = modulus.first().map_or(0, |first| first.leading_zeros() as usize);
+                // ring rounds the length up to whole bytes.
+                if !RSA_BITS.contains(&(8 * modulus.len() - unused)) {
+                    return Err(Malformed("a key of RSA does not have 2,048 to 8,192 bits"));
+                }
+                Ok(Key::Rsa(bits.to_vec()))
+            }
+            (EC, Some(P_256)) => Ok(Key::P256(bits.to_vec())),
+            (EC, Some(P_384)) => Ok(Key::P384(bits.to_vec())),
+            _ => Err(Malformed("a key is neither one of RSA nor on P-256 or P-384")),
+        }
+    }
+
+    /// Returns whether a signature is one of this key.
+    pub(crate) fn has_signed(&self, signed_by: SignedBy, message: &[u8], signature: &[u8]) -> bool {
+        let (algorithm, bytes): (&dyn VerificationAlgorithm, _) = match (self, signed_by) {
+            (Key::Rsa(bytes), SignedBy::Rsa(Hash::Sha256)) => (&RSA_PKCS1_2048_8192_SHA256, bytes),
+            (Key::Rsa(bytes), SignedBy::Rsa(Hash::Sha384)) => (&RSA_PKCS1_2048_8192_SHA384, bytes),
+            (Key::Rsa(bytes), SignedBy::Rsa(Hash::Sha512)) => (&RSA_PKCS1_2048_8192_SHA512, bytes),
+            (Key::P256(bytes), SignedBy::Ecdsa(Hash::Sha256)) => (&ECDSA_P256_SHA256_ASN1, bytes),
+            (Key::P256(bytes), SignedBy::Ecdsa(Hash::Sha384)) => (&ECDSA_P256_SHA384_ASN1, bytes),
+            (Key::P384(bytes), SignedBy::Ecdsa(Hash::Sha256)) => (&ECDSA_P384_SHA256_ASN1, bytes),
+            (Key::P384(bytes), SignedBy::Ecdsa(Hash::Sha384)) => (&ECDSA_P384_SHA384_ASN1, bytes),
+            _ => return false,
+        };
+        UnparsedPublicKey::new(algorithm, bytes).verify(message, signature).is_ok()
     }
 }
 
@@ -105,62 +168,69 @@ impl CertificateDigest<'_> {
     }
 }
 
-/// Reads the signed attributes, compares type and digest of the content, and returns the digests of the certificate.
+/// Reads the signed attributes (S9), compares type and digest of the content, and returns the digests of the
+/// certificate.
 pub(crate) fn attributes<'a>(
-    signer: &Signer<'a>,
-    algorithms: &Algorithms,
+    attributes: Element<'a>,
+    signed_by: SignedBy,
     content: &[u8],
-) -> Result<Vec<CertificateDigest<'a>>, Error> {
-    let failed = || Error::from(ErrorKind::Failed);
-    let (mut is_type, mut is_digest) = (None, None);
+) -> Result<Vec<CertificateDigest<'a>>, Malformed> {
+    let (mut kind, mut digest) = (None, None);
     let (mut first, mut second) = (None, None);
-    for attribute in members(signer.attributes.ok_or_else(failed)?, usize::MAX)? {
-        let (oid, values) =
-            fields(sequence(attribute)?, |reader| Ok((read::oid(reader)?, expect(reader, Tag::Set)?)))?;
-        let repeated = match oid {
-            CONTENT_TYPE_ATTRIBUTE => {
-                let value = only(values)?.decode_as::<ObjectIdentifier>()?;
-                is_type.replace(value == CONTENT_TYPE).is_some()
-            }
-            MESSAGE_DIGEST => {
-                let value = only(values)?.decode_as::<&der::asn1::OctetStringRef>()?;
-                let digest = digest::digest(algorithms.digest, content);
-                is_digest.replace(value.as_bytes() == digest.as_ref()).is_some()
-            }
-            SIGNING_CERTIFICATE => first.replace(certificate_digest(only(values)?, false)?).is_some(),
-            SIGNING_CERTIFICATE_V2 => second.replace(certificate_digest(only(values)?, true)?).is_some(),
-            _ => false,
+    for attribute in Fields::of(attributes.content)? {
+        if attribute.tag != SEQUENCE {
+            return Err(Malformed("an attribute is not a SEQUENCE"));
+        }
+        let (id, values) =
+            attribute.fields(|fields| Ok((fields.take(OBJECT_ID)?.content, fields.take(SET)?)))?;
+        let slot = match id {
+            CONTENT_TYPE_ATTRIBUTE => &mut kind,
+            MESSAGE_DIGEST => &mut digest,
+            SIGNING_CERTIFICATE => &mut first,
+            SIGNING_CERTIFICATE_V2 => &mut second,
+            _ => continue,
         };
-        if repeated {
-            return Err(failed());
+        if slot.replace(values).is_some() {
+            return Err(Malformed("an attribute is there twice"));
         }
     }
-    let digests: Vec<CertificateDigest<'_>> = first.into_iter().chain(second).collect();
-    if is_type == Some(true) && is_digest == Some(true) && !digests.is_empty() {
-        Ok(digests)
-    } else {
-        Err(failed())
+    let (Some(kind), Some(digest)) = (kind, digest) else {
+        return Err(Malformed("the type or the digest of the content is missing"));
+    };
+    let hashed = digest::digest(signed_by.hash().algorithm(), content);
+    if kind.fields(|values| values.take(OBJECT_ID))?.content != CONTENT_TYPE {
+        return Err(Malformed("the type is not that of time stamps"));
+    }
+    if digest.fields(|values| values.take(OCTET_STRING))?.content != hashed.as_ref() {
+        return Err(Malformed("the digest is not that of the content"));
+    }
+    let first = first.map(|values| certificate_digest(values, false)).transpose()?;
+    let second = second.map(|values| certificate_digest(values, true)).transpose()?;
+    match first.into_iter().chain(second).collect::<Vec<_>>() {
+        digests if digests.is_empty() => Err(Malformed("the id of the certificate is missing")),
+        digests => Ok(digests),
     }
 }
 
 /// Reads the first id of a `SigningCertificate` or `SigningCertificateV2`.
-fn certificate_digest(value: AnyRef<'_>, is_second: bool) -> Result<CertificateDigest<'_>, Error> {
-    let ids = fields(sequence(value)?, |reader| {
-        let ids = expect(reader, Tag::Sequence)?;
-        optional(reader, Tag::Sequence)?;
-        Ok(ids)
+fn certificate_digest(values: Element<'_>, is_second: bool) -> Result<CertificateDigest<'_>, Malformed> {
+    let ids = values.fields(|values| {
+        values.inside(SEQUENCE, |fields| {
+            let ids = fields.take(SEQUENCE)?;
+            fields.optional(SEQUENCE);
+            Ok(ids)
+        })
     })?;
-    let ids = members(ids, usize::MAX)?;
-    let id = ids.first().ok_or(ErrorKind::Failed)?;
-    fields(sequence(*id)?, |reader| {
-        let has_algorithm = is_second && Tag::peek(reader)? == Tag::Sequence;
-        let algorithm = match (has_algorithm, is_second) {
-            (true, _) => digest_of(&Algorithm::read(reader)?).ok_or(ErrorKind::Failed)?,
-            (false, true) => &SHA256,
-            (false, false) => &SHA1_FOR_LEGACY_USE_ONLY,
+    Fields::of(ids.content)?.inside(SEQUENCE, |id| {
+        let algorithm = match is_second {
+            true if id.has(SEQUENCE) => Hash::of(&id.algorithm()?)
+                .ok_or(Malformed("the algorithm of signingCertificateV2 is not accepted"))?
+                .algorithm(),
+            true => &SHA256,
+            false => &SHA1_FOR_LEGACY_USE_ONLY,
         };
-        let digest = expect(reader, Tag::OctetString)?.value();
-        optional(reader, Tag::Sequence)?;
+        let digest = id.take(OCTET_STRING)?.content;
+        id.optional(SEQUENCE);
         Ok(CertificateDigest { algorithm, digest })
     })
 }

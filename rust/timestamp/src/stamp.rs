@@ -4,8 +4,9 @@ use std::fmt;
 
 use crate::certificate::Certificate;
 use crate::pem::{ClaimedCertificates, TrustedRoots};
-use crate::signer::{Algorithms, attributes};
-use crate::token::{Answer, Content, SHA_256, SignerId, Token};
+use crate::read::{self, SET};
+use crate::signer::{SHA_256, SignedBy, attributes};
+use crate::token::{Answer, Content, SignerId, Token};
 use crate::{MAX_STAMP_BYTES, chain};
 
 /// The expectations of a verifier.
@@ -113,19 +114,19 @@ pub fn verify_stamp(
 ) -> Result<Stamp, StampError> {
     use StampProblem::*;
     let malformed =
-        |error: der::Error| StampError::new(Malformed, format!("it is not a time stamp: {error}"));
+        |error: read::Malformed| StampError::new(Malformed, format!("it is not a time stamp: {error}"));
     if stamp.is_empty() || stamp.len() > MAX_STAMP_BYTES {
         let detail = format!("it has {} bytes, expected 1 to {MAX_STAMP_BYTES}", stamp.len());
         return Err(StampError::new(Malformed, detail));
     }
     let answer = Answer::parse(stamp).map_err(malformed)?;
-    if answer.status > 1 {
-        let detail = format!("the authority has not granted it, status {}", answer.status);
-        return Err(StampError::new(NotGranted, detail));
+    if !answer.is_granted() {
+        let status = hex(answer.status);
+        return Err(StampError::new(NotGranted, format!("the authority answered with the status {status}")));
     }
     let token = answer.token().map_err(malformed)?;
     let content = Content::parse(token.content).map_err(malformed)?;
-    let is_sha_256 = content.algorithm.oid == SHA_256 && content.algorithm.is_plain();
+    let is_sha_256 = content.algorithm.id == SHA_256 && content.algorithm.is_plain();
     if !is_sha_256 || content.imprint != expected.imprint {
         return Err(StampError::new(OtherImprint, "it is a stamp of something else"));
     }
@@ -136,8 +137,8 @@ pub fn verify_stamp(
     Ok(Stamp {
         time_ms: content.time_ms,
         before_ms: content.time_ms.saturating_add(content.accuracy_ms),
-        authority: certificate.name,
-        serial: content.serial.iter().map(|byte| format!("{byte:02x}")).collect(),
+        authority: certificate.name(),
+        serial: hex(content.serial),
     })
 }
 
@@ -151,30 +152,37 @@ fn verify_token(
     use StampProblem::*;
     let refused = |problem, detail: &str| StampError::new(problem, detail);
     let signer = &token.signer;
-    let algorithms = Algorithms::of(signer)
+    let signed_by = SignedBy::of_signer(signer)
         .ok_or_else(|| refused(Algorithm, "the algorithms of its signature are not accepted"))?;
-    let digests = attributes(signer, &algorithms, token.content)
+    let signed = signer.attributes.ok_or_else(|| refused(Attributes, "it has no signed attributes"))?;
+    let digests = attributes(signed, signed_by, token.content)
         .map_err(|error| StampError::new(Attributes, format!("its signed attributes are wrong: {error}")))?;
     let embedded = Certificate::usable(token.certificates.iter().copied());
-    let known = || embedded.iter().chain(&trusted.roots).chain(&trusted.others).chain(&claimed.0);
-    let is_signer = |certificate: &&Certificate| match signer.id {
+    let known: Vec<&Certificate> = embedded.iter().chain(&trusted.certificates).chain(&claimed.0).collect();
+    let is_named = |certificate: &&Certificate| match signer.id {
         SignerId::IssuerAndSerial(issuer, serial) => certificate.is_named(issuer, serial),
         SignerId::KeyIdentifier(identifier) => certificate.has_key_identifier(identifier),
     };
-    let certificate = known()
-        .find(is_signer)
-        .ok_or_else(|| refused(NoSigner, "the certificate of its signer is missing"))?;
-    if !digests.iter().all(|digest| digest.is_of(certificate)) {
-        return Err(refused(OtherSigner, "it names another certificate than that of its signer"));
+    let mut named = known.iter().copied().filter(is_named).peekable();
+    if named.peek().is_none() {
+        return Err(refused(NoSigner, "the certificate of its signer is missing"));
     }
+    let certificate = named
+        .find(|certificate| digests.iter().all(|digest| digest.is_of(certificate)))
+        .ok_or_else(|| refused(OtherSigner, "it names another certificate than that of its signer"))?;
     if !certificate.only_stamps() {
         return Err(refused(Usage, "the certificate of its signer is not for time stamps alone"));
     }
-    if !algorithms.verify(certificate, signer) {
+    // Signed as a SET: the tag in the token is that of the field.
+    let message = [&[SET][..], &signed.whole[1..]].concat();
+    if !certificate.has_signed(signed_by, &message, signer.signature) {
         return Err(refused(Signature, "its signature is not valid"));
     }
-    let others: Vec<&Certificate> = known().collect();
-    chain::verify(certificate, &others, &trusted.roots, at)
+    chain::verify(certificate, &known, trusted, at)
         .map_err(|error| StampError::new(Untrusted, format!("no chain leads to a trusted root: {error}")))?;
     Ok(certificate.clone())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

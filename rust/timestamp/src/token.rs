@@ -1,51 +1,54 @@
 //! The parts of a stamp: answer, token, content.
 
-use der::asn1::{AnyRef, BitStringRef, IntRef, ObjectIdentifier, OctetStringRef, UintRef};
-use der::{DateTime, Decode, Error, ErrorKind, Reader, SliceReader, Tag};
+use crate::read::{
+    Algorithm, BIT_STRING, Element, Fields, GENERALIZED_TIME, INTEGER, Malformed, OBJECT_ID, OCTET_STRING,
+    SEQUENCE, SET, context, fields, implicit, time,
+};
 
-use crate::read::{Algorithm, context, expect, fields, members, oid, only, optional, sequence};
-
-pub(crate) const SHA_256: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.1");
 /// id-ct-TSTInfo.
-pub(crate) const CONTENT_TYPE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.1.4");
-const SIGNED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.2");
+pub(crate) const CONTENT_TYPE: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 16, 1, 4];
+const SIGNED_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 2];
 const MAX_CERTIFICATES: usize = 16;
 /// The maximum length of the serial number of a stamp, bytes.
 const MAX_SERIAL: usize = 64;
+const MAX_VERSION: u32 = 255;
 const MAX_SECONDS: u32 = i32::MAX as u32;
 
-/// A `TimeStampResp`.
+/// A `TimeStampResp` (S2).
 pub(crate) struct Answer<'a> {
-    pub(crate) status: u64,
-    token: Option<AnyRef<'a>>,
+    /// The content of the status.
+    pub(crate) status: &'a [u8],
+    token: Option<Element<'a>>,
 }
 
 impl<'a> Answer<'a> {
-    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Answer<'a>, Error> {
-        fields(AnyRef::from_der(bytes).and_then(sequence)?, |reader| {
-            let status = fields(expect(reader, Tag::Sequence)?, |reader| {
-                let status = IntRef::decode(reader)?;
-                optional(reader, Tag::Sequence)?;
-                optional(reader, Tag::BitString)?
-                    .map(|bits| bits.decode_as::<BitStringRef<'_>>())
-                    .transpose()?;
-                Ok(status)
-            })?;
-            // A negative or huge status is as unknown as any other.
-            let status = match status.as_bytes() {
-                [status] if *status < 0x80 => u64::from(*status),
-                _ => u64::MAX,
-            };
-            Ok(Answer { status, token: optional(reader, Tag::Sequence)? })
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Answer<'a>, Malformed> {
+        fields(bytes, |outer| {
+            outer.inside(SEQUENCE, |response| {
+                let status = response.inside(SEQUENCE, |information| {
+                    let status = information.integer(INTEGER)?;
+                    information.optional(SEQUENCE);
+                    if information.has(BIT_STRING) {
+                        information.bits()?;
+                    }
+                    Ok(status)
+                })?;
+                Ok(Answer { status, token: response.optional(SEQUENCE) })
+            })
         })
     }
 
-    pub(crate) fn token(&self) -> Result<Token<'a>, Error> {
-        Token::read(self.token.ok_or(ErrorKind::Failed)?)
+    /// Returns whether the authority has granted the request (S3).
+    pub(crate) fn is_granted(&self) -> bool {
+        matches!(self.status, [0 | 1])
+    }
+
+    pub(crate) fn token(&self) -> Result<Token<'a>, Malformed> {
+        Token::read(self.token.ok_or(Malformed("it has no token"))?)
     }
 }
 
-/// The `SignedData` of a token.
+/// The `SignedData` of a token (S4).
 pub(crate) struct Token<'a> {
     /// The DER of the `TSTInfo`.
     pub(crate) content: &'a [u8],
@@ -55,54 +58,40 @@ pub(crate) struct Token<'a> {
 }
 
 impl<'a> Token<'a> {
-    fn read(content_info: AnyRef<'a>) -> Result<Token<'a>, Error> {
-        let signed_data = fields(content_info, |reader| {
-            if oid(reader)? != SIGNED_DATA {
-                return Err(ErrorKind::Failed.into());
+    fn read(content_info: Element<'a>) -> Result<Token<'a>, Malformed> {
+        content_info.fields(|token| {
+            if token.take(OBJECT_ID)?.content != SIGNED_DATA {
+                return Err(Malformed("the token is not signed data"));
             }
-            let content = expect(reader, context(0))?;
-            fields(content, |reader| expect(reader, Tag::Sequence))
-        })?;
-        fields(signed_data, |reader| {
-            u8::decode(reader)?;
-            expect(reader, Tag::Set)?;
-            let content = content(expect(reader, Tag::Sequence)?)?;
-            let certificates = optional(reader, context(0))?.map(elements).transpose()?.unwrap_or_default();
-            optional(reader, context(1))?;
-            let signer = Signer::read(only(expect(reader, Tag::Set)?).and_then(sequence)?)?;
-            Ok(Token { content, certificates, signer })
+            token.inside(context(0), |wrapped| wrapped.inside(SEQUENCE, Token::signed_data))
         })
     }
-}
 
-/// Returns the content of an `EncapsulatedContentInfo`.
-fn content(element: AnyRef<'_>) -> Result<&[u8], Error> {
-    fields(element, |reader| {
-        if oid(reader)? != CONTENT_TYPE {
-            return Err(ErrorKind::Failed.into());
-        }
-        let content = expect(reader, context(0))?;
-        fields(content, |reader| Ok(expect(reader, Tag::OctetString)?.value()))
-    })
-}
-
-/// Returns the whole elements of a SET.
-fn elements(set: AnyRef<'_>) -> Result<Vec<&[u8]>, Error> {
-    fields(set, |reader| {
-        let mut elements = Vec::new();
-        while !reader.is_finished() {
-            if elements.len() == MAX_CERTIFICATES {
-                return Err(ErrorKind::Overlength.into());
+    fn signed_data(fields: &mut Fields<'a>) -> Result<Token<'a>, Malformed> {
+        fields.small(INTEGER, MAX_VERSION)?;
+        fields.take(SET)?;
+        let content = fields.inside(SEQUENCE, |content| {
+            if content.take(OBJECT_ID)?.content != CONTENT_TYPE {
+                return Err(Malformed("the token does not have the type of time stamps"));
             }
-            elements.push(reader.tlv_bytes()?);
+            content.inside(context(0), |wrapped| wrapped.take(OCTET_STRING))
+        })?;
+        let certificates = match fields.optional(context(0)) {
+            None => Vec::new(),
+            Some(set) => Fields::of(set.content)?.map(|certificate| certificate.whole).collect(),
+        };
+        if certificates.len() > MAX_CERTIFICATES {
+            return Err(Malformed("the token has more than 16 certificates"));
         }
-        Ok(elements)
-    })
+        fields.optional(context(1));
+        let signer = fields.inside(SET, |signers| signers.inside(SEQUENCE, Signer::read))?;
+        Ok(Token { content: content.content, certificates, signer })
+    }
 }
 
 /// The name of the signer's certificate.
 pub(crate) enum SignerId<'a> {
-    /// The contents of the issuer and of the serial number.
+    /// The issuer as a whole element, and the content of the serial number.
     IssuerAndSerial(&'a [u8], &'a [u8]),
     KeyIdentifier(&'a [u8]),
 }
@@ -111,43 +100,34 @@ pub(crate) enum SignerId<'a> {
 pub(crate) struct Signer<'a> {
     pub(crate) id: SignerId<'a>,
     pub(crate) digest: Algorithm<'a>,
-    /// The content of the signed attributes, a SET.
-    pub(crate) attributes: Option<AnyRef<'a>>,
+    /// The signed attributes, a SET with another tag.
+    pub(crate) attributes: Option<Element<'a>>,
     pub(crate) algorithm: Algorithm<'a>,
     pub(crate) signature: &'a [u8],
 }
 
 impl<'a> Signer<'a> {
-    fn read(element: AnyRef<'a>) -> Result<Signer<'a>, Error> {
-        fields(element, |reader| {
-            u8::decode(reader)?;
-            let signer = Signer {
-                id: SignerId::read(reader)?,
-                digest: Algorithm::read(reader)?,
-                attributes: optional(reader, context(0))?,
-                algorithm: Algorithm::read(reader)?,
-                signature: expect(reader, Tag::OctetString)?.value(),
-            };
-            optional(reader, context(1))?;
-            Ok(signer)
-        })
+    fn read(fields: &mut Fields<'a>) -> Result<Signer<'a>, Malformed> {
+        fields.small(INTEGER, MAX_VERSION)?;
+        let id = match fields.optional(implicit(0)) {
+            Some(identifier) => SignerId::KeyIdentifier(identifier.content),
+            None => fields.inside(SEQUENCE, |id| {
+                Ok(SignerId::IssuerAndSerial(id.take(SEQUENCE)?.whole, id.integer(INTEGER)?))
+            })?,
+        };
+        let signer = Signer {
+            id,
+            digest: fields.algorithm()?,
+            attributes: fields.optional(context(0)),
+            algorithm: fields.algorithm()?,
+            signature: fields.take(OCTET_STRING)?.content,
+        };
+        fields.optional(context(1));
+        Ok(signer)
     }
 }
 
-impl<'a> SignerId<'a> {
-    fn read(reader: &mut SliceReader<'a>) -> Result<SignerId<'a>, Error> {
-        let identifier = Tag::ContextSpecific { constructed: false, number: der::TagNumber(0) };
-        if let Some(identifier) = optional(reader, identifier)? {
-            return Ok(SignerId::KeyIdentifier(identifier.value()));
-        }
-        fields(expect(reader, Tag::Sequence)?, |reader| {
-            let issuer = expect(reader, Tag::Sequence)?.value();
-            Ok(SignerId::IssuerAndSerial(issuer, expect(reader, Tag::Integer)?.value()))
-        })
-    }
-}
-
-/// A `TSTInfo`.
+/// A `TSTInfo` (S5).
 pub(crate) struct Content<'a> {
     pub(crate) algorithm: Algorithm<'a>,
     pub(crate) imprint: &'a [u8],
@@ -158,112 +138,77 @@ pub(crate) struct Content<'a> {
     pub(crate) time_ms: u64,
     /// The accuracy rounded up, milliseconds.
     pub(crate) accuracy_ms: u64,
-    /// The nonce without leading zeros.
-    pub(crate) nonce: Option<&'a [u8]>,
+    nonce: Option<&'a [u8]>,
 }
 
 impl<'a> Content<'a> {
-    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Content<'a>, Error> {
-        fields(AnyRef::from_der(bytes).and_then(sequence)?, |reader| {
-            if u8::decode(reader)? != 1 {
-                return Err(Tag::Integer.value_error().into());
-            }
-            oid(reader)?;
-            let (algorithm, imprint) = fields(expect(reader, Tag::Sequence)?, |reader| {
-                Ok((Algorithm::read(reader)?, expect(reader, Tag::OctetString)?.value()))
-            })?;
-            let serial = expect(reader, Tag::Integer)?;
-            let serial = serial.decode_as::<IntRef<'_>>()?.as_bytes();
-            if serial.len() > MAX_SERIAL {
-                return Err(ErrorKind::Overlength.into());
-            }
-            let (seconds, time_ms) = time(expect(reader, Tag::GeneralizedTime)?.value())?;
-            let accuracy = optional(reader, Tag::Sequence)?.map(accuracy).transpose()?;
-            optional(reader, Tag::Boolean)?.map(|ordering| ordering.decode_as::<bool>()).transpose()?;
-            let nonce = optional(reader, Tag::Integer)?;
-            let nonce = nonce.map(|nonce| nonce.decode_as::<IntRef<'_>>()).transpose()?;
-            optional(reader, context(0))?;
-            optional(reader, context(1))?.map(extensions).transpose()?;
-            Ok(Content {
-                algorithm,
-                imprint,
-                serial,
-                seconds,
-                time_ms,
-                accuracy_ms: accuracy.unwrap_or_default(),
-                nonce: nonce.as_ref().map(IntRef::as_bytes),
-            })
-        })
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Content<'a>, Malformed> {
+        fields(bytes, |outer| outer.inside(SEQUENCE, Content::read))
+    }
+
+    fn read(fields: &mut Fields<'a>) -> Result<Content<'a>, Malformed> {
+        if fields.small(INTEGER, MAX_VERSION)? != 1 {
+            return Err(Malformed("it is not of version 1"));
+        }
+        fields.take(OBJECT_ID)?;
+        let (algorithm, imprint) = fields
+            .inside(SEQUENCE, |stamped| Ok((stamped.algorithm()?, stamped.take(OCTET_STRING)?.content)))?;
+        let serial = fields.integer(INTEGER)?;
+        if serial.len() > MAX_SERIAL {
+            return Err(Malformed("its serial number has more than 64 bytes"));
+        }
+        let (seconds, fraction) = time(fields.take(GENERALIZED_TIME)?)?;
+        let accuracy_ms = match fields.optional(SEQUENCE) {
+            None => 0,
+            Some(accuracy) => accuracy.fields(accuracy_ms)?,
+        };
+        fields.boolean()?;
+        let nonce = fields.has(INTEGER).then(|| fields.integer(INTEGER)).transpose()?;
+        fields.optional(context(0));
+        if let Some(extensions) = fields.optional(context(1)) {
+            refuse_critical(extensions)?;
+        }
+        let digit = |place| fraction.get(place).map_or(0, |digit| u64::from(digit - b'0'));
+        let millis = digit(0) * 100 + digit(1) * 10 + digit(2) + u64::from(fraction.len() > 3);
+        let time_ms = seconds * 1000 + millis;
+        Ok(Content { algorithm, imprint, serial, seconds, time_ms, accuracy_ms, nonce })
     }
 
     pub(crate) fn has_nonce(&self, sent: u64) -> bool {
         let sent = sent.to_be_bytes();
-        let sent = UintRef::new(&sent).map(|sent| sent.as_bytes().to_vec());
-        let signless = |nonce: &'a [u8]| match nonce {
-            [0, rest @ ..] if !rest.is_empty() => rest,
-            all => all,
-        };
-        self.nonce.is_some_and(|nonce| sent.is_ok_and(|sent| sent == signless(nonce)))
+        let sent = &sent[sent.iter().position(|byte| *byte != 0).unwrap_or(sent.len())..];
+        let nonce = self.nonce.map(|nonce| nonce.strip_prefix(&[0]).unwrap_or(nonce));
+        nonce == Some(sent)
     }
-}
-
-/// Parses `genTime`: its seconds, and its milliseconds rounded up.
-fn time(text: &[u8]) -> Result<(u64, u64), Error> {
-    let wrong = || Error::from(Tag::GeneralizedTime.value_error());
-    let text = text.strip_suffix(b"Z").ok_or_else(wrong)?;
-    let (whole, fraction) = text.split_at_checked(14).ok_or_else(wrong)?;
-    let digits = match fraction {
-        [] => &[][..],
-        [b'.', digits @ .., b'1'..=b'9'] if digits.iter().all(u8::is_ascii_digit) => &fraction[1..],
-        _ => return Err(wrong()),
-    };
-    if !whole.iter().all(u8::is_ascii_digit) {
-        return Err(wrong());
-    }
-    let number = |part: &[u8]| part.iter().fold(0_u16, |number, digit| number * 10 + u16::from(digit - b'0'));
-    let part = |from: usize| number(&whole[from..from + 2]) as u8;
-    let time = DateTime::new(number(&whole[..4]), part(4), part(6), part(8), part(10), part(12))?;
-    let seconds = time.unix_duration().as_secs();
-    let millis = (0..3)
-        .fold(0, |millis, place| millis * 10 + u64::from(digits.get(place).map_or(0, |digit| digit - b'0')));
-    let rest = u64::from(digits.len() > 3);
-    Ok((seconds, seconds * 1000 + millis + rest))
 }
 
 /// Parses `Accuracy`: milliseconds, rounded up.
-fn accuracy(element: AnyRef<'_>) -> Result<u64, Error> {
-    let implicit = |number| Tag::ContextSpecific { constructed: false, number: der::TagNumber(number) };
-    let part = |element: Option<AnyRef<'_>>| -> Result<u64, Error> {
-        let Some(element) = element else { return Ok(0) };
-        let number = AnyRef::new(Tag::Integer, element.value())?.decode_as::<u16>()?;
-        if (1..=999).contains(&number) { Ok(number.into()) } else { Err(Tag::Integer.value_error().into()) }
+fn accuracy_ms(fields: &mut Fields<'_>) -> Result<u64, Malformed> {
+    let seconds = if fields.has(INTEGER) { fields.small(INTEGER, MAX_SECONDS)? } else { 0 };
+    let mut part = |tag| match fields.has(tag) {
+        false => Ok(0),
+        true => match fields.small(tag, 999)? {
+            0 => Err(Malformed("its accuracy has a part of 0")),
+            part => Ok(part),
+        },
     };
-    fields(element, |reader| {
-        let seconds = optional(reader, Tag::Integer)?;
-        let seconds = seconds.map(|seconds| seconds.decode_as::<u32>()).transpose()?.unwrap_or_default();
-        if seconds > MAX_SECONDS {
-            return Err(Tag::Integer.value_error().into());
-        }
-        let millis = part(optional(reader, implicit(0))?)?;
-        let micros = part(optional(reader, implicit(1))?)?;
-        Ok(u64::from(seconds) * 1000 + millis + u64::from(micros > 0))
-    })
+    let (millis, micros) = (part(implicit(0))?, part(implicit(1))?);
+    Ok(u64::from(seconds) * 1000 + u64::from(millis) + u64::from(micros > 0))
 }
 
-/// Refuses critical extensions.
-fn extensions(element: AnyRef<'_>) -> Result<(), Error> {
-    for member in members(element, usize::MAX)? {
-        sequence(member)?;
-        let critical = fields(member, |reader| {
-            oid(reader)?;
-            let critical = optional(reader, Tag::Boolean)?;
-            let critical = critical.map(|critical| critical.decode_as::<bool>()).transpose()?;
-            expect(reader, Tag::OctetString)?.decode_as::<&OctetStringRef>()?;
-            Ok(critical.unwrap_or_default())
-        })?;
-        if critical {
-            return Err(ErrorKind::Failed.into());
+fn refuse_critical(extensions: Element<'_>) -> Result<(), Malformed> {
+    extensions.fields(|list| {
+        while list.has(SEQUENCE) {
+            let is_critical = list.inside(SEQUENCE, |fields| {
+                fields.take(OBJECT_ID)?;
+                let is_critical = fields.boolean()?;
+                fields.take(OCTET_STRING)?;
+                Ok(is_critical)
+            })?;
+            if is_critical {
+                return Err(Malformed("it has a critical extension"));
+            }
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }

@@ -1064,12 +1064,13 @@ MAX_STAMP_BYTES = 64 << 10
 MAX_CERTIFICATES = 16
 MAX_PEM_BYTES = 1 << 20
 MAX_PEM_CERTIFICATES = 64
+MAX_CERTIFICATE_BYTES = 64 << 10
 MAX_BETWEEN = 6
-MAX_SIGNATURES_OF_STAMP = 100
+MAX_SIGNATURES_OF_CHAINS = 100
+MAX_NAME = 200
 EPOCH = datetime(1970, 1, 1)
 BOOLEAN, INTEGER, BIT_STRING, OCTET_STRING, OBJECT_ID = 1, 2, 3, 4, 6
-UTC_TIME, GENERALIZED_TIME, BMP_STRING, SEQUENCE, SET = 0x17, 0x18, 0x1E, 0x30, 0x31
-UNIVERSAL_TAGS = frozenset(bytes.fromhex("010203040506090a0c0d12131415161718 1a1b1e3031"))
+UTC_TIME, GENERALIZED_TIME, SEQUENCE, SET = 0x17, 0x18, 0x30, 0x31
 
 
 def object_id(text):
@@ -1089,16 +1090,13 @@ SIGNED_DATA, TST_INFO = object_id("1.2.840.113549.1.7.2"), object_id("1.2.840.11
 CONTENT_TYPE, MESSAGE_DIGEST = object_id("1.2.840.113549.1.9.3"), object_id("1.2.840.113549.1.9.4")
 SIGNING_CERTIFICATE = object_id("1.2.840.113549.1.9.16.2.12")
 SIGNING_CERTIFICATE_V2 = object_id("1.2.840.113549.1.9.16.2.47")
+READ_ATTRIBUTES = {CONTENT_TYPE, MESSAGE_DIGEST, SIGNING_CERTIFICATE, SIGNING_CERTIFICATE_V2}
 SUBJECT_KEY_ID, KEY_USAGE = object_id("2.5.29.14"), object_id("2.5.29.15")
 BASIC_CONSTRAINTS, NAME_CONSTRAINTS = object_id("2.5.29.19"), object_id("2.5.29.30")
 EXTENDED_KEY_USAGE, TIME_STAMPING = object_id("2.5.29.37"), object_id("1.3.6.1.5.5.7.3.8")
-UNDERSTOOD = {
-    KEY_USAGE,
-    BASIC_CONSTRAINTS,
-    EXTENDED_KEY_USAGE,
-    object_id("2.5.29.17"),
-    object_id("2.5.29.31"),
-}
+ALTERNATIVE_NAME, REVOCATION_LISTS = object_id("2.5.29.17"), object_id("2.5.29.31")
+TRANSPARENCY = object_id("1.3.6.1.4.1.11129.2.4.2")
+UNDERSTOOD = {KEY_USAGE, BASIC_CONSTRAINTS, EXTENDED_KEY_USAGE, ALTERNATIVE_NAME, REVOCATION_LISTS}
 RSA, EC = object_id("1.2.840.113549.1.1.1"), object_id("1.2.840.10045.2.1")
 DIGESTS = {
     object_id("2.16.840.1.101.3.4.2.1"): "sha256",
@@ -1112,6 +1110,8 @@ SIGNATURES = {
     object_id("1.2.840.10045.4.3.2"): (EC, "sha256"),
     object_id("1.2.840.10045.4.3.3"): (EC, "sha384"),
 }
+# Parameters that are absent or NULL.
+PLAIN = (b"", b"\5\0")
 # The DER before a digest in a signature of RSA.
 DIGEST_INFO = {
     "sha256": bytes.fromhex("3031300d060960864801650304020105000420"),
@@ -1120,57 +1120,68 @@ DIGEST_INFO = {
 }
 NAMES = {
     object_id("2.5.4.3"): "CN",
+    object_id("2.5.4.5"): "serialNumber",
     object_id("2.5.4.6"): "C",
     object_id("2.5.4.7"): "L",
     object_id("2.5.4.8"): "ST",
+    object_id("2.5.4.9"): "STREET",
     object_id("2.5.4.10"): "O",
     object_id("2.5.4.11"): "OU",
+    object_id("2.5.4.97"): "organizationIdentifier",
+    object_id("0.9.2342.19200300.100.1.1"): "UID",
+    object_id("0.9.2342.19200300.100.1.25"): "DC",
 }
+# UTF8String, NumericString, PrintableString, IA5String, VisibleString; BMPString.
+STRINGS = {0x0C: "utf-8", 0x12: "utf-8", 0x13: "utf-8", 0x16: "utf-8", 0x1A: "utf-8", 0x1E: "utf-16-be"}
 
 
 class Der:
-    """Elements of DER, one after the other."""
+    """The elements of some bytes, which are taken one after the other."""
 
     def __init__(self, data):
-        self.data = data
-        self.at = 0
+        self.elements = []
+        self.next_element = 0
+        at = 0
+        while at < len(data):
+            begin, at = at, at + 2
+            if at > len(data) or data[begin] & 0x1F == 0x1F:
+                raise Malformed("the DER ends within an element, or has a tag of several bytes")
+            length = data[begin + 1]
+            if length >= 0x80:
+                size = length & 0x7F
+                digits = data[at : at + size]
+                at, length = at + size, int.from_bytes(digits, "big")
+                if not 1 <= size <= 4 or len(digits) != size or digits[0] == 0 or length < 0x80:
+                    raise Malformed("a length in the DER is indefinite or longer than needed")
+            start, at = at, at + length
+            if at > len(data):
+                raise Malformed("the DER ends within an element")
+            self.elements.append((data[begin], data[start:at], data[begin:at]))
 
     def next(self):
         """Returns tag, content and all bytes of the next element."""
-        data, at = self.data, self.at
-        if (
-            len(data) - at < 2
-            or data[at] & 0x1F == 0x1F
-            or (data[at] < 0x40 and data[at] not in UNIVERSAL_TAGS)
-        ):
-            raise Malformed("the DER ends within an element, or has an unknown tag")
-        start, length = at + 2, data[at + 1]
-        if length >= 0x80:
-            size = length & 0x7F
-            digits = data[start : start + size]
-            start, length = start + size, int.from_bytes(digits, "big")
-            if not 1 <= size <= 4 or len(digits) != size or digits[0] == 0 or length < 0x80:
-                raise Malformed("a length in the DER is indefinite or longer than needed")
-        self.at = start + length
-        if self.at > len(data):
-            raise Malformed("the DER ends within an element")
-        return data[at], data[start : self.at], data[at : self.at]
+        if self.next_element == len(self.elements):
+            raise Malformed("an element of the DER lacks a field")
+        self.next_element += 1
+        return self.elements[self.next_element - 1]
 
     def is_next(self, tag):
         """Returns True if the next element has this tag."""
-        return self.at < len(self.data) and self.data[self.at] == tag
+        return self.next_element < len(self.elements) and self.elements[self.next_element][0] == tag
+
+    def element(self, tag):
+        """Returns tag, content and all bytes of the next element, which has this tag."""
+        if not self.is_next(tag):
+            raise Malformed(f"expected an element of DER with the tag {tag:02x}")
+        return self.next()
 
     def take(self, tag):
         """Returns the content of the next element, which has this tag."""
-        if not self.is_next(tag):
-            raise Malformed(f"expected an element of DER with the tag {tag:02x}")
-        return self.next()[1]
+        return self.element(tag)[1]
 
     def whole(self, tag):
         """Returns all bytes of the next element, which has this tag."""
-        start = self.at
-        self.take(tag)
-        return self.data[start : self.at]
+        return self.element(tag)[2]
 
     def inside(self, tag):
         """Returns the elements in the next element, which has this tag."""
@@ -1182,13 +1193,18 @@ class Der:
 
     def each(self):
         """Yields tag, content and all bytes of each element that is left."""
-        while self.at < len(self.data):
+        while self.next_element < len(self.elements):
             yield self.next()
+
+    def each_of(self, tag):
+        """Yields tag, content and all bytes of each element that is left; each has this tag."""
+        while self.next_element < len(self.elements):
+            yield self.element(tag)
 
     def finish(self):
         """Checks that no element is left."""
-        if self.at != len(self.data):
-            raise Malformed("bytes follow the last element of the DER")
+        if self.next_element != len(self.elements):
+            raise Malformed("an element of the DER has more fields than expected")
 
     def integer_bytes(self, tag=INTEGER, most=MAX_STAMP_BYTES):
         """Returns the content of the next integer, which has its shortest form and at most so many bytes."""
@@ -1216,8 +1232,8 @@ class Der:
     def bits(self):
         """Returns the number of unused bits of the next bit string, and its bytes."""
         data = self.take(BIT_STRING)
-        if not data or data[0] > 7 or (data[0] and len(data) == 1):
-            raise Malformed("a bit string in the DER has no bits")
+        if not data or data[0] > 7 or (data[0] and (len(data) == 1 or data[-1] & ((1 << data[0]) - 1))):
+            raise Malformed("a bit string in the DER has no bits, or bits that are not used")
         return data[0], data[1:]
 
     def whole_bytes(self):
@@ -1227,19 +1243,33 @@ class Der:
             raise Malformed("a bit string does not have whole bytes")
         return data
 
-    def version(self):
-        """Returns the next integer, which has one byte."""
+    def small(self):
+        """Returns the next integer, which is from 0 to 255."""
         value = self.integer()
         if value > 255:
-            raise Malformed("a version has more than one byte")
+            raise Malformed("a number is larger than 255")
         return value
 
-    def algorithm(self, allows_null=True):
-        """Returns an object identifier whose parameters are absent or NULL; None if it has others."""
+    def algorithm(self):
+        """Returns the object identifier of an algorithm, and all bytes of its parameters."""
         body = self.inside(SEQUENCE)
         found = body.take(OBJECT_ID)
-        rest = body.data[body.at :]
-        return found if rest == b"" or (rest == b"\5\0" and allows_null) else None
+        parameters = [whole for _, _, whole in body.each()]
+        if len(parameters) > 1:
+            raise Malformed("an algorithm has more than one field behind its identifier")
+        return found, b"".join(parameters)
+
+    def digest_name(self):
+        """Returns the name of the hash that an algorithm is; None if it is not accepted."""
+        found, parameters = self.algorithm()
+        return DIGESTS.get(found) if parameters in PLAIN else None
+
+
+def signature_algorithm(found, parameters):
+    """Returns the kind of the key and the name of the hash; None if they are not accepted."""
+    kind, digest_name = SIGNATURES.get(found, (None, None))
+    is_accepted = parameters == b"" or (kind == RSA and parameters in PLAIN)
+    return (kind, digest_name) if kind is not None and is_accepted else None
 
 
 def parse_time(tag, content):
@@ -1318,7 +1348,7 @@ class Curve:
 
 
 CURVES = {
-    object_id("1.2.840.10045.3.1.7"): Curve(
+    b"\6\x08" + object_id("1.2.840.10045.3.1.7"): Curve(
         2**256 - 2**224 + 2**192 + 2**96 - 1,
         0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B,
         0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
@@ -1327,7 +1357,7 @@ CURVES = {
             0x4FE342E2FE1A7F9B8EE7EB4A7C0F9E162BCE33576B315ECECBB6406837BF51F5,
         ),
     ),
-    object_id("1.3.132.0.34"): Curve(
+    b"\6\5" + object_id("1.3.132.0.34"): Curve(
         2**384 - 2**128 - 2**96 + 2**32 - 1,
         0xB3312FA7E23EE7E4988E056BE3F82D19181D9C6EFE8141120314088F5013875AC656398D8A2ED19D2A85C8EDD3EC2AEF,
         0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973,
@@ -1376,8 +1406,8 @@ class EcKey:
 
     def holds(self, digest_name, message, signature):
         """Returns True if a signature holds."""
-        outer = Der(signature)
         try:
+            outer = Der(signature)
             body = outer.inside(SEQUENCE)
             outer.finish()
             r, s = body.integer(), body.integer()
@@ -1390,35 +1420,29 @@ class EcKey:
 def parse_public_key(spki):
     """Returns the key in a SubjectPublicKeyInfo."""
     body = Der(spki).inside(SEQUENCE)
-    algorithm = body.inside(SEQUENCE)
-    kind = algorithm.take(OBJECT_ID)
-    if kind == RSA and algorithm.data[algorithm.at :] == b"\5\0":
-        key = RsaKey(body.whole_bytes())
-    elif kind == EC and algorithm.is_next(OBJECT_ID):
-        curve = CURVES.get(algorithm.take(OBJECT_ID))
-        algorithm.finish()
-        if curve is None:
-            raise Malformed("a key is on another curve than P-256 and P-384")
-        key = EcKey(curve, body.whole_bytes())
-    else:
-        raise Malformed("a key is neither of RSA nor of ECDSA")
+    kind, parameters = body.algorithm()
+    bits = body.whole_bytes()
     body.finish()
-    return key
+    if kind == RSA and parameters == b"\5\0":
+        return RsaKey(bits)
+    if kind == EC and parameters in CURVES:
+        return EcKey(CURVES[parameters], bits)
+    raise Malformed("a key is neither one of RSA nor on P-256 or P-384")
 
 
 class Certificate:
     """A usable certificate of X.509."""
 
     def __init__(self, der):
+        if len(der) > MAX_CERTIFICATE_BYTES:
+            raise Malformed("a certificate has more than 65,536 bytes")
         self.der = der
         outer = Der(der)
         body = outer.inside(SEQUENCE)
         outer.finish()
         self.signed = body.whole(SEQUENCE)
         algorithm = body.whole(SEQUENCE)
-        self.algorithm = SIGNATURES.get(Der(algorithm).algorithm())
-        if self.algorithm and self.algorithm[0] == EC and Der(algorithm).algorithm(False) is None:
-            self.algorithm = None
+        self.algorithm = signature_algorithm(*Der(algorithm).algorithm())
         self.signature = body.whole_bytes()
         body.finish()
         fields = Der(self.signed).inside(SEQUENCE)
@@ -1456,11 +1480,13 @@ class Certificate:
                     "a certificate has an extension twice, name constraints or an unknown critical one"
                 )
             seen.add(kind)
+            if kind not in (*UNDERSTOOD, SUBJECT_KEY_ID, TRANSPARENCY):
+                continue
             content = Der(value)
             if kind == BASIC_CONSTRAINTS:
                 body = content.inside(SEQUENCE)
                 self.is_ca = body.boolean()
-                self.path_length = body.integer() if body.is_next(INTEGER) else None
+                self.path_length = body.small() if body.is_next(INTEGER) else None
                 body.finish()
             elif kind == KEY_USAGE:
                 self.key_usage = (content.bits()[1] or b"\0")[0]
@@ -1472,8 +1498,10 @@ class Certificate:
                 body.finish()
             elif kind == SUBJECT_KEY_ID:
                 self.key_id = content.take(OCTET_STRING)
+            elif kind in (ALTERNATIVE_NAME, REVOCATION_LISTS):
+                content.take(SEQUENCE)
             else:
-                continue
+                content.take(OCTET_STRING)
             content.finish()
         extensions.finish()
 
@@ -1485,6 +1513,10 @@ class Certificate:
         """Returns True if the key may sign time stamps, and nothing else (step S12)."""
         may_sign = self.key_usage is None or self.key_usage & 0xC0
         return bool(may_sign and self.purposes_are_critical and self.purposes == [TIME_STAMPING])
+
+    def is_same_entity(self, other):
+        """Returns True if both have the same subject and the same key."""
+        return (self.subject, self.spki) == (other.subject, other.spki)
 
     def may_issue(self, between, is_root):
         """Returns True if it may stand above `between` certificates and the signer in a chain."""
@@ -1552,18 +1584,50 @@ class BadStamp(Exception):
         self.reason = reason
 
 
+def dotted(content):
+    """Returns an object identifier with decimal arcs below 2^63."""
+    arcs, arc = [], None
+    for byte in content:
+        if (arc is None and byte == 0x80) or (arc or 0) >= 2**56:
+            raise Malformed("an object identifier is not one, or has an arc that is too large")
+        arc = (arc or 0) << 7 | byte & 0x7F
+        if byte < 0x80:
+            arcs.append(arc)
+            arc = None
+    if not arcs or arc is not None:
+        raise Malformed("an object identifier is not one")
+    first = min(arcs[0] // 40, 2)
+    return ".".join(map(str, [first, arcs[0] - 40 * first, *arcs[1:]]))
+
+
+def name_part(kind, tag, value, whole):
+    """Returns an attribute of a distinguished name as RFC 4514 writes it."""
+    if kind not in NAMES:
+        return f"{dotted(kind)}=#{whole.hex()}"
+    try:
+        text = value.decode(STRINGS[tag])
+    except (KeyError, UnicodeDecodeError):
+        return f"{NAMES[kind]}=#{whole.hex()}"
+    text = re.sub(r'["+,;<>\\]|^[# ]|(?!^) \Z', r"\\\g<0>", text)
+    text = CONTROL.sub(lambda match: "".join(f"\\{byte:02X}" for byte in match.group().encode()), text)
+    return f"{NAMES[kind]}={text}"
+
+
 def name_text(name):
     """Returns a distinguished name for people."""
     parts = []
     try:
-        for _, attributes, _ in Der(name).inside(SEQUENCE).each():
-            attribute = Der(attributes).inside(SEQUENCE)
-            kind, (tag, value, _) = attribute.take(OBJECT_ID), attribute.next()
-            text = value.decode("utf-16-be" if tag == BMP_STRING else "utf-8", "replace")
-            parts.append(f"{NAMES.get(kind, kind.hex())}={text}")
+        outer = Der(name)
+        for _, attributes, _ in outer.inside(SEQUENCE).each_of(SET):
+            texts = []
+            for _, attribute, _ in Der(attributes).each_of(SEQUENCE):
+                body = Der(attribute)
+                texts.append(name_part(body.take(OBJECT_ID), *body.next()))
+                body.finish()
+            parts.append("+".join(texts))
     except Malformed:
-        return name.hex()
-    return ",".join(reversed(parts))
+        return f"#{name.hex()}"[:MAX_NAME]
+    return ",".join(reversed(parts))[:MAX_NAME]
 
 
 class TimeStamp:
@@ -1584,22 +1648,21 @@ class TimeStamp:
     def _verify(self, data, imprint, roots, others):
         if len(data) > MAX_STAMP_BYTES:
             raise Malformed("a time stamp has at most 65,536 bytes")
-        content, certificates, signer_info = self._response(data)
+        content, certificates, signer = self._response(data)
         self._info(content, imprint)
-        signer = SignerInfo(signer_info)
+        signer.check_algorithm()
         try:
             ids = signer.check_attributes(content)
         except Malformed as problem:
             raise BadStamp("attributes", str(problem)) from None
-        own = usable_certificates(certificates)
-        near = [*own, *roots.certificates, *others]
-        certificate = next((one for one in near if signer.is_named(one)), None)
-        if certificate is None:
+        near = [*usable_certificates(certificates), *roots.certificates, *others]
+        named = [one for one in near if signer.is_named(one)]
+        if not named:
             raise BadStamp("no_signer", "no usable certificate is the one that the time stamp names")
+        certificate = next((one for one in named if has_ids(one, ids)), None)
+        if certificate is None:
+            raise BadStamp("other_signer", "the signed id is that of another certificate")
         self.authority = name_text(certificate.subject)
-        for digest_name, digest in ids:
-            if hashlib.new(digest_name, certificate.der).digest() != digest:
-                raise BadStamp("other_signer", "the signed id is that of another certificate")
         if not certificate.may_stamp():
             raise BadStamp(
                 "usage", "the certificate is not for time stamps alone, or is not marked so as critical"
@@ -1621,17 +1684,20 @@ class TimeStamp:
         if information.is_next(BIT_STRING):
             information.bits()
         information.finish()
+        token = response.optional(SEQUENCE)
+        response.finish()
         if status not in (b"\0", b"\1"):
             raise BadStamp("not_granted", f"the authority answered with the status {status.hex()}")
-        token = response.inside(SEQUENCE)
-        response.finish()
+        if token is None:
+            raise Malformed("the answer has no token")
+        token = Der(token)
         if token.take(OBJECT_ID) != SIGNED_DATA:
             raise Malformed("the token is not signed data")
         wrapped = token.inside(0xA0)
         token.finish()
         signed = wrapped.inside(SEQUENCE)
         wrapped.finish()
-        signed.version()
+        signed.small()
         signed.take(SET)
         content = signed.inside(SEQUENCE)
         certificates = [one for _, _, one in Der(signed.optional(0xA0) or b"").each()]
@@ -1646,7 +1712,7 @@ class TimeStamp:
         wrapped.finish()
         if len(certificates) > MAX_CERTIFICATES:
             raise Malformed("a token has at most 16 certificates")
-        signer = signers.inside(SEQUENCE)
+        signer = SignerInfo(signers.inside(SEQUENCE))
         signers.finish()
         return info, certificates, signer
 
@@ -1655,11 +1721,11 @@ class TimeStamp:
         outer = Der(content)
         info = outer.inside(SEQUENCE)
         outer.finish()
-        if info.version() != 1:
+        if info.small() != 1:
             raise Malformed("the time stamp is not of version 1")
         info.take(OBJECT_ID)
         stamped = info.inside(SEQUENCE)
-        digest_name, found = DIGESTS.get(stamped.algorithm()), stamped.take(OCTET_STRING)
+        digest_name, found = stamped.digest_name(), stamped.take(OCTET_STRING)
         stamped.finish()
         self.serial = info.integer_bytes(most=64).hex()
         time = info.take(GENERALIZED_TIME)
@@ -1709,81 +1775,87 @@ class TimeStamp:
 
 
 class SignerInfo:
-    """The signer of a token."""
+    """The signer of a token (step S4)."""
 
     def __init__(self, body):
-        body.version()
-        self.named_by_id = body.is_next(0x80)
-        self.name = body.take(0x80 if self.named_by_id else SEQUENCE)
-        self.digest_name = DIGESTS.get(body.algorithm())
-        attributes = body.whole(0xA0) if body.is_next(0xA0) else None
-        algorithm = body.whole(SEQUENCE)
+        body.small()
+        self.key_id = body.optional(0x80)
+        self.name = None
+        if self.key_id is None:
+            name = body.inside(SEQUENCE)
+            self.name = name.whole(SEQUENCE), name.integer_bytes()
+            name.finish()
+        self.digest_name = body.digest_name()
+        self.attributes = body.whole(0xA0) if body.is_next(0xA0) else None
+        kind, parameters = body.algorithm()
+        self.algorithm = signature_algorithm(kind, parameters)
+        if kind == RSA and parameters in PLAIN:
+            self.algorithm = RSA, self.digest_name
         self.signature = body.take(OCTET_STRING)
         body.optional(0xA1)
         body.finish()
-        kind, kind_without_null = Der(algorithm).algorithm(), Der(algorithm).algorithm(False)
-        self.algorithm = (RSA, self.digest_name) if kind == RSA else SIGNATURES.get(kind)
-        accepted = self.digest_name is not None and self.algorithm is not None
-        if accepted and self.algorithm[0] == EC:
-            accepted = kind_without_null is not None
-        if not accepted or self.algorithm[1] != self.digest_name:
+
+    def check_algorithm(self):
+        """Step S8."""
+        if None in (self.digest_name, self.algorithm) or self.algorithm[1] != self.digest_name:
             raise BadStamp("algorithm", "the algorithms of the signature are not accepted")
-        if attributes is None:
-            raise BadStamp("attributes", "the token has no signed attributes")
-        self.attributes = attributes
-        self.signed = bytes([SET]) + attributes[1:]
 
     def check_attributes(self, content):
         """Step S9. Returns the algorithms and digests of the certificate that the attributes name."""
+        if self.attributes is None:
+            raise Malformed("the token has no signed attributes")
+        self.signed = bytes([SET]) + self.attributes[1:]
         values = {}
-        attributes = Der(self.attributes).inside(0xA0)
-        while attributes.is_next(SEQUENCE):
-            body = attributes.inside(SEQUENCE)
-            kind = body.take(OBJECT_ID)
-            values.setdefault(kind, []).append([one for _, _, one in body.inside(SET).each()])
+        for _, attribute, _ in Der(self.attributes).inside(0xA0).each_of(SEQUENCE):
+            body = Der(attribute)
+            kind, value = body.take(OBJECT_ID), body.take(SET)
             body.finish()
-        attributes.finish()
-        one_value = {kind: found[0][0] for kind, found in values.items() if list(map(len, found)) == [1]}
-        id_kinds = [kind for kind in (SIGNING_CERTIFICATE, SIGNING_CERTIFICATE_V2) if kind in values]
-        if not id_kinds or not {CONTENT_TYPE, MESSAGE_DIGEST, *id_kinds} <= one_value.keys():
-            raise BadStamp(
-                "attributes", "a signed attribute is missing, is there twice or has several values"
-            )
-        if Der(one_value[CONTENT_TYPE]).take(OBJECT_ID) != TST_INFO:
-            raise BadStamp("attributes", "the signed type is not that of time stamps")
+            if kind not in READ_ATTRIBUTES:
+                continue
+            if kind in values:
+                raise Malformed("a signed attribute is there twice")
+            values[kind] = Der(value)
+        ids = [kind for kind in (SIGNING_CERTIFICATE, SIGNING_CERTIFICATE_V2) if kind in values]
+        if not ids or not {CONTENT_TYPE, MESSAGE_DIGEST} <= values.keys():
+            raise Malformed("a signed attribute is missing")
+        if values[CONTENT_TYPE].take(OBJECT_ID) != TST_INFO:
+            raise Malformed("the signed type is not that of time stamps")
         digest = hashlib.new(self.digest_name, content).digest()
-        if Der(one_value[MESSAGE_DIGEST]).take(OCTET_STRING) != digest:
-            raise BadStamp("attributes", "the signed digest is not that of the content")
-        return [parse_certificate_id(kind, one_value[kind]) for kind in id_kinds]
+        if values[MESSAGE_DIGEST].take(OCTET_STRING) != digest:
+            raise Malformed("the signed digest is not that of the content")
+        found = [parse_certificate_id(kind, values[kind]) for kind in ids]
+        for value in values.values():
+            value.finish()
+        return found
 
     def is_named(self, certificate):
-        """Returns True if this is the certificate of the signer."""
-        if self.named_by_id:
-            return certificate.key_id == self.name
-        name = Der(self.name)
-        found = name.whole(SEQUENCE), name.integer_bytes()
-        name.finish()
-        return found == (certificate.issuer, certificate.serial)
+        """Returns True if the signer names this certificate."""
+        if self.key_id is not None:
+            return certificate.key_id == self.key_id
+        return self.name == (certificate.issuer, certificate.serial)
 
 
 def parse_certificate_id(kind, value):
     """Returns algorithm and digest of the first id in `signingCertificate` or `signingCertificateV2`."""
-    outer = Der(value)
-    attribute = outer.inside(SEQUENCE)
-    outer.finish()
+    attribute = value.inside(SEQUENCE)
     ids = attribute.inside(SEQUENCE)
     attribute.optional(SEQUENCE)
     attribute.finish()
     first = ids.inside(SEQUENCE)
     digest_name = "sha1" if kind == SIGNING_CERTIFICATE else "sha256"
     if kind == SIGNING_CERTIFICATE_V2 and first.is_next(SEQUENCE):
-        digest_name = DIGESTS.get(first.algorithm())
+        digest_name = first.digest_name()
     if digest_name is None:
-        raise BadStamp("attributes", "the algorithm of signingCertificateV2 is not accepted")
+        raise Malformed("the algorithm of signingCertificateV2 is not accepted")
     digest = first.take(OCTET_STRING)
     first.optional(SEQUENCE)
     first.finish()
     return digest_name, digest
+
+
+def has_ids(certificate, ids):
+    """Returns True if each digest is that of a certificate."""
+    return all(hashlib.new(digest_name, certificate.der).digest() == digest for digest_name, digest in ids)
 
 
 def decimal(microseconds):
@@ -1802,30 +1874,32 @@ def parse_accuracy(body):
 
 
 def has_chain(signer, certificates, roots, seconds):
-    """Returns True if a chain leads from the signer to a root: breadth first, each certificate once."""
+    """Returns True if the search of step S14 finds a chain from the signer to a root: breadth first."""
     if signer.is_ca or not signer.is_valid_at(seconds):
         return False
-    issuers = {one.der: (one, True) for one in roots}
+    anchors = {one.der for one in roots}
+    issuers = {}
     for one in certificates:
-        issuers.setdefault(one.der, (one, False))
-    del issuers[signer.der]
-    left, level = MAX_SIGNATURES_OF_STAMP - 1, [signer]
+        if one.is_valid_at(seconds) and not one.is_same_entity(signer):
+            issuers.setdefault(one.der, one)
+    left, level = MAX_SIGNATURES_OF_CHAINS, [signer]
     for between in range(MAX_BETWEEN + 1):
         below, level = level, []
         for one in below:
-            for issuer, is_root in list(issuers.values()):
-                may_issue = issuer.is_valid_at(seconds) and issuer.may_issue(between, is_root)
-                is_signer = (issuer.subject, issuer.spki) == (signer.subject, signer.spki)
-                if issuer.subject != one.issuer or is_signer or not may_issue:
+            for der, issuer in list(issuers.items()):
+                is_root = der in anchors
+                is_too_deep = between == MAX_BETWEEN and not is_root
+                if issuer.subject != one.issuer or is_too_deep or not issuer.may_issue(between, is_root):
                     continue
-                left -= 1
-                if left < 0:
+                if left == 0:
                     return False
-                if issuer.verifies(one.algorithm, one.signed, one.signature):
-                    if is_root:
-                        return True
-                    level.append(issuer)
-                    del issuers[issuer.der]
+                left -= 1
+                if not issuer.verifies(one.algorithm, one.signed, one.signature):
+                    continue
+                if is_root:
+                    return True
+                level.append(issuer)
+                del issuers[der]
     return False
 
 
