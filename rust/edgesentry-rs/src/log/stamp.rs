@@ -125,35 +125,25 @@ impl TransparencyLog {
         };
         let note = Note::parse(&last.note).map_err(CheckpointError::from)?;
         let (note, last) = (&note, &last);
+        // Each keeps its answer when it comes, whatever the others do.
         let asked = stamper.authorities.iter().map(|authority| async move {
             let is_due = is_urgent || self.is_due(stamper, authority).await?;
             if !is_due || self.has_stamp(last, authority).await? {
                 return Ok(None);
             }
-            Ok::<_, LogError>(Some((authority, authority.stamp(&stamper.roots, note, last).await)))
+            let answer = authority.stamp(stamper, note, last).await;
+            if let Ok(row) = &answer {
+                self.tables.note_timestamp(row).await?;
+            }
+            authority.report(&answer, metrics);
+            let failure = |problem| StampFailure { tsa: authority.url.clone(), problem };
+            Ok::<_, LogError>(Some(answer.map_err(failure)))
         });
         for asked in join_all(asked).await {
-            let Some((authority, answer)) = asked? else { continue };
-            match answer {
-                Ok(row) => {
-                    self.tables.note_timestamp(&row).await?;
-                    info!(
-                        size = row.size,
-                        tsa = authority.name,
-                        "a checkpoint of the transparency log is stamped"
-                    );
-                    metrics.log_stamped(&authority.name, Stamped::At(row.time_ms));
-                    round.stamps.push(row);
-                }
-                Err(problem) => {
-                    warn!(
-                        tsa = authority.name,
-                        error = problem,
-                        "a time stamping authority failed and is asked again after the next round"
-                    );
-                    metrics.log_stamped(&authority.name, Stamped::Failed);
-                    round.failures.push(StampFailure { tsa: authority.url.clone(), problem });
-                }
+            match asked? {
+                Some(Ok(row)) => round.stamps.push(row),
+                Some(Err(failure)) => round.failures.push(failure),
+                None => {}
             }
         }
         Ok(round)
@@ -184,7 +174,7 @@ impl Authority {
     /// Asks for a time stamp of a checkpoint, and verifies the answer.
     async fn stamp(
         &self,
-        roots: &TrustedRoots,
+        stamper: &Arc<Stamper>,
         note: &Note,
         checkpoint: &CheckpointRow,
     ) -> Result<TimestampRow, String> {
@@ -193,8 +183,14 @@ impl Authority {
         let request = StampRequest { imprint: note.stamp_imprint(), nonce: u64::from_be_bytes(nonce) };
         let asked = tokio::time::timeout(TSA_TIMEOUT, self.client.ask(request.to_der())).await;
         let response = asked.map_err(|_| format!("no answer in {} s", TSA_TIMEOUT.as_secs()))??;
-        let check = StampCheck::new(note, roots).with_nonce(Some(request.nonce));
-        let stamp = check.verify(&self.url, &response).map_err(|error| error.to_string())?;
+        let (stamper, note, url) = (Arc::clone(stamper), note.clone(), self.url.clone());
+        // An answer may need a hundred signatures.
+        let verified = tokio::task::spawn_blocking(move || {
+            let check = StampCheck::new(&note, &stamper.roots).with_nonce(Some(request.nonce));
+            check.verify(&url, &response).map(|stamp| (stamp, response))
+        });
+        let verified = verified.await.map_err(|error| format!("its verification stopped: {error}"))?;
+        let (stamp, response) = verified.map_err(|error| error.to_string())?;
         Ok(TimestampRow {
             size: checkpoint.size,
             tsa: self.url.clone(),
@@ -204,5 +200,24 @@ impl Authority {
             before_ms: stamp.before_ms,
             at_ms: now_ms().cast_unsigned(),
         })
+    }
+
+    /// Reports the result of a request.
+    fn report(&self, answer: &Result<TimestampRow, String>, metrics: &Metrics) {
+        let tsa = &*self.name;
+        match answer {
+            Ok(row) => {
+                info!(size = row.size, tsa, "a checkpoint of the transparency log is stamped");
+                metrics.log_stamped(tsa, Stamped::At(row.time_ms));
+            }
+            Err(problem) => {
+                warn!(
+                    tsa,
+                    error = problem,
+                    "a time stamping authority failed and is asked again after the next round"
+                );
+                metrics.log_stamped(tsa, Stamped::Failed);
+            }
+        }
     }
 }

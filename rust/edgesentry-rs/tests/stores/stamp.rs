@@ -18,13 +18,14 @@ use tokio::sync::Mutex as AsyncMutex;
 use crate::common::{Place, devices};
 use crate::keep::wait;
 use crate::log::{ingest, lead, log, objects, open};
-use crate::metrics::value;
+use crate::metrics::{counted, value};
 use crate::on_every_ledger;
 
 on_every_ledger!(
     a_checkpoint_is_stamped_once_in_an_interval,
     an_authority_that_fails_stops_nothing,
     only_the_leader_asks,
+    a_slow_authority_does_not_delay_the_stamps_of_others,
 );
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -271,4 +272,29 @@ async fn only_the_leader_asks(place: Place) {
     assert_eq!(tsa.asked(), 1, "once in the interval");
     task.abort();
     drop(task.await);
+}
+
+async fn a_slow_authority_does_not_delay_the_stamps_of_others(place: Place) {
+    let (ledger, objects) = (place.ledger().await, objects(&place).await);
+    let (plain, mut leader) = open(&ledger, &objects).await;
+    let mut lifts = devices(&*ledger, 1).await;
+    ingest(&place, &mut lifts, 1).await;
+    plain.sequence(&mut leader).await.unwrap();
+    let tsa = Tsa::new();
+    let slow = Faulty { fault: Fault::Slow, tsa: Arc::clone(&tsa), first: Mutex::default() };
+    let stamper = Stamper::new(tsa.roots(), HOUR)
+        .with_authority("http://slow.example", Arc::new(slow))
+        .with_authority(URL, Arc::clone(&tsa) as _);
+    let (node, metrics) = (plain.with_stamper(stamper), Metrics::new());
+    // The round is dropped while the slow authority is asked.
+    tokio::select! {
+        round = node.stamp(true, &metrics) => panic!("the round ended: {round:?}"),
+        () = wait("it is stamped", || {
+            counted(&metrics).contains_key("log_tsa_requests_total{tsa=\"tsa.example\",result=\"stamped\"}")
+        }) => {}
+    }
+    let tables = ledger.log().unwrap();
+    let last = tables.last_checkpoint().await.unwrap().unwrap();
+    let kept = tables.timestamps(last.size).await.unwrap();
+    assert_eq!(kept.iter().map(|stamp| &*stamp.tsa).collect::<Vec<_>>(), [URL]);
 }
