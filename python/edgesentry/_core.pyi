@@ -1549,7 +1549,7 @@ class Outbox:
 
     @property
     def conflicts(self) -> list[CheckpointConflictDict]:
-        """The checkpoints of the log that did not extend the one kept before, up to 16, as evidence."""
+        """The checkpoints of the log of another history than the one kept before, as evidence."""
 
     @property
     def head(self) -> Head | None:

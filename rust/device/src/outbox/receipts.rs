@@ -63,7 +63,8 @@ pub struct PendingReceipts {
     pub is_overdue: bool,
 }
 
-/// Two signed checkpoints of one log, of which the later one does not extend the earlier one.
+/// Two signed checkpoints of one log, of which one does not extend the other. Those of the same size contradict each
+/// other by themselves; with others, the service had no proof that holds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CheckpointConflict {
     /// The time at which the outbox saw it, Unix milliseconds by the clock of the device.
@@ -192,8 +193,11 @@ impl Outbox {
         receipts: &mut Receipts,
     ) -> Result<bool, Error> {
         let device_id = self.device.device_id();
+        let mut was_stale = false;
         loop {
             let own = self.pending_records(RECEIPT_RECORDS).await?;
+            // Before the request: another flush may keep a later checkpoint while the answer is on its way.
+            let kept = self.kept_notes().await?;
             let (Some(first), Some(last)) = (own.first(), own.last()) else { return Ok(false) };
             let (first, last) = (first.sequence, last.sequence);
             let bytes = match source.receipt(device_id, first, last).await {
@@ -206,30 +210,53 @@ impl Outbox {
             let receipt = verify(&bytes, &own, &rules.policy).map_err(|error| {
                 self.unproven(error.code(), format!("sequences {first} to {last}: the receipt: {error}"))
             })?;
-            let kept = self.kept_note(receipt.checkpoint.origin()).await?;
-            let extends = self.compare(*source, kept.as_deref(), &receipt).await?;
-            if self.take(&receipt, kept.as_deref(), extends).await? {
+            let kept = kept.get(receipt.checkpoint.origin()).map(String::as_str);
+            let Some(is_later) = self.compare(*source, kept, &receipt, was_stale).await? else {
+                was_stale = true;
+                continue;
+            };
+            was_stale = false;
+            if self.take(&receipt, kept, is_later).await? {
                 receipts.verified += receipt.records;
             }
         }
     }
 
-    /// Compares the checkpoint of a receipt with the kept one. Returns true if it is later.
+    /// Compares the checkpoint of a receipt with the kept one. Returns true if it is later, and `None` if it is earlier
+    /// and was not asked for once more.
     async fn compare(
         &self,
         source: &dyn ReceiptSource,
         kept_note: Option<&str>,
         receipt: &Receipt,
-    ) -> Result<bool, Error> {
-        let Some(kept_note) = kept_note else { return Ok(true) };
+        was_stale: bool,
+    ) -> Result<Option<bool>, Error> {
+        let Some(kept_note) = kept_note else { return Ok(Some(true)) };
         let damaged = |problem: String| {
             Error::Agent(format!("{}: the kept checkpoint is damaged: {problem}", self.database.place))
         };
         let note = Note::parse(kept_note.as_bytes()).map_err(|error| damaged(error.to_string()))?;
         let kept = Checkpoint::parse(note.text()).map_err(|error| damaged(error.to_string()))?;
         let shown = &receipt.checkpoint;
-        let path = if kept.size() < shown.size() {
-            let bytes = source.consistency(kept.size(), shown.size()).await?;
+        let is_earlier = shown.size() < kept.size();
+        if is_earlier && !was_stale {
+            return Ok(None);
+        }
+        let (from, to) = if is_earlier { (shown, &kept) } else { (&kept, shown) };
+        let path = if from.size() < to.size() {
+            let bytes = match source.consistency(from.size(), to.size()).await {
+                // The copy of the log that answers does not have the kept checkpoint. That proves nothing.
+                Err(Error::Service { code: ProblemCode::NoCheckpoint, .. }) if is_earlier => {
+                    let problem = format!(
+                        "log {:?} answers at size {}, behind the checkpoint of size {} that this device kept",
+                        kept.origin(),
+                        shown.size(),
+                        kept.size()
+                    );
+                    return Err(self.unproven("checkpoint_stale", problem));
+                }
+                answer => answer?,
+            };
             let proof = ConsistencyProof::parse(&bytes).map_err(|error| {
                 let error = ProofFileError::Consistency(error);
                 self.unproven(error.code(), format!("the consistency proof: {error}"))
@@ -238,9 +265,8 @@ impl Outbox {
         } else {
             Vec::new()
         };
-        let compared = verify_consistency(kept.size(), kept.root(), shown.size(), shown.root(), &path);
-        match compared {
-            Ok(()) => Ok(kept.size() < shown.size()),
+        match verify_consistency(from.size(), from.root(), to.size(), to.root(), &path) {
+            Ok(()) => Ok(Some(kept.size() < shown.size())),
             Err(problem) => Err(self.conflict(kept_note, &kept, receipt, problem).await?),
         }
     }
@@ -256,8 +282,8 @@ impl Outbox {
         self.keep_conflict(kept_note, &receipt.note.to_string(), &problem.to_string()).await?;
         let code = ProofFileError::Consistency(ConsistencyProofError::Path(problem)).code();
         let problem = format!(
-            "log {:?} at size {} does not extend the checkpoint of size {} that this device kept: {problem}; the outbox has \
-             both as evidence",
+            "log {:?} at size {} is of another history than the checkpoint of size {} that this device kept: {problem}; the \
+             outbox has both as evidence",
             kept.origin(),
             receipt.checkpoint.size(),
             kept.size()

@@ -1,5 +1,6 @@
 //! The tables of an outbox about receipts.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use edgesentry_chain::AuditRecord;
@@ -11,7 +12,8 @@ use super::Outbox;
 use super::receipts::{CheckpointConflict, Receipt};
 use crate::error::Error;
 
-/// The maximum number of conflicts that an outbox keeps; the first ones are the evidence.
+/// The maximum number of conflicts that an outbox keeps of one log with checkpoints of the same size, and of one log with
+/// others; the first ones are the evidence.
 pub const MAX_CONFLICTS: u32 = 16;
 
 /// Notes that the service holds the records up to a sequence: they leave the outbox, or wait for their receipts.
@@ -29,9 +31,12 @@ pub(super) async fn acknowledge(connection: &mut SqliteConnection, up_to: u64) -
         .bind(up_to.cast_signed())
         .execute(&mut *connection)
         .await?;
-    // A record that was sent again keeps the time of its first acknowledgement.
+    // A record that was sent again keeps the time of its first acknowledgement. One that another flush has sent, and whose
+    // receipt it has, is not here any more.
     sqlx::query(
-        "INSERT INTO acknowledged SELECT ?1, ?2 WHERE ?1 > (SELECT coalesce(max(sequence), 0) FROM acknowledged)",
+        "INSERT INTO acknowledged SELECT ?1, ?2 WHERE EXISTS (
+             SELECT 1 FROM waiting
+             WHERE sequence <= ?1 AND sequence > (SELECT coalesce(max(sequence), 0) FROM acknowledged))",
     )
     .bind(up_to.cast_signed())
     .bind(now_ms().cast_signed())
@@ -108,7 +113,8 @@ impl Outbox {
     pub(super) async fn pending_age(&self) -> Result<(u64, Duration), Error> {
         let row: (i64, Option<i64>) = sqlx::query_as(
             "SELECT (SELECT count(*) FROM waiting WHERE sequence <= (SELECT max(sequence) FROM acknowledged)),
-                    (SELECT at_ms FROM acknowledged ORDER BY sequence LIMIT 1)",
+                    (SELECT at_ms FROM acknowledged WHERE sequence >= (SELECT min(sequence) FROM waiting)
+                     ORDER BY sequence LIMIT 1)",
         )
         .fetch_one(&self.database.readers)
         .await
@@ -154,13 +160,11 @@ impl Outbox {
         })
     }
 
-    /// Returns the last trusted checkpoint of a log.
-    pub(super) async fn kept_note(&self, origin: &str) -> Result<Option<String>, Error> {
-        let note = sqlx::query_scalar("SELECT note FROM checkpoint WHERE origin = ?")
-            .bind(origin)
-            .fetch_optional(&self.database.readers)
-            .await;
-        Ok(note.map_err(self.failed("read the outbox"))?)
+    /// Returns the last trusted checkpoint of each log, by origin.
+    pub(super) async fn kept_notes(&self) -> Result<HashMap<String, String>, Error> {
+        let notes: Result<Vec<(String, String)>, _> =
+            sqlx::query_as("SELECT origin, note FROM checkpoint").fetch_all(&self.database.readers).await;
+        Ok(notes.map_err(self.failed("read the outbox"))?.into_iter().collect())
     }
 
     /// Drops the records of a verified receipt, and keeps its checkpoint if it is later than the kept one. Returns false
@@ -203,22 +207,43 @@ impl Outbox {
         })
     }
 
-    /// Keeps a checkpoint that does not extend the kept one, with it.
-    pub(super) async fn keep_conflict(&self, kept: &str, shown: &str, reason: &str) -> Result<(), Error> {
-        let failed = || self.failed("keep a checkpoint in the outbox");
-        let mut writer = self.database.writer().await.map_err(failed())?;
-        sqlx::query(
-            "INSERT OR IGNORE INTO conflict (at_ms, kept, shown, reason)
-             SELECT ?1, ?2, ?3, ?4 WHERE (SELECT count(*) FROM conflict) < ?5",
-        )
-        .bind(now_ms().cast_signed())
-        .bind(kept)
-        .bind(shown)
-        .bind(reason)
-        .bind(MAX_CONFLICTS)
-        .execute(&mut *writer)
-        .await
-        .map_err(failed())?;
-        Ok(())
+    /// Keeps a checkpoint that does not extend the kept one, with it. The number is limited for each log and kind, so that
+    /// a service cannot fill the room of a contradiction with other conflicts.
+    pub(super) fn keep_conflict<'a>(
+        &'a self,
+        kept: &'a str,
+        shown: &'a str,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let failed = || self.failed("keep a checkpoint in the outbox");
+            let mut writer = self.database.writer().await.map_err(failed())?;
+            let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
+            let others: Vec<(String, String)> = sqlx::query_as("SELECT kept, shown FROM conflict")
+                .fetch_all(&mut *transaction)
+                .await
+                .map_err(failed())?;
+            let is_like =
+                |(other, shown_then): &&(String, String)| kind(other, shown_then) == kind(kept, shown);
+            if others.iter().filter(is_like).count() >= MAX_CONFLICTS as usize {
+                return Ok(());
+            }
+            sqlx::query("INSERT OR IGNORE INTO conflict (at_ms, kept, shown, reason) VALUES (?, ?, ?, ?)")
+                .bind(now_ms().cast_signed())
+                .bind(kept)
+                .bind(shown)
+                .bind(reason)
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed())?;
+            transaction.commit().await.map_err(failed())?;
+            Ok(())
+        })
     }
+}
+
+/// Returns the log of a conflict, and whether both checkpoints have the same size.
+fn kind<'a>(kept: &'a str, shown: &str) -> (Option<&'a str>, bool) {
+    let size = |note: &str| note.lines().nth(1).map(str::to_owned);
+    (kept.lines().next(), size(kept) == size(shown))
 }
