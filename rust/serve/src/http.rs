@@ -32,7 +32,7 @@ pub use self::openapi::openapi;
 use super::failures::StoreFailures;
 use super::identity::{Peer, Sender, SenderKey};
 use super::problem::Problem;
-use super::rates::{Rates, Rejections};
+use super::rates::{Proofs, Rates, Rejections};
 use super::settings::{ServeLimits, ServeSettings};
 use super::shares::Pool;
 use super::tokens::{Scope, Tokens};
@@ -56,6 +56,8 @@ pub(super) struct App {
     answers: Arc<Pool>,
     batches: Arc<Pool>,
     exports: Arc<Pool>,
+    proof_places: Arc<Pool>,
+    proofs: Proofs,
     /// True if senders must authenticate: a way to do so is configured.
     knows_senders: bool,
     stopping: AtomicBool,
@@ -76,6 +78,8 @@ impl App {
             answers: pool(Resource::AnswerBytes, limits.answer_bytes),
             batches: pool(Resource::Batches, limits.batches),
             exports: pool(Resource::Exports, limits.exports),
+            proof_places: pool(Resource::Proofs, limits.proofs),
+            proofs: Proofs::new(&settings.rate),
             service,
             limits,
             knows_senders: certificates || tokens.has(Scope::Ingest),

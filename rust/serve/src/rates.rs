@@ -1,4 +1,4 @@
-//! Rate limits: of the records of one device, and of rejections.
+//! Rate limits: of the records of one device, of rejections, and of proofs.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -85,11 +85,27 @@ impl Meters {
     }
 
     fn count(&self, key: SenderKey) {
+        self.charge(key, 1);
+    }
+
+    /// Counts so many events, and returns what was charged for them, in nanoseconds.
+    fn charge(&self, key: SenderKey, events: u64) -> u64 {
         let now = self.now_ns();
         let longest = now + self.burst_ns + u64::try_from(MAX_RETRY_AFTER.as_nanos()).unwrap_or(u64::MAX);
-        let add = |paid_at: u64| Some((paid_at.max(now) + self.period_ns).min(longest));
+        let charged = |paid_at: u64| {
+            let paid_at = paid_at.max(now);
+            paid_at.saturating_add(self.period_ns.saturating_mul(events)).min(longest).saturating_sub(paid_at)
+        };
+        let add = |paid_at: u64| Some(paid_at.max(now) + charged(paid_at));
         // The closure always returns a value.
-        let _ = self.of(key).fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        let before = self.of(key).fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        charged(before.unwrap_or_default())
+    }
+
+    /// Gives back a part of what was charged, in nanoseconds.
+    fn refund(&self, key: SenderKey, part_ns: u64) {
+        let less = |paid_at: u64| Some(paid_at.saturating_sub(part_ns));
+        let _ = self.of(key).fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 
     fn wait(&self, key: SenderKey) -> Duration {
@@ -143,6 +159,46 @@ impl Rejections {
     }
 }
 
+/// A limit for the proofs of each sender, by the entry bundles that they read.
+pub(super) struct Proofs(Option<Meters>);
+
+/// What a proof was charged before it was made.
+pub(super) struct Charge<'a> {
+    proofs: &'a Proofs,
+    sender: SenderKey,
+    charged_ns: u64,
+}
+
+impl Proofs {
+    pub(super) fn new(settings: &RateSettings) -> Proofs {
+        Proofs(Meters::new(settings.bundles_per_second, settings.bundle_burst))
+    }
+
+    /// Returns how long a sender has to wait before it may ask for a proof.
+    pub(super) fn check(&self, sender: SenderKey) -> Result<(), Duration> {
+        match self.0.as_ref().map(|meters| meters.wait(sender)) {
+            Some(wait) if !wait.is_zero() => Err(wait),
+            _ => Ok(()),
+        }
+    }
+
+    /// Charges the most bundles that a proof may read. A sender that gives up on it has paid for them.
+    pub(super) fn charge(&self, sender: SenderKey, most: u64) -> Charge<'_> {
+        let charged_ns = self.0.as_ref().map_or(0, |meters| meters.charge(sender, most));
+        Charge { proofs: self, sender, charged_ns }
+    }
+}
+
+impl Charge<'_> {
+    /// Gives back what the proof has not cost.
+    pub(super) fn settle(self, bundles: u64) {
+        if let Some(meters) = &self.proofs.0 {
+            let cost_ns = meters.period_ns.saturating_mul(bundles);
+            meters.refund(self.sender, self.charged_ns.saturating_sub(cost_ns));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +222,27 @@ mod tests {
             edgesentry_chain::Device::from_seed(device_id, [1; 32], edgesentry_chain::Scheme::Record);
         let record = device.sign(1, b"x", "x").unwrap();
         Outcome::Rejected(Rejection { code, expected: "".into(), actual: "".into(), record: record.into() })
+    }
+
+    #[test]
+    fn a_proof_costs_the_bundles_that_it_has_read() {
+        let settings = RateSettings { bundles_per_second: 1, bundle_burst: 10, ..RateSettings::default() };
+        let proofs = Proofs::new(&settings);
+        let (sender, other) = (SenderKey::of("sender"), SenderKey::of("other"));
+        for _ in 0..10 {
+            proofs.check(sender).unwrap();
+            proofs.charge(sender, 1024).settle(1);
+        }
+        assert!(proofs.check(other).is_ok());
+        // A proof that is given up costs what was charged, at most the longest time to wait.
+        proofs.charge(other, 30);
+        let wait = proofs.check(other).unwrap_err();
+        assert!(wait <= Duration::from_secs(20), "{wait:?}");
+        proofs.charge(other, 1 << 40);
+        assert!(proofs.check(other).unwrap_err() <= MAX_RETRY_AFTER);
+        let off = Proofs::new(&RateSettings { bundles_per_second: 0, ..settings });
+        off.charge(other, u64::MAX).settle(u64::MAX);
+        assert!(off.check(other).is_ok());
     }
 
     #[test]

@@ -116,8 +116,8 @@ fn token_hash<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Hash, D::Err
     text.parse().map_err(wrong)
 }
 
-/// Limits on the resources that callers can hold, and for how long. Of handshakes, requests, bodies, responses, batches
-/// and exports one caller may hold no more than is left for others: half if it is alone.
+/// Limits on the resources that callers can hold, and for how long. Of handshakes, requests, bodies, responses, batches,
+/// exports and proofs one caller may hold no more than is left for others: half if it is alone.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServeLimits {
@@ -131,6 +131,8 @@ pub struct ServeLimits {
     pub batches: usize,
     /// Exports in progress at once.
     pub exports: usize,
+    /// Proofs of the transparency log in the making at once.
+    pub proofs: usize,
     /// Bytes of bodies held at once, of single records and of batches, over all connections.
     pub memory_bytes: usize,
     /// Bytes of responses held at once until they are taken, over all connections.
@@ -165,6 +167,7 @@ impl Default for ServeLimits {
             batch_records: 100_000,
             batches: 16,
             exports: 4,
+            proofs: 16,
             memory_bytes: 512 << 20,
             answer_bytes: 128 << 20,
             requests: 4096,
@@ -199,7 +202,7 @@ impl ServeLimits {
     }
 }
 
-/// Rate limits of one device.
+/// Rate limits of one device or sender.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RateSettings {
@@ -212,11 +215,22 @@ pub struct RateSettings {
     pub rejections_per_second: u32,
     /// Rejections at once.
     pub rejection_burst: u32,
+    /// Entry bundles of the transparency log per second in the long run, for the proofs of one sender; 0 for no limit.
+    pub bundles_per_second: u32,
+    /// Entry bundles at once.
+    pub bundle_burst: u32,
 }
 
 impl Default for RateSettings {
     fn default() -> RateSettings {
-        RateSettings { records_per_second: 0, burst: None, rejections_per_second: 10, rejection_burst: 1000 }
+        RateSettings {
+            records_per_second: 0,
+            burst: None,
+            rejections_per_second: 10,
+            rejection_burst: 1000,
+            bundles_per_second: 1000,
+            bundle_burst: 20_000,
+        }
     }
 }
 

@@ -88,11 +88,13 @@ pub enum Resource {
     Batches,
     /// Exports in progress.
     Exports,
+    /// Proofs of the transparency log in the making.
+    Proofs,
 }
 
 impl Resource {
     /// Every resource.
-    pub const ALL: [Resource; 7] = [
+    pub const ALL: [Resource; 8] = [
         Resource::Connections,
         Resource::Handshakes,
         Resource::Requests,
@@ -100,9 +102,10 @@ impl Resource {
         Resource::AnswerBytes,
         Resource::Batches,
         Resource::Exports,
+        Resource::Proofs,
     ];
 
-    /// Returns `connections`, `handshakes`, `requests`, `body_bytes`, `answer_bytes`, `batches` or `exports`.
+    /// Returns `connections`, `handshakes`, `requests`, `body_bytes`, `answer_bytes`, `batches`, `exports` or `proofs`.
     pub fn name(self) -> &'static str {
         match self {
             Resource::Connections => "connections",
@@ -112,6 +115,7 @@ impl Resource {
             Resource::AnswerBytes => "answer_bytes",
             Resource::Batches => "batches",
             Resource::Exports => "exports",
+            Resource::Proofs => "proofs",
         }
     }
 }

@@ -6,8 +6,9 @@
 use axum::Extension;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use edgesentry_log::{RunProof, TILE_WIDTH};
 use edgesentry_rs::ledger::Filter;
-use edgesentry_rs::log::{LogReader, ProveError};
+use edgesentry_rs::log::{LogReader, MAX_RECEIPT_RECORDS, ProveError};
 use edgesentry_rs::wire::ProblemCode;
 use futures::TryStreamExt;
 use serde::Deserialize;
@@ -15,9 +16,11 @@ use utoipa::IntoParams;
 
 use super::device::check_device_id;
 use super::tlog::{log, text};
-use super::{App, Peer, Query, State, bearer};
-use crate::identity::Sender;
+use super::{App, Peer, QUEUE_TIMEOUT, Query, State, bearer};
+use crate::identity::{Sender, SenderKey};
 use crate::problem::Problem;
+use crate::rates::Charge;
+use crate::shares::Share;
 use crate::tokens::Scope;
 
 /// Which records of which device.
@@ -43,7 +46,7 @@ pub(super) struct ReceiptQuery {
         (status = 403, description = "device_mismatch, scope_missing"),
         (status = 404, description = "no_log, no_checkpoint, not_logged: ask again after the next checkpoint; record_missing: send the record again"),
         (status = 429, description = "rate_limited, with Retry-After"),
-        (status = 503, description = "store"),
+        (status = 503, description = "store, busy"),
     ),
     security(("token" = ["ingest"]), ("token" = ["read"]))
 )]
@@ -55,9 +58,13 @@ pub(super) async fn receipt(
 ) -> Result<Response, Problem> {
     let ReceiptQuery { device_id, sequence, to_sequence } = query;
     check_device_id(&device_id)?;
-    app.require_reader_or(&peer, &headers, Some(&device_id))?;
-    app.rates.check(&device_id, None).map_err(Problem::rate_limited)?;
-    match make(log(&app)?, &device_id, sequence, to_sequence).await {
+    let caller = app.require_reader_or(&peer, &headers, Some(&device_id))?;
+    let log = log(&app)?;
+    let records = to_sequence.map_or(1, |last| last.saturating_sub(sequence).saturating_add(1));
+    let proving = app.proving(caller, records.min(MAX_RECEIPT_RECORDS)).await?;
+    let made = make(log, &device_id, sequence, to_sequence).await;
+    proving.done(made.as_ref().map_or(1, |(_, bundles)| *bundles));
+    match made {
         Err(ProveError::NotLogged { .. } | ProveError::NoCheckpoint { .. })
             if !has_record(&app, &device_id, sequence).await? =>
         {
@@ -66,16 +73,43 @@ pub(super) async fn receipt(
             );
             Err(Problem::new(StatusCode::NOT_FOUND, ProblemCode::RecordMissing, detail))
         }
-        made => Ok(text(made?)),
+        made => Ok(text(made?.0)),
     }
 }
 
-async fn make(log: &LogReader, device_id: &str, first: u64, last: Option<u64>) -> Result<String, ProveError> {
+/// Makes a receipt, and counts the entry bundles that it has read.
+async fn make(
+    log: &LogReader,
+    device_id: &str,
+    first: u64,
+    last: Option<u64>,
+) -> Result<(String, u64), ProveError> {
     let published = log.published().await?;
-    Ok(match last {
-        None => log.prove_record(&published, device_id, first).await?.to_string(),
-        Some(last) => log.prove_receipt(&published, device_id, first, last).await?.to_string(),
-    })
+    let Some(last) = last else {
+        return Ok((log.prove_record(&published, device_id, first).await?.to_string(), 1));
+    };
+    let proof = log.prove_receipt(&published, device_id, first, last).await?;
+    Ok((proof.to_string(), bundles(&proof)))
+}
+
+/// A place for the making of a proof, and the charge for it.
+pub(super) struct Proving<'a> {
+    charge: Charge<'a>,
+    _place: Share,
+}
+
+impl Proving<'_> {
+    /// Ends the making of a proof that has read so many bundles.
+    pub(super) fn done(self, bundles: u64) {
+        self.charge.settle(bundles.max(1));
+    }
+}
+
+/// Returns the number of entry bundles with the leaves of a proof.
+pub(super) fn bundles(proof: &RunProof) -> u64 {
+    let of = |index: u64| index / u64::from(TILE_WIDTH);
+    let new = proof.leaves.windows(2).filter(|pair| of(pair[0].index) != of(pair[1].index)).count();
+    new as u64 + 1
 }
 
 async fn has_record(app: &App, device_id: &str, sequence: u64) -> Result<bool, Problem> {
@@ -89,28 +123,45 @@ async fn has_record(app: &App, device_id: &str, sequence: u64) -> Result<bool, P
 }
 
 impl App {
+    /// Waits for a place for a proof, and charges the caller for the most bundles that it may read.
+    pub(super) async fn proving(&self, caller: SenderKey, bundles: u64) -> Result<Proving<'_>, Problem> {
+        let check = || self.proofs.check(caller).map_err(Problem::rate_limited);
+        check()?;
+        let place = self.proof_places.take(caller, 1, QUEUE_TIMEOUT).await;
+        let place = place.ok_or_else(|| Problem::busy("too many proofs at once"))?;
+        // The proofs for which it has waited are charged by now.
+        check()?;
+        Ok(Proving { charge: self.proofs.charge(caller, bundles), _place: place })
+    }
+
     /// Requires a token with the scope `read`, or the certificate or token of a device: of this device, if one is given.
+    /// Returns the key of the caller.
     pub(super) fn require_reader_or(
         &self,
         peer: &Peer,
         headers: &HeaderMap,
         device_id: Option<&str>,
-    ) -> Result<(), Problem> {
+    ) -> Result<SenderKey, Problem> {
         if let Some(token) = bearer(headers)?.and_then(|token| self.tokens.find(token)) {
             if token.may(Scope::Read) {
-                return Ok(());
+                return Ok(SenderKey::of_token(&token.name));
             }
             if !token.may(Scope::Ingest) && peer.devices.is_none() {
                 return Err(Problem::scope(&token.name, Scope::Read));
             }
         }
         let sender = self.sender(peer, headers)?;
-        let Some(device_id) = device_id else { return sender_is_known(&sender) };
-        match &sender {
-            Sender::Token(token) if !token.is_limited() => Err(Problem::scope(&token.name, Scope::Read)),
-            sender if !sender.may_send(device_id) => Err(Problem::other_device(device_id)),
-            sender => sender_is_known(sender),
+        if let Some(device_id) = device_id {
+            match &sender {
+                Sender::Token(token) if !token.is_limited() => {
+                    return Err(Problem::scope(&token.name, Scope::Read));
+                }
+                sender if !sender.may_send(device_id) => return Err(Problem::other_device(device_id)),
+                _ => {}
+            }
         }
+        sender_is_known(&sender)?;
+        Ok(sender.key(peer))
     }
 }
 

@@ -4,7 +4,7 @@ use axum::Extension;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use base64::prelude::{BASE64_STANDARD, Engine};
-use edgesentry_log::{TILE_WIDTH, TileId};
+use edgesentry_log::{MAX_RUN_RECORDS, TILE_WIDTH, TileId};
 use edgesentry_rs::ledger::LogTablesError;
 use edgesentry_rs::log::{LogError, LogReader, ProveError};
 use edgesentry_rs::wire::ProblemCode;
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::device::check_device_id;
+use super::receipts::bundles;
 use super::{App, Peer, Query, State};
 use crate::json::Json;
 use crate::problem::Problem;
@@ -19,6 +20,8 @@ use crate::problem::Problem;
 /// A full tile of the published tree never changes.
 const IMMUTABLE: &str = "private, max-age=31536000, immutable";
 const NO_CACHE: &str = "no-cache";
+/// The maximum number of hashes in a proof of consistency.
+const MAX_PATH: u64 = 63;
 
 impl From<ProveError> for Problem {
     fn from(error: ProveError) -> Problem {
@@ -230,19 +233,28 @@ pub(super) struct RecordQuery {
         (status = 401, description = "unauthenticated"),
         (status = 403, description = "scope_missing"),
         (status = 404, description = "no_log, no_checkpoint, not_logged"),
-        (status = 503, description = "store"),
+        (status = 429, description = "rate_limited, with Retry-After"),
+        (status = 503, description = "store, busy"),
     ),
     security(("token" = ["read"]))
 )]
-pub(super) async fn proof(State(app): State, Query(query): Query<RecordQuery>) -> Result<Response, Problem> {
+pub(super) async fn proof(
+    State(app): State,
+    headers: HeaderMap,
+    Query(query): Query<RecordQuery>,
+) -> Result<Response, Problem> {
     check_device_id(&query.device_id)?;
     let log = log(&app)?;
+    let (device_id, first) = (&query.device_id, query.sequence);
+    let records = query.to_sequence.map_or(1, |last| last.saturating_sub(first).saturating_add(1));
+    let proving = app.proving(app.holder(&headers), records.min(MAX_RUN_RECORDS as u64)).await?;
     let published = log.published_at(query.size).await?;
-    let (device_id, sequence) = (&query.device_id, query.sequence);
-    Ok(text(match query.to_sequence {
-        None => log.prove_record(&published, device_id, sequence).await?.to_string(),
-        Some(last) => log.prove_run(&published, device_id, sequence, last).await?.to_string(),
-    }))
+    let Some(last) = query.to_sequence else {
+        return Ok(text(log.prove_record(&published, device_id, first).await?.to_string()));
+    };
+    let proof = log.prove_run(&published, device_id, first, last).await?;
+    proving.done(bundles(&proof));
+    Ok(text(proof.to_string()))
 }
 
 /// Which device, at which checkpoint.
@@ -299,7 +311,8 @@ pub(super) struct GrowthQuery {
         (status = 401, description = "unauthenticated"),
         (status = 403, description = "scope_missing"),
         (status = 404, description = "no_log, no_checkpoint"),
-        (status = 503, description = "store"),
+        (status = 429, description = "rate_limited, with Retry-After"),
+        (status = 503, description = "store, busy"),
     ),
     security(("token" = ["ingest"]), ("token" = ["read"]))
 )]
@@ -309,8 +322,12 @@ pub(super) async fn consistency(
     headers: HeaderMap,
     Query(query): Query<GrowthQuery>,
 ) -> Result<Response, Problem> {
-    app.require_reader_or(&peer, &headers, None)?;
+    let caller = app.require_reader_or(&peer, &headers, None)?;
     let log = log(&app)?;
+    let proving = app.proving(caller, MAX_PATH).await?;
     let published = log.published_at(query.size).await?;
-    Ok(text(log.prove_growth(&published, query.from).await?.to_string()))
+    let proof = log.prove_growth(&published, query.from).await?;
+    // Each hash is in a tile of its own.
+    proving.done(proof.path.len() as u64);
+    Ok(text(proof.to_string()))
 }

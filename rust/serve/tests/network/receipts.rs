@@ -33,10 +33,15 @@ struct Site {
 
 impl Site {
     async fn new() -> Site {
+        Site::with("").await
+    }
+
+    /// Starts a new service with more settings.
+    async fn with(more: &str) -> Site {
         let place = Place::new(Kind::Sqlite).await;
         let folder = place.path("log");
         std::fs::create_dir_all(&folder).unwrap();
-        let site = Site::at(place).await;
+        let site = Site::at(place, more).await;
         site.log.init(1).await.unwrap();
         for number in [1, 2] {
             site.serving.service.register(&registration(&device(number))).await.unwrap();
@@ -45,7 +50,7 @@ impl Site {
     }
 
     /// Starts the service of a place.
-    async fn at(place: Place) -> Site {
+    async fn at(place: Place, more: &str) -> Site {
         let service = place.service().await;
         let ledger = Arc::clone(service.ledger());
         let objects: Arc<dyn Objects> =
@@ -53,7 +58,7 @@ impl Site {
         let tables = || ledger.log().unwrap();
         let log = TransparencyLog::new(tables(), Arc::clone(&objects), Arc::clone(&objects), key(), 10_000);
         let reader = LogReader::new(tables(), objects);
-        let serving = Serving::with_log(service, &settings(&tokens()), reader).await;
+        let serving = Serving::with_log(service, &settings(&(tokens() + more)), reader).await;
         Site { serving, log, place }
     }
 
@@ -76,7 +81,7 @@ impl Site {
         for statement in statements {
             self.place.tamper(statement).await;
         }
-        Site::at(self.place).await
+        Site::at(self.place, "").await
     }
 }
 
@@ -326,6 +331,7 @@ async fn an_acknowledged_tail_that_is_lost_is_sent_again() {
 async fn a_log_that_does_not_extend_the_kept_checkpoint_is_refused() {
     let folder = TempDir::new().unwrap();
     let (honest, forked) = (Site::new().await, Site::new().await);
+    honest.serving.service.ingest_many(crate::common::chain(&mut device(2), 5)).await;
     let lift = outbox(&folder).await;
     sign(&lift, 8).await;
     for _ in 0..2 {
@@ -336,18 +342,17 @@ async fn a_log_that_does_not_extend_the_kept_checkpoint_is_refused() {
     sign(&lift, 3).await;
     lift.flush(&honest.client()).await.unwrap();
     honest.checkpoint().await;
-    // A log of the same key with the records of the device, and with others beside them: smaller, then larger.
+    // A log of the same key with the records of the device, and with others beside them: smaller, then larger. A smaller
+    // one may be a copy that is behind.
     copy_chain(&honest, &forked).await;
-    let mut sizes = Vec::new();
-    for more in [0_usize, 20] {
+    for (more, code, conflicts) in [(0, "checkpoint_stale", 0), (20, "checkpoint_inconsistent", 1)] {
         let mut other = device(2);
         forked.serving.service.ingest_many(crate::common::chain(&mut other, more)).await;
         forked.checkpoint().await;
-        assert_eq!(refused(&lift, &forked.client()).await, "checkpoint_inconsistent");
-        assert_eq!(refused(&lift, &forked.client()).await, "checkpoint_inconsistent");
-        sizes.push(lift.conflicts().await.unwrap().len());
+        assert_eq!(refused(&lift, &forked.client()).await, code);
+        assert_eq!(refused(&lift, &forked.client()).await, code);
+        assert_eq!((lift.conflicts().await.unwrap().len(), kept(&folder).await), (conflicts, 3));
     }
-    assert_eq!((sizes, kept(&folder).await), (vec![1, 2], 3));
     // Both notes are evidence: signed by the log, and of the same size or without a proof between them.
     lift.close().await;
     let lift = outbox(&folder).await;
@@ -373,6 +378,180 @@ async fn a_log_that_does_not_extend_the_kept_checkpoint_is_refused() {
     });
     assert_eq!(refused(&lift, &client).await, "checkpoint_inconsistent");
     assert_eq!(counts(&lift.flush(&honest.client()).await.unwrap()), [0, 0, 1, 0, 0]);
+}
+
+/// A client during whose first receipt, or first send, something else happens.
+struct Meanwhile<F> {
+    client: Client,
+    during: &'static str,
+    then: tokio::sync::Mutex<Option<F>>,
+}
+
+impl<F: Future<Output = ()> + Send> Meanwhile<F> {
+    fn new(client: Client, during: &'static str, then: F) -> Meanwhile<F> {
+        Meanwhile { client, during, then: tokio::sync::Mutex::new(Some(then)) }
+    }
+
+    async fn happens(&self, during: &str) {
+        if during == self.during
+            && let Some(then) = self.then.lock().await.take()
+        {
+            then.await;
+        }
+    }
+}
+
+#[async_trait]
+impl<F: Future<Output = ()> + Send> Sink for Meanwhile<F> {
+    async fn send(&self, submissions: Vec<Submission>) -> Vec<Result<Outcome, Error>> {
+        let outcomes = self.client.send(submissions).await;
+        self.happens("send").await;
+        outcomes
+    }
+
+    fn receipts(&self) -> Option<&dyn ReceiptSource> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl<F: Future<Output = ()> + Send> ReceiptSource for Meanwhile<F> {
+    async fn receipt(&self, device_id: &str, first: u64, last: u64) -> Result<Bytes, Error> {
+        let receipt = self.client.receipt(device_id, first, last).await;
+        self.happens("receipt").await;
+        receipt
+    }
+
+    async fn consistency(&self, from: u64, to: u64) -> Result<Bytes, Error> {
+        self.client.consistency(from, to).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_flushes_at_once_accuse_no_log() {
+    let site = Site::new().await;
+    let folder = TempDir::new().unwrap();
+    let (lift, other) = (outbox(&folder).await, outbox(&folder).await);
+    sign(&lift, 4).await;
+    lift.flush(&site.client()).await.unwrap();
+    site.checkpoint().await;
+    // The other flush keeps a later checkpoint while the receipt of the first one is on its way.
+    let meanwhile = async {
+        site.serving.service.ingest_many(crate::common::chain(&mut device(2), 3)).await;
+        site.checkpoint().await;
+        assert_eq!(counts(&other.flush(&site.client()).await.unwrap()), [0, 0, 4, 0, 0]);
+    };
+    let flushed = lift.flush(&Meanwhile::new(site.client(), "receipt", meanwhile)).await.unwrap();
+    assert_eq!(counts(&flushed), [0, 0, 0, 0, 0]);
+    assert!(lift.conflicts().await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_acknowledgement_makes_no_later_record_overdue() {
+    let site = Site::new().await;
+    let folder = TempDir::new().unwrap();
+    let (lift, other) = (outbox(&folder).await, outbox(&folder).await);
+    sign(&lift, 3).await;
+    // The other flush sends the same records and has their receipts before the first one notes its outcomes.
+    let meanwhile = async {
+        site.checkpoint().await;
+        assert_eq!(counts(&other.flush(&site.client()).await.unwrap()), [0, 3, 3, 0, 0]);
+    };
+    lift.flush(&Meanwhile::new(site.client(), "send", meanwhile)).await.unwrap();
+    let mut file = connect(&folder).await;
+    let ago = "UPDATE acknowledged SET at_ms = at_ms - 7200000";
+    sqlx::query(ago).execute(&mut file).await.unwrap();
+    file.close().await.unwrap();
+    sign(&lift, 1).await;
+    let pending = lift.flush(&site.client()).await.unwrap().receipts.unwrap().pending;
+    assert_eq!((pending.records, pending.is_overdue), (1, false), "{pending:?}");
+}
+
+/// A client of a service with a copy of the log that is behind: it gives an old receipt so many times.
+struct Behind {
+    client: Client,
+    old: Bytes,
+    times: AtomicUsize,
+}
+
+#[async_trait]
+impl Sink for Behind {
+    async fn send(&self, submissions: Vec<Submission>) -> Vec<Result<Outcome, Error>> {
+        self.client.send(submissions).await
+    }
+
+    fn receipts(&self) -> Option<&dyn ReceiptSource> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl ReceiptSource for Behind {
+    async fn receipt(&self, device_id: &str, first: u64, last: u64) -> Result<Bytes, Error> {
+        let left = |times: usize| times.checked_sub(1);
+        let is_old = first > 1 && self.times.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left).is_ok();
+        if is_old { Ok(self.old.clone()) } else { self.client.receipt(device_id, first, last).await }
+    }
+
+    async fn consistency(&self, from: u64, to: u64) -> Result<Bytes, Error> {
+        self.client.consistency(from, to).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_the_log_that_is_behind_is_not_accused() {
+    for times in [1, 100] {
+        let (site, folder) = (Site::new().await, TempDir::new().unwrap());
+        let lift = outbox(&folder).await;
+        // More than one receipt has; the second one comes from the copy.
+        sign(&lift, 1100).await;
+        lift.flush(&site.client()).await.unwrap();
+        site.checkpoint().await;
+        let old = site.client().receipt("lift-01", 1025, 1100).await.unwrap();
+        site.serving.service.ingest_many(crate::common::chain(&mut device(2), 3)).await;
+        site.checkpoint().await;
+        let client = Behind { client: site.client(), old, times: AtomicUsize::new(times) };
+        assert_eq!(counts(&lift.flush(&client).await.unwrap()), [0, 0, 1100, 0, 0], "{times}");
+        assert!(lift.conflicts().await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conflicts_that_prove_nothing_leave_room_for_a_contradiction() {
+    let folder = TempDir::new().unwrap();
+    let (honest, forked) = (Site::new().await, Site::new().await);
+    let lift = outbox(&folder).await;
+    // Both logs have six records at the same size, and other times.
+    honest.serving.service.ingest_many(crate::common::chain(&mut device(2), 2)).await;
+    sign(&lift, 4).await;
+    lift.flush(&honest.client()).await.unwrap();
+    honest.checkpoint().await;
+    assert_eq!(counts(&lift.flush(&honest.client()).await.unwrap()), [0, 0, 4, 0, 0]);
+    sign(&lift, 2).await;
+    lift.flush(&honest.client()).await.unwrap();
+    copy_chain(&honest, &forked).await;
+    forked.checkpoint().await;
+    let mut file = connect(&folder).await;
+    for size in 100..116 {
+        sqlx::query("INSERT INTO conflict (at_ms, kept, shown, reason) VALUES (1, ?, ?, 'no proof')")
+            .bind(format!("{ORIGIN}\n10\nroot\n"))
+            .bind(format!("{ORIGIN}\n{size}\nroot\n"))
+            .execute(&mut file)
+            .await
+            .unwrap();
+    }
+    file.close().await.unwrap();
+    assert_eq!(refused(&lift, &forked.client()).await, "checkpoint_inconsistent");
+    let conflicts = lift.conflicts().await.unwrap();
+    let [first, .., last] = &conflicts[..] else { panic!("{conflicts:?}") };
+    let size = |note: &str| note.lines().nth(1).unwrap().to_owned();
+    assert_eq!((conflicts.len(), size(&last.kept)), (17, size(&last.shown)));
+    // Its own kind is full; the first ones stay.
+    forked.serving.service.ingest_many(crate::common::chain(&mut device(2), 5)).await;
+    forked.checkpoint().await;
+    assert_eq!(refused(&lift, &forked.client()).await, "checkpoint_inconsistent");
+    let after = lift.conflicts().await.unwrap();
+    assert_eq!((after.len(), &after[0]), (17, first));
 }
 
 /// Sends the chain of lift-01 in one ledger to another service.
@@ -423,6 +602,38 @@ async fn a_record_without_a_receipt_becomes_overdue() {
     let flushed = lift.flush(&site.client()).await.unwrap();
     assert_eq!((flushed.accepted, flushed.duplicates, flushed.receipts), (2, 10, None));
     assert_eq!(kept(&folder).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_of_receipts_uses_up_its_own_rate_only() {
+    let rate = "[serve.rate]\nrecords_per_second = 1\nburst = 3\nbundles_per_second = 1\nbundle_burst = 20\n";
+    let site = Site::with(rate).await;
+    let mut lift = device(1);
+    site.serving.service.ingest_many(crate::common::chain(&mut lift, 3)).await;
+    site.checkpoint().await;
+    // A run in one bundle costs one, whatever it could have cost.
+    let run = "/api/v1/log/receipt?device_id=lift-01&sequence=1&to_sequence=900";
+    for _ in 0..10 {
+        assert_eq!(site.serving.get(run, Some("reader")).await.status, 200);
+    }
+    let paths = [run, "/api/v1/log/proof?device_id=lift-01&sequence=1&to_sequence=3"];
+    for path in paths {
+        let mut refused = None;
+        for _ in 0..1000 {
+            let answer = site.serving.get(path, Some("reader")).await;
+            if answer.status != 200 {
+                refused = Some(answer.problem());
+                break;
+            }
+        }
+        assert_eq!(refused, Some((429, "rate_limited".to_owned())), "{path}");
+    }
+    // The device has its whole rate.
+    let client = site.client();
+    let submissions = crate::common::chain(&mut lift, 2);
+    assert!(client.send(submissions).await.iter().all(|outcome| matches!(outcome, Ok(Outcome::Accepted))));
+    assert_eq!(site.serving.get(run, Some("lift-01")).await.status, 200);
+    assert_eq!(site.serving.get("/api/v1/log/consistency?from=0", Some("lift-01")).await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
