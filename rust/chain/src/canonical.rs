@@ -27,19 +27,88 @@ pub enum CanonicalError {
     SignatureLength(u64),
 }
 
+/// Receives canonical bytes: a vector that grows, a hash, or a [`Buffer`] of the caller.
+pub trait Output {
+    /// Appends one byte.
+    fn write_byte(&mut self, byte: u8);
+    /// Appends bytes.
+    fn write_bytes(&mut self, bytes: &[u8]);
+}
+
+impl Output for Vec<u8> {
+    fn write_byte(&mut self, byte: u8) {
+        self.push(byte);
+    }
+
+    fn write_bytes(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+impl Output for blake3::Hasher {
+    fn write_byte(&mut self, byte: u8) {
+        self.update(&[byte]);
+    }
+
+    fn write_bytes(&mut self, bytes: &[u8]) {
+        self.update(bytes);
+    }
+}
+
+/// A buffer of fixed size. It drops the bytes that do not fit, and counts them.
+///
+/// ```
+/// use edgesentry_chain::canonical::{Buffer, write_text};
+/// let mut bytes = [0; 4];
+/// let mut buffer = Buffer::new(&mut bytes);
+/// write_text(&mut buffer, "abc");
+/// assert_eq!(buffer.size(), 4);
+/// assert_eq!(bytes, *b"\x03abc");
+/// ```
+#[derive(Debug)]
+pub struct Buffer<'a> {
+    bytes: &'a mut [u8],
+    size: usize,
+}
+
+impl<'a> Buffer<'a> {
+    /// Creates an empty buffer over `bytes`.
+    pub fn new(bytes: &'a mut [u8]) -> Buffer<'a> {
+        Buffer { bytes, size: 0 }
+    }
+
+    /// Returns the number of bytes written, including those that did not fit.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+}
+
+impl Output for Buffer<'_> {
+    fn write_byte(&mut self, byte: u8) {
+        self.write_bytes(&[byte]);
+    }
+
+    fn write_bytes(&mut self, bytes: &[u8]) {
+        let rest = self.bytes.get_mut(self.size..).unwrap_or_default();
+        let fitting = rest.len().min(bytes.len());
+        rest[..fitting].copy_from_slice(&bytes[..fitting]);
+        self.size += bytes.len();
+    }
+}
+
 /// Appends an integer as LEB128 varint.
-pub fn write_varint(out: &mut Vec<u8>, mut value: u64) {
+pub fn write_varint(out: &mut impl Output, mut value: u64) {
     while value >= 0x80 {
-        out.push(value as u8 | 0x80);
+        out.write_byte(value as u8 | 0x80);
         value >>= 7;
     }
-    out.push(value as u8);
+    out.write_byte(value as u8);
 }
 
 /// Appends a string as varint length and UTF-8.
-pub fn write_text(out: &mut Vec<u8>, text: &str) {
+pub fn write_text(out: &mut impl Output, text: &str) {
     write_varint(out, text.len() as u64);
-    out.extend_from_slice(text.as_bytes());
+    out.write_bytes(text.as_bytes());
 }
 
 /// Reads values from the front of a slice. Returned strings and bytes borrow from it; the reader allocates nothing.

@@ -9,6 +9,7 @@ use crate::hash::Hash;
 use crate::head::Head;
 use crate::key::{KeyError, PublicKey, Scheme};
 use crate::record::AuditRecord;
+use crate::record_ref::RecordRef;
 use crate::signature::signed_message;
 
 /// The length of a seed, the secret from which the key pair of a device is derived.
@@ -33,7 +34,7 @@ pub struct Device {
 }
 
 /// The sequence has reached its largest value, so the chain cannot grow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, thiserror::Error)]
 #[error("the chain is full: its last sequence is {}", u64::MAX)]
 #[non_exhaustive]
 pub struct ChainFull;
@@ -62,10 +63,7 @@ impl Device {
         payload: &[u8],
         object_ref: impl Into<String>,
     ) -> Result<AuditRecord, ChainFull> {
-        let (sequence, prev_record_hash) = match self.head {
-            None => (1, Hash::ZERO),
-            Some(head) => (head.sequence.checked_add(1).ok_or(ChainFull)?, head.hash),
-        };
+        let (sequence, prev_record_hash) = Head::next_link(self.head)?;
         let mut record = AuditRecord {
             device_id: self.device_id.clone(),
             sequence,
@@ -77,6 +75,31 @@ impl Device {
         };
         self.sign_record(&mut record);
         self.head = Some(Head { sequence, hash: record.hash() });
+        Ok(record)
+    }
+
+    /// Like [`Device::sign`], without allocation: the record borrows its text.
+    ///
+    /// # Errors
+    /// The last sequence of the chain is [`u64::MAX`].
+    pub fn sign_ref<'a>(
+        &'a mut self,
+        timestamp_ms: u64,
+        payload: &[u8],
+        object_ref: &'a str,
+    ) -> Result<RecordRef<'a>, ChainFull> {
+        let (sequence, prev_record_hash) = Head::next_link(self.head)?;
+        let mut record = RecordRef {
+            device_id: &self.device_id,
+            sequence,
+            timestamp_ms,
+            payload_hash: Hash::of(payload),
+            signature: [0; 64],
+            prev_record_hash,
+            object_ref,
+        };
+        record.signature = self.key.sign(&record.signed_message(self.scheme)).to_bytes();
+        self.head = Some(record.head());
         Ok(record)
     }
 

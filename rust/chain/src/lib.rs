@@ -23,6 +23,7 @@ mod key;
 mod level;
 mod order;
 mod record;
+mod record_ref;
 mod report;
 mod rsum;
 mod segment;
@@ -49,6 +50,7 @@ pub use level::{
     InputKind, Level, MissingInput, NotCovered, ProvidedBy, Providers, UnknownLevel, missing_inputs, require,
 };
 pub use record::{AuditRecord, FIELDS, RECORD_SIGNATURE_CONTEXT};
+pub use record_ref::{BufferTooSmall, RecordRef};
 pub use report::{Input, MAX_KEPT_BYTES, Report, Verdict};
 pub use segment::{ChainSpan, SLICE_RECORDS, Segments, slice_size};
 pub use signature::{Signed, signed_message, verify_signature, verify_signatures};

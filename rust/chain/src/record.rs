@@ -1,7 +1,8 @@
 //! The audit record, its canonical bytes and its hash (docs/reference/spec.md, step 1).
 
-use crate::canonical::{CanonicalError, Reader, write_text, write_varint};
+use crate::canonical::{CanonicalError, Output, write_text, write_varint};
 use crate::hash::Hash;
+use crate::record_ref::RecordRef;
 
 /// One entry of the chain of a device: seven fields, in hashing order.
 ///
@@ -61,27 +62,20 @@ impl AuditRecord {
     /// # Errors
     /// The bytes are not the output of [`AuditRecord::canonical_bytes`] for any record.
     pub fn from_canonical_bytes(bytes: &[u8]) -> Result<AuditRecord, CanonicalError> {
-        let mut reader = Reader::new(bytes);
-        let device_id = reader.text()?.to_owned();
-        let (sequence, timestamp_ms) = (reader.varint()?, reader.varint()?);
-        let payload_hash = Hash(reader.array()?);
-        match reader.varint()? {
-            64 => {}
-            other => return Err(CanonicalError::SignatureLength(other)),
+        RecordRef::from_canonical_bytes(bytes).map(|record| record.to_record())
+    }
+
+    /// Returns the record with borrowed text.
+    pub fn borrowed(&self) -> RecordRef<'_> {
+        RecordRef {
+            device_id: &self.device_id,
+            sequence: self.sequence,
+            timestamp_ms: self.timestamp_ms,
+            payload_hash: self.payload_hash,
+            signature: self.signature,
+            prev_record_hash: self.prev_record_hash,
+            object_ref: &self.object_ref,
         }
-        let signature = reader.array()?;
-        let prev_record_hash = Hash(reader.array()?);
-        let object_ref = reader.text()?.to_owned();
-        reader.finish()?;
-        Ok(AuditRecord {
-            device_id,
-            sequence,
-            timestamp_ms,
-            payload_hash,
-            signature,
-            prev_record_hash,
-            object_ref,
-        })
     }
 
     /// Returns the record hash: BLAKE3 of the canonical bytes.
@@ -101,7 +95,7 @@ impl AuditRecord {
     pub fn signing_digest(&self) -> [u8; 32] {
         let mut scratch = Vec::with_capacity(self.canonical_size_bound());
         self.write_canonical(&mut scratch, false);
-        RECORD_SIGNATURE_KEY.with(|hasher| *hasher.clone().update(&scratch).finalize().as_bytes())
+        *record_signature_hasher().update(&scratch).finalize().as_bytes()
     }
 
     fn canonical_size_bound(&self) -> usize {
@@ -109,24 +103,56 @@ impl AuditRecord {
         4 * 10 + 1 + 64 + 2 * 32 + self.device_id.len() + self.object_ref.len()
     }
 
-    /// Writes postcard: strings and the signature as varint length and bytes, u64 as LEB128, hashes raw.
     fn write_canonical(&self, out: &mut Vec<u8>, with_signature: bool) {
-        write_text(out, &self.device_id);
+        let fields = Fields {
+            device_id: &self.device_id,
+            sequence: self.sequence,
+            timestamp_ms: self.timestamp_ms,
+            payload_hash: &self.payload_hash,
+            signature: with_signature.then_some(&self.signature),
+            prev_record_hash: &self.prev_record_hash,
+            object_ref: &self.object_ref,
+        };
+        fields.write(out);
+    }
+}
+
+/// The fields of a record by reference, so that no hash is copied before it is written.
+pub(crate) struct Fields<'a> {
+    pub(crate) device_id: &'a str,
+    pub(crate) sequence: u64,
+    pub(crate) timestamp_ms: u64,
+    pub(crate) payload_hash: &'a Hash,
+    /// None for the bytes that scheme `record` signs.
+    pub(crate) signature: Option<&'a [u8; 64]>,
+    pub(crate) prev_record_hash: &'a Hash,
+    pub(crate) object_ref: &'a str,
+}
+
+impl Fields<'_> {
+    /// Writes postcard: strings and the signature as varint length and bytes, u64 as LEB128, hashes raw.
+    pub(crate) fn write(&self, out: &mut impl Output) {
+        write_text(out, self.device_id);
         write_varint(out, self.sequence);
         write_varint(out, self.timestamp_ms);
-        out.extend_from_slice(&self.payload_hash.0);
-        if with_signature {
-            out.push(0x40);
-            out.extend_from_slice(&self.signature);
+        out.write_bytes(&self.payload_hash.0);
+        if let Some(signature) = self.signature {
+            out.write_byte(0x40);
+            out.write_bytes(signature);
         }
-        out.extend_from_slice(&self.prev_record_hash.0);
-        write_text(out, &self.object_ref);
+        out.write_bytes(&self.prev_record_hash.0);
+        write_text(out, self.object_ref);
     }
 }
 
 thread_local! {
     // Derivation of the context key costs a compression, and the key is the same for every record.
     static RECORD_SIGNATURE_KEY: blake3::Hasher = blake3::Hasher::new_derive_key(RECORD_SIGNATURE_CONTEXT);
+}
+
+/// Returns a hasher of the messages of scheme `record`.
+pub(crate) fn record_signature_hasher() -> blake3::Hasher {
+    RECORD_SIGNATURE_KEY.with(blake3::Hasher::clone)
 }
 
 #[cfg(test)]

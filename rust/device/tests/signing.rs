@@ -7,9 +7,8 @@ mod checked;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use edgesentry_chain::{Device, Scheme};
 use edgesentry_device::wire::{parse_submission, write_submission};
-use edgesentry_device::{Submission, sign};
+use edgesentry_device::{Device, Scheme, Submission, sign};
 
 #[test]
 fn a_signed_record_crosses_the_wire_as_it_is() {
