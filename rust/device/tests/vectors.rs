@@ -6,8 +6,11 @@ use std::path::Path;
 
 use edgesentry_device::{Device, RecordRef, Scheme, sign, sign_ref};
 
-/// Seed, scheme, device id, and for each record the time, the object reference and the payload.
-fn inputs() -> Vec<(u8, Scheme, &'static str, Vec<(u64, String, Vec<u8>)>)> {
+/// The time, the object reference and the payload of a record.
+type Input = (u64, String, Vec<u8>);
+
+/// Seed, scheme, device id, and the records of each device.
+fn inputs() -> Vec<(u8, Scheme, &'static str, Vec<Input>)> {
     let records = |count: u64| {
         let record =
             |at| (1_700_000_000_000 + 1000 * at, format!("lift-01/{at}.bin"), vec![at as u8; at as usize]);

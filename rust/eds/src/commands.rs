@@ -33,6 +33,7 @@ mod serve;
 mod sign_record;
 #[cfg(feature = "serve")]
 mod token;
+mod update;
 mod verify_bundle;
 mod verify_chain;
 mod verify_proof;
@@ -138,6 +139,7 @@ commands! {
     "push" Push(push::Push),
     "inject" Inject(inject::Inject),
     "token" Token(token::Token),
+    "update" Update(update::Update),
     "completions" Completions(completions::Completions),
     "drill" Drill(drill::Drill),
     "ops" Ops(ops::Ops),

@@ -39,6 +39,7 @@ mod stamps;
 mod statistics;
 mod threads;
 pub mod times;
+mod update;
 mod verify;
 mod write;
 
@@ -68,5 +69,6 @@ pub use snapshot::{Snapshot, SnapshotError};
 pub use stamps::{CertificatesError, MAX_CERTIFICATES_BYTES, StampCheck, TrustedRoots};
 pub use statistics::{Statistics, device_statistics};
 pub use threads::{limit_shared_threads, thread_count};
+pub use update::{TrustFileError, UpdateStateError, UpdateStateFile, read_update_trust};
 pub use verify::{Options, verify, verify_with_log};
 pub use write::{CompleteOutput, RecordWriter, record_to_json};

@@ -12,8 +12,9 @@ use tokio::time::timeout;
 use super::proxy::Proxy;
 use super::{Client, Replies, Response as Whole};
 use crate::error::{Error, describe};
-use crate::rejection::{Outcome, OutcomeKind, Rejection, RejectionCode};
+use crate::rejection::{Outcome, OutcomeKind};
 use crate::submission::Submission;
+use crate::wire::response::{is_retryable, read_problem, rejected};
 use crate::wire::{Answer, Problem, ProblemCode, write_submission};
 
 /// The longest response to one record.
@@ -187,14 +188,7 @@ impl Client {
     /// Reads the problem from an unsuccessful response.
     async fn refused(&self, response: Response<Incoming>) -> (Problem, Call) {
         let status = response.status();
-        let retryable = matches!(
-            status,
-            StatusCode::SERVICE_UNAVAILABLE
-                | StatusCode::TOO_MANY_REQUESTS
-                | StatusCode::REQUEST_TIMEOUT
-                | StatusCode::BAD_GATEWAY
-                | StatusCode::GATEWAY_TIMEOUT
-        );
+        let retryable = is_retryable(status.as_u16());
         let pause = response.headers().get(header::RETRY_AFTER);
         let pause = pause
             .and_then(|value| value.to_str().ok()?.parse().ok())
@@ -203,9 +197,8 @@ impl Client {
         let body = timeout(self.0.settings.timeout, limited.collect()).await;
         let body =
             body.ok().and_then(Result::ok).map(http_body_util::Collected::to_bytes).unwrap_or_default();
-        let mut problem: Problem = serde_json::from_slice(&body).unwrap_or_default();
-        if problem.code == ProblemCode::default() {
-            problem.code = ProblemCode::Other(format!("http_{}", status.as_u16()));
+        let mut problem = read_problem(status.as_u16(), &body);
+        if problem.detail.is_empty() {
             problem.detail = status.canonical_reason().unwrap_or("unknown status").to_owned();
         }
         let error = self.error(problem.code.clone(), &problem.detail, retryable);
@@ -243,19 +236,4 @@ impl Client {
     fn error(&self, code: ProblemCode, detail: &str, retryable: bool) -> Error {
         Error::Service { place: self.url().into(), code, detail: detail.to_owned(), retryable }
     }
-}
-
-/// A rejection in the words of the service.
-fn rejected(
-    submission: &Submission,
-    code: RejectionCode,
-    expected: Option<String>,
-    actual: Option<String>,
-) -> Outcome {
-    Outcome::Rejected(Rejection {
-        code,
-        expected: expected.unwrap_or_default().into(),
-        actual: actual.unwrap_or_default().into(),
-        record: std::sync::Arc::clone(&submission.record),
-    })
 }

@@ -5,6 +5,7 @@
 mod checked;
 
 mod answers;
+mod c;
 mod checkpoint;
 mod claims;
 mod config;
@@ -31,6 +32,7 @@ mod serve;
 mod signals;
 mod signing;
 mod telemetry;
+mod update;
 mod verify_chain;
 mod verify_log;
 mod witness;

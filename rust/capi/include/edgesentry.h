@@ -1,0 +1,513 @@
+/*
+ * EdgeSentry: sign and verify tamper-evident audit records. This file is generated from rust/capi; do not edit it.
+ *
+ * Pointers. The caller allocates every buffer and passes its size in bytes, or its number of elements for an array. A
+ * pointer is null, or valid for that size until the function returns; memory that a function writes overlaps no other
+ * argument. Null is an EDGESENTRY_INVALID_ARGUMENT unless the function allows it, or the size is 0.
+ *
+ * Structures. A structure with struct_size is initialized by its macro, such as EDGESENTRY_RECORD_INIT, before it is
+ * used, also if the library fills it in. Later versions of the library may add fields at its end.
+ *
+ * Failures. A function returns EDGESENTRY_OK or another status, never ends the process, and throws nothing.
+ * edgesentry_last_error has the reason, for each thread. All functions may be called from several threads.
+ */
+
+#ifndef EDGESENTRY_H
+#define EDGESENTRY_H
+
+#include <stddef.h>
+#include <stdint.h>
+/** An empty record, with its size. */
+#define EDGESENTRY_RECORD_INIT {sizeof(edgesentry_record), 0, 0, 0, NULL, 0, NULL, 0, {0}, {0}, {0}}
+/** The start of a chain. */
+#define EDGESENTRY_HEAD_INIT {0, {0}}
+/** An empty chain, with its size. */
+#define EDGESENTRY_CHAIN_INIT {sizeof(edgesentry_chain), 0, NULL, 0, NULL, 0, NULL, NULL}
+/** Empty inputs for an update, with their size. */
+#define EDGESENTRY_UPDATE_CHECK_INIT \
+    {sizeof(edgesentry_update_check), 0, NULL, 0, NULL, 0, NULL, 0, NULL, 0, 0, NULL, 0}
+/** An empty update, with its size. */
+#define EDGESENTRY_UPDATE_INIT {sizeof(edgesentry_update), 0, 0, 0, 0, {0}, 0, 0, {0}}
+
+
+// Scheme `record`: the signature covers every field. For new devices.
+#define EDGESENTRY_SCHEME_RECORD 1
+
+// Scheme `payload-hash`: the signature covers the payload hash alone. For devices that sign so today.
+#define EDGESENTRY_SCHEME_PAYLOAD_HASH 2
+
+// The size of a seed, in bytes.
+#define EDGESENTRY_SEED_SIZE 32
+
+// The size of a public key, in bytes.
+#define EDGESENTRY_PUBLIC_KEY_SIZE 32
+
+// The size of a hash, in bytes.
+#define EDGESENTRY_HASH_SIZE 32
+
+// The size of a signature, in bytes.
+#define EDGESENTRY_SIGNATURE_SIZE 64
+
+// The version of this interface. It changes when a program must be changed or compiled again.
+#define EDGESENTRY_ABI_VERSION 1
+
+// The size of the update state, in bytes: two slots.
+#define EDGESENTRY_UPDATE_STATE_SIZE 1024
+
+// The size of one slot of the update state, in bytes.
+#define EDGESENTRY_UPDATE_SLOT_SIZE 512
+
+// `update_malformed`
+#define EDGESENTRY_REFUSAL_MALFORMED 1
+
+// `update_other_name`
+#define EDGESENTRY_REFUSAL_OTHER_NAME 2
+
+// `update_untrusted`
+#define EDGESENTRY_REFUSAL_UNTRUSTED 3
+
+// `update_expired`
+#define EDGESENTRY_REFUSAL_EXPIRED 4
+
+// `update_rollback`
+#define EDGESENTRY_REFUSAL_ROLLBACK 5
+
+// `update_conflict`
+#define EDGESENTRY_REFUSAL_CONFLICT 6
+
+// `update_image_truncated`
+#define EDGESENTRY_REFUSAL_IMAGE_TRUNCATED 7
+
+// `update_image_too_long`
+#define EDGESENTRY_REFUSAL_IMAGE_TOO_LONG 8
+
+// `update_image_hash`
+#define EDGESENTRY_REFUSAL_IMAGE_HASH 9
+
+// A reason that this version of the interface does not name.
+#define EDGESENTRY_REFUSAL_OTHER 255
+
+// `prev_hash_mismatch`
+#define EDGESENTRY_FINDING_PREV_HASH_MISMATCH 1
+
+// `sequence_gap`
+#define EDGESENTRY_FINDING_SEQUENCE_GAP 2
+
+// `sequence_duplicate`
+#define EDGESENTRY_FINDING_SEQUENCE_DUPLICATE 3
+
+// `sequence_out_of_order`
+#define EDGESENTRY_FINDING_SEQUENCE_OUT_OF_ORDER 4
+
+// `fork`
+#define EDGESENTRY_FINDING_FORK 5
+
+// `first_record_not_genesis`
+#define EDGESENTRY_FINDING_FIRST_RECORD_NOT_GENESIS 6
+
+// `signature_invalid`
+#define EDGESENTRY_FINDING_SIGNATURE_INVALID 7
+
+// `unknown_device`
+#define EDGESENTRY_FINDING_UNKNOWN_DEVICE 8
+
+// `key_not_valid_at_sequence`
+#define EDGESENTRY_FINDING_KEY_NOT_VALID_AT_SEQUENCE 9
+
+// `payload_hash_mismatch`
+#define EDGESENTRY_FINDING_PAYLOAD_HASH_MISMATCH 10
+
+// `head_mismatch`
+#define EDGESENTRY_FINDING_HEAD_MISMATCH 11
+
+// A finding that this version of the interface does not name.
+#define EDGESENTRY_FINDING_OTHER 255
+
+// The outbox of a device: one file.
+typedef struct edgesentry_outbox edgesentry_outbox;
+
+// The result of a function: `EDGESENTRY_OK`, or the reason of a failure.
+typedef int32_t edgesentry_status;
+
+// The last record of a chain. All zero: the start of the chain.
+typedef struct edgesentry_head {
+  // Its sequence; 0 if there is no record yet.
+  uint64_t sequence;
+  // Its record hash.
+  uint8_t hash[32];
+} edgesentry_head;
+
+// A record. Text is UTF-8, without a final zero byte.
+typedef struct edgesentry_record {
+  // sizeof(edgesentry_record)
+  uint32_t struct_size;
+  // 0
+  uint32_t reserved;
+  // 1, 2, 3, ... per device.
+  uint64_t sequence;
+  // Unix milliseconds.
+  uint64_t timestamp_ms;
+  // The device, 1 to 1024 bytes.
+  const char *device_id;
+  // Its size.
+  size_t device_id_size;
+  // The place of the payload, 1 to 1024 bytes.
+  const char *object_ref;
+  // Its size.
+  size_t object_ref_size;
+  // BLAKE3 of the payload.
+  uint8_t payload_hash[32];
+  // Ed25519, R then S.
+  uint8_t signature[64];
+  // The record hash of the previous record; zero for the first.
+  uint8_t prev_record_hash[32];
+} edgesentry_record;
+
+// A public key of a device.
+typedef struct edgesentry_key {
+  // The first sequence that it signs: 1 for the first key of a device.
+  uint64_t valid_from;
+  // EDGESENTRY_SCHEME_RECORD or EDGESENTRY_SCHEME_PAYLOAD_HASH.
+  uint32_t scheme;
+  // 0
+  uint32_t reserved;
+  // The key.
+  uint8_t public_key[32];
+} edgesentry_key;
+
+// The records of one device and the inputs to verify them.
+typedef struct edgesentry_chain {
+  // sizeof(edgesentry_chain)
+  uint32_t struct_size;
+  // 0
+  uint32_t reserved;
+  // The records, in order.
+  const struct edgesentry_record *records;
+  // Their number.
+  size_t record_count;
+  // The keys of the device that the caller trusts.
+  const struct edgesentry_key *keys;
+  // Their number, at least 1.
+  size_t key_count;
+  // The head after which the records begin; null or all zero if they begin at sequence 1.
+  const struct edgesentry_head *start;
+  // A head that the caller kept, which the records must contain; null if there is none. Without it, missing records
+  // at the end go unnoticed.
+  const struct edgesentry_head *head;
+} edgesentry_chain;
+
+// A failed check.
+typedef struct edgesentry_finding {
+  // EDGESENTRY_FINDING_...
+  uint32_t code;
+  // 0
+  uint32_t reserved;
+  // The position of the record, from 0; UINT64_MAX if the record is missing.
+  uint64_t index;
+  // Its sequence; 0 if it has none.
+  uint64_t sequence;
+} edgesentry_finding;
+
+// A request of a flush, and the room for its response.
+typedef struct edgesentry_request {
+  // The size of the structure; set by the library.
+  uint32_t struct_size;
+  // Set by the caller: the HTTP status of the response.
+  uint32_t http_status;
+  // The body, for POST /api/v1/ingest with the content type application/json.
+  const uint8_t *body;
+  // Its size.
+  size_t body_size;
+  // Room for the body of the response.
+  uint8_t *response;
+  // Its size; a longer response is cut.
+  size_t response_capacity;
+  // Set by the caller: the size of the body of the response.
+  size_t response_size;
+} edgesentry_request;
+
+// Sends a request, and fills in its response. Returns 0 if there is one; otherwise the record stays in the outbox.
+typedef int32_t (*edgesentry_send)(void *context, struct edgesentry_request *request);
+
+// The result of a flush.
+typedef struct edgesentry_flushed {
+  // Records that the service has accepted now.
+  uint64_t accepted;
+  // Records that the service already held.
+  uint64_t duplicates;
+  // Records that still wait.
+  uint64_t waiting;
+  // The sequence of the record that the service rejected; 0 if there is none.
+  uint64_t rejected_sequence;
+} edgesentry_flushed;
+
+// The inputs for the verification of an update.
+typedef struct edgesentry_update_check {
+  // sizeof(edgesentry_update_check)
+  uint32_t struct_size;
+  // How many publishers must have signed.
+  uint32_t threshold;
+  // The product of this device.
+  const char *name;
+  // Its size.
+  size_t name_size;
+  // The public keys of the publishers that the device trusts, EDGESENTRY_PUBLIC_KEY_SIZE bytes each.
+  const uint8_t *keys;
+  // The size of all keys, in bytes.
+  size_t keys_size;
+  // The manifest, as received.
+  const uint8_t *manifest;
+  // Its size.
+  size_t manifest_size;
+  // Both slots of the update state, as stored.
+  const uint8_t *state;
+  // EDGESENTRY_UPDATE_STATE_SIZE
+  size_t state_size;
+  // The time, Unix milliseconds; 0 if the device has no clock.
+  uint64_t now_ms;
+  // Memory for pieces of the image.
+  uint8_t *buffer;
+  // Its size, such as 4096.
+  size_t buffer_size;
+} edgesentry_update_check;
+
+// Reads the next bytes of an image into `buffer`, and returns their number: 0 at the end, negative after a failure.
+typedef int64_t (*edgesentry_read)(void *context, uint8_t *buffer, size_t capacity);
+
+// A verified update, or the reason why it is refused.
+typedef struct edgesentry_update {
+  // sizeof(edgesentry_update)
+  uint32_t struct_size;
+  // EDGESENTRY_REFUSAL_..., or 0.
+  uint32_t refusal;
+  // The version.
+  uint64_t version;
+  // The lowest version that the device accepts afterwards.
+  uint64_t minimum_version;
+  // The size of the image.
+  uint64_t image_size;
+  // BLAKE3 of the image.
+  uint8_t image_hash[32];
+  // The slot of the state that must be written, 0 or 1.
+  uint32_t slot;
+  // 0
+  uint32_t reserved;
+  // The content of that slot.
+  uint8_t slot_bytes[512];
+} edgesentry_update;
+
+// Everything that was asked for was done, and holds.
+#define EDGESENTRY_OK 0
+
+// The evidence was checked, and does not hold.
+#define EDGESENTRY_FINDINGS 1
+
+// There was nothing to verify. Never a pass.
+#define EDGESENTRY_NOTHING_TO_VERIFY 2
+
+// An argument is null, has another size, or is out of its range.
+#define EDGESENTRY_INVALID_ARGUMENT 3
+
+// A buffer is too small.
+#define EDGESENTRY_BUFFER_TOO_SMALL 4
+
+// A public key is not safe to use.
+#define EDGESENTRY_WEAK_KEY 5
+
+// The sequence of the chain is at its maximum.
+#define EDGESENTRY_CHAIN_FULL 6
+
+// Bytes are not the canonical bytes of a record.
+#define EDGESENTRY_MALFORMED 7
+
+// The system has no random numbers.
+#define EDGESENTRY_NO_RANDOM 8
+
+// The outbox cannot go on: see the text of the failure.
+#define EDGESENTRY_OUTBOX 9
+
+// The records stay in the outbox; the same call may succeed later.
+#define EDGESENTRY_TRY_AGAIN 10
+
+// The service rejects a record, which stays in the outbox.
+#define EDGESENTRY_REJECTED 11
+
+// The update is refused: `refusal` has the reason.
+#define EDGESENTRY_REFUSED 12
+
+// Neither slot of the update state is valid. Refuse updates; do not create a new state.
+#define EDGESENTRY_STATE_DAMAGED 13
+
+// The function that reads the image has failed.
+#define EDGESENTRY_UNREADABLE 14
+
+// A bug in this library; please report it.
+#define EDGESENTRY_INTERNAL 100
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+// Returns the version of the library, such as "0.1.0". The text is static.
+const char *edgesentry_version(void);
+
+// Returns EDGESENTRY_ABI_VERSION of the library, to be compared with that of the header.
+uint32_t edgesentry_abi_version(void);
+
+// Copies the text of the last failure of this thread to `out`, with a final zero byte; a text that does not fit is cut.
+// Returns the size of the whole text without the zero byte: 0 if the last call succeeded.
+//
+// `out` has `capacity` bytes, or is null.
+size_t edgesentry_last_error(char *out,
+                             size_t capacity);
+
+// Makes a new key pair with random numbers of the system.
+//
+// `seed` has EDGESENTRY_SEED_SIZE bytes, the secret: keep it on the device. `public_key` has EDGESENTRY_PUBLIC_KEY_SIZE
+// bytes: register it with the service.
+edgesentry_status edgesentry_keygen(uint8_t *seed,
+                                    size_t seed_size,
+                                    uint8_t *public_key,
+                                    size_t public_key_size);
+
+// Computes the public key of a seed.
+//
+// `seed` has EDGESENTRY_SEED_SIZE bytes, `public_key` EDGESENTRY_PUBLIC_KEY_SIZE bytes.
+edgesentry_status edgesentry_public_key(const uint8_t *seed,
+                                        size_t seed_size,
+                                        uint8_t *public_key,
+                                        size_t public_key_size);
+
+// Computes BLAKE3 of bytes: the payload hash of a payload.
+//
+// `hash` has EDGESENTRY_HASH_SIZE bytes.
+edgesentry_status edgesentry_hash(const uint8_t *bytes, size_t size, uint8_t *hash, size_t hash_size);
+
+// Signs the next record of a chain.
+//
+// The caller fills in `device_id`, `timestamp_ms` and `object_ref` of `record`, and its `struct_size`; the function fills
+// in the other fields. `head` is the last record of the chain, all zero at its start, and becomes the new one. Store
+// the record and the head durably before the record is sent. After a failure neither has changed.
+//
+// `seed` has EDGESENTRY_SEED_SIZE bytes. The function does not allocate.
+edgesentry_status edgesentry_sign(const uint8_t *seed,
+                                  size_t seed_size,
+                                  uint32_t scheme,
+                                  struct edgesentry_head *head,
+                                  const uint8_t *payload,
+                                  size_t payload_size,
+                                  struct edgesentry_record *record);
+
+// Writes the canonical bytes of a record, over which its hash is computed.
+//
+// `size` receives their number, also after EDGESENTRY_BUFFER_TOO_SMALL. `out` has `capacity` bytes, and may be null if
+// `capacity` is 0. The function does not allocate.
+edgesentry_status edgesentry_canonical_bytes(const struct edgesentry_record *record,
+                                             uint8_t *out,
+                                             size_t capacity,
+                                             size_t *size);
+
+// Reads a record from its canonical bytes; all other bytes are EDGESENTRY_MALFORMED.
+//
+// The caller fills in `struct_size` of `record`. Its text then points into `bytes`.
+edgesentry_status edgesentry_parse_record(const uint8_t *bytes,
+                                          size_t size,
+                                          struct edgesentry_record *record);
+
+// Computes the record hash: BLAKE3 of the canonical bytes.
+//
+// `hash` has EDGESENTRY_HASH_SIZE bytes. The function does not allocate.
+edgesentry_status edgesentry_record_hash(const struct edgesentry_record *record,
+                                         uint8_t *hash,
+                                         size_t hash_size);
+
+// Verifies the signature of one record, and its payload unless `payload` is null. Its place in the chain is not checked:
+// see edgesentry_verify_chain.
+//
+// Returns EDGESENTRY_OK, or EDGESENTRY_FINDINGS with the code in `finding`, which may be null. `public_key` has
+// EDGESENTRY_PUBLIC_KEY_SIZE bytes; `scheme` is that of the registered key.
+edgesentry_status edgesentry_verify_record(const struct edgesentry_record *record,
+                                           const uint8_t *public_key,
+                                           size_t public_key_size,
+                                           uint32_t scheme,
+                                           const uint8_t *payload,
+                                           size_t payload_size,
+                                           uint32_t *finding);
+
+// Verifies the records of one device: signatures, links, and the heads that the caller gives.
+//
+// Returns EDGESENTRY_OK, or EDGESENTRY_FINDINGS. The first `capacity` findings, in the order of their records, are
+// written to `findings`, which may be null if `capacity` is 0; `found` receives the number of all. The function allocates.
+edgesentry_status edgesentry_verify_chain(const struct edgesentry_chain *chain,
+                                          struct edgesentry_finding *findings,
+                                          size_t capacity,
+                                          size_t *found);
+
+// Opens the outbox of a device, creating its file if it is missing. The outbox keeps signed records durably until the
+// service has confirmed them. Only in libraries with the feature outbox, as are all functions of outboxes.
+//
+// `path` and `device_id` are text. `seed` has EDGESENTRY_SEED_SIZE bytes. `outbox` receives the outbox; close it with
+// edgesentry_outbox_close. Several threads may use it, and calls wait for each other.
+edgesentry_status edgesentry_outbox_open(const char *path,
+                                         size_t path_size,
+                                         const char *device_id,
+                                         size_t device_id_size,
+                                         const uint8_t *seed,
+                                         size_t seed_size,
+                                         uint32_t scheme,
+                                         struct edgesentry_outbox **outbox);
+
+// Signs the next record of the device and keeps it with its payload. Both are durable when the function returns
+// EDGESENTRY_OK; after a failure nothing was signed.
+//
+// The caller fills in `timestamp_ms` and `object_ref` of `record`, and its `struct_size`; the function fills in the other
+// fields. `device_id` then points into the outbox until it is closed.
+edgesentry_status edgesentry_outbox_sign(struct edgesentry_outbox *outbox,
+                                         const uint8_t *payload,
+                                         size_t payload_size,
+                                         struct edgesentry_record *record);
+
+// Sends the waiting records in order with the function `send`, which gets `context`, one record at a time. Each leaves
+// the outbox when the service has confirmed it. Sending a record again is safe.
+//
+// Returns EDGESENTRY_OK if none is left; EDGESENTRY_TRY_AGAIN if there was no response, or one that asks to try later;
+// EDGESENTRY_REJECTED if the service rejects a record, which stays in the outbox with those behind it. `flushed` is
+// filled in after EDGESENTRY_OK and EDGESENTRY_REJECTED.
+edgesentry_status edgesentry_outbox_flush(struct edgesentry_outbox *outbox,
+                                          edgesentry_send send,
+                                          void *context,
+                                          struct edgesentry_flushed *flushed);
+
+// Reads the number of records that wait to be sent, and the last record of the chain. Either may be null.
+edgesentry_status edgesentry_outbox_state(struct edgesentry_outbox *outbox,
+                                          uint64_t *waiting,
+                                          struct edgesentry_head *head);
+
+// Closes an outbox, after all other calls that use it. Null is allowed.
+edgesentry_status edgesentry_outbox_close(struct edgesentry_outbox *outbox);
+
+// Creates the update state of a new device, which accepts every version. Do not use it to replace a state that is
+// damaged or missing: the device would then accept old versions.
+//
+// `state` has EDGESENTRY_UPDATE_STATE_SIZE bytes.
+edgesentry_status edgesentry_update_state_new(const char *name,
+                                              size_t name_size,
+                                              uint8_t *state,
+                                              size_t state_size);
+
+// Verifies a manifest and an image, which `read` supplies piece by piece with `context`. The function `read` may also
+// write the pieces to the inactive partition.
+//
+// After EDGESENTRY_OK, write `slot_bytes` of `update` durably to its slot of the state, at the offset
+// `slot` * EDGESENTRY_UPDATE_SLOT_SIZE, and start the image only then. After EDGESENTRY_REFUSED, `refusal` has the
+// reason: discard the image. `read` is not called for a manifest that is refused.
+edgesentry_status edgesentry_update_verify(const struct edgesentry_update_check *check,
+                                           edgesentry_read read,
+                                           void *context,
+                                           struct edgesentry_update *update);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* EDGESENTRY_H */

@@ -1,0 +1,116 @@
+//! The outbox behind a runtime of its own, which runs on the thread of the caller.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use edgesentry_device::wire::{ProblemCode, parse_response, write_submission};
+use edgesentry_device::{
+    AuditRecord, Device, Error, Flushed, Hash, Head, Outbox as DeviceOutbox, Outcome, Sink, Submission,
+};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::codes::{EDGESENTRY_OUTBOX, EDGESENTRY_REJECTED, EDGESENTRY_TRY_AGAIN, Status};
+use crate::last_error::fail;
+
+/// The longest response that is read.
+pub(crate) const MAX_RESPONSE_BYTES: usize = 64 << 10;
+/// For messages: the program, not this library, knows the URL.
+const PLACE: &str = "the service";
+
+pub(crate) struct Outbox {
+    runtime: Runtime,
+    outbox: DeviceOutbox,
+    /// The text to which records of this outbox point.
+    pub(crate) device_id: String,
+}
+
+/// Returns the status of an error, and keeps its text.
+fn failed(error: &Error) -> Status {
+    let status = if error.is_retryable() { EDGESENTRY_TRY_AGAIN } else { EDGESENTRY_OUTBOX };
+    fail(status, format_args!("{}", edgesentry_device::error::describe(error)))
+}
+
+impl Outbox {
+    pub(crate) fn open(path: &Path, device: Device) -> Result<Outbox, Status> {
+        let device_id = device.device_id().to_owned();
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| {
+            fail(EDGESENTRY_OUTBOX, format_args!("cannot start the runtime of the outbox: {error}"))
+        })?;
+        let outbox = runtime.block_on(DeviceOutbox::open(path, device)).map_err(|error| failed(&error))?;
+        Ok(Outbox { runtime, outbox, device_id })
+    }
+
+    pub(crate) fn sign(
+        &self,
+        timestamp_ms: u64,
+        payload: &[u8],
+        object_ref: &str,
+    ) -> Result<AuditRecord, Status> {
+        let item = (timestamp_ms, Bytes::copy_from_slice(payload), object_ref.to_owned());
+        let records = self.runtime.block_on(self.outbox.sign_many([item])).map_err(|error| failed(&error))?;
+        records.into_iter().next().ok_or_else(|| fail(EDGESENTRY_OUTBOX, format_args!("nothing was signed")))
+    }
+
+    /// Sends the waiting records by `post`, which returns status and body of a response, or `None`.
+    pub(crate) fn flush(
+        &self,
+        post: impl Fn(&[u8]) -> Option<(u16, Vec<u8>)> + Send + Sync,
+    ) -> Result<Flushed, Status> {
+        self.runtime.block_on(self.outbox.flush(&Posting(post))).map_err(|error| failed(&error))
+    }
+
+    pub(crate) fn waiting(&self) -> Result<u64, Status> {
+        self.runtime.block_on(self.outbox.waiting()).map_err(|error| failed(&error))
+    }
+
+    /// Returns the last signed record of the chain.
+    pub(crate) fn head(&self) -> Result<Head, Status> {
+        let head = self.runtime.block_on(self.outbox.head()).map_err(|error| failed(&error))?;
+        Ok(head.unwrap_or(Head { sequence: 0, hash: Hash::ZERO }))
+    }
+
+    pub(crate) fn close(self) {
+        self.runtime.block_on(self.outbox.close());
+    }
+}
+
+/// Returns the status of a rejection, and keeps its text.
+pub(crate) fn rejected(flushed: &Flushed) -> Result<(), Status> {
+    let Some(rejection) = &flushed.rejection else { return Ok(()) };
+    let text = format_args!(
+        "the service rejects sequence {}: {}: expected {}, got {}; it stays in the outbox",
+        rejection.sequence, rejection.code, rejection.expected, rejection.actual
+    );
+    Err(fail(EDGESENTRY_REJECTED, text))
+}
+
+struct Posting<F>(F);
+
+#[async_trait]
+impl<F: Fn(&[u8]) -> Option<(u16, Vec<u8>)> + Send + Sync> Sink for Posting<F> {
+    async fn send(&self, submissions: Vec<Submission>) -> Vec<Result<Outcome, Error>> {
+        let mut outcomes = Vec::with_capacity(submissions.len());
+        for submission in submissions {
+            let mut body = Vec::new();
+            write_submission(&submission, &mut body);
+            let outcome = match (self.0)(&body) {
+                Some((status, response)) => parse_response(&submission, PLACE, status, &response),
+                None => Err(Error::Service {
+                    place: Arc::from(PLACE),
+                    code: ProblemCode::Unreachable,
+                    detail: "the program has no response".to_owned(),
+                    retryable: true,
+                }),
+            };
+            let goes_on = outcome.as_ref().is_ok_and(Outcome::is_success);
+            outcomes.push(outcome);
+            // The outbox keeps this record and those behind it.
+            if !goes_on {
+                break;
+            }
+        }
+        outcomes
+    }
+}

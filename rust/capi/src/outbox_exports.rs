@@ -1,0 +1,148 @@
+//! The exported functions of the outbox.
+#![allow(unsafe_code)]
+// The comments below are the contract of each function, for C; the header begins with that of all pointers.
+#![allow(clippy::missing_safety_doc)]
+
+use std::ffi::{c_char, c_void};
+use std::path::Path;
+
+use edgesentry_chain::{Device, SEED_BYTES};
+
+use crate::border::{Border, Callback, enter};
+use crate::codes::{EDGESENTRY_INVALID_ARGUMENT, Status};
+use crate::last_error::fail;
+use crate::outbox;
+use crate::outbox_types::{Flushed, Outbox, Send};
+use crate::records;
+use crate::types::{Head, Record};
+
+/// Opens the outbox of a device, creating its file if it is missing. The outbox keeps signed records durably until the
+/// service has confirmed them. Only in libraries with the feature outbox, as are all functions of outboxes.
+///
+/// `path` and `device_id` are text. `seed` has EDGESENTRY_SEED_SIZE bytes. `outbox` receives the outbox; close it with
+/// edgesentry_outbox_close. Several threads may use it, and calls wait for each other.
+// A structure for the arguments of one function would be one more to initialize.
+#[allow(clippy::too_many_arguments)]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn edgesentry_outbox_open(
+    path: *const c_char,
+    path_size: usize,
+    device_id: *const c_char,
+    device_id_size: usize,
+    seed: *const u8,
+    seed_size: usize,
+    scheme: u32,
+    outbox: *mut *mut Outbox,
+) -> Status {
+    let work = |border: &Border| {
+        border.write("outbox", outbox, std::ptr::null_mut())?;
+        let path = border.text("path", path, path_size)?;
+        let device_id = border.text("device_id", device_id, device_id_size)?;
+        let seed = border.array::<SEED_BYTES>("seed", seed, seed_size)?;
+        let scheme = records::scheme(scheme)?;
+        if path.is_empty() || path.contains('\0') || device_id.is_empty() {
+            let text = format_args!("path and device_id: expected text without U+0000, not empty");
+            return Err(fail(EDGESENTRY_INVALID_ARGUMENT, text));
+        }
+        let opened = outbox::Outbox::open(Path::new(path), Device::from_seed(device_id, *seed, scheme))?;
+        border.give(outbox, Outbox(opened))
+    };
+    // SAFETY: the arguments, with their sizes.
+    unsafe { enter(work) }
+}
+
+/// Signs the next record of the device and keeps it with its payload. Both are durable when the function returns
+/// EDGESENTRY_OK; after a failure nothing was signed.
+///
+/// The caller fills in `timestamp_ms` and `object_ref` of `record`, and its `struct_size`; the function fills in the other
+/// fields. `device_id` then points into the outbox until it is closed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn edgesentry_outbox_sign(
+    outbox: *mut Outbox,
+    payload: *const u8,
+    payload_size: usize,
+    record: *mut Record,
+) -> Status {
+    let work = |border: &Border| {
+        let Outbox(outbox) = border.handle("outbox", outbox)?;
+        let payload = border.bytes("payload", payload, payload_size)?;
+        let given = border.read("record", record)?;
+        records::reserved("record", given.reserved)?;
+        let object_ref = border.text("object_ref", given.object_ref, given.object_ref_size)?;
+        let signed = outbox.sign(given.timestamp_ms, payload, object_ref)?;
+        let mut filled = signed.borrowed();
+        (filled.device_id, filled.object_ref) = (&outbox.device_id, object_ref);
+        border.write("record", record, records::structure(&filled))
+    };
+    // SAFETY: the arguments, with their sizes.
+    unsafe { enter(work) }
+}
+
+/// Sends the waiting records in order with the function `send`, which gets `context`, one record at a time. Each leaves
+/// the outbox when the service has confirmed it. Sending a record again is safe.
+///
+/// Returns EDGESENTRY_OK if none is left; EDGESENTRY_TRY_AGAIN if there was no response, or one that asks to try later;
+/// EDGESENTRY_REJECTED if the service rejects a record, which stays in the outbox with those behind it. `flushed` is
+/// filled in after EDGESENTRY_OK and EDGESENTRY_REJECTED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn edgesentry_outbox_flush(
+    outbox: *mut Outbox,
+    send: Send,
+    context: *mut c_void,
+    flushed: *mut Flushed,
+) -> Status {
+    let work = |border: &Border| {
+        let Outbox(outbox) = border.handle("outbox", outbox)?;
+        border.write("flushed", flushed, Flushed::default())?;
+        let Some(send) = send else {
+            return Err(fail(EDGESENTRY_INVALID_ARGUMENT, format_args!("send: is null")));
+        };
+        let callback = Callback::new(border, send, context);
+        let done = outbox.flush(|body| callback.post(body))?;
+        let result = Flushed {
+            accepted: done.accepted,
+            duplicates: done.duplicates,
+            waiting: done.waiting,
+            rejected_sequence: done.rejection.as_ref().map_or(0, |rejection| rejection.sequence),
+        };
+        border.write("flushed", flushed, result)?;
+        outbox::rejected(&done)
+    };
+    // SAFETY: the arguments, with their sizes.
+    unsafe { enter(work) }
+}
+
+/// Reads the number of records that wait to be sent, and the last record of the chain. Either may be null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn edgesentry_outbox_state(
+    outbox: *mut Outbox,
+    waiting: *mut u64,
+    head: *mut Head,
+) -> Status {
+    let work = |border: &Border| {
+        let Outbox(outbox) = border.handle("outbox", outbox)?;
+        if !waiting.is_null() {
+            border.write("waiting", waiting, outbox.waiting()?)?;
+        }
+        if !head.is_null() {
+            let edgesentry_chain::Head { sequence, hash } = outbox.head()?;
+            border.write("head", head, Head { sequence, hash: hash.0 })?;
+        }
+        Ok(())
+    };
+    // SAFETY: the arguments, with their sizes.
+    unsafe { enter(work) }
+}
+
+/// Closes an outbox, after all other calls that use it. Null is allowed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn edgesentry_outbox_close(outbox: *mut Outbox) -> Status {
+    let work = |border: &Border| {
+        if let Some(Outbox(outbox)) = border.take(outbox) {
+            outbox.close();
+        }
+        Ok(())
+    };
+    // SAFETY: the arguments, with their sizes.
+    unsafe { enter(work) }
+}

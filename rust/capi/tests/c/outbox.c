@@ -1,0 +1,121 @@
+/* Checks the outbox from C: arguments are the files of two outboxes. */
+#include <edgesentry.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CHECK(condition)                                                                                     \
+    do {                                                                                                     \
+        if (!(condition)) {                                                                                  \
+            char reason[512];                                                                                \
+            edgesentry_last_error(reason, sizeof reason);                                                    \
+            fprintf(stderr, "%s:%d: %s (last error: %s)\n", __FILE__, __LINE__, #condition, reason);         \
+            exit(1);                                                                                         \
+        }                                                                                                    \
+    } while (0)
+
+static const uint8_t SEED[EDGESENTRY_SEED_SIZE] = {7};
+
+/* A service that gives the same response to each request, and counts them. */
+typedef struct {
+    int reachable;
+    uint32_t status;
+    const char *response;
+    int requests;
+    char last[4096];
+} service;
+
+static int32_t post(void *context, edgesentry_request *request) {
+    service *to = (service *)context;
+    CHECK(request->struct_size == sizeof *request && request->body_size < sizeof to->last);
+    memcpy(to->last, request->body, request->body_size);
+    to->last[request->body_size] = 0;
+    to->requests++;
+    if (!to->reachable)
+        return -1;
+    size_t size = strlen(to->response);
+    CHECK(size <= request->response_capacity);
+    memcpy(request->response, to->response, size);
+    request->response_size = size;
+    request->http_status = to->status;
+    return 0;
+}
+
+static edgesentry_outbox *opened(const char *path) {
+    edgesentry_outbox *outbox = NULL;
+    CHECK(edgesentry_outbox_open(path, strlen(path), "lift-01", 7, SEED, sizeof SEED,
+                                 EDGESENTRY_SCHEME_RECORD, &outbox) == EDGESENTRY_OK);
+    CHECK(outbox != NULL);
+    return outbox;
+}
+
+static edgesentry_record signed_record(edgesentry_outbox *outbox, uint64_t time) {
+    edgesentry_record record = EDGESENTRY_RECORD_INIT;
+    record.timestamp_ms = time;
+    record.object_ref = "1.bin";
+    record.object_ref_size = 5;
+    CHECK(edgesentry_outbox_sign(outbox, (const uint8_t *)"open", 4, &record) == EDGESENTRY_OK);
+    CHECK(record.device_id_size == 7 && memcmp(record.device_id, "lift-01", 7) == 0);
+    return record;
+}
+
+int main(int count, char **arguments) {
+    CHECK(count == 3);
+    edgesentry_outbox *outbox = opened(arguments[1]);
+    edgesentry_outbox *other = NULL;
+    edgesentry_record records[3];
+    for (int at = 0; at < 3; at++)
+        records[at] = signed_record(outbox, 1000 + (uint64_t)at);
+    uint8_t hash[32];
+    edgesentry_head head;
+    uint64_t waiting = 0;
+    CHECK(edgesentry_record_hash(&records[2], hash, sizeof hash) == EDGESENTRY_OK);
+    CHECK(edgesentry_outbox_state(outbox, &waiting, &head) == EDGESENTRY_OK && waiting == 3);
+    CHECK(head.sequence == 3 && memcmp(head.hash, hash, 32) == 0);
+
+    /* Nothing is lost without a service, and by a restart. */
+    service to = {0, 0, "", 0, ""};
+    edgesentry_flushed flushed;
+    CHECK(edgesentry_outbox_flush(outbox, post, &to, &flushed) == EDGESENTRY_TRY_AGAIN && to.requests == 1);
+    CHECK(strstr(to.last, "\"sequence\":1") != NULL && strstr(to.last, "6f70656e") != NULL);
+    CHECK(edgesentry_outbox_close(outbox) == EDGESENTRY_OK);
+    outbox = opened(arguments[1]);
+    to.reachable = 1;
+    to.status = 503;
+    to.response = "{\"code\":\"busy\",\"detail\":\"later\"}";
+    CHECK(edgesentry_outbox_flush(outbox, post, &to, &flushed) == EDGESENTRY_TRY_AGAIN && to.requests == 2);
+    to.status = 401;
+    CHECK(edgesentry_outbox_flush(outbox, post, &to, &flushed) == EDGESENTRY_OUTBOX && to.requests == 3);
+
+    /* A rejected record stays, with those behind it. */
+    to.status = 409;
+    to.response = "{\"code\":\"fork\",\"expected\":\"a\",\"actual\":\"b\"}";
+    CHECK(edgesentry_outbox_flush(outbox, post, &to, &flushed) == EDGESENTRY_REJECTED && to.requests == 4);
+    CHECK(flushed.rejected_sequence == 1 && flushed.waiting == 3);
+    to.status = 202;
+    CHECK(edgesentry_outbox_flush(outbox, post, &to, &flushed) == EDGESENTRY_OK && to.requests == 7);
+    CHECK(flushed.accepted == 3 && flushed.waiting == 0 && flushed.rejected_sequence == 0);
+    CHECK(strstr(to.last, "\"sequence\":3") != NULL);
+    records[0] = signed_record(outbox, 2000);
+    CHECK(records[0].sequence == 4 && memcmp(records[0].prev_record_hash, hash, 32) == 0);
+    to.status = 200;
+    CHECK(edgesentry_outbox_flush(outbox, post, &to, &flushed) == EDGESENTRY_OK && flushed.duplicates == 1);
+
+    /* Arguments that cannot be used. */
+    CHECK(edgesentry_outbox_flush(outbox, NULL, &to, &flushed) == EDGESENTRY_INVALID_ARGUMENT);
+    CHECK(edgesentry_outbox_flush(outbox, post, &to, NULL) == EDGESENTRY_INVALID_ARGUMENT);
+    CHECK(edgesentry_outbox_sign(NULL, NULL, 0, &records[0]) == EDGESENTRY_INVALID_ARGUMENT);
+    records[0].object_ref_size = 0;
+    CHECK(edgesentry_outbox_sign(outbox, NULL, 0, &records[0]) == EDGESENTRY_OUTBOX);
+    CHECK(edgesentry_outbox_state(outbox, &waiting, NULL) == EDGESENTRY_OK && waiting == 0);
+    CHECK(edgesentry_outbox_open(NULL, 0, "x", 1, SEED, 32, 1, &other) == EDGESENTRY_INVALID_ARGUMENT);
+    CHECK(edgesentry_outbox_open("/", 1, "x", 1, SEED, 32, 1, &other) == EDGESENTRY_TRY_AGAIN && other == NULL);
+    CHECK(edgesentry_outbox_open(arguments[1], strlen(arguments[1]), "x", 1, SEED, 32, 1, &other) ==
+          EDGESENTRY_OUTBOX);
+    CHECK(edgesentry_outbox_close(outbox) == EDGESENTRY_OK && edgesentry_outbox_close(NULL) == EDGESENTRY_OK);
+    outbox = opened(arguments[2]);
+    CHECK(edgesentry_outbox_close(outbox) == EDGESENTRY_OK);
+    puts("ok");
+    return 0;
+}

@@ -1,0 +1,158 @@
+//! `eds update sign` and `eds update add-signature`.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use edgesentry_chain::Hash;
+use edgesentry_formats::times::parse_unix_ms;
+use edgesentry_formats::{Destination, Destinations, Readers, describe};
+use edgesentry_update::{Manifest, ManifestError, PublisherKey, SignedManifest};
+use serde_json::json;
+
+use super::{manifest_json, manifest_text, product, read_manifest};
+use crate::exit::{Exit, Failure};
+use crate::output::{Answer, Output};
+use crate::outputs::{self, cannot_write};
+use crate::text::{count, name};
+
+/// Write the manifest of an image, signed by one or more publishers
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  eds keygen --out publisher-a.seed
+  eds update sign firmware.bin --name door-controller --version 42 \\
+      --expires 2027-06-30T00:00:00Z --key publisher-a.seed --out firmware.manifest
+  eds update add-signature firmware.manifest --key publisher-b.seed")]
+pub(super) struct Sign {
+    /// The image
+    #[arg(value_name = "IMAGE")]
+    image: PathBuf,
+    /// The product; a device accepts only updates of its own
+    #[arg(long, value_name = "NAME", value_parser = product)]
+    name: String,
+    /// The version, a number that grows with each release
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    version: u64,
+    /// The lowest version that devices accept after this one [default: the version]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    minimum_version: Option<u64>,
+    /// The time from which devices refuse the manifest: 2027-06-30T00:00:00Z, or Unix milliseconds
+    #[arg(long, value_name = "TIME", value_parser = parse_unix_ms)]
+    expires: u64,
+    /// The seed file of a publisher; may be given several times
+    #[arg(long, required = true, value_name = "SEEDFILE")]
+    key: Vec<PathBuf>,
+    /// The manifest to write
+    #[arg(long, short, value_name = "FILE")]
+    out: PathBuf,
+}
+
+/// Add signatures of publishers to a manifest
+///
+/// Compare the printed manifest with the release before you publish it: your signature stands for it.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  eds update add-signature firmware.manifest --key publisher-b.seed")]
+pub(super) struct AddSignature {
+    /// The manifest, which is replaced
+    #[arg(value_name = "MANIFEST")]
+    manifest: PathBuf,
+    /// The seed file of a publisher; may be given several times
+    #[arg(long, required = true, value_name = "SEEDFILE")]
+    key: Vec<PathBuf>,
+}
+
+impl Sign {
+    pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
+        let mut destinations = Destinations::default();
+        outputs::read(&mut destinations, [("the image", Some(&self.image))]);
+        outputs::read(&mut destinations, self.key.iter().map(|key| ("a seed file", Some(key))));
+        let destination = destinations.place("--out", &self.out)?;
+        let keys = publishers(&self.key)?;
+        let (image_hash, image_size_bytes) = hash_of(&self.image)?;
+        let manifest = Manifest {
+            name: self.name.clone(),
+            version: self.version,
+            image_hash,
+            image_size_bytes,
+            minimum_version: self.minimum_version.unwrap_or(self.version),
+            expires_ms: self.expires,
+        };
+        let signed = SignedManifest::new(manifest).map_err(unusable)?;
+        conclude(output, signed, &keys, &destination, &self.out)
+    }
+}
+
+impl AddSignature {
+    pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
+        let mut destinations = Destinations::default();
+        outputs::read(&mut destinations, self.key.iter().map(|key| ("a seed file", Some(key))));
+        let destination = destinations.place("MANIFEST", &self.manifest)?;
+        let keys = publishers(&self.key)?;
+        conclude(output, read_manifest(&self.manifest)?, &keys, &destination, &self.manifest)
+    }
+}
+
+/// Adds the signatures, writes the manifest and shows it.
+fn conclude(
+    output: &Output,
+    mut signed: SignedManifest,
+    keys: &[PublisherKey],
+    destination: &Destination,
+    path: &Path,
+) -> Result<Exit, Failure> {
+    for key in keys {
+        signed.sign(key).map_err(unusable)?;
+    }
+    destination.write(Readers::Umask, &signed.to_bytes()).map_err(|error| cannot_write(path, &error))?;
+    // A manifest on stdout has no other output beside it.
+    if destination.is_stdout() {
+        return Ok(Exit::Holds);
+    }
+    let signers: Vec<String> = signed.signers().map(hex::encode).collect();
+    let content = json!({
+        "file": path.display().to_string(),
+        "manifest": manifest_json(signed.manifest()),
+        "signers": signers,
+    });
+    let mut text = manifest_text(signed.manifest());
+    text.push_str(&format!(
+        "{} with {}:\n",
+        name(&path.display().to_string()),
+        count(signers.len() as u64, "signature")
+    ));
+    for signer in &signers {
+        text.push_str(&format!("  {signer}\n"));
+    }
+    output.answer(&Answer { ok: true, name: "update", content: &content, text, failure: None })?;
+    Ok(Exit::Holds)
+}
+
+fn publishers(paths: &[PathBuf]) -> Result<Vec<PublisherKey>, Failure> {
+    paths.iter().map(|path| Ok(PublisherKey::from_seed(*edgesentry_formats::read_seed_file(path)?))).collect()
+}
+
+fn unusable(error: ManifestError) -> Failure {
+    Failure::usage("update_unusable", describe(&error))
+}
+
+/// Returns hash and size of an image, read in pieces.
+fn hash_of(path: &Path) -> Result<(Hash, u64), Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::usage("file_unreadable", format!("{}: cannot read: {error}", path.display()))
+    };
+    let mut file = File::open(path).map_err(failed)?;
+    let (mut hasher, mut size, mut buffer) = (blake3::Hasher::new(), 0, vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut buffer).map_err(failed)? {
+            0 => return Ok((Hash(*hasher.finalize().as_bytes()), size)),
+            read => {
+                hasher.update(&buffer[..read]);
+                size += read as u64;
+            }
+        }
+    }
+}

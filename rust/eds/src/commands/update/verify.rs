@@ -1,0 +1,201 @@
+//! `eds update verify`.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use edgesentry_formats::times::{clock_ms, parse_unix_ms};
+use edgesentry_formats::{Destination, Destinations, Readers, UpdateStateFile, describe, read_update_trust};
+use edgesentry_update::{Manifest, Refusal, State, Trust, Trusted, Verified, audit_payload};
+use serde_json::json;
+
+use super::{manifest_json, manifest_text, read_manifest, refused, state_json};
+use crate::exit::{Exit, Failure};
+use crate::inputs;
+use crate::output::{Answer, Output};
+use crate::outputs::{self, cannot_write};
+use crate::text::count;
+
+/// The largest trust that is read.
+const MAX_TRUST_BYTES: usize = 64 << 10;
+
+/// Verify a manifest and an image as a device does: publishers, product, expiry, version, size and hash
+///
+/// The image is read once, in pieces. Without --state the version is not compared with that of a device. With --accept
+/// the state then remembers the update, durably, so that the device refuses older versions; start the image after that.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  eds update verify firmware.manifest firmware.bin --trust publishers.json
+  eds update verify firmware.manifest firmware.bin --trust publishers.json --state update.state --accept")]
+pub(super) struct Verify {
+    /// The manifest
+    #[arg(value_name = "MANIFEST")]
+    manifest: PathBuf,
+    /// The image; - is stdin
+    #[arg(value_name = "IMAGE")]
+    image: PathBuf,
+    /// The publishers that the device trusts: JSON with name, threshold and keys
+    #[arg(long, value_name = "FILE")]
+    trust: PathBuf,
+    /// The update state of the device
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+    /// Remember the update in the state
+    #[arg(long, requires = "state")]
+    accept: bool,
+    /// The time to compare the expiry with: 2027-06-30T00:00:00Z, or Unix milliseconds [default: now]
+    #[arg(long, value_name = "TIME", value_parser = parse_unix_ms)]
+    now: Option<u64>,
+    /// Write the payload of a record about the outcome, for eds sign-record
+    #[arg(long, value_name = "FILE")]
+    audit: Option<PathBuf>,
+}
+
+/// The update state: opened to accept, or read.
+enum Kept {
+    Opened(UpdateStateFile),
+    Read(State),
+    None,
+}
+
+impl Verify {
+    pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
+        inputs::refuse_second_stdin([&self.manifest, &self.image, &self.trust])?;
+        let audit = self.audit()?;
+        let trust = trust(&self.trust)?;
+        let mut kept = match &self.state {
+            Some(path) if self.accept => Kept::Opened(UpdateStateFile::open(path)?),
+            Some(path) => Kept::Read(UpdateStateFile::read(path)?),
+            None => Kept::None,
+        };
+        let signed = match read_manifest(&self.manifest) {
+            Ok(signed) => signed,
+            Err(failure) if failure.exit == Exit::Findings => {
+                // The reader has no other refusal.
+                let refusal = Refusal::Malformed(String::new());
+                self.write_audit(audit.as_ref(), None, Err(&refusal))?;
+                return Err(failure);
+            }
+            Err(failure) => return Err(failure),
+        };
+        let verified = trust
+            .check(&signed)
+            .and_then(|trusted| self.admit(&trust, &kept, trusted))
+            .map_or_else(|refusal| Ok(Err(refusal)), |admitted| self.read_image(admitted.image()))?;
+        let manifest = signed.manifest();
+        let verified = match verified {
+            Ok(verified) => verified,
+            Err(refusal) => {
+                self.write_audit(audit.as_ref(), Some(manifest), Err(&refusal))?;
+                return Err(refused(&self.manifest, &refusal));
+            }
+        };
+        if let Kept::Opened(file) = &mut kept {
+            file.accept(&verified)?;
+        }
+        self.write_audit(audit.as_ref(), Some(manifest), Ok(()))?;
+        self.answer(output, &verified, &kept)
+    }
+
+    fn audit(&self) -> Result<Option<Destination>, Failure> {
+        let Some(path) = &self.audit else { return Ok(None) };
+        let mut destinations = Destinations::default();
+        let files = [
+            ("the manifest", Some(&self.manifest)),
+            ("the image", Some(&self.image)),
+            ("the trust", Some(&self.trust)),
+            ("the update state", self.state.as_ref()),
+        ];
+        outputs::read(&mut destinations, files);
+        Ok(Some(destinations.place("--audit", path)?))
+    }
+
+    fn admit(
+        &self,
+        trust: &Trust,
+        kept: &Kept,
+        trusted: Trusted,
+    ) -> Result<edgesentry_update::Admitted, Refusal> {
+        let now_ms = self.now.or_else(clock_ms).unwrap_or(0);
+        match kept {
+            Kept::Opened(file) => file.state().admit(trusted, now_ms),
+            Kept::Read(state) => state.admit(trusted, now_ms),
+            // A state that accepts every version.
+            Kept::None => match State::new(trust.name()) {
+                Ok(state) => state.admit(trusted, now_ms),
+                Err(error) => Err(Refusal::Malformed(error.to_string())),
+            },
+        }
+    }
+
+    /// Reads the image; the outer error is a failure to read it.
+    fn read_image(&self, mut image: edgesentry_update::Image) -> Result<Result<Verified, Refusal>, Failure> {
+        let failed = |error: std::io::Error| {
+            let path = self.image.display();
+            Failure::usage("file_unreadable", format!("{path}: cannot read: {error}"))
+        };
+        let mut reader: Box<dyn Read> = if inputs::is_stdin(&self.image) {
+            Box::new(std::io::stdin().lock())
+        } else {
+            Box::new(File::open(&self.image).map_err(failed)?)
+        };
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let read = reader.read(&mut buffer).map_err(failed)?;
+            if read == 0 {
+                return Ok(image.finish());
+            }
+            if let Err(refusal) = image.write(&buffer[..read]) {
+                return Ok(Err(refusal));
+            }
+        }
+    }
+
+    fn write_audit(
+        &self,
+        audit: Option<&Destination>,
+        manifest: Option<&Manifest>,
+        outcome: Result<(), &Refusal>,
+    ) -> Result<(), Failure> {
+        let (Some(destination), Some(path)) = (audit, &self.audit) else { return Ok(()) };
+        let payload = audit_payload(manifest, outcome);
+        destination.write(Readers::Umask, payload.as_bytes()).map_err(|error| cannot_write(path, &error))
+    }
+
+    fn answer(&self, output: &Output, verified: &Verified, kept: &Kept) -> Result<Exit, Failure> {
+        let manifest = verified.manifest();
+        let state = match kept {
+            Kept::Opened(file) => Some(file.state()),
+            Kept::Read(state) => Some(state),
+            Kept::None => None,
+        };
+        let content = json!({
+            "manifest": manifest_json(manifest),
+            "signatures": verified.signatures(),
+            "state": state.map(state_json),
+            "accepted": matches!(kept, Kept::Opened(_)),
+        });
+        let mut text = manifest_text(manifest);
+        let publishers = count(verified.signatures() as u64, "trusted publisher");
+        text.push_str(&format!("manifest and image are valid, signed by {publishers}\n"));
+        text.push_str(match kept {
+            Kept::Opened(_) => "the update state remembers the update; the image may be started\n",
+            Kept::Read(_) => "the update state accepts the version; it was not changed\n",
+            Kept::None => "not checked: the version against a device (no --state)\n",
+        });
+        output.answer(&Answer { ok: true, name: "update", content: &content, text, failure: None })?;
+        Ok(Exit::Holds)
+    }
+}
+
+fn trust(path: &Path) -> Result<Trust, Failure> {
+    let json = inputs::start(path, MAX_TRUST_BYTES)?;
+    if json.len() > MAX_TRUST_BYTES {
+        let message = format!("{}: more than {MAX_TRUST_BYTES} bytes, which is the limit", path.display());
+        return Err(Failure::usage("update_trust", message));
+    }
+    read_update_trust(&json)
+        .map_err(|error| Failure::usage("update_trust", format!("{}: {}", path.display(), describe(&error))))
+}

@@ -1,0 +1,143 @@
+//! `eds update`: publishers sign, a device verifies and remembers.
+
+use serde_json::Value;
+
+use crate::{Folder, Run};
+
+/// Two publishers with their trust, and an image of version 5.
+fn publishers() -> Folder {
+    let folder = Folder::new();
+    let key = |name: &str| {
+        let run = folder.eds(&format!("--json keygen --out {name}.seed"));
+        run.envelope()["key"]["public_key"].as_str().unwrap().to_owned()
+    };
+    let (a, b) = (key("a"), key("b"));
+    folder.write("trust.json", format!(r#"{{"name": "door", "threshold": 2, "keys": ["{a}", "{b}"]}}"#));
+    folder.write("5.bin", "version 5");
+    folder
+}
+
+fn sign(folder: &Folder, version: u64, more: &str) {
+    let expires = if more.contains("--expires") { "" } else { "--expires 2099-01-01T00:00:00Z" };
+    let run = folder.eds(&format!(
+        "update sign {version}.bin --name door --version {version} {expires} --key a.seed --key b.seed \
+         --out {version}.manifest {more}"
+    ));
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{}", run.stdout);
+}
+
+fn verify(folder: &Folder, version: u64, more: &str) -> Run {
+    folder.eds(&format!("--json update verify {version}.manifest {version}.bin --trust trust.json {more}"))
+}
+
+fn code(run: &Run) -> (i32, Value) {
+    (run.code, run.envelope()["error"]["code"].clone())
+}
+
+#[test]
+fn a_device_accepts_an_update_and_refuses_older_ones() {
+    let folder = publishers();
+    sign(&folder, 5, "");
+    folder.write("4.bin", "version 4");
+    sign(&folder, 4, "");
+    assert_eq!(folder.eds("update create-state device.state --name door").code, 0);
+    let again = folder.eds("--json update create-state device.state --name door");
+    assert_eq!(code(&again), (2, "update_state_exists".into()));
+
+    let run = verify(&folder, 5, "");
+    assert_eq!((run.code, &run.envelope()["update"]["signatures"]), (0, &2.into()));
+    assert_eq!(run.envelope()["update"]["state"], Value::Null);
+    let text = folder.eds("update verify 5.manifest 5.bin --trust trust.json");
+    assert!(text.stdout.contains("not checked: the version against a device"), "{}", text.stdout);
+    // Reading changes nothing.
+    let before = std::fs::read(folder.path("device.state")).unwrap();
+    let run = verify(&folder, 4, "--state device.state");
+    assert_eq!((run.code, &run.envelope()["update"]["accepted"]), (0, &false.into()));
+    assert_eq!(std::fs::read(folder.path("device.state")).unwrap(), before);
+
+    let run = verify(&folder, 5, "--state device.state --accept --audit accepted.json");
+    assert_eq!((run.code, &run.envelope()["update"]["state"]["minimum_version"]), (0, &5.into()));
+    assert!(folder.read("accepted.json").contains(r#""outcome":"accepted","name":"door","version":5"#));
+    assert_eq!(verify(&folder, 5, "--state device.state --accept").code, 0);
+    let old = verify(&folder, 4, "--state device.state --accept --audit refused.json");
+    assert_eq!(code(&old), (1, "update_rollback".into()));
+    assert!(folder.read("refused.json").contains(r#""outcome":"refused","reason":"update_rollback""#));
+}
+
+#[test]
+fn attacks_are_refused_with_their_reason() {
+    let folder = publishers();
+    sign(&folder, 5, "");
+    assert_eq!(folder.eds("update create-state device.state --name door").code, 0);
+    let with = "--state device.state --accept";
+    let refused = |expected: &str, more: &str| {
+        let before = std::fs::read(folder.path("device.state")).unwrap();
+        let run = verify(&folder, 5, &format!("{with} {more}"));
+        assert_eq!(code(&run), (1, expected.into()));
+        assert_eq!(std::fs::read(folder.path("device.state")).unwrap(), before, "{expected}");
+    };
+    refused("update_expired", "--now 2099-01-01T00:00:00Z");
+    for (image, expected) in [
+        ("version", "update_image_truncated"),
+        ("version 5!", "update_image_too_long"),
+        ("version 6", "update_image_hash"),
+    ] {
+        folder.write("5.bin", image);
+        refused(expected, "");
+    }
+    folder.write("5.bin", "version 5");
+    let manifest = std::fs::read(folder.path("5.manifest")).unwrap();
+    folder.write("5.manifest", &manifest[1..]);
+    refused("update_malformed", "--audit malformed.json");
+    assert_eq!(
+        folder.read("malformed.json"),
+        r#"{"type":"edgesentry-update/v1","outcome":"refused","reason":"update_malformed"}"#
+    );
+    let mut forged = manifest.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    folder.write("5.manifest", forged);
+    refused("update_untrusted", "");
+
+    // One publisher is not enough; another can add a signature, once.
+    let one =
+        "update sign 5.bin --name door --version 5 --expires 4070908800000 --key a.seed --out 5.manifest";
+    assert_eq!(folder.eds(one).code, 0);
+    refused("update_untrusted", "");
+    let add = "--json update add-signature 5.manifest --key b.seed";
+    let run = folder.eds(add);
+    assert_eq!((run.code, run.envelope()["update"]["signers"].as_array().unwrap().len()), (0, 2));
+    assert_eq!(code(&folder.eds(add)), (2, "update_unusable".into()));
+    let other = folder.read("trust.json").replace("door", "lift");
+    folder.write("other.json", other);
+    let run = folder.eds(&format!("--json update verify 5.manifest 5.bin --trust other.json {with}"));
+    assert_eq!(code(&run), (1, "update_other_name".into()));
+    assert_eq!(verify(&folder, 5, with).code, 0);
+
+    // Two images of one version.
+    folder.write("5.bin", "another 5");
+    sign(&folder, 5, "");
+    refused("update_conflict", "");
+}
+
+#[test]
+fn files_that_cannot_be_used_are_named() {
+    let folder = publishers();
+    sign(&folder, 5, "--minimum-version 4");
+    let damaged = "--state device.state";
+    assert_eq!(code(&verify(&folder, 5, damaged)), (3, "io".into()));
+    folder.write("device.state", [0; 1024]);
+    assert_eq!(code(&verify(&folder, 5, damaged)), (3, "update_state".into()));
+    assert_eq!(code(&verify(&folder, 5, &format!("{damaged} --accept"))), (3, "update_state".into()));
+    assert_eq!(std::fs::read(folder.path("device.state")).unwrap(), [0; 1024]);
+    for trust in ["", "{}", r#"{"name": "door", "threshold": 1, "keys": []}"#, &"x".repeat(70_000)] {
+        folder.write("trust.json", trust);
+        assert_eq!(code(&verify(&folder, 5, "")), (2, "update_trust".into()));
+    }
+    let line = "--json update sign 5.bin --name door --version 5 --expires 1 --key a.seed --out";
+    assert_eq!(code(&folder.eds(&format!("{line} 5.bin"))), (2, "output_refused".into()));
+    assert_eq!(code(&folder.eds(&format!("{line} a.seed"))), (2, "output_refused".into()));
+    folder.write("5.bin", "");
+    assert_eq!(code(&folder.eds(&format!("{line} 6.manifest"))), (2, "update_unusable".into()));
+    let run = folder.eds("update sign 5.bin --name a/b --version 5 --expires 1 --key a.seed --out x");
+    assert_eq!((run.code, folder.path("x").exists()), (2, false));
+}
