@@ -437,6 +437,62 @@ def check_outbox(folder: Path, struck: Struck, action: Action) -> None:
     outbox.close()
 
 
+# Updates of devices.
+
+UPDATE = [
+    *("update", "verify", "2.manifest", "2.bin", "--trust", "trust.json", "--audit", "audit.json"),
+    *("--state", "update.state", "--accept"),
+]
+ADD = ["update", "add-signature", "2.manifest", "--key", "other.seed"]
+
+
+def with_update(folder: Path) -> None:
+    """A device that has accepted version 1 of one publisher, and is to accept version 2."""
+    keys = []
+    for seed in ("publisher.seed", "other.seed"):
+        made = run([EDS, "--json", "keygen", "--out", seed], folder)
+        keys.append(json.loads(made.stdout)["key"]["public_key"])
+    (folder / "trust.json").write_text(json.dumps({"name": "door", "threshold": 1, "keys": keys}))
+    assert run([EDS, "update", "create-state", "update.state", "--name", "door"], folder).code == 0
+    for version in ("1", "2"):
+        (folder / f"{version}.bin").write_text(f"version {version}")
+        what = ["update", "sign", f"{version}.bin", "--name", "door", "--version", version]
+        signed = [
+            *what,
+            "--expires",
+            "2099-01-01T00:00:00Z",
+            "--key",
+            "publisher.seed",
+            "--out",
+            f"{version}.manifest",
+        ]
+        assert run([EDS, *signed], folder).code == 0
+    first = [argument.replace("2.", "1.") for argument in UPDATE]
+    assert run([EDS, *first], folder).code == 0
+
+
+def accepts(folder: Path, version: int) -> bool:
+    """Whether the device accepts a version, without a change of its state."""
+    arguments = [argument.replace("2.", f"{version}.") for argument in UPDATE if argument != "--accept"]
+    return run([EDS, *arguments], folder).code == 0
+
+
+def check_update(folder: Path, struck: Struck, action: Action) -> None:
+    # The state is the one from before or after the update, never a new one.
+    assert accepts(folder, 2), struck
+    assert not (struck.code == 0 and accepts(folder, 1)), struck
+    assert run([EDS, *UPDATE], folder).code == 0, struck
+    assert not accepts(folder, 1), struck
+
+
+def check_signature(folder: Path, struck: Struck, action: Action) -> None:
+    check_nothing_left(folder, struck)
+    # The manifest is whole, with one signature or two.
+    assert accepts(folder, 2), struck
+    assert run([EDS, *ADD], folder).code in (0, 2), struck
+    assert accepts(folder, 2), struck
+
+
 def eds(*arguments: str) -> list[str]:
     return [str(EDS), *arguments]
 
@@ -462,6 +518,8 @@ SCENES = {
     "witness": Scene(with_witness, eds(*COSIGN), check_witness),
     "bundle": Scene(with_bundle, eds(*BUNDLE), check_bundle),
     "monitor": Scene(with_monitored, eds(*MONITOR), check_monitor),
+    "update": Scene(with_update, eds(*UPDATE), check_update),
+    "update-signature": Scene(with_update, eds(*ADD), check_signature),
     "outputs": Scene(write_input, [*WORKER, "outputs", "."], check_outputs),
     "sign": Scene(with_outbox, [*WORKER, "sign", "."], check_outbox),
     "flush": Scene(with_outbox, [*WORKER, "flush", "."], check_outbox),
