@@ -86,7 +86,7 @@ def test_findings_stay_until_they_are_acknowledged(logged: tuple[Ledger, Policy,
         shown.write_text("not a note")
         assert monitor.check().outcome == "infrastructure"
     listed = envelope("monitor", "--state", folder / "state.db", "--findings")
-    assert [each["code"] for each in listed["monitor"]["findings"]] == ["checkpoint_inconsistent"]
+    assert [each["code"] for each in listed["monitor"]["findings"]] == ["checkpoint_rolled_back"]
 
 
 def test_arguments_that_cannot_be_used_are_refused(logged: tuple[Ledger, Policy, Path]) -> None:
