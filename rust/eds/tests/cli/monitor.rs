@@ -1041,3 +1041,45 @@ fn a_state_with_two_names_is_refused() {
     std::fs::remove_file(folder.path("other.db")).unwrap();
     assert_verified(&check(&folder), &log);
 }
+
+#[test]
+fn the_keys_of_a_registry_do_not_contradict_its_log() {
+    let folder = Folder::new();
+    folder.write(
+        "eds.toml",
+        "ledger = \"sqlite:l.db\"\n[log]\norigin = \"log.example/lifts\"\nkey = \"log.seed\"\n",
+    );
+    let key = |name: &str| {
+        ok(folder.eds(&format!("keygen --out {name}")));
+        let key = ok(folder.eds(&format!("--json inspect-key {name}"))).envelope();
+        key["key"]["public_key"].as_str().unwrap().to_owned()
+    };
+    ok(folder.eds("keygen --out log.seed"));
+    ok(folder.eds(&format!("device register lift-01 --key {} --config eds.toml", key("first.seed"))));
+    let init = ok(folder.eds("--json checkpoint init --config eds.toml")).envelope();
+    let verifier = init["checkpoint"]["verifier_key"].as_str().unwrap();
+    folder.write("policy", format!("log {verifier}\nquorum none\n"));
+    let verified = |what: &str| {
+        ok(folder.eds("checkpoint --config eds.toml"));
+        let (code, round) = round(&folder, "folder:l.db.log/log", "");
+        assert_eq!((code, round["outcome"].as_str()), (0, Some("verified")), "{what}: {round}");
+    };
+    verified("a first key");
+    ok(folder.eds("device revoke lift-01 --config eds.toml"));
+    let second = key("second.seed");
+    ok(folder.eds(&format!("device rotate lift-01 --key {second} --config eds.toml")));
+    verified("a key in place of one that never signed");
+    std::fs::create_dir(folder.path("payloads")).unwrap();
+    folder.write("payloads/1.bin", "door");
+    let record = ok(folder
+        .eds("sign-record --key second.seed --device lift-01 --payload payloads/1.bin --object-ref 1.bin"));
+    folder.write("chain.ndjson", record.stdout);
+    ok(folder.eds("ingest chain.ndjson --payloads-from payloads --config eds.toml"));
+    verified("its record");
+    ok(folder.eds("device revoke lift-01 --config eds.toml"));
+    verified("a revoked key");
+    ok(folder.eds(&format!("device rotate lift-01 --key {} --config eds.toml", key("third.seed"))));
+    ok(folder.eds("device revoke lift-01 --config eds.toml"));
+    ok(folder.eds(&format!("device rotate lift-01 --key {} --config eds.toml", key("fourth.seed"))));
+    verified("two keys of one batch");
+}
