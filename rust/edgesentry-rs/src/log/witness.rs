@@ -96,6 +96,8 @@ impl WitnessError {
 pub struct Witness {
     inner: Arc<Inner>,
     jobs: mpsc::Sender<Job>,
+    /// The origins of the logs whose last checkpoints are shown, by their paths.
+    paths: Arc<HashMap<String, String>>,
 }
 
 struct Inner {
@@ -103,8 +105,6 @@ struct Inner {
     logs: WitnessedLogs,
     key: SignerKey,
     metrics: Metrics,
-    /// The origins of the known logs, by their paths.
-    paths: HashMap<String, String>,
     /// True after an error that only the operator can end, until a cosignature.
     is_failing: AtomicBool,
     /// The size in the last cosignature by this witness that its state lacks.
@@ -149,14 +149,24 @@ impl Witness {
             logs,
             key,
             metrics,
-            paths,
             is_failing: AtomicBool::default(),
             rolled_back: AtomicU64::default(),
             evidence: AtomicU64::default(),
         });
         let (jobs, waiting) = mpsc::channel(WAITING_REQUESTS);
         tokio::spawn(work(Arc::clone(&inner), waiting));
-        Witness { inner, jobs }
+        Witness { inner, jobs, paths: Arc::new(paths) }
+    }
+
+    /// Shows the last checkpoints of all logs in the state, also of those that it does not cosign any more.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn with_former_logs(self) -> Result<Witness, StoreError> {
+        let rows = self.inner.tables.all_witnessed().await?;
+        let mut paths = HashMap::clone(&self.paths);
+        paths.extend(rows.into_iter().map(|row| (witness_path(&row.origin), row.origin)));
+        Ok(Witness { paths: Arc::new(paths), ..self })
     }
 
     /// Returns the public key of the witness.
@@ -232,12 +242,12 @@ impl Witness {
         line.ok_or(WitnessError::Refused(refused))
     }
 
-    /// Returns the last cosigned checkpoint of a known log by its [path](witness_path); `None` before the first.
+    /// Returns the last cosigned checkpoint of a log by its [path](witness_path); `None` before the first.
     ///
     /// # Errors
     /// The database failed.
     pub async fn latest(&self, path: &str) -> Result<Option<Bytes>, StoreError> {
-        let Some(origin) = self.inner.paths.get(path) else { return Ok(None) };
+        let Some(origin) = self.paths.get(path) else { return Ok(None) };
         let rows = self.inner.tables.witnessed(vec![origin.clone()]).await?;
         Ok(rows.into_iter().next().map(|row| row.note.into()))
     }

@@ -136,6 +136,13 @@ async fn a_witness_cosigns_one_history_of_each_log(place: Place) {
     let note = witness.latest(&witness_path(&origin(0))).await.unwrap().unwrap();
     assert!(String::from_utf8(note.to_vec()).unwrap().ends_with(&format!("{again}\n")));
     assert_eq!(witness.cosign(request(0, 2, 3, 9).as_bytes()).await.unwrap_err().status(), 409);
+
+    // A log that was removed from the settings is not cosigned, and its last checkpoint is still shown.
+    let tables = state(&place, WitnessAccess::Existing).await;
+    let witness = Witness::start(tables, logs(1), witness_key(), Metrics::new());
+    let witness = witness.with_former_logs().await.unwrap();
+    assert_eq!(add(&witness, &request(1, 2, 4, 6)).await, Err(404));
+    assert_eq!((size(&witness, 0).await, size(&witness, 1).await), (Some(9), Some(4)));
 }
 
 async fn a_state_is_replaced_only_if_it_is_the_expected_one(place: Place) {

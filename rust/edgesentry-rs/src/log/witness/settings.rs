@@ -100,7 +100,7 @@ impl WitnessSettings {
         let (key, logs) = (self.signer()?, self.known_logs()?);
         let tables = self.open(WitnessAccess::Existing, postgres).await?;
         bind_witness(&*tables, key.verifier()).await?;
-        Ok(Witness::start(tables, logs, key, metrics))
+        Ok(Witness::start(tables, logs, key, metrics).with_former_logs().await?)
     }
 }
 
