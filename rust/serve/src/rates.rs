@@ -88,7 +88,7 @@ impl Meters {
         self.charge(key, 1);
     }
 
-    /// Counts so many events, and returns what was charged for them, in nanoseconds.
+    /// Counts so many events, and returns the charge for them, in nanoseconds.
     fn charge(&self, key: SenderKey, events: u64) -> u64 {
         let now = self.now_ns();
         let longest = now + self.burst_ns + u64::try_from(MAX_RETRY_AFTER.as_nanos()).unwrap_or(u64::MAX);
@@ -102,7 +102,7 @@ impl Meters {
         charged(before.unwrap_or_default())
     }
 
-    /// Gives back a part of what was charged, in nanoseconds.
+    /// Gives back a part of a charge, in nanoseconds.
     fn refund(&self, key: SenderKey, part_ns: u64) {
         let less = |paid_at: u64| Some(paid_at.saturating_sub(part_ns));
         let _ = self.of(key).fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
@@ -162,7 +162,7 @@ impl Rejections {
 /// A limit for the proofs of each sender, by the entry bundles that they read.
 pub(super) struct Proofs(Option<Meters>);
 
-/// What a proof was charged before it was made.
+/// The charge for a proof before it is made.
 pub(super) struct Charge<'a> {
     proofs: &'a Proofs,
     sender: SenderKey,
@@ -190,7 +190,7 @@ impl Proofs {
 }
 
 impl Charge<'_> {
-    /// Gives back what the proof has not cost.
+    /// Gives back the part that the proof has not cost.
     pub(super) fn settle(self, bundles: u64) {
         if let Some(meters) = &self.proofs.0 {
             let cost_ns = meters.period_ns.saturating_mul(bundles);
@@ -234,7 +234,7 @@ mod tests {
             proofs.charge(sender, 1024).settle(1);
         }
         assert!(proofs.check(other).is_ok());
-        // A proof that is given up costs what was charged, at most the longest time to wait.
+        // A proof that is given up costs its whole charge, at most the longest time to wait.
         proofs.charge(other, 30);
         let wait = proofs.check(other).unwrap_err();
         assert!(wait <= Duration::from_secs(20), "{wait:?}");

@@ -67,7 +67,7 @@ fn string(value: Element<'_>) -> Option<String> {
         // UTF8String, NumericString, PrintableString, IA5String, VisibleString.
         0x0c | 0x12 | 0x13 | 0x16 | 0x1a => String::from_utf8(value.content.to_vec()).ok(),
         // BMPString.
-        0x1e if value.content.len() % 2 == 0 => {
+        0x1e if value.content.len().is_multiple_of(2) => {
             let units = value.content.chunks(2).map(|unit| u16::from_be_bytes([unit[0], unit[1]]));
             char::decode_utf16(units).collect::<Result<String, _>>().ok()
         }
@@ -123,7 +123,7 @@ fn dotted(id: &[u8]) -> Result<String, Malformed> {
     Ok(text)
 }
 
-/// Returns bytes as RFC 4514 writes values that are no strings.
+/// Returns bytes in hex, as RFC 4514 writes a value without text.
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold("#".to_owned(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

@@ -125,7 +125,7 @@ impl TransparencyLog {
         };
         let note = Note::parse(&last.note).map_err(CheckpointError::from)?;
         let (note, last) = (&note, &last);
-        // Each keeps its answer when it comes, whatever the others do.
+        // Each answer is kept when it comes, also while the other authorities are asked.
         let asked = stamper.authorities.iter().map(|authority| async move {
             let is_due = is_urgent || self.is_due(stamper, authority).await?;
             if !is_due || self.has_stamp(last, authority).await? {

@@ -611,7 +611,7 @@ async fn a_reader_of_receipts_uses_up_its_own_rate_only() {
     let mut lift = device(1);
     site.serving.service.ingest_many(crate::common::chain(&mut lift, 3)).await;
     site.checkpoint().await;
-    // A run in one bundle costs one, whatever it could have cost.
+    // A run in one bundle costs one, although it could have cost 900.
     let run = "/api/v1/log/receipt?device_id=lift-01&sequence=1&to_sequence=900";
     for _ in 0..10 {
         assert_eq!(site.serving.get(run, Some("reader")).await.status, 200);
