@@ -166,7 +166,7 @@ pub enum RootCheck {
 }
 
 /// A check that was not made.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "code", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum NotChecked {
@@ -315,10 +315,10 @@ impl fmt::Display for NotChecked {
             }
             NotChecked::PayloadHashOnly { records } => write!(
                 f,
-                "{} {} signed under scheme payload-hash, which covers the payload hash only; device, sequence, timestamp \
+                "{} {} checked under scheme payload-hash, which covers the payload hash only; device, sequence, timestamp \
                  and object reference could be changed and re-linked unnoticed",
                 count(records, "record"),
-                if records == 1 { "is" } else { "are" }
+                if records == 1 { "was" } else { "were" }
             ),
             NotChecked::NoPayloads => {
                 f.write_str("no payload store was given, so changed or missing payloads would pass")

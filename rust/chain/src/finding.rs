@@ -90,6 +90,49 @@ finding_codes! {
     BundleMalformed = "bundle_malformed", "the bundle, or one of its files, is malformed";
 }
 
+impl FindingCode {
+    /// Returns the place of the code in lists. A changed record breaks the link behind it, so its own finding comes
+    /// before those of links.
+    pub(crate) fn rank(self) -> u8 {
+        match self {
+            FindingCode::RecordMalformed | FindingCode::BundleMalformed => 0,
+            FindingCode::SignatureInvalid
+            | FindingCode::PayloadHashMismatch
+            | FindingCode::KeyNotValidAtSequence
+            | FindingCode::UnknownDevice
+            | FindingCode::PayloadMissing => 1,
+            FindingCode::SequenceGap
+            | FindingCode::SequenceDuplicate
+            | FindingCode::SequenceOutOfOrder
+            | FindingCode::Fork
+            | FindingCode::FirstRecordNotGenesis => 2,
+            FindingCode::PrevHashMismatch => 3,
+            FindingCode::HeadMismatch
+            | FindingCode::DeviceMissing
+            | FindingCode::CheckpointUntrusted
+            | FindingCode::WitnessQuorumMissing
+            | FindingCode::CheckpointStale
+            | FindingCode::CheckpointMismatch
+            | FindingCode::CheckpointInconsistent
+            | FindingCode::LeafMissing
+            | FindingCode::NotIncluded
+            | FindingCode::HeadsMismatch
+            | FindingCode::KeyNotLogged
+            | FindingCode::TimestampInvalid => 4,
+        }
+    }
+
+    /// Returns the address of its page.
+    pub fn url(self) -> String {
+        format!("{}/blob/main/docs/findings/{self}.md", env!("CARGO_PKG_REPOSITORY"))
+    }
+
+    /// Returns true if the fault of a record can break the link of the next one.
+    pub(crate) fn breaks_links(self) -> bool {
+        !matches!(self, FindingCode::UnknownDevice | FindingCode::PayloadMissing)
+    }
+}
+
 impl fmt::Display for FindingCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())

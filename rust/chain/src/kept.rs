@@ -15,10 +15,10 @@ pub struct Kept {
     last: Option<Place>,
 }
 
-type Place = (Option<u64>, FindingCode);
+type Place = (Option<u64>, u8, FindingCode);
 
 pub(crate) fn place(finding: &Finding) -> Place {
-    (finding.index, finding.code)
+    (finding.index, finding.code.rank(), finding.code)
 }
 
 impl Kept {

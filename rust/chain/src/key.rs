@@ -22,6 +22,11 @@ pub enum Scheme {
 }
 
 impl Scheme {
+    /// The scheme of devices and keys that are given without one.
+    pub const DEFAULT: Scheme = Scheme::Record;
+    /// The scheme of keys without one in a key ring file: that of the files of devices in the field.
+    pub const OF_FILES: Scheme = Scheme::PayloadHash;
+
     /// Returns `payload-hash` or `record`.
     pub fn name(self) -> &'static str {
         match self {

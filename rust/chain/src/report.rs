@@ -89,6 +89,14 @@ impl Report {
         self.verdict == Verdict::Valid
     }
 
+    /// Returns the number of findings of each code, kinds that can cause others first.
+    pub fn kinds(&self) -> impl Iterator<Item = (FindingCode, u64)> {
+        let mut kinds: Vec<(FindingCode, u64)> =
+            self.counts.iter().map(|(code, total)| (*code, *total)).collect();
+        kinds.sort_by_key(|(code, _)| code.rank());
+        kinds.into_iter()
+    }
+
     /// Keeps at most `most` findings, and of these no more than name devices in [`MAX_KEPT_BYTES`]; omitted findings
     /// remain counted.
     pub fn keep(&mut self, most: usize) {
@@ -453,7 +461,7 @@ fn name_causes(findings: &mut [Finding]) {
     let malformed = findings.iter().filter(|finding| finding.code == FindingCode::RecordMalformed);
     let malformed_at: Vec<u64> = malformed.filter_map(|finding| finding.index).collect();
     let mut first_at: HashMap<u64, usize> = HashMap::new();
-    for (at, finding) in findings.iter().enumerate() {
+    for (at, finding) in findings.iter().enumerate().filter(|(_, finding)| finding.code.breaks_links()) {
         if let Some(index) = finding.index {
             first_at.entry(index).or_insert(at);
         }
@@ -467,7 +475,9 @@ fn name_causes(findings: &mut [Finding]) {
             Some(other) if is_gap => first_at.get(&other).copied(),
             _ => None,
         });
-        if let Some(cause) = cause {
+        // Missing records break the link of the record behind them, not the next one.
+        let is_link = findings[at].code == FindingCode::PrevHashMismatch;
+        if let Some(cause) = cause.filter(|at| !is_link || findings[*at].code != FindingCode::SequenceGap) {
             let Finding { code, sequence, .. } = findings[cause];
             let index = findings[cause].index.unwrap_or(before);
             findings[at].cause = Some(Cause { code, sequence, index });

@@ -16,6 +16,7 @@ use crate::finding::{Cause, Evidence, Finding, FindingCode, Location};
 use crate::hash::Hash;
 use crate::head::Heads;
 use crate::hint::Hint;
+use crate::key::Scheme;
 use crate::level::Providers;
 use crate::report::{Input, Report, Verdict};
 use crate::segment::ChainSpan;
@@ -119,6 +120,7 @@ struct FindingFields {
     record_hash: Option<Hash>,
     cause: Option<Cause>,
     location: Option<Location>,
+    #[serde(default)]
     predecessor: Option<u64>,
 }
 
@@ -191,5 +193,81 @@ impl From<InputState> for Input {
     fn from(state: InputState) -> Input {
         let InputState { name, format, entries, bytes, modified, path } = state;
         Input { name, format, entries, bytes, modified, path: path.map(Into::into) }
+    }
+}
+
+/// A [`Report`] in the form of its JSON. Evidence becomes text, and the inputs lose their paths.
+#[derive(Deserialize, Debug)]
+pub struct ReportJson {
+    verdict: String,
+    counts: BTreeMap<FindingCode, u64>,
+    findings: Vec<FindingState>,
+    findings_omitted: u64,
+    hints: Vec<HintJson>,
+    heads: Heads,
+    chains: BTreeMap<Arc<str>, ChainSpan>,
+    coverage: CoverageJson,
+    inputs: Vec<InputState>,
+}
+
+/// A [`Coverage`] with its missing checks.
+#[derive(Deserialize, Debug)]
+struct CoverageJson {
+    #[serde(flatten)]
+    made: CoverageState,
+    gaps: Vec<NotChecked>,
+}
+
+/// A [`Hint`]; its message follows from the other fields.
+#[derive(Deserialize, Debug)]
+#[serde(tag = "code", rename_all = "snake_case")]
+enum HintJson {
+    NotInOrder { devices: u64, device_id: Arc<str> },
+    OtherScheme { scheme: Scheme, signatures: u64, devices: u64, device_id: Arc<str> },
+    ErasureUnproven { payloads: u64 },
+    PartOfExport { missing: u64, present: u64 },
+}
+
+impl HintJson {
+    fn restored(self, many_inputs: bool) -> Hint {
+        match self {
+            HintJson::NotInOrder { devices, device_id } => {
+                Hint::NotInOrder { devices, device_id, many_inputs }
+            }
+            HintJson::OtherScheme { scheme, signatures, devices, device_id } => {
+                Hint::OtherScheme { scheme, signatures, devices, device_id }
+            }
+            HintJson::ErasureUnproven { payloads } => Hint::ErasureUnproven { payloads },
+            HintJson::PartOfExport { missing, present } => Hint::PartOfExport { missing, present },
+        }
+    }
+}
+
+impl TryFrom<ReportJson> for Report {
+    type Error = &'static str;
+
+    /// Restores the report.
+    ///
+    /// # Errors
+    /// The parts are inconsistent, or the verdict is not that of its contents.
+    fn try_from(json: ReportJson) -> Result<Report, &'static str> {
+        let many_inputs = json.inputs.len() > 1;
+        let mut report = Report::try_from(ReportState {
+            counts: json.counts,
+            findings: json.findings,
+            findings_omitted: json.findings_omitted,
+            hints: json.hints.into_iter().map(|hint| hint.restored(many_inputs)).collect(),
+            heads: json.heads,
+            chains: json.chains,
+            coverage: json.coverage.made,
+            inputs: json.inputs,
+        })?;
+        report.coverage.not_checked = json.coverage.gaps;
+        let verdict = match report.verdict {
+            Verdict::Valid => "valid",
+            Verdict::Findings => "findings",
+            Verdict::NothingToVerify => "nothing_to_verify",
+        };
+        if verdict != json.verdict { Err("its verdict is not that of its contents") } else { Ok(report) }
     }
 }

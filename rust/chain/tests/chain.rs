@@ -70,6 +70,25 @@ fn nothing_to_verify_is_not_a_pass() {
 }
 
 #[test]
+fn a_changed_record_is_a_cause_and_a_gap_is_not() {
+    let mut lift = device("lift-01", Scheme::Record);
+    let mut records = chain(&mut lift, 6);
+    records.remove(2);
+    records[2].timestamp_ms = 0;
+    let ring = ring(std::slice::from_ref(&lift));
+    let with_keys = report(&records, &Checks { keys: Some(&ring), ..Checks::default() });
+    let expected = [(Code::SignatureInvalid, 4), (Code::SequenceGap, 4), (Code::PrevHashMismatch, 5)];
+    assert_eq!(found(&with_keys), expected);
+    let cause = with_keys.findings[2].cause.as_ref().unwrap();
+    assert_eq!((cause.code, cause.sequence), (Code::SignatureInvalid, Some(4)));
+    let kinds: Vec<Code> = with_keys.kinds().map(|(code, _)| code).collect();
+    assert_eq!(kinds, [Code::SignatureInvalid, Code::SequenceGap, Code::PrevHashMismatch]);
+    let without = report(&records, &Checks::default());
+    assert_eq!(found(&without), [(Code::SequenceGap, 4), (Code::PrevHashMismatch, 5)]);
+    assert_eq!(without.findings[1].cause, None);
+}
+
+#[test]
 fn links_are_named() {
     let of = |records: &[AuditRecord]| found(&report(records, &Checks::default()));
     let pick = |at: &[usize]| at.iter().map(|at| ten()[*at].clone()).collect::<Vec<_>>();

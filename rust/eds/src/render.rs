@@ -41,8 +41,8 @@ fn write_report(out: &mut String, report: &Report) -> fmt::Result {
     }
     if !report.counts.is_empty() {
         writeln!(out, "\n{BOLD}Findings{BOLD:#}")?;
-        for (code, total) in &report.counts {
-            findings(out, report, *code, *total)?;
+        for (code, total) in report.kinds() {
+            findings(out, report, code, total)?;
         }
     }
     hints(out, report)?;
@@ -183,9 +183,16 @@ pub(crate) fn evidence(evidence: &Evidence) -> String {
     let text = evidence.to_string();
     match evidence {
         Evidence::Signature(_) => format!("{}…", text.chars().take(26).collect::<String>()),
+        // A report that was read from JSON has evidence as text.
+        Evidence::Text(_) if is_signature(&text) => format!("{}…", &text[..26]),
         Evidence::Text(_) => shown(&text),
         _ => text,
     }
+}
+
+fn is_signature(text: &str) -> bool {
+    text.strip_prefix("signature ")
+        .is_some_and(|digits| digits.len() == 128 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
 }
 
 fn heads(out: &mut String, report: &Report) -> fmt::Result {

@@ -56,7 +56,7 @@ fn filter(report: &Report, findings: &[&Finding]) -> Markup {
                 "Kind"
                 select name="code" {
                     option value="" { "all" }
-                    @for code in report.counts.keys() { option value=(code) { (code) } }
+                    @for (code, _) in report.kinds() { option value=(code) { (code) } }
                 }
             }
             @if devices.len() > 1 {

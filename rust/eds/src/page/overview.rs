@@ -181,17 +181,17 @@ pub(super) fn kinds(report: &Report) -> Markup {
                         }
                     }
                     tbody {
-                        @for (code, total) in &report.counts {
+                        @for (code, total) in report.kinds() {
                             @let level = code.level();
                             tr {
                                 th scope="row" { a href={ "#about-" (code) } { code { (code) } } }
                                 td { (code.summary()) }
                                 td { (level.name()) }
-                                td .figure { a href="#findings" data-code=(code) { (number(*total)) } }
+                                td .figure { a href="#findings" data-code=(code) { (number(total)) } }
                                 td .bar aria-hidden="true" {
                                     svg viewBox="0 0 100 10" preserveAspectRatio="none" {
                                         // The rarest code stays visible.
-                                        rect .(class_of(level)) width=(share(*total, most)) height="10" {}
+                                        rect .(class_of(level)) width=(share(total, most)) height="10" {}
                                     }
                                 }
                             }
