@@ -9,7 +9,7 @@ use edgesentry_chain::{AuditRecord, Hash, Head, Heads, escape};
 use edgesentry_formats::times::now_ms;
 use edgesentry_formats::{
     Destination, DestinationError, Destinations, Error as FormatError, MAX_FILE_BYTES, Readers, RecordWriter,
-    Writing, by_name, layout_path, read_file,
+    Writing, by_name, layout_path, other_file, read_file,
 };
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
@@ -74,8 +74,11 @@ impl Manifest {
         let wrong = |problem: &str| format!("{}: {problem}", path.display());
         let bytes = read_file(path, MAX_FILE_BYTES)
             .map_err(|error| Error::unusable(wrong("cannot read the manifest"), error))?;
-        let manifest: Manifest = serde_json::from_slice(&bytes)
-            .map_err(|error| Error::unusable(wrong("not an export manifest"), error))?;
+        let manifest: Manifest =
+            serde_json::from_slice(&bytes).map_err(|error| match other_file(&bytes, "a manifest") {
+                Some(words) => Error::Config(wrong(&words)),
+                None => Error::unusable(wrong("not an export manifest"), error),
+            })?;
         if manifest.manifest != MANIFEST_VERSION {
             let version = manifest.manifest;
             let problem = format!("unsupported manifest version {version}; use a newer release");

@@ -8,6 +8,7 @@ use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::keys::byte_order_mark;
+use crate::recognise::other_file;
 
 /// The supported version.
 const VERSION: u64 = 1;
@@ -21,7 +22,10 @@ pub enum HeadsError {
     ByteOrderMark,
     /// The file is not JSON of the expected form.
     #[error("heads: {0}")]
-    Json(#[from] serde_json::Error),
+    Json(serde_json::Error),
+    /// The file is of another kind.
+    #[error("{0}")]
+    OtherFile(String),
     /// The version is not supported.
     #[error(
         "heads: version {0} is not supported, only version 1; write the heads again or use a newer release"
@@ -52,7 +56,11 @@ pub fn read_heads(json: &[u8]) -> Result<Heads, HeadsError> {
     {
         return Err(HeadsError::Version(version));
     }
-    let file: HeadsFile = serde_json::from_slice(json)?;
+    let file: HeadsFile =
+        serde_json::from_slice(json).map_err(|error| match other_file(json, "a heads snapshot") {
+            Some(words) => HeadsError::OtherFile(words),
+            None => HeadsError::Json(error),
+        })?;
     Ok(file.heads)
 }
 

@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::format::Format;
 use crate::progress::Progress;
 use crate::read::{Chunk, ChunkReader, Decoded, Malformed};
+use crate::recognise::not_records;
 
 /// Maximum size of an entry, in bytes. This limits memory for hostile input.
 pub(crate) const MAX_ENTRY_BYTES: usize = 16 << 20;
@@ -248,6 +249,16 @@ impl TextChunks {
         chunk
     }
 
+    /// Returns the message for an input whose only entry, at these positions of the available text, is another kind of
+    /// file than records.
+    fn other_file(&self, start: usize, end: usize) -> Option<String> {
+        let text = &self.text[self.cut_bytes..];
+        let is_all = self.first_byte == 0
+            && text[..start].trim_ascii().is_empty()
+            && text[end..].trim_ascii().is_empty();
+        is_all.then(|| not_records(&text[start..end]))?
+    }
+
     fn too_long(&self) -> Error {
         let (line, byte) = (self.first_line, self.first_byte);
         let problem = format!(
@@ -271,6 +282,11 @@ impl ChunkReader for TextChunks {
             let Cut { entries, consumed, fault, splitter } =
                 self.splitter.cut(text, self.at_end, max_entries);
             self.splitter = splitter;
+            if let ([(start, end)], None, true) = (&entries[..], &fault, self.at_end)
+                && let Some(problem) = self.other_file(*start as usize, *end as usize)
+            {
+                return Err(Error::Unreadable { name: Arc::clone(&self.name), problem });
+            }
             if !entries.is_empty() || fault.is_some() {
                 return Ok(Some(Chunk::Text(self.give_out(consumed, entries, fault))));
             }

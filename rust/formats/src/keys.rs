@@ -7,6 +7,7 @@ use edgesentry_chain::{KeyError, KeyRing, RingKey, Scheme, escape};
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::kind::FileKind;
 use crate::public_key::public_key;
 
 /// The reason why a key ring cannot be used.
@@ -18,7 +19,10 @@ pub enum KeysError {
     ByteOrderMark,
     /// The file is not JSON of the expected form.
     #[error("key ring: {0}")]
-    Json(#[from] serde_json::Error),
+    Json(serde_json::Error),
+    /// The file is of another kind.
+    #[error("{0}")]
+    OtherFile(String),
     /// A key is malformed or weak, or starts at the same sequence as another.
     #[error("key ring: device {device:?}: register a valid key")]
     Key {
@@ -54,7 +58,10 @@ pub fn read_key_ring(json: &[u8], default_scheme: Scheme) -> Result<KeyRing, Key
     if byte_order_mark(json) {
         return Err(KeysError::ByteOrderMark);
     }
-    let RingFile(devices) = serde_json::from_slice(json)?;
+    let RingFile(devices) = serde_json::from_slice(json).map_err(|error| match FileKind::of(json) {
+        Some(kind) => KeysError::OtherFile(kind.instead_of("a key ring")),
+        None => KeysError::Json(error),
+    })?;
     let mut ring = KeyRing::new();
     for (device, entries) in devices {
         for entry in entries {

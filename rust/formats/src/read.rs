@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::format::Compression;
 use crate::json::{TextChunk, TextChunks};
 use crate::progress::Progress;
-use crate::recognise::{text_format, unreadable_head};
+use crate::recognise::{text_format, unreadable_head, url};
 
 /// Bytes at the start of a file that identify a binary format.
 const HEAD_BYTES: usize = 512;
@@ -167,7 +167,7 @@ pub(crate) fn size_bytes(source: &Source) -> Option<u64> {
 fn open_path(path: &Path, progress: &Arc<Progress>) -> Result<Opened, Error> {
     let name: Arc<str> = path.display().to_string().into();
     let io_error = |source| Error::Io { name: Arc::clone(&name), action: "open", source };
-    let file = File::open(path).map_err(io_error)?;
+    let file = File::open(path).map_err(|error| missing_url(path).unwrap_or_else(|| io_error(error)))?;
     let metadata = file.metadata().map_err(io_error)?;
     if metadata.is_dir() {
         return Err(io_error(io::Error::new(
@@ -196,6 +196,15 @@ fn open_path(path: &Path, progress: &Arc<Progress>) -> Result<Opened, Error> {
         return Ok(Opened { modified, ..opened });
     }
     open_reader(name, Box::new(file), None, progress)
+}
+
+/// Returns the error for a path that is a URL, whose password it does not repeat; `None` for any other path.
+pub fn missing_url(path: &Path) -> Option<Error> {
+    let (scheme, advice) = url(path.to_str()?)?;
+    if path.exists() {
+        return None;
+    }
+    Some(Error::Unreadable { name: format!("{scheme}://…").into(), problem: advice.into() })
 }
 
 fn read_head(file: &File, head: &mut [u8]) -> io::Result<usize> {

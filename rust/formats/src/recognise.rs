@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use edgesentry_chain::Scheme;
+
 use crate::error::Error;
 use crate::format::Format;
+use crate::keys::read_key_ring;
+use crate::kind::FileKind;
 
 /// First bytes of formats that cannot be read, with a description of each.
-const OTHERS: [(&[u8], &str); 21] = [
+const OTHERS: [(&[u8], &str); 24] = [
     (b"PK\x03\x04", "a ZIP archive; unpack it and pass the files in it"),
     (b"PK\x05\x06", "an empty ZIP archive"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it and pass the files in it"),
@@ -36,8 +40,12 @@ const OTHERS: [(&[u8], &str); 21] = [
     ),
     (b"\x1e", "a sequence of JSON texts (RFC 7464); write it without the separators, as NDJSON"),
     (b"-----BEGIN ", "PEM, a key or a certificate, not records"),
+    (b"<!DOCTYPE", HTML),
+    (b"<!doctype", HTML),
+    (b"<html", HTML),
     (b"device_id,", "CSV, which cannot hold bytes; write the records as NDJSON, Arrow or Parquet"),
 ];
+const HTML: &str = "an HTML page, not records; check the request or the command that wrote it";
 /// The position of the magic bytes of a tar archive.
 const TAR: (usize, &[u8]) = (257, b"ustar");
 
@@ -49,6 +57,40 @@ pub(crate) fn unreadable_head(head: &[u8]) -> Option<String> {
     }
     let (_, words) = OTHERS.iter().find(|(beginning, _)| head.starts_with(beginning))?;
     Some(format!("it is {words}"))
+}
+
+/// Returns the description of a file that was passed in place of `wanted`, such as `a heads snapshot`, and how to pass it;
+/// `None` if its kind is unknown.
+pub fn other_file(text: &[u8], wanted: &str) -> Option<String> {
+    kind_of(text).filter(|kind| kind.name() != wanted).map(|kind| kind.instead_of(wanted))
+}
+
+/// Returns the message for the only entry of an input if it is another kind of file. Any other entry that is not a record
+/// is a finding.
+pub(crate) fn not_records(entry: &[u8]) -> Option<String> {
+    let kind = kind_of(entry).filter(|kind| *kind != FileKind::Records)?;
+    Some(kind.instead_of("records"))
+}
+
+fn kind_of(text: &[u8]) -> Option<FileKind> {
+    let is_ring = || read_key_ring(text, Scheme::DEFAULT).is_ok_and(|ring| !ring.is_empty());
+    FileKind::of(text).or_else(|| is_ring().then_some(FileKind::KeyRing))
+}
+
+/// Returns the message for the name of a missing file that is a URL.
+pub(crate) fn url(name: &str) -> Option<(&str, &'static str)> {
+    let (scheme, _) = name.split_once("://")?;
+    let advice = match scheme {
+        "postgres" | "postgresql" => {
+            "it is the URL of a ledger; verify it in place: eds verify-chain --ledger URL, or edgesentry.open(URL).verify() \
+             in Python"
+        }
+        "http" | "https" => "it is a URL; download it first: curl -f URL | eds verify-chain -",
+        "s3" | "gs" | "az" => "it is the URL of an object; copy it to a file first",
+        "file" => "it is a URL; pass the path alone",
+        _ => return None,
+    };
+    Some((scheme, advice))
 }
 
 /// Returns JSON or NDJSON, by the first bytes of a text.

@@ -38,6 +38,10 @@ fn what_is_not_a_heads_file_is_refused_with_place_and_device() {
         ("{\"version\": 1}".to_owned(), "missing field `heads`"),
         ("{\"version\": 2, \"chains\": {}}".to_owned(), "version 2 is not supported, only version 1"),
         ("{\"version\": 1, \"version\": 1, \"heads\": {}}".to_owned(), "duplicate field `version`"),
+        (
+            "{\"manifest\": 1, \"heads\": {}}".to_owned(),
+            "it is the manifest of an export, not a heads snapshot",
+        ),
         ("{\"version\": \"1\", \"heads\": {}}".to_owned(), "invalid type: string \"1\""),
         ("{\"version\": 1, \"heads\": {}, \"signed\": true}".to_owned(), "unknown field `signed`"),
         ("{\"version\": 1, \"heads\": []}".to_owned(), "an object of devices and their heads"),
