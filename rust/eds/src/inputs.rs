@@ -106,7 +106,7 @@ pub(crate) fn is_stdin(path: &Path) -> bool {
 /// Reads a key ring file; `scheme` applies to its bare keys.
 pub(crate) fn key_ring(path: &Path, scheme: Option<Scheme>) -> Result<KeyRing, Failure> {
     let json = bytes(path, "keys_unreadable")?;
-    edgesentry_formats::read_key_ring(&json, scheme.unwrap_or(Scheme::PayloadHash))
+    edgesentry_formats::read_key_ring(&json, scheme.unwrap_or(Scheme::OF_FILES))
         .map_err(|error| Failure::usage("keys", format!("{}: {}", path.display(), describe(&error))))
 }
 

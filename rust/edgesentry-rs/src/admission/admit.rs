@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use edgesentry_chain::{AuditRecord, Hash, RingKey, Signed, signed_message, verify_signatures};
+use edgesentry_chain::{
+    AuditRecord, Evidence, Hash, RingKey, Signed, signed_message, verify_signature, verify_signatures,
+};
 use rayon::prelude::*;
 
 use super::{
@@ -103,12 +105,24 @@ fn admit_slice(submissions: Vec<Submission>, registry: &Registry) -> Vec<Result<
             results[*at] = Err(Rejection {
                 code: RejectionCode::SignatureInvalid,
                 expected: format!("a signature of the {} scheme by key {}", key.scheme, key.key).into(),
-                actual: CheckedValue::Signature(Box::new(record.signature)),
+                actual: invalid_signature(&record, key),
                 record,
             });
         }
     }
     results
+}
+
+/// Tries the other scheme to name a likely cause, never to accept a signature.
+fn invalid_signature(record: &AuditRecord, key: &RingKey) -> CheckedValue {
+    let scheme = key.scheme.other();
+    let message = signed_message(record, scheme);
+    let signed = Signed { key: &key.key, message: &message, signature: &record.signature };
+    if verify_signature(&signed) {
+        let evidence = Evidence::OtherScheme { key: *key.key.as_bytes(), scheme };
+        return CheckedValue::Text(evidence.to_string());
+    }
+    CheckedValue::Signature(Box::new(record.signature))
 }
 
 type Refusal = (RejectionCode, CheckedValue, CheckedValue);

@@ -33,8 +33,8 @@ pub(crate) struct VerifyRecord {
     /// Key ring
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
-    /// Scheme of keys without one: payload-hash or record [default: payload-hash]
-    #[arg(long, value_parser = scheme)]
+    /// Scheme of keys without one: payload-hash or record [default: record for --key, payload-hash for --keys]
+    #[arg(long, value_parser = scheme(), hide_possible_values = true)]
     scheme: Option<Scheme>,
     /// The payload that the record commits to
     #[arg(long, value_name = "FILE")]
@@ -72,7 +72,7 @@ impl VerifyRecord {
         };
         let keys = match (key, ring) {
             (Some(key), _) => {
-                inputs::single_key(&record.device_id, key, self.scheme.unwrap_or(Scheme::PayloadHash))?
+                inputs::single_key(&record.device_id, key, self.scheme.unwrap_or(Scheme::DEFAULT))?
             }
             (None, ring) => ring.unwrap_or_default(),
         };

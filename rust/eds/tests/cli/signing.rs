@@ -163,7 +163,8 @@ fn verify_record_finds_what_is_wrong() {
     folder.write("empty.json", "");
     assert_eq!(code(&format!("verify-record empty.json {keys}")).0, 3);
 
-    let run = folder.eds(&format!("verify-record 2.json --key {key}"));
+    assert_eq!(folder.eds(&format!("verify-record 2.json --key {key}")).code, 0);
+    let run = folder.eds(&format!("verify-record 2.json --key {key} --scheme payload-hash"));
     assert_eq!(run.code, 1);
     assert!(run.stdout.contains("holds under scheme record: register the key with it"), "{}", run.stdout);
     assert!(run.stdout.contains("the previous record was not given"), "{}", run.stdout);
