@@ -24,9 +24,9 @@ def test_whatever_is_sent_the_document_holds(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
-    ).stdout
-    token, entry = made.split("\n\n", 1)
-    (tmp_path / "eds.toml").write_text(entry)
+    )
+    token = made.stdout.strip()
+    (tmp_path / "eds.toml").write_text(made.stderr)
     schemathesis = Path(sys.executable).parent / "schemathesis"
     with serve(ledger, "--config", str(tmp_path / "eds.toml")) as url:
         command = [

@@ -302,8 +302,9 @@ def test_a_service_stamps_and_serves(stamped: Stamped) -> None:
     ledger, _policy, config, tsa = stamped
     ledger.close()
     command = [sys.executable, "-m", "edgesentry", "token", "auditor", "--scope", "read"]
-    token, entry = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n\n", 1)
-    config.write_text(f"{config.read_text()}\n{entry}")
+    made = subprocess.run(command, capture_output=True, text=True, check=True)
+    token = made.stdout.strip()
+    config.write_text(f"{config.read_text()}\n{made.stderr}")
     with serve(f"sqlite:{config.parent / 'ledger.db'}", "--config", str(config)) as url:
         found = served(f"{url}/api/v1/log/timestamps", token)
     [stamp] = found["timestamps"]

@@ -184,7 +184,10 @@ impl Settings {
             return Ok(Stores { ledger, payloads: self.payload_store(wanted, access).await? });
         };
         if access != Access::Create && !path.exists() {
-            let problem = format!("{}: there is no ledger; set sqlite:PATH or postgres://…", path.display());
+            let problem = format!(
+                "{}: there is no ledger; eds serve --create and eds ingest --register create one, or set sqlite:PATH or postgres://…",
+                path.display()
+            );
             return Err(Error::Config(problem));
         }
         let ledger = match access {

@@ -11,6 +11,7 @@ mod device;
 #[cfg(feature = "ops")]
 mod drill;
 mod erase;
+mod explain;
 mod export;
 mod heads;
 mod ingest;
@@ -27,6 +28,7 @@ mod program;
 mod prove;
 #[cfg(feature = "serve")]
 mod push;
+mod report;
 mod sending;
 #[cfg(feature = "serve")]
 mod serve;
@@ -43,8 +45,8 @@ mod witness;
 use std::ffi::OsString;
 use std::sync::Arc;
 
-use clap::builder::Styles;
 use clap::builder::styling::AnsiColor;
+use clap::builder::{PossibleValuesParser, Styles, TypedValueParser};
 use clap::{Parser, Subcommand};
 use edgesentry_chain::Scheme;
 
@@ -117,6 +119,8 @@ macro_rules! commands {
 
 commands! {
     "verify-chain" VerifyChain(verify_chain::VerifyChain),
+    "report" Report(report::Report),
+    "explain" Explain(explain::Explain),
     "heads" Heads(heads::WriteHeads),
     "keygen" Keygen(keygen::Keygen),
     "inspect-key" InspectKey(inspect_key::InspectKey),
@@ -156,8 +160,9 @@ impl Command {
 }
 
 /// Parses a signature scheme of the command line.
-fn scheme(text: &str) -> Result<Scheme, String> {
-    text.parse().map_err(|error: edgesentry_chain::KeyError| error.to_string())
+fn scheme() -> impl TypedValueParser<Value = Scheme> {
+    let names = [Scheme::Record, Scheme::PayloadHash].map(Scheme::name);
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<Scheme>())
 }
 
 /// A sequence, or the first and the last one of several.

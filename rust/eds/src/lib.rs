@@ -9,6 +9,7 @@ pub mod attacks;
 mod commands;
 mod envelope;
 mod exit;
+mod explanations;
 pub mod fleet;
 mod inputs;
 mod interrupt;
@@ -42,6 +43,8 @@ use std::ffi::OsString;
 use clap::Parser;
 use clap::error::ErrorKind;
 use edgesentry_rs::secret::without_password;
+
+pub use crate::explanations::explanation;
 
 use crate::commands::Cli;
 use crate::exit::{Exit, Failure};

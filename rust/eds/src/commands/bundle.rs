@@ -66,7 +66,7 @@ pub(crate) struct Bundle {
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
     /// Scheme of keys without one: payload-hash or record [default: payload-hash]
-    #[arg(long, value_parser = scheme, requires = "keys")]
+    #[arg(long, value_parser = scheme(), hide_possible_values = true, requires = "keys")]
     scheme: Option<Scheme>,
     /// Policy to include as a claim
     #[arg(long, value_name = "FILE")]

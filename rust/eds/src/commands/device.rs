@@ -87,7 +87,7 @@ struct KeyArgs {
     #[arg(long, value_name = "HEX")]
     key: String,
     /// Signature scheme of the device: record, or payload-hash for older devices
-    #[arg(long, value_parser = scheme, default_value = "record")]
+    #[arg(long, value_parser = scheme(), hide_possible_values = true, default_value = "record")]
     scheme: Scheme,
     /// The first sequence that it signs [default: the next of the chain]
     #[arg(long, value_name = "N")]

@@ -99,9 +99,11 @@ fn text(plan: &Plan) -> String {
     let mut text = format!("{BOLD}{}{BOLD:#}\n  {}\n", plan.name, plan.about);
     text.push_str(&format!("  passes when {}\n", plan.criterion));
     for Program { name, package, .. } in missing {
-        text.push_str(&format!(
-            "  {BAD}missing{BAD:#} {name} {DIM}(on Debian: apt install {package}){DIM:#}\n"
-        ));
+        let install = match package.strip_prefix("none; ") {
+            Some(other) => other.to_owned(),
+            None => format!("on Debian: apt install {package}"),
+        };
+        text.push_str(&format!("  {BAD}missing{BAD:#} {name} {DIM}({install}){DIM:#}\n"));
     }
     text
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use edgesentry_formats::times::parse_unix_ms;
-use edgesentry_formats::{Compression, Destination, Destinations, Format, Progress, RecordWriter};
+use edgesentry_formats::{Compression, Destination, Destinations, Format, Progress, RecordWriter, by_name};
 use edgesentry_rs::export::{LogBeside, Manifest, Target, export, export_logged};
 use edgesentry_rs::ledger::Filter;
 use edgesentry_rs::log::Logged;
@@ -130,6 +130,13 @@ impl Export {
             Err(Failure::usage("usage", message))
         } else if destination.file().is_none() {
             self.to_stream(&opened, path, &destination, output)
+        } else if by_name(path).is_none() {
+            let message = format!(
+                "--output {}: its name has no known format; end it in .json, .ndjson, .arrow or .parquet, the first two \
+                 also with .gz or .zst on top",
+                path.display()
+            );
+            Err(Failure::usage("usage", message))
         } else if self.format.is_some() {
             let message =
                 "--format is for stdout and other streams; the name of a file determines its format";

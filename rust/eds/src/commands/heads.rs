@@ -49,7 +49,7 @@ pub(crate) struct WriteHeads {
     #[arg(long, value_name = "FILE", conflicts_with = "ledger")]
     keys: Option<PathBuf>,
     /// Scheme of keys without one: payload-hash or record [default: payload-hash]
-    #[arg(long, value_parser = scheme, requires = "keys", conflicts_with = "ledger")]
+    #[arg(long, value_parser = scheme(), hide_possible_values = true, requires = "keys", conflicts_with = "ledger")]
     scheme: Option<Scheme>,
     /// Heads after which the chains must begin, for an export that starts mid-chain
     #[arg(long, value_name = "FILE", conflicts_with = "ledger")]

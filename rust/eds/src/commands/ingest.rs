@@ -40,7 +40,7 @@ pub(crate) struct Ingest {
     #[arg(long, value_name = "FILE")]
     register: Option<PathBuf>,
     /// Scheme of keys without one: payload-hash or record [default: payload-hash]
-    #[arg(long, value_parser = scheme, requires = "register")]
+    #[arg(long, value_parser = scheme(), hide_possible_values = true, requires = "register")]
     scheme: Option<Scheme>,
     /// Serve GET /metrics at this address during the ingest, such as 127.0.0.1:9464 [default: as configured]
     #[arg(long, value_name = "ADDR")]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use bytes::Bytes;
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use edgesentry_chain::{Device, Scheme};
 use edgesentry_rs::Submission;
 use edgesentry_rs::agent::sign;
@@ -47,7 +48,7 @@ pub(crate) struct Inject {
     #[command(flatten)]
     reach: ReachArgs,
     /// Only this attack; may be given several times [default: all]
-    #[arg(long, value_name = "NAME", value_parser = attack)]
+    #[arg(long, value_name = "NAME", value_parser = attack(), hide_possible_values = true)]
     attack: Vec<&'static Attack>,
     /// Number of times that each attack is sent
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -57,11 +58,10 @@ pub(crate) struct Inject {
     rate: Option<u32>,
 }
 
-fn attack(name: &str) -> Result<&'static Attack, String> {
-    Attack::by_name(name).ok_or_else(|| {
-        let names: Vec<&str> = ATTACKS.iter().map(|attack| attack.name).collect();
-        format!("expected one of {}", names.join(", "))
-    })
+fn attack() -> impl TypedValueParser<Value = &'static Attack> {
+    let names = ATTACKS.iter().map(|attack| attack.name);
+    let unknown = || "unknown attack";
+    PossibleValuesParser::new(names).try_map(move |name| Attack::by_name(&name).ok_or_else(unknown))
 }
 
 /// The result of one kind of attack.

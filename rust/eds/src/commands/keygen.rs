@@ -31,7 +31,7 @@ pub(crate) struct Keygen {
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Signature scheme of the device: record, or payload-hash for older devices
-    #[arg(long, value_parser = scheme, default_value = "record")]
+    #[arg(long, value_parser = scheme(), hide_possible_values = true, default_value = "record")]
     scheme: Scheme,
 }
 

@@ -1,6 +1,7 @@
 //! `eds log`: the operation log, one entry for every decision of the ingest service.
 
 use anstyle::{AnsiColor, Style};
+use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use edgesentry_formats::times::to_rfc3339;
 use edgesentry_rs::ledger::{LOG_CONFLICT, LogEntry, LogQuery};
@@ -32,7 +33,7 @@ pub(crate) struct Log {
     #[arg(long, hide_possible_values = true)]
     outcome: Option<Decision>,
     /// Only this reason code, such as fork or sequence_gap
-    #[arg(long, value_name = "CODE", value_parser = reason)]
+    #[arg(long, value_name = "CODE", value_parser = reason(), hide_possible_values = true)]
     reason: Option<String>,
     /// Only entries after this id
     #[arg(long, value_name = "ID", default_value_t = 0)]
@@ -61,12 +62,8 @@ impl From<Decision> for OutcomeKind {
     }
 }
 
-fn reason(text: &str) -> Result<String, String> {
-    let known = || RejectionCode::ALL.map(RejectionCode::name).join(", ");
-    if RejectionCode::by_name(text).is_some() || text == LOG_CONFLICT {
-        return Ok(text.to_owned());
-    }
-    Err(format!("expected one of {}, {LOG_CONFLICT}", known()))
+fn reason() -> PossibleValuesParser {
+    PossibleValuesParser::new(RejectionCode::ALL.map(RejectionCode::name).into_iter().chain([LOG_CONFLICT]))
 }
 
 impl Log {

@@ -45,7 +45,7 @@ pub(crate) struct SignRecord {
     #[arg(long, value_name = "FILE")]
     after: Option<PathBuf>,
     /// Signature scheme: record, or payload-hash for older devices
-    #[arg(long, value_parser = scheme, default_value = "record")]
+    #[arg(long, value_parser = scheme(), hide_possible_values = true, default_value = "record")]
     scheme: Scheme,
 }
 

@@ -1,30 +1,36 @@
 //! `eds token`: a new token for `[serve.tokens]`.
 
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use edgesentry_serve::{Scope, hash_of_token};
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::exit::{Exit, Failure};
-use crate::output::{Answer, Output};
+use crate::output::{Answer, Output, write_stderr};
 use crate::random;
 
-/// Make a token, and print the entry for the settings, which contains only its hash
+/// Make a token on stdout, and its entry for the settings on stderr, which contains only its hash
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   eds token auditor --scope read
+  TOKEN=$(eds token auditor --scope read 2>> eds.toml)
   eds token gateway --scope ingest --device lift-01 --device lift-02")]
 pub(crate) struct Token {
     /// Its name in the settings
     #[arg(value_parser = name)]
     name: String,
     /// Scope of the token: ingest, read, admin, metrics; may be given several times
-    #[arg(long, required = true, value_name = "SCOPE")]
+    #[arg(long, required = true, value_name = "SCOPE", value_parser = scope(), hide_possible_values = true)]
     scope: Vec<Scope>,
     /// With the scope ingest: only records of this device; may be given several times
     #[arg(long, value_name = "DEVICE")]
     device: Vec<String>,
+}
+
+fn scope() -> impl TypedValueParser<Value = Scope> {
+    PossibleValuesParser::new(Scope::ALL.map(Scope::name)).try_map(|name| name.parse::<Scope>())
 }
 
 fn name(text: &str) -> Result<String, &'static str> {
@@ -51,8 +57,11 @@ impl Token {
         let content = json!({
             "name": self.name, "token": *token, "hash": hash, "scopes": scopes, "devices": devices,
         });
-        let text = format!("{}\n\n{entry}", *token);
+        let text = format!("{}\n", *token);
         output.answer(&Answer { ok: true, name: "token", content: &content, text, failure: None })?;
+        if !output.json {
+            write_stderr(&entry);
+        }
         Ok(Exit::Holds)
     }
 }

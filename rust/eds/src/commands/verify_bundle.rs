@@ -35,7 +35,7 @@ pub(crate) struct VerifyBundle {
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
     /// Scheme of keys without one: payload-hash or record [default: payload-hash]
-    #[arg(long, value_parser = scheme, requires = "keys")]
+    #[arg(long, value_parser = scheme(), hide_possible_values = true, requires = "keys")]
     scheme: Option<Scheme>,
     /// Checkpoint of the same log that you kept from earlier: the log must continue it
     #[arg(long, value_name = "FILE")]

@@ -14,7 +14,8 @@ use edgesentry_formats::{Destinations, hint_erasures, layout_path};
 
 use self::given::{Given, GivenArgs};
 use self::in_place::InPlace;
-use self::reports::{Places, Reports};
+use self::reports::Places;
+pub(super) use self::reports::Reports;
 pub(super) use self::required::uncovered;
 use crate::exit::{Exit, Failure};
 use crate::inputs::{self, Running};

@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use sha2::{Digest, Sha256};
 
 use crate::page::Circumstances;
-use crate::text::{name, number, shell_bytes, shell_word};
+use crate::text::{count, name, number, shell_bytes, shell_word};
 
 /// The number of heads that are listed.
 const MAX_HEADS: usize = 200;
@@ -105,7 +105,7 @@ pub(super) fn heads(report: &Report) -> Markup {
                 "show later whether a chain was cut off or rewritten (" code { "eds heads" } " writes them)."
             }
             details {
-                summary { "Show " (number(report.heads.len().min(MAX_HEADS) as u64)) " heads" }
+                summary { "Show " (count(report.heads.len().min(MAX_HEADS) as u64, "head")) }
                 div .scroll {
                     table .heads {
                         thead {

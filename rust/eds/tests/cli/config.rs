@@ -23,7 +23,10 @@ fn nothing_is_made_unless_asked_for() {
     let folder = Folder::new();
     let run = folder.eds("config check");
     assert_eq!(run.code, 2);
-    assert_eq!(run.stderr, "error: edgesentry.db: there is no ledger; set sqlite:PATH or postgres://…\n");
+    assert_eq!(
+        run.stderr,
+        "error: edgesentry.db: there is no ledger; eds serve --create and eds ingest --register create one, or set sqlite:PATH or postgres://…\n"
+    );
     let stores = "--ledger a.db --payloads folder:p";
     assert_eq!(folder.eds(&format!("config check {stores}")).code, 2);
     assert_eq!(std::fs::read_dir(folder.0.path()).unwrap().count(), 0);

@@ -142,10 +142,10 @@ fn a_token_is_known_by_its_hash_only() {
     assert_eq!((&made["scopes"], &made["devices"]), (&json!(["read", "ingest"]), &json!(["lift-01"])));
     let token = made["token"].as_str().unwrap();
     assert_eq!(edgesentry_chain::Hash::of(token.as_bytes()).to_string(), made["hash"].as_str().unwrap());
-    // The text output is an entry that can be pasted into the settings.
-    let text = folder.eds("token auditor --scope read").stdout;
-    let (token, entry) = text.split_once("\n\n").unwrap();
-    assert!(token.starts_with("eds_") && !entry.contains(token));
+    // T=$(eds token ...) has the token, and stderr the entry, which can be pasted into the settings.
+    let run = folder.eds("token auditor --scope read");
+    let (token, entry) = (run.stdout.trim_end(), run.stderr);
+    assert!(token.starts_with("eds_") && token.len() == 68 && !entry.contains(token), "{token}");
     folder.write("eds.toml", entry);
     assert_eq!(folder.eds("config check --create --config eds.toml").code, 0);
     assert_eq!(folder.eds("token x --scope all").code, 2);

@@ -53,7 +53,7 @@ pub(super) struct DbRestore {
     #[arg(long, value_name = "FILE", requires = "archive")]
     start_heads: Option<PathBuf>,
     /// Scheme of keys without one: payload-hash or record [default: payload-hash]
-    #[arg(long, value_parser = scheme, requires = "keys")]
+    #[arg(long, value_parser = scheme(), hide_possible_values = true, requires = "keys")]
     scheme: Option<Scheme>,
     /// First commit a transaction without changes on the server of the archive, so that recovery stops at the
     /// moment even on an idle server; without it the archive is restored to its end if no transaction was

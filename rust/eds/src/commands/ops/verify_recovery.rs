@@ -35,7 +35,7 @@ pub(super) struct VerifyRecovery {
     #[arg(long, value_name = "FILE")]
     start_heads: Option<PathBuf>,
     /// Scheme of keys without one: payload-hash or record [default: payload-hash]
-    #[arg(long, value_parser = scheme, requires = "keys")]
+    #[arg(long, value_parser = scheme(), hide_possible_values = true, requires = "keys")]
     scheme: Option<Scheme>,
     /// Time of the restore: RFC 3339 with its zone
     #[arg(long, value_name = "TIME", value_parser = parse_unix_ms)]

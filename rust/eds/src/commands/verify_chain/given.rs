@@ -20,7 +20,7 @@ pub(super) struct GivenArgs {
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
     /// Scheme of keys without one: payload-hash or record [default: payload-hash]
-    #[arg(long, value_parser = scheme, requires = "keys")]
+    #[arg(long, value_parser = scheme(), hide_possible_values = true, requires = "keys")]
     scheme: Option<Scheme>,
     /// Directory of payloads: verify their hashes
     #[arg(long, value_name = "DIR", conflicts_with = "ledger")]

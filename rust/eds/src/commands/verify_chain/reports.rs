@@ -16,7 +16,7 @@ use crate::pipeline::{github, junit, sarif};
 /// Where else the report goes. The answer on stdout and the exit code stay what they are.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Reports")]
-pub(super) struct Reports {
+pub(in crate::commands) struct Reports {
     /// Also write the report as one self-contained HTML page
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -29,14 +29,14 @@ pub(super) struct Reports {
     /// Also write annotations of GitHub Actions to stderr
     #[arg(long)]
     github: bool,
-    /// How the command was called, as the page shows it.
+    /// How the verification was called, as the page shows it; empty if that is not known.
     #[arg(skip)]
-    pub(super) command_line: String,
+    pub(in crate::commands) command_line: String,
 }
 
 /// The destinations of a run's reports.
 #[derive(Default)]
-pub(super) struct Places {
+pub(in crate::commands) struct Places {
     html: Option<Destination>,
     junit: Option<Destination>,
     sarif: Option<Destination>,
@@ -44,7 +44,7 @@ pub(super) struct Places {
 
 impl Reports {
     /// Rejects destinations that cannot be written, or that would overwrite an input, before anything is read.
-    pub(super) fn places(&self, destinations: &mut Destinations) -> Result<Places, Failure> {
+    pub(in crate::commands) fn places(&self, destinations: &mut Destinations) -> Result<Places, Failure> {
         let mut place =
             |option: &str, path: &Option<PathBuf>, kind| -> Result<Option<Destination>, Failure> {
                 let Some(path) = path else { return Ok(None) };
@@ -68,9 +68,9 @@ impl Reports {
         })
     }
 
-    pub(super) fn write(&self, places: &Places, report: &Report) -> Result<(), Failure> {
+    pub(in crate::commands) fn write(&self, places: &Places, report: &Report) -> Result<(), Failure> {
         if let (Some(path), Some(place)) = (&self.html, &places.html) {
-            let command = Some(self.command_line.clone());
+            let command = Some(self.command_line.clone()).filter(|command| !command.is_empty());
             save(place, path, &page::render(report, &Circumstances::now(command)))?;
         }
         if let (Some(path), Some(place)) = (&self.junit, &places.junit) {
