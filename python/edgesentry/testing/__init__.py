@@ -5,7 +5,7 @@
     fleet = make_fleet()
     tampered = CATALOGUE["delete_middle"](fleet)
     report = verify_chain(tampered.records, keys=fleet.keys)
-    assert_report(report, tampered.expected("signatures", scheme="record"), checked=["signatures"])
+    assert_report(report, tampered, checked=["signatures"])
 
 `make_log` makes the transparency log of a fleet, and `LOG_CATALOGUE` has the attacks of an operator with its
 key.

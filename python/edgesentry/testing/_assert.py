@@ -7,14 +7,14 @@ from collections.abc import Collection, Iterable
 
 from edgesentry._core import Report
 from edgesentry._typing import FindingCode, Level
-from edgesentry.testing._expected import Expected, found, in_order
+from edgesentry.testing._expected import LEVELS, Expected, Tampered, found, in_order
 
 _SHOWN = 20
 
 
 def assert_report(
     report: Report,
-    findings: Iterable[Expected | tuple[FindingCode, str | None, int | None]] = (),
+    findings: Tampered | Iterable[Expected | tuple[FindingCode, str | None, int | None]] = (),
     *,
     checked: Collection[Level] = (),
 ) -> None:
@@ -24,7 +24,8 @@ def assert_report(
 
     Args:
         report: The report.
-        findings: `Expected`, or tuples of code, device id and sequence. None: the report must be ok.
+        findings: `Expected`, or tuples of code, device id and sequence. None: the report must be ok. A
+            `Tampered` stands for its expected findings at the levels that the report has checked.
         checked: Levels that must have been checked, so that a test does not pass because its verification was
             given no keys, payloads or heads.
 
@@ -33,6 +34,9 @@ def assert_report(
     """
     __tracebackhide__ = True
     problems = [f"{level} were not checked" for level in checked if getattr(report.coverage, level) is None]
+    if isinstance(findings, Tampered):
+        levels = [level for level in LEVELS if getattr(report.coverage, level) is not None]
+        findings = findings.expected(*levels)
     expected = Counter(Expected(*finding) for finding in findings)
     actual = Counter(found(report))
     problems += _lines("missing", expected - actual) + _lines("not expected", actual - expected)

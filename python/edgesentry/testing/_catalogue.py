@@ -7,9 +7,10 @@ oracles, and are kept apart on purpose.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from random import Random
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, NoReturn, TypeAlias, TypeVar
 
 from edgesentry._core import Device
 from edgesentry.testing import _edits, _order, _payloads, _relinked, _signatures
@@ -80,10 +81,25 @@ class Attack:
             if not victims:
                 raise ValueError(f"attack {self.name} needs longer chains or more devices")
             victim = victims[len(victims) // 2]
-        return self._apply(fleet, Victim(*victim), Random(f"{self.name} {seed}"))
+        tampered = self._apply(fleet, Victim(*victim), Random(f"{self.name} {seed}"))
+        return replace(tampered, schemes=fleet.schemes)
 
 
-CATALOGUE: Final[dict[str, Attack]] = {}
+Entry = TypeVar("Entry")
+
+
+class Catalogue(dict[str, Entry]):
+    """A dict by name; a name that is not in it gives the nearest ones."""
+
+    def __missing__(self, name: str) -> NoReturn:
+        words = set(str(name).split("_"))
+        near = get_close_matches(str(name), self, n=3, cutoff=0.5)
+        near += sorted((one for one in self if words & set(one.split("_"))), key=len)
+        nearest = ", ".join(list(dict.fromkeys(near or self))[:5])
+        raise KeyError(f"the catalogue has no attack {name!r}; the nearest are {nearest}")
+
+
+CATALOGUE: Final[Catalogue[Attack]] = Catalogue()
 """Every attack by name."""
 
 

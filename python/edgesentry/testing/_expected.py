@@ -103,15 +103,30 @@ class Tampered:
         records: The tampered records, in their order.
         expectations: Their expected findings.
         payload_changes: New payloads by object reference; None for a removed one.
+        schemes: The scheme of each device of the fleet; None if the records come from no fleet.
     """
 
     records: tuple[AuditRecord, ...]
     expectations: Expectations
     payload_changes: Mapping[str, bytes | None] = field(default_factory=dict)
+    schemes: Mapping[str, Scheme] | None = None
 
-    def expected(self, *levels: Level, scheme: Scheme | Mapping[str, Scheme]) -> list[Expected]:
-        """Returns the expected findings of a verification with these levels; see `Expectations.at`."""
-        return self.expectations.at(levels, scheme)
+    def expected(self, *levels: Level, scheme: Scheme | Mapping[str, Scheme] | None = None) -> list[Expected]:
+        """Returns the expected findings of a verification with these levels; see `Expectations.at`.
+
+        Args:
+            levels: The levels whose input is given.
+            scheme: The scheme of all keys, or that of each device; by default that of the fleet.
+
+        Raises:
+            TypeError: The level is `signatures`, and the records come from no fleet.
+        """
+        known = self.schemes if scheme is None else scheme
+        if known is None and "signatures" in levels:
+            raise TypeError(
+                'expected() does not know the schemes of these records: expected(..., scheme="record")'
+            )
+        return self.expectations.at(levels, known or "record")
 
     def payloads(self, before: Mapping[str, bytes]) -> dict[str, bytes]:
         """Returns the tampered payloads by object reference, from the original ones."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
@@ -28,9 +28,9 @@ class Signer:
     """
 
     device_id: str
-    seed: bytes
+    seed: bytes = field(repr=False)
     scheme: Scheme
-    next_seed: bytes
+    next_seed: bytes = field(repr=False)
 
     def device(self) -> Device:
         """The device, at the beginning of its chain."""
@@ -45,7 +45,7 @@ class Signer:
         return Device.from_seed(self.device_id, bytes(255 - byte for byte in self.seed), scheme=self.scheme)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Fleet:
     """The sound records of some devices, with their payloads and keys.
 
@@ -58,6 +58,9 @@ class Fleet:
     signers: Mapping[str, Signer]
     records: tuple[AuditRecord, ...]
     payloads: Mapping[str, bytes]
+
+    def __repr__(self) -> str:
+        return f"<Fleet of {', '.join(self.signers)}: {len(self.records)} records>"
 
     @property
     def schemes(self) -> dict[str, Scheme]:

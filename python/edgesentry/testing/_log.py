@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -37,7 +37,7 @@ class NoteSigner:
     """
 
     name: str
-    seed: bytes
+    seed: bytes = field(repr=False)
     is_witness: bool = False
 
     @property

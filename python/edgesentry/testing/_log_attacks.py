@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from edgesentry._core import AuditRecord, KeyRing
 from edgesentry._typing import FindingCode
-from edgesentry.testing._catalogue import CATALOGUE
+from edgesentry.testing._catalogue import CATALOGUE, Catalogue
 from edgesentry.testing._expected import Expected, in_order
 from edgesentry.testing._fleet import Fleet
 from edgesentry.testing._log import WITNESS, Log, NoteSigner, log_policy, make_log, write_log
@@ -104,7 +104,7 @@ class LogAttack:
         return self._make(fleet, make_log(fleet))
 
 
-LOG_CATALOGUE: Final[dict[str, LogAttack]] = {}
+LOG_CATALOGUE: Final[Catalogue[LogAttack]] = Catalogue()
 """Every attack by name."""
 
 
