@@ -41,11 +41,28 @@ def rows(axes: Axes) -> list[str]:
 def test_a_timeline_has_a_row_a_device_and_marks_faults(tmp_path: Path) -> None:
     axes = plot.chain_timeline(TAMPERED.records, REPORT)
     assert rows(axes) == ["lift-01", "lift-02", "lift-03"]
-    assert labels(axes) == ["prev_hash_mismatch (1)", "signature_invalid (1)"]
+    assert labels(axes) == ["signature_invalid (1)", "prev_hash_mismatch (1)"]
     pyplot.savefig(tmp_path / "timeline.png")
     assert os.path.getsize(tmp_path / "timeline.png") > 1000
     assert plot.chain_timeline(FLEET.records).get_legend() is None
     assert rows(plot.chain_timeline([])) == []
+
+
+def test_a_missing_device_has_a_row() -> None:
+    records = [record for record in FLEET.records if record.device_id != "lift-02"]
+    report = verify_chain(records, heads=FLEET.heads)
+    axes = plot.chain_timeline(records, report)
+    assert rows(axes) == ["lift-01", "lift-02", "lift-03"]
+    assert labels(axes) == ["device_missing (1)"]
+
+
+def test_no_code_hides_another_one() -> None:
+    records = [record.replace(signature=bytes(64), sequence=7) for record in FLEET.chain("lift-01")]
+    axes = plot.finding_map(verify_chain(records, keys=FLEET.keys))
+    heights = [set(line.get_ydata()) for line in axes.get_lines()]
+    assert len(heights) > 2
+    assert all(len(of_code) == 1 for of_code in heights)
+    assert len(set.union(*heights)) == len(heights)
 
 
 def test_a_finding_map_has_a_marker_a_code() -> None:

@@ -42,7 +42,8 @@ _LAST_MS = 221_845_392_000_000
 def chain_timeline(source: Source, report: Report | None = None, *, axes: Axes | None = None) -> Axes:
     """Plots the times of the records, one row for each device; records with findings are marked.
 
-    A finding without a record, such as a missed head, is marked at the end of its chain.
+    A finding without a record, such as a missed head, is marked at the end of its chain; for a missing device
+    that is the end of the last chain.
 
     Args:
         source: As for `verify_chain`; also `ledger.records()`.
@@ -50,12 +51,17 @@ def chain_timeline(source: Source, report: Report | None = None, *, axes: Axes |
         axes: The axes to draw on; new axes if None.
     """
     table = pyarrow.table(read_records(source, on_malformed="skip"))
-    devices = sorted(compute.unique(table["device_id"]).to_pylist())
+    found = compute.unique(table["device_id"]).to_pylist()
+    # A device without a record has a row of its own.
+    missing = (
+        () if report is None else (one.device_id for one in report.findings if one.device_id is not None)
+    )
+    devices = sorted({*found, *missing})
     shown = devices[:_MOST_DEVICES]
     axes = _axes(axes, height=1.2 + 0.4 * len(shown))
     for row, device in enumerate(shown):
         times = table.filter(compute.equal(table["device_id"], device))["timestamp_ms"]
-        stride = -(-len(times) // _MOST_POINTS)
+        stride = max(1, -(-len(times) // _MOST_POINTS))
         drawn = _days(times.to_pylist()[::stride])
         axes.plot(
             drawn,
@@ -84,12 +90,13 @@ def _mark_faults(axes: Axes, table: pyarrow.Table, report: Report, rows: Mapping
         ends[device] = time
         if (device, sequence) in wanted:
             times[device, sequence] = time
+    last = max(ends.values(), default=0)
     for code in report.counts:
         at: list[tuple[int, int]] = []
         for one in report.findings:
             if one.code == code and one.device_id in rows and one.device_id is not None:
                 # Findings without a record are marked at the end of the chain.
-                time = times.get((one.device_id, one.sequence), ends[one.device_id])
+                time = times.get((one.device_id, one.sequence), ends.get(one.device_id, last))
                 at.append((time, rows[one.device_id]))
         if at:
             days, of_rows = _days([time for time, _ in at]), [row for _, row in at]
@@ -101,6 +108,8 @@ def _mark_faults(axes: Axes, table: pyarrow.Table, report: Report, rows: Mapping
 def finding_map(findings: Report | Findings, *, axes: Axes | None = None) -> Axes:
     """Plots findings by device and sequence, one marker for each finding.
 
+    The row of a device has a lane for each code.
+
     Args:
         findings: A report or its findings. Findings without a device have their own row.
         axes: The axes to draw on; new axes if None.
@@ -111,11 +120,14 @@ def finding_map(findings: Report | Findings, *, axes: Axes | None = None) -> Axe
     shown = sorted(name for name, _ in names.most_common(_MOST_DEVICES))
     rows = {name: row for row, name in enumerate(shown)}
     axes = _axes(axes, height=1.2 + 0.4 * max(1, len(shown)))
-    for code in dict.fromkeys(one.code for one in listed):
+    codes = list(dict.fromkeys(one.code for one in listed))
+    for lane, code in enumerate(codes):
+        # A marker must not hide those of other codes at the same record.
+        offset = (lane - (len(codes) - 1) / 2) * 0.7 / len(codes)
         of_code = [one for one in listed if one.code == code and (one.device_id or nobody) in rows]
         axes.plot(
             [one.sequence if one.sequence is not None else one.index or 0 for one in of_code],
-            [rows[one.device_id or nobody] for one in of_code],
+            [rows[one.device_id or nobody] + offset for one in of_code],
             label=f"{code} ({len(of_code)})",
             **_style(code),
         )
