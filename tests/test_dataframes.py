@@ -20,6 +20,7 @@ from edgesentry import (
     AuditRecord,
     Device,
     Findings,
+    Head,
     UnreadableError,
     device_statistics,
     read_records,
@@ -45,6 +46,19 @@ def test_findings_are_frames() -> None:
     assert list(pandas["sequence"]) == frame["sequence"].to_list()
     assert report.findings[:3].to_polars().height == 3
     assert verify_chain(chains([device(1)], 3)).findings.to_polars().height == 0
+
+
+def test_integers_that_may_be_missing_stay_integers() -> None:
+    large = 9_007_199_254_740_993
+    records = chains([device(1)], 1)
+    records.append(records[0].replace(sequence=large))
+    report = verify_chain(records, heads={"lift-09": Head(1, bytes(32))})
+    pandas = report.findings.to_pandas()
+    assert pandas["sequence"].tolist() == [large, 1]
+    assert pandas["index"].dtype == pd.UInt64Dtype()
+    assert pandas["index"].isna().tolist() == [False, True]
+    assert Findings.from_arrow(pandas) == report.findings
+    assert device_statistics(records).to_pandas()["last_sequence"].tolist() == [large]
 
 
 def test_records_are_frames() -> None:

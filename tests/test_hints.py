@@ -6,9 +6,11 @@ import copy
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import edgesentry
 from edgesentry import (
     AuditRecord,
     ConfigError,
@@ -19,7 +21,7 @@ from edgesentry import (
     verify_record,
     write_records,
 )
-from support import device
+from support import chains, device, envelope, payload
 
 
 def chain(signer: Device, count: int) -> list[AuditRecord]:
@@ -58,12 +60,50 @@ def test_rows_in_another_order_are_said_to_be_whole(max_findings: int) -> None:
 def test_a_signature_under_the_other_scheme_says_so() -> None:
     signer = device(1)
     records = chain(signer, 3)
-    report = verify_chain(records, keys={"lift-01": str(signer.public_key)})
+    keys = {"lift-01": str(signer.public_key)}
+    report = verify_chain(records, keys=keys, scheme="payload-hash")
     assert report.counts == {"signature_invalid": 3}
     assert "holds under scheme record: register the key with it" in str(report.findings[0].actual)
     assert report.hints == [
         '3 invalid signatures hold under scheme record, of device "lift-01": register the key with it'
     ]
+    # No record is signed under this scheme.
+    [gap] = (gap for gap in report.coverage.not_checked if "payload-hash" in gap)
+    assert gap.startswith("signatures: 3 records were checked under scheme payload-hash, ")
+
+
+def test_a_key_without_a_scheme_has_the_same_one_everywhere(tmp_path: Path) -> None:
+    records, key = chains([device(1)], 3), str(device(1).public_key)
+    ring = KeyRing()
+    ring.add("lift-01", key)
+    (tmp_path / "keys.json").write_text(json.dumps({"lift-01": key}))
+    given: list[Any] = [ring, {"lift-01": key}, {"lift-01": {"key": key}}, KeyRing({"lift-01": key})]
+    for keys in given:
+        assert verify_chain(records, keys=keys).ok
+    # Files of devices in the field have bare keys.
+    assert verify_chain(records, keys=tmp_path / "keys.json").hints == [
+        '3 invalid signatures hold under scheme record, of device "lift-01": register the key with it'
+    ]
+    assert verify_record(records[0], key)
+    write_records(records, tmp_path / "export.json")
+    write_records(records[:1], tmp_path / "record.json")
+    envelope("verify-chain", tmp_path / "export.json", "--keys", tmp_path / "keys.json", "--scheme", "record")
+    envelope("verify-record", tmp_path / "record.json", "--key", key)
+    with edgesentry.open(tmp_path / "ledger.db") as ledger:
+        ledger.register_device("lift-01", key)
+        ledger.register_device("lift-02", device(2).public_key)
+        assert ledger.ingest_many([(record, payload(record)) for record in records]).ok
+        assert ledger.verify(keys={"lift-01": key}).ok
+        other = device(2, scheme="payload-hash").sign(b"x", "lift-02/1.bin")
+        outcome = ledger.ingest(other, b"x")
+    assert (outcome.reason, outcome.expected) == (
+        "signature_invalid",
+        f"a signature of the record scheme by key {device(2).public_key}",
+    )
+    assert outcome.actual is not None
+    assert (
+        "that holds under scheme payload-hash: register the key with it only if its owner" in outcome.actual
+    )
 
 
 def test_the_key_of_a_device_knows_its_scheme(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_heads_are_replaced_by_heads_that_extend_them(tmp_path: Path) -> None:
     with pytest.raises(HeadsRewrittenError, match="device_missing"):
         write_heads(verify_chain(other), heads, records=other)
     with pytest.raises(VerificationError):
-        write_heads(verify_chain(records + other[1:]), heads, records=records + other[1:])
+        write_heads(verify_chain(records + other[1:]).heads, heads, records=records + other[1:])
     with pytest.raises(ConfigError, match="not the last record"):
         write_heads(verify_chain(records[:5]), heads, records=records)
     assert heads.read_text() == trusted

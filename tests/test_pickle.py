@@ -107,6 +107,7 @@ STAMPS = Path(__file__).parent / "vectors" / "timestamps"
 EXAMPLES: list[Any] = [
     REPORT,
     REPORT.findings,
+    REPORT.diff(make_report()),
     REPORT.findings[1:3],
     *REPORT.findings,
     CAUSED.cause,

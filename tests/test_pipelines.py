@@ -163,11 +163,11 @@ def test_likely_causes_are_in_every_form(
 ) -> None:
     path = tmp_path / "export.ndjson"
     write_records([records[at * 7 % len(records)] for at in range(len(records))], path)
-    # Bare keys have the scheme payload-hash, and the devices sign under the other one.
+    # Bare keys in a file have the scheme payload-hash, and the devices sign under the other one.
     bare = {signer.device_id: str(signer.public_key) for signer in devices}
     (tmp_path / "keys.json").write_text(json.dumps(bare))
     export: list[str | Path] = ["verify-chain", path, "--keys", tmp_path / "keys.json"]
-    hints = verify_chain(path, keys=bare).hints
+    hints = verify_chain(path, keys=tmp_path / "keys.json").hints
     assert len(hints) == 2
     said = [(properties["title"], text) for kind, properties, text in annotated(*export) if kind == "notice"]
     assert said[-2:] == [

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import collections.abc
+import inspect
 import subprocess
 import sys
 from typing import get_args
 
 import edgesentry
 import edgesentry._core
+from docstrings import stub_docs
 from edgesentry import FINDING_CODES, REJECTION_CODES, FindingCode, Findings, RecordReader, RejectionCode
 
 # Names that implement public functions and classes.
@@ -57,3 +59,27 @@ def test_the_package_is_light_to_import() -> None:
     script = f"import sys, edgesentry; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_the_docstrings_are_those_of_the_stubs() -> None:
+    """`help(...)` shows what an editor shows. tests/docstrings.py writes the comments of the module."""
+    docs = stub_docs()
+    assert len(docs) > 190
+    for (kind, name), doc in docs.items():
+        owner = edgesentry._core if kind is None else getattr(edgesentry._core, kind)
+        public = getattr(owner, name) if name else owner
+        # The docstrings of these are those of Python itself.
+        if name.startswith("__") and "arrow" not in name:
+            continue
+        assert inspect.getdoc(public) == doc, (kind, name)
+
+
+def test_every_public_member_has_a_docstring() -> None:
+    for name in edgesentry.__all__:
+        public = getattr(edgesentry, name)
+        if not isinstance(public, type):
+            continue
+        for member, value in vars(public).items():
+            if not member.startswith("_") and (callable(value) or inspect.isdatadescriptor(value)):
+                # A field of a dataclass with slots is described in the docstring of its class.
+                assert inspect.ismemberdescriptor(value) or inspect.getdoc(value), (name, member)

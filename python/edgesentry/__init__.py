@@ -41,6 +41,7 @@ from edgesentry._core import (
     write_heads,
     write_records,
 )
+from edgesentry._difference import Difference
 from edgesentry._keys import PublicKey
 from edgesentry._ledger import Erasure, Ledger, Manifest, Outcome, Outcomes, open
 from edgesentry._monitor import Monitor, MonitorFinding, MonitorResult
@@ -74,6 +75,7 @@ __all__ = [
     "ConfigError",
     "Coverage",
     "Device",
+    "Difference",
     "EdgesentryError",
     "Erasure",
     "Finding",

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, BinaryIO, Final, Literal, Self, final, overload
+from typing import Any, BinaryIO, Final, Literal, NoReturn, Self, final, overload
 
 import pandas
 import polars
 
+from edgesentry._difference import Difference
 from edgesentry._keys import PublicKey
 from edgesentry._ledger import Ledger, Manifest
 from edgesentry._typing import (
@@ -308,7 +309,8 @@ class KeyRing:
         keys: A path to a key ring in JSON, another ring, or a mapping from device id to a key: 64 hex digits,
             a `PublicKey` or a `Device`, which bring their scheme, a dict with `key` and optionally `scheme`
             and `valid_from`, or a list of such; or a `Device`, or a list of them.
-        scheme: The scheme of keys that have none of their own.
+        scheme: The scheme of keys that have none of their own; by default `record`, and in a file
+            `payload-hash`, as in the files of devices in the field.
 
     `verify_chain` trusts a ring that you create. The ring of `Ledger.key_ring` is a claim of the ledger; a
     ring created from it is trusted.
@@ -318,7 +320,7 @@ class KeyRing:
         ConfigError: The keys are malformed, a key is weak, or a key has both schemes.
     """
 
-    def __new__(cls, keys: Keys | None = None, *, scheme: Scheme = "payload-hash") -> Self: ...
+    def __new__(cls, keys: Keys | None = None, *, scheme: Scheme | None = None) -> Self: ...
     def add(
         self, device_id: str, key: ByteField, *, scheme: Scheme | None = None, valid_from: int = 1
     ) -> None:
@@ -328,7 +330,7 @@ class KeyRing:
             device_id: The device.
             key: Its public key, 32 bytes or 64 hex digits.
             scheme: The scheme of its signatures; by default the scheme of the key if it is a `PublicKey`,
-                else `payload-hash`.
+                else `record`.
             valid_from: The first sequence that it signs; it is valid until the next key of the device begins.
 
         Raises:
@@ -355,6 +357,8 @@ class KeyRing:
 
     def _repr_html_(self) -> str: ...
     def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[str]: ...
+    def __getitem__(self, device_id: str, /) -> list[KeyDict]: ...
     def __contains__(self, device_id: object, /) -> bool: ...
     def __eq__(self, other: object, /) -> bool: ...
     __hash__: None  # type: ignore[assignment]
@@ -385,6 +389,18 @@ class Finding:
     @property
     def code(self) -> FindingCode:
         """The stable code; docs/findings has a page for each."""
+
+    @property
+    def level(self) -> Literal["links"] | Level:
+        """The level of the check."""
+
+    @property
+    def explanation(self) -> str:
+        """The meaning of the code, usual causes and what to do, as `eds explain` prints it."""
+
+    @property
+    def url(self) -> str:
+        """The address of the page of the code."""
 
     @property
     def device_id(self) -> str | None:
@@ -473,6 +489,18 @@ class Findings:
     def count(self, value: Finding) -> int:
         """Returns the number of findings that are equal to this one."""
 
+    def filter(
+        self,
+        *,
+        device: str | Sequence[str] | None = None,
+        code: FindingCode | Sequence[FindingCode] | None = None,
+    ) -> Findings:
+        """Returns the findings of some devices and of some codes, in their order.
+
+        Raises:
+            ValueError: There is no such code.
+        """
+
     def to_polars(self) -> polars.DataFrame:
         """Returns the findings as a polars data frame, without copying them.
 
@@ -481,7 +509,7 @@ class Findings:
         """
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Returns the findings as a pandas data frame.
+        """Returns the findings as a pandas data frame, with nullable integers.
 
         Raises:
             ImportError: pandas or pyarrow is not installed.
@@ -737,7 +765,7 @@ class ChainSpan:
 
 @final
 class Report:
-    """The result of a verification. Its truth value has no meaning: use `ok`."""
+    """The result of a verification. It has no truth value: use `ok`."""
 
     @property
     def ok(self) -> bool:
@@ -791,11 +819,38 @@ class Report:
     def to_json(self, *, indent: int | None = None) -> str:
         """Returns the report as JSON, on one line or indented by this number of spaces."""
 
-    def to_html(self) -> str:
+    @classmethod
+    def from_json(cls, json: str | bytes) -> Report:
+        """Reads a report that was kept as JSON: of `to_json`, or the output of `eds verify-chain --json`.
+
+        It verifies nothing: the report is as trustworthy as the place where it was kept. Evidence becomes
+        text.
+
+        Raises:
+            UnreadableError: The text is not a report, or its parts contradict each other.
+        """
+
+    def to_html(self, path: Path | None = None) -> str:
         """Returns the report as one self-contained page, as `eds verify-chain --html` writes it.
 
         Reads inputs that are files once more, to show their hashes; a file that has changed since the
         verification gets none.
+
+        Args:
+            path: A file to write the page to.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+
+    def diff(self, after: Report) -> Difference:
+        """Compares the findings with those of a later report: new, gone and same ones.
+
+        Two findings are the same if code, device, sequence, record hash, expected and actual value are equal;
+        their place in the files does not count.
+
+        Raises:
+            ValueError: A report does not keep all of its findings; see `max_findings`.
         """
 
     def raise_for_findings(self) -> None:
@@ -812,6 +867,7 @@ class Report:
         """Exports the findings as an Arrow stream; see `Findings`."""
 
     def _repr_html_(self) -> str: ...
+    def __bool__(self) -> NoReturn: ...
     def __eq__(self, other: object, /) -> bool: ...
     __hash__: None  # type: ignore[assignment]
 
@@ -857,7 +913,7 @@ class Statistics:
         """
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Returns the table as a pandas data frame.
+        """Returns the table as a pandas data frame, with nullable integers.
 
         Raises:
             ImportError: pandas or pyarrow is not installed.
@@ -925,7 +981,7 @@ def verify_bundle(
     previous: Path | Checkpoint | None = None,
     max_age: int | timedelta | None = None,
     tsa_roots: Path | None = None,
-    scheme: Scheme = "payload-hash",
+    scheme: Scheme | None = None,
     require: Level | Iterable[Level] | None = None,
     progress: bool | BarFactory | None = None,
     threads: int | None = None,
@@ -945,7 +1001,7 @@ def verify_bundle(
         max_age: The maximum age of the checkpoint by the clocks of its witnesses: seconds, or a timedelta.
         tsa_roots: Certificates in PEM: the roots of the time stamping authorities that you trust. Without
             them the time stamps in the bundle are not verified.
-        scheme: The scheme of keys that do not name one.
+        scheme: The scheme of keys that do not name one; by default as in `KeyRing`.
         require: Levels that your inputs must cover in full: `signatures`, `payloads`, `log`. `log` requires a
             bundle of the whole log, and a policy with witnesses.
         progress: As for `verify_chain`.
@@ -1001,7 +1057,7 @@ def verify_chain(
     max_age: int | timedelta | None = None,
     timestamps: Path | Sequence[Path] | None = None,
     tsa_roots: Path | None = None,
-    scheme: Scheme = "payload-hash",
+    scheme: Scheme | None = None,
     require: Level | Iterable[Level] | None = None,
     progress: bool | BarFactory | None = None,
     threads: int | None = None,
@@ -1020,7 +1076,7 @@ def verify_chain(
         keys: Public keys, to check signatures: see `KeyRing`.
         payloads: A directory of payloads, to hash them again.
         heads: Trusted heads that the chains must contain, to find truncated chains and missing devices: a
-            path, an earlier report, or a mapping from device id to `Head`.
+            path, an earlier report without findings, or a mapping from device id to `Head`.
         start_heads: Heads after which the chains must begin, for an export that starts mid-chain.
         manifest: The manifest of the export, which is one file: a path, or the result of `Ledger.export`. Its
             heads, and its start heads if `start_heads` is None, are claims of the exporter: they are checked,
@@ -1034,7 +1090,7 @@ def verify_chain(
         max_age: The maximum age of the checkpoint by the clocks of its witnesses: seconds, or a timedelta.
         timestamps: Time stamps of the checkpoint (RFC 3161); required with `tsa_roots`.
         tsa_roots: Certificates in PEM: the roots of the time stamping authorities that you trust.
-        scheme: The scheme of keys that do not name one.
+        scheme: The scheme of keys that do not name one; by default as in `KeyRing`.
         require: Levels that trusted inputs must cover in full. `heads` requires both ends of each chain: a
             trusted head, and a beginning at sequence 1 or after a trusted start head. `log` requires all
             records of a log up to the checkpoint, and no others.
@@ -1096,7 +1152,7 @@ def verify_record(record: AuditRecord, key: ByteField, scheme: Scheme | None = N
         record: The record.
         key: The public key, 32 bytes or 64 hex digits.
         scheme: The scheme of the signature; by default the scheme of the key if it is a `PublicKey`, else
-            `payload-hash`.
+            `record`. Warns if the signature holds under the other one instead.
 
     Raises:
         ConfigError: The key is weak or malformed.
@@ -1155,8 +1211,8 @@ def write_heads(
     the old head. A history keeps every state under its time.
 
     Args:
-        heads: A report, a mapping from device id to `Head`, or a ledger, whose records show that its heads
-            extend the old ones.
+        heads: A report without findings, a mapping from device id to `Head`, or a ledger, whose records show
+            that its heads extend the old ones.
         path: The file to write.
         records: The records of the heads, as `verify_chain` takes them; required if a chain has grown since
             the old heads, unless `heads` is a ledger.
@@ -1167,7 +1223,7 @@ def write_heads(
     Raises:
         HeadsRewrittenError: A chain was cut, rewritten or left out since the old heads; nothing was replaced.
         VerificationError: The records have findings.
-        ConfigError: The existing file is not a snapshot, or records are required.
+        ConfigError: The existing file is not a snapshot, records are required, or the report has findings.
         ValueError: The path is that of a source or a database.
         OSError: The file cannot be written.
     """

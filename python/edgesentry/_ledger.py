@@ -81,6 +81,9 @@ class Outcome:
         """True if the ledger holds the record."""
         return self.status in ("accepted", "duplicate")
 
+    def __bool__(self) -> NoReturn:
+        raise TypeError("an outcome has no truth value: use outcome.ok")
+
 
 class Outcomes(Sequence[Outcome]):
     """The outcomes of many records, in their order."""
@@ -102,6 +105,9 @@ class Outcomes(Sequence[Outcome]):
 
     def __len__(self) -> int:
         return len(self._outcomes)
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError("outcomes have no truth value: use outcomes.ok, or outcomes.raise_for_rejections()")
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {what}" for what, count in self.counts.items())

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use edgesentry_chain::{InputKind, Level, ProvidedBy, Providers};
+use edgesentry_chain::{InputKind, Level, ProvidedBy, Providers, Scheme};
 use edgesentry_formats::{BundleInputs, Options};
 use edgesentry_log as log;
 use edgesentry_rs::log::BundleError;
@@ -20,11 +20,42 @@ use crate::source::inputs;
 use crate::verify::MaxAgeSeconds;
 use crate::work::{Work, pool, wait};
 
-/// Verifies an evidence bundle and returns the report.
+/// Verifies an evidence bundle, offline: records, signatures, heads, and the checkpoint of the log.
+///
+/// The bytes are read once, in bounded memory, on threads without the GIL.
+///
+/// Args:
+///     bundle: The path of the bundle, its bytes, or a binary file object.
+///     policy: Your policy, with the logs, witnesses and quorum that you trust. By default the policy in the
+///         bundle, which is a claim: the report then shows only that the bundle agrees with itself.
+///     keys: Public keys, to check signatures: see `KeyRing`. By default those in the bundle, which are
+///         claims. The key ring of a ledger is a claim too, and takes their place.
+///     previous: An earlier checkpoint of the same log that you kept: the log must continue it.
+///     max_age: The maximum age of the checkpoint by the clocks of its witnesses: seconds, or a timedelta.
+///     tsa_roots: Certificates in PEM: the roots of the time stamping authorities that you trust. Without
+///         them the time stamps in the bundle are not verified.
+///     scheme: The scheme of keys that do not name one; by default as in `KeyRing`.
+///     require: Levels that your inputs must cover in full: `signatures`, `payloads`, `log`. `log` requires a
+///         bundle of the whole log, and a policy with witnesses.
+///     progress: As for `verify_chain`.
+///     threads: As for `verify_chain`.
+///     max_findings: Findings to keep in the report; all are counted.
+///
+/// Returns:
+///     The report. A file that is not a bundle is a finding in it, `bundle_malformed`.
+///
+/// Raises:
+///     OSError: The bundle cannot be read.
+///     ConfigError: Keys, policy or checkpoint are unreadable, or there is no policy.
+///     TypeError: An argument has the wrong type.
+///     ValueError: An argument has a wrong value, or a required level lacks its input.
+///     RequirementError: The report is valid, but a required level was not covered in full. It has the
+///         report.
+///     KeyboardInterrupt: Ctrl-C.
 #[pyfunction]
 #[pyo3(signature = (
     bundle, *, policy = None, keys = None, previous = None, max_age = None, tsa_roots = None,
-    scheme = "payload-hash", require = None, progress = None, threads = None, max_findings = 100_000
+    scheme = None, require = None, progress = None, threads = None, max_findings = 100_000
 ))]
 // The arguments of the Python function.
 #[allow(clippy::too_many_arguments)]
@@ -36,13 +67,13 @@ pub(crate) fn verify_bundle(
     previous: Option<&Bound<'_, PyAny>>,
     max_age: Option<MaxAgeSeconds>,
     tsa_roots: Option<PathBuf>,
-    scheme: &str,
+    scheme: Option<&str>,
     require: Option<&Bound<'_, PyAny>>,
     progress: Option<&Bound<'_, PyAny>>,
     threads: Option<i64>,
     max_findings: i64,
 ) -> PyResult<Report> {
-    let scheme = scheme_of(scheme)?;
+    let scheme = scheme.map(scheme_of).transpose()?;
     let policy = policy.map(policy_from_any).transpose()?;
     let previous = previous.map(checkpoint_from_any).transpose()?;
     let keys = keys.map(|keys| given_keys(keys, scheme)).transpose()?;
@@ -93,7 +124,7 @@ pub(crate) fn verify_bundle(
         Ok(())
     })?;
     let report = wait(py, work, bar)?;
-    let call = Call { scheme: Some(scheme), ledger: None };
+    let call = Call { scheme: scheme.or(Some(Scheme::OF_FILES)), ledger: None };
     required.refuse_uncovered(py, Report::new(report, call), None)
 }
 

@@ -7,12 +7,11 @@ use std::time::Duration;
 use edgesentry_rs::transport::{Client, ClientSettings};
 use pyo3::exceptions::{PyUserWarning, PyValueError};
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedBytes;
 
 use crate::ledger::{IngestAnswer, submissions};
 use crate::service::{runtime, service_failure, wait_on};
 
-/// A client of a network service.
+/// Implements `edgesentry.Client`.
 #[pyclass(frozen, module = "edgesentry._core")]
 pub(crate) struct ClientCore(Mutex<Option<Client>>);
 
@@ -60,10 +59,10 @@ impl ClientCore {
         &self,
         py: Python<'_>,
         record: &Bound<'_, PyAny>,
-        payload: PyBackedBytes,
+        payload: &Bound<'_, PyAny>,
     ) -> PyResult<IngestAnswer> {
         let client = self.client()?;
-        let submission = submissions(vec![(record.clone(), payload)])?.pop();
+        let submission = submissions(vec![(record.clone(), payload.clone())])?.pop();
         let submission = submission.ok_or_else(|| PyValueError::new_err("expected a record"))?;
         Ok(wait_on(py, async move { client.ingest(submission).await })?.into())
     }
@@ -72,7 +71,7 @@ impl ClientCore {
     fn ingest_many(
         &self,
         py: Python<'_>,
-        items: Vec<(Bound<'_, PyAny>, PyBackedBytes)>,
+        items: Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)>,
     ) -> PyResult<Vec<IngestAnswer>> {
         let client = self.client()?;
         let submissions = submissions(items)?;

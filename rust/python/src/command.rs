@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use pyo3::prelude::*;
 
-/// Runs the command with these arguments (the first is the program name) and returns its exit code.
+/// Runs the command `eds` and returns its exit code; the first argument is the program's name.
 #[pyfunction]
 pub(crate) fn run_command(py: Python<'_>, argv: Vec<OsString>) -> u8 {
     py.detach(|| eds::run(argv))

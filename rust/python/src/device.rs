@@ -9,7 +9,6 @@ use edgesentry_formats::{create_seed_file, read_seed_file, times};
 use edgesentry_rs::agent::sign;
 use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyType;
 use zeroize::Zeroizing;
 
@@ -17,15 +16,23 @@ use crate::errors::{bad_key, bad_seed_file, chain_full};
 use crate::heads::Head;
 use crate::keys::{public_key_type, scheme_of};
 use crate::pickle::refuse;
-use crate::record::{AuditRecord, bytes, unsigned};
+use crate::record::{self, AuditRecord, bytes, payload_bytes};
 use crate::telemetry;
 
-/// A device that signs its records.
+/// A device that signs its records and continues its own chain. Safe to use from several threads.
+///
+/// Created by `generate`, `from_seed` or `from_seed_file`. The seed is kept in memory that is zeroized when
+/// the device is dropped, and is never shown.
 #[pyclass(frozen, module = "edgesentry")]
 pub(crate) struct Device(Mutex<chain::Device>);
 
 #[pymethods]
 impl Device {
+    /// Creates a device with a new key, at the beginning of its chain.
+    ///
+    /// Args:
+    ///     device_id: Its id, not empty.
+    ///     scheme: The scheme of its signatures. `payload-hash` is for devices that support nothing else.
     #[classmethod]
     #[pyo3(signature = (device_id, *, scheme = "record"))]
     fn generate(_cls: &Bound<'_, PyType>, device_id: String, scheme: &str) -> PyResult<Device> {
@@ -35,6 +42,10 @@ impl Device {
         Device::at_start(device_id, &seed, scheme)
     }
 
+    /// Creates a device from its 32-byte secret seed, at the beginning of its chain.
+    ///
+    /// Raises:
+    ///     ValueError: The seed is not 32 bytes, or the id is empty.
     #[classmethod]
     #[pyo3(signature = (device_id, seed, *, scheme = "record"))]
     fn from_seed(
@@ -46,6 +57,11 @@ impl Device {
         Device::at_start(device_id, &Zeroizing::new(bytes("seed", seed)?), scheme)
     }
 
+    /// Creates a device from a seed file, as `save_seed` and `eds keygen` write it.
+    ///
+    /// Raises:
+    ///     FileNotFoundError: The file does not exist.
+    ///     ConfigError: Users other than the owner may read the file, or it is not a seed file.
     #[classmethod]
     #[pyo3(signature = (device_id, path, *, scheme = "record"))]
     fn from_seed_file(
@@ -61,21 +77,35 @@ impl Device {
         )
     }
 
+    /// Writes the seed to a new file that only its owner can read (mode 0600).
+    ///
+    /// Raises:
+    ///     FileExistsError: The file exists; a seed is never overwritten.
     fn save_seed(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         let seed = self.device().seed();
         create_seed_file(&path, &seed).map_err(|error| bad_seed_file(py, error))
     }
 
+    /// Signs the next record of the chain.
+    ///
+    /// Args:
+    ///     payload: The observation; the record commits to its BLAKE3 hash.
+    ///     object_ref: The location of the payload.
+    ///     timestamp_ms: Unix milliseconds; the clock of this machine if None.
+    ///
+    /// Raises:
+    ///     EdgesentryError: The sequence has reached its largest value.
     #[pyo3(signature = (payload, object_ref, timestamp_ms = None))]
     fn sign(
         &self,
         py: Python<'_>,
-        payload: PyBackedBytes,
+        payload: &Bound<'_, PyAny>,
         object_ref: String,
         timestamp_ms: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<AuditRecord> {
+        let payload = payload_bytes(payload)?;
         let timestamp_ms = match timestamp_ms {
-            Some(timestamp_ms) => unsigned("timestamp_ms", timestamp_ms)?,
+            Some(timestamp_ms) => record::timestamp_ms(timestamp_ms)?,
             None => now_ms()?,
         };
         telemetry::ask_loggers(py)?;
@@ -85,12 +115,19 @@ impl Device {
         signed.map(AuditRecord).map_err(chain_full)
     }
 
+    /// Returns a copy of the record with this device's signature; the device's chain does not change.
+    ///
+    /// For tests of an attacker who holds the key.
     fn sign_record(&self, record: &Bound<'_, AuditRecord>) -> AuditRecord {
         let mut record = record.get().0.clone();
         self.device().sign_record(&mut record);
         AuditRecord(record)
     }
 
+    /// Returns the same device, continuing after the last record that it signed; None for the beginning.
+    ///
+    /// Raises:
+    ///     ValueError: The record belongs to another device.
     fn resume(&self, last: &Bound<'_, PyAny>) -> PyResult<Device> {
         let head = if last.is_none() {
             None
@@ -105,22 +142,26 @@ impl Device {
         Ok(Device(Mutex::new(self.device().clone().resume(head))))
     }
 
+    /// The device id.
     #[getter]
     fn device_id(&self) -> String {
         self.device().device_id().to_owned()
     }
 
+    /// The scheme of its signatures.
     #[getter]
     fn scheme(&self) -> &'static str {
         self.device().scheme().name()
     }
 
+    /// The public key to register, 64 hex digits, with its scheme.
     #[getter]
     fn public_key<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let key = self.hex_key()?;
         public_key_type(py)?.call1((key, self.scheme()))
     }
 
+    /// The last record signed; None at the beginning.
     #[getter]
     fn head(&self) -> Option<Head> {
         self.device().head().map(Head)

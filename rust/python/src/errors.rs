@@ -161,7 +161,7 @@ pub(crate) fn sentence(error: &(dyn Error + 'static)) -> String {
     shown(&describe(error))
 }
 
-/// Escapes text in exceptions, so that neither a terminal nor a CI runner acts on it.
+/// Escapes text for an exception, so that neither a terminal nor a pipeline runner acts on it.
 #[pyfunction]
 pub(crate) fn shown(text: &str) -> String {
     escape::sentence(text).into_owned()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatchReader;
 use edgesentry_chain as chain;
 use edgesentry_chain::state::FindingState;
+use edgesentry_chain::{FindingCode, UnknownCode};
 use edgesentry_formats::{Error as FormatError, Progress};
 use pyo3::exceptions::{PyIndexError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::intern;
@@ -21,7 +22,10 @@ use crate::progress::Bar;
 use crate::source::name_of_type;
 use crate::work::{Work, wait};
 
-/// Findings, of a report or external: a sequence, and an Arrow stream.
+/// The findings of a report: a sequence, and an Arrow stream with one row for each finding.
+///
+/// Arrow columns: code, device_id, sequence, timestamp_ms, index, expected, actual, record_hash, cause_code,
+/// cause_sequence, cause_index, input, record. Hashes are hex digits.
 // Not registered as collections.abc.Sequence: polars would treat it as a list of objects instead of a table.
 #[pyclass(frozen, sequence, module = "edgesentry")]
 pub(crate) struct Findings {
@@ -55,7 +59,17 @@ struct Positions {
 
 #[pymethods]
 impl Findings {
-    /// Reads findings from Arrow. A separate thread reads the stream, because it may run Python.
+    /// Reads findings from a table, such as one that was stored as Parquet or filtered in polars.
+    ///
+    /// The columns may have any order, and any type that holds their values; other columns are ignored.
+    /// Columns that have the types of `Findings` are not copied.
+    ///
+    /// Args:
+    ///     table: Any object with `__arrow_c_stream__`: of pyarrow, polars, DuckDB and others.
+    ///
+    /// Raises:
+    ///     TypeError: The object exports no Arrow.
+    ///     UnreadableError: A column is missing or has another type, or a row is not a finding.
     #[classmethod]
     fn from_arrow(
         _class: &Bound<'_, PyType>,
@@ -116,19 +130,58 @@ impl Findings {
         value.cast::<Finding>().is_ok_and(|finding| self.place(&finding.get().0).is_some())
     }
 
+    /// Returns the position of a finding.
+    ///
+    /// Raises:
+    ///     ValueError: The findings do not contain it.
     fn index(&self, value: &Bound<'_, Finding>) -> PyResult<usize> {
         let at = self.place(&value.get().0);
         at.ok_or_else(|| PyValueError::new_err("the finding is not in this sequence"))
     }
 
+    /// Returns the number of findings that are equal to this one.
     fn count(&self, value: &Bound<'_, Finding>) -> usize {
         self.as_slice().iter().filter(|finding| same(finding, &value.get().0)).count()
     }
 
+    /// Returns the findings of some devices and of some codes, in their order.
+    ///
+    /// Raises:
+    ///     ValueError: There is no such code.
+    #[pyo3(signature = (*, device = None, code = None))]
+    fn filter(
+        &self,
+        py: Python<'_>,
+        device: Option<OneOrMore>,
+        code: Option<OneOrMore>,
+    ) -> PyResult<Findings> {
+        let devices = device.map(OneOrMore::names);
+        let codes = code.map(OneOrMore::names).map(|codes| {
+            codes
+                .iter()
+                .map(|code| code.parse::<FindingCode>().map_err(unknown_code))
+                .collect::<PyResult<Vec<_>>>()
+        });
+        let codes = codes.transpose()?;
+        let is_wanted = |finding: &&chain::Finding| {
+            let of_device = |devices: &Vec<String>| {
+                finding
+                    .device_id
+                    .as_deref()
+                    .is_some_and(|device_id| devices.iter().any(|one| one == device_id))
+            };
+            devices.as_ref().is_none_or(of_device)
+                && codes.as_ref().is_none_or(|codes| codes.contains(&finding.code))
+        };
+        Ok(py.detach(|| Findings::alone(self.as_slice().iter().filter(is_wanted).cloned().collect())))
+    }
+
+    /// Exports the schema of the stream.
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
         schema_capsule(py, &findings_schema())
     }
 
+    /// Exports the findings as an Arrow stream.
     #[pyo3(signature = (requested_schema = None))]
     pub(crate) fn __arrow_c_stream__<'py>(
         &self,
@@ -141,10 +194,18 @@ impl Findings {
         stream_capsule(py, findings_schema(), batches.into_iter().map(Ok), requested_schema)
     }
 
+    /// Returns the findings as a polars data frame, without copying them.
+    ///
+    /// Raises:
+    ///     ImportError: polars is not installed.
     fn to_polars<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         frames::to_polars(slf.as_any())
     }
 
+    /// Returns the findings as a pandas data frame, with nullable integers.
+    ///
+    /// Raises:
+    ///     ImportError: pandas or pyarrow is not installed.
     fn to_pandas<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         frames::to_pandas(slf.as_any())
     }
@@ -239,67 +300,117 @@ fn same(one: &chain::Finding, other: &chain::Finding) -> bool {
         && (one.actual == other.actual || told(&one.actual) == told(&other.actual))
 }
 
-/// One failed check.
+/// One name, or several.
+#[derive(FromPyObject)]
+enum OneOrMore {
+    One(String),
+    More(Vec<String>),
+}
+
+impl OneOrMore {
+    fn names(self) -> Vec<String> {
+        match self {
+            OneOrMore::One(name) => vec![name],
+            OneOrMore::More(names) => names,
+        }
+    }
+}
+
+fn unknown_code(error: UnknownCode) -> PyErr {
+    PyValueError::new_err(format!("{error}; edgesentry.FINDING_CODES lists them"))
+}
+
+/// One failed check: its place, the expected value and the actual one.
 #[pyclass(frozen, module = "edgesentry")]
 pub(crate) struct Finding(pub(crate) chain::Finding);
 
 #[pymethods]
 impl Finding {
+    /// The stable code; docs/findings has a page for each.
     #[getter]
     fn code(&self) -> &'static str {
         self.0.code.name()
     }
 
+    /// The level of the check.
+    #[getter]
+    fn level(&self) -> &'static str {
+        self.0.code.level().name()
+    }
+
+    /// The meaning of the code, usual causes and what to do, as `eds explain` prints it.
+    #[getter]
+    fn explanation(&self) -> String {
+        eds::explanation(self.0.code)
+    }
+
+    /// The address of the page of the code.
+    #[getter]
+    fn url(&self) -> String {
+        self.0.code.url()
+    }
+
+    /// The device; None for an entry too broken to name one.
     #[getter]
     fn device_id(&self) -> Option<&str> {
         self.0.device_id.as_deref()
     }
 
+    /// The sequence that the record claims; for a truncated chain or a missing device that of the head.
     #[getter]
     fn sequence(&self) -> Option<u64> {
         self.0.sequence
     }
 
+    /// The time that the record claims, Unix milliseconds; None if there is no record.
     #[getter]
     fn timestamp_ms(&self) -> Option<u64> {
         self.0.timestamp_ms
     }
 
+    /// Position of the record, from 0, over all inputs; None if a record or chain is missing.
     #[getter]
     fn index(&self) -> Option<u64> {
         self.0.index
     }
 
+    /// The expected value; hashes as hex digits.
     #[getter]
     fn expected(&self) -> String {
         self.0.expected.to_string()
     }
 
+    /// The actual value; hashes as hex digits.
     #[getter]
     fn actual(&self) -> String {
         self.0.actual.to_string()
     }
 
+    /// Hash of the record as found, 64 hex digits; None if there is no record.
     #[getter]
     fn record_hash(&self) -> Option<String> {
         self.0.record_hash.map(|hash| hash.to_string())
     }
 
+    /// The earlier finding that probably caused this one.
     #[getter]
     fn cause(&self) -> Option<Cause> {
         self.0.cause.clone().map(Cause)
     }
 
+    /// The name of the input that holds the record, such as its path.
     #[getter]
     fn input(&self) -> Option<&str> {
         self.0.location.as_ref().map(|location| &*location.input)
     }
 
+    /// The number of the record in that input, from 1; 0 for the input as a whole.
     #[getter]
     fn record(&self) -> Option<u64> {
         self.0.location.as_ref().map(|location| location.record)
     }
 
+    /// Returns the finding as in the JSON report.
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let json =
             serde_json::to_string(&self.0).map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
@@ -329,22 +440,25 @@ impl Finding {
     }
 }
 
-/// The earlier finding that probably explains a later one.
+/// The earlier finding that probably caused a later one.
 #[pyclass(frozen, module = "edgesentry")]
 pub(crate) struct Cause(pub(crate) chain::Cause);
 
 #[pymethods]
 impl Cause {
+    /// Its code.
     #[getter]
     fn code(&self) -> &'static str {
         self.0.code.name()
     }
 
+    /// The sequence of its record; None for a malformed entry.
     #[getter]
     fn sequence(&self) -> Option<u64> {
         self.0.sequence
     }
 
+    /// The position of its record, from 0, over all inputs.
     #[getter]
     fn index(&self) -> u64 {
         self.0.index

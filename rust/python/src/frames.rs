@@ -4,7 +4,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
-use pyo3::types::PyCapsule;
+use pyo3::types::{PyCapsule, PyDict};
 
 use crate::arrow::stream_capsule;
 
@@ -34,9 +34,26 @@ pub(crate) fn to_polars<'py>(stream: &Bound<'py, PyAny>) -> PyResult<Bound<'py, 
     polars(stream.py())?.call_method1("DataFrame", (stream,))
 }
 
-/// Returns a pandas data frame, created by pyarrow.
+/// Returns a pandas data frame, created by pyarrow. Integers that may be missing get the nullable type of pandas: the
+/// usual one has no missing value, and pandas would round them to floats.
 pub(crate) fn to_pandas<'py>(stream: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    pandas(stream.py())?.call_method1("table", (stream,))?.call_method0("to_pandas")
+    let py = stream.py();
+    let pyarrow = pandas(py)?;
+    let table = pyarrow.call_method1("table", (stream,))?;
+    let integer = pyarrow.call_method0("uint64")?;
+    let mut is_nullable = false;
+    for field in table.getattr("schema")?.try_iter()? {
+        let field = field?;
+        is_nullable |= field.getattr("type")?.eq(&integer)? && field.getattr("nullable")?.is_truthy()?;
+    }
+    if !is_nullable {
+        return table.call_method0("to_pandas");
+    }
+    let types = PyDict::new(py);
+    types.set_item(integer, py.import("pandas")?.call_method0("UInt64Dtype")?)?;
+    let options = PyDict::new(py);
+    options.set_item("types_mapper", types.getattr("get")?)?;
+    table.call_method("to_pandas", (), Some(&options))
 }
 
 /// Returns the module polars. An error names the package to install.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use edgesentry_chain as chain;
-use edgesentry_chain::{Checks, FindingCode, Hash, Heads, check_extension};
+use edgesentry_chain::{Checks, FindingCode, Hash, Heads, Verdict, check_extension};
 use edgesentry_formats::{Destinations, MAX_FILE_BYTES, Options, Snapshot, read_file};
 use edgesentry_rs::Ledger;
 use edgesentry_rs::extension::Extension;
@@ -26,7 +26,11 @@ use crate::service::{runtime, service_failure};
 use crate::source::{Input, inputs, path_of};
 use crate::work::{Work, pool, wait};
 
-/// The last record of a chain: its sequence and its hash.
+/// The last record of a chain: its sequence and its record hash.
+///
+/// Args:
+///     sequence: The sequence of the last record.
+///     hash: Its record hash, 32 bytes.
 #[pyclass(frozen, module = "edgesentry")]
 pub(crate) struct Head(pub(crate) chain::Head);
 
@@ -38,16 +42,19 @@ impl Head {
         Ok(Head(chain::Head { sequence, hash: Hash(bytes("hash", hash)?) }))
     }
 
+    /// The sequence of the last record.
     #[getter]
     fn sequence(&self) -> u64 {
         self.0.sequence
     }
 
+    /// Its record hash, 32 bytes.
     #[getter]
     fn hash<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, &self.0.hash.0)
     }
 
+    /// Returns the sequence, and the hash as hex digits.
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let fields = PyDict::new(py);
         fields.set_item("sequence", self.0.sequence)?;
@@ -74,13 +81,37 @@ impl Head {
     }
 }
 
-/// Reads a heads snapshot in the format of `eds heads`.
+/// Reads a heads snapshot, as `write_heads` and `eds heads` write it.
+///
+/// Raises:
+///     FileNotFoundError: The file does not exist.
+///     ConfigError: The file is not a heads snapshot.
 #[pyfunction]
 pub(crate) fn read_heads<'py>(py: Python<'py>, path: PathBuf) -> PyResult<Bound<'py, PyDict>> {
     heads_to_dict(py, &heads_from_file(py, path)?)
 }
 
-/// Writes a heads snapshot for later checks. Replaces one only by heads that extend it.
+/// Writes a heads snapshot; verify later exports against it with `heads=`.
+///
+/// An existing snapshot is replaced only by heads that extend it: every chain must still hold the record at
+/// the old head. A history keeps every state under its time.
+///
+/// Args:
+///     heads: A report without findings, a mapping from device id to `Head`, or a ledger, whose records show
+///         that its heads extend the old ones.
+///     path: The file to write.
+///     records: The records of the heads, as `verify_chain` takes them; required if a chain has grown since
+///         the old heads, unless `heads` is a ledger.
+///     history: Directory for a dated copy of every state; by default `heads.d` for `heads.json`.
+///     accept_rewrite: The reason to accept heads that do not extend the old ones, such as a restore. The log
+///         of the history records it.
+///
+/// Raises:
+///     HeadsRewrittenError: A chain was cut, rewritten or left out since the old heads; nothing was replaced.
+///     VerificationError: The records have findings.
+///     ConfigError: The existing file is not a snapshot, records are required, or the report has findings.
+///     ValueError: The path is that of a source or a database.
+///     OSError: The file cannot be written.
 #[pyfunction]
 #[pyo3(signature = (heads, path, *, records = None, history = None, accept_rewrite = None))]
 pub(crate) fn write_heads(
@@ -199,7 +230,7 @@ pub(crate) fn heads_from_any(value: &Bound<'_, PyAny>) -> PyResult<Heads> {
         return heads_from_file(value.py(), path);
     }
     if let Ok(report) = value.cast::<Report>() {
-        return Ok(report.get().0.heads.clone());
+        return heads_of_report(&report.get().0);
     }
     let Ok(mapping) = value.cast::<PyMapping>() else {
         let message = "heads are a path, a Report, or a mapping from device id to Head, not ";
@@ -211,6 +242,24 @@ pub(crate) fn heads_from_any(value: &Bound<'_, PyAny>) -> PyResult<Heads> {
         heads.insert(Arc::from(device_id.as_str()), head_from_any(&device_id, &head)?);
     }
     Ok(heads)
+}
+
+/// Returns the heads of a report without findings: others would make the fault of the records the trusted state.
+fn heads_of_report(report: &chain::Report) -> PyResult<Heads> {
+    match report.verdict {
+        Verdict::Valid => Ok(report.heads.clone()),
+        Verdict::NothingToVerify => Err(ConfigError::new_err(
+            "heads: the report has no record, so it has no heads; give one of records",
+        )),
+        Verdict::Findings => {
+            let kinds: Vec<String> = report.kinds().map(|(code, total)| format!("{total} {code}")).collect();
+            Err(ConfigError::new_err(format!(
+                "heads: the report has findings ({}), so its heads are not trusted; resolve them, or pass report.heads \
+                 to trust the records as they are",
+                kinds.join(", ")
+            )))
+        }
+    }
 }
 
 fn head_from_any(device_id: &str, value: &Bound<'_, PyAny>) -> PyResult<chain::Head> {

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use arrow_array::RecordBatch;
 use edgesentry_chain::{AuditRecord, Finding, KeyRing, Report, Verdict, count, escape};
+use edgesentry_formats::times::to_rfc3339;
 use edgesentry_rs::ledger::RegisteredDevice;
 
 use crate::arrow::{Cell, cell};
@@ -14,6 +15,9 @@ const MAX_FINDINGS: usize = 20;
 const MAX_ROWS: usize = 20;
 /// Maximum number of characters shown of one piece of evidence.
 const MAX_CHARS: usize = 160;
+/// Number of hex digits from which a word is shortened, and of those that are shown.
+const MIN_LONG_DIGITS: usize = 32;
+const SHOWN_DIGITS: usize = 12;
 
 /// Formats a report: verdict, coverage, the first findings.
 pub(crate) fn report(report: &Report) -> String {
@@ -40,7 +44,7 @@ pub(crate) fn report(report: &Report) -> String {
     }
     if total > 0 {
         html.push_str("<p>");
-        for (at, (code, count)) in report.counts.iter().enumerate() {
+        for (at, (code, count)) in report.kinds().enumerate() {
             let _ = write!(html, "{}<code>{code}</code> {count}", if at == 0 { "" } else { ", " });
         }
         html.push_str("</p>");
@@ -52,7 +56,8 @@ pub(crate) fn report(report: &Report) -> String {
 
 /// Formats the first findings as a table, with the number of further ones.
 pub(crate) fn findings(findings: &[Finding]) -> String {
-    let mut html = head(["code", "device", "sequence", "place", "expected", "actual", "likely cause"]);
+    let mut html =
+        head(["code", "device", "sequence", "time", "place", "expected", "actual", "likely cause"]);
     for finding in findings.iter().take(MAX_FINDINGS) {
         let sequence = finding.sequence.map_or_else(String::new, |sequence| sequence.to_string());
         let place = finding.location.as_ref().map(|at| match at.record {
@@ -67,9 +72,10 @@ pub(crate) fn findings(findings: &[Finding]) -> String {
         for cell in [
             finding.device_id.as_deref().unwrap_or_default(),
             &sequence,
+            &finding.timestamp_ms.map(to_rfc3339).unwrap_or_default(),
             &place.unwrap_or_default(),
-            &finding.expected.to_string(),
-            &finding.actual.to_string(),
+            &short(&finding.expected.to_string()),
+            &short(&finding.actual.to_string()),
             &cause.unwrap_or_default(),
         ] {
             let _ = write!(html, "<td>{}</td>", escaped(cell, MAX_CHARS));
@@ -168,6 +174,19 @@ fn foot(html: &mut String, rows: usize, shown: usize) {
     if let Some(more) = rows.checked_sub(shown).filter(|more| *more > 0) {
         let _ = write!(html, "<p>and {more} more</p>");
     }
+}
+
+/// Shortens the hex digits of hashes, keys and signatures to their first ones.
+fn short(text: &str) -> String {
+    let words = text.split_inclusive(|char: char| !char.is_ascii_hexdigit());
+    let shortened = |word: &str| {
+        let digits = word.trim_end_matches(|char: char| !char.is_ascii_hexdigit());
+        match digits.len() >= MIN_LONG_DIGITS {
+            true => format!("{}…{}", &digits[..SHOWN_DIGITS], &word[digits.len()..]),
+            false => word.to_owned(),
+        }
+    };
+    words.map(shortened).collect()
 }
 
 /// Escapes text for use between tags; long text is shortened.

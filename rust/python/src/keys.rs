@@ -1,5 +1,6 @@
 //! `KeyRing`, and the verification of a single signature.
 
+use std::ffi::CString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,20 +10,34 @@ use edgesentry_chain::{
     Claim, ProvidedBy, PublicKey, RingKey, Scheme, Signed, signed_message, verify_signature,
 };
 use edgesentry_formats::{MAX_FILE_BYTES, read_file};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyKeyError, PyTypeError, PyUserWarning, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyDict, PyList, PyMapping, PyString, PyTuple};
+use pyo3::types::{PyDict, PyIterator, PyList, PyMapping, PyString, PyTuple};
 use serde::{Deserialize, Serialize};
 
 use crate::device::Device;
-use crate::errors::{bad_key, bad_keys, os_error, write_text};
+use crate::errors::{ConfigError, bad_key, bad_keys, os_error, write_text};
 use crate::html;
 use crate::pickle::{Reduced, reduce};
 use crate::record::{AuditRecord, bytes};
 use crate::source::path_of;
 
-/// The public keys of the devices.
+/// The public keys of the devices, each key with its scheme and its first valid sequence.
+///
+/// Args:
+///     keys: A path to a key ring in JSON, another ring, or a mapping from device id to a key: 64 hex digits,
+///         a `PublicKey` or a `Device`, which bring their scheme, a dict with `key` and optionally `scheme`
+///         and `valid_from`, or a list of such; or a `Device`, or a list of them.
+///     scheme: The scheme of keys that have none of their own; by default `record`, and in a file
+///         `payload-hash`, as in the files of devices in the field.
+///
+/// `verify_chain` trusts a ring that you create. The ring of `Ledger.key_ring` is a claim of the ledger; a
+/// ring created from it is trusted.
+///
+/// Raises:
+///     FileNotFoundError: The file does not exist.
+///     ConfigError: The keys are malformed, a key is weak, or a key has both schemes.
 #[pyclass(frozen, module = "edgesentry")]
 pub(crate) struct KeyRing {
     ring: Mutex<Arc<chain::KeyRing>>,
@@ -51,15 +66,28 @@ impl GivenKeys {
 #[pymethods]
 impl KeyRing {
     #[new]
-    #[pyo3(signature = (keys = None, *, scheme = "payload-hash"))]
-    fn new(keys: Option<&Bound<'_, PyAny>>, scheme: &str) -> PyResult<KeyRing> {
+    #[pyo3(signature = (keys = None, *, scheme = None))]
+    fn new(keys: Option<&Bound<'_, PyAny>>, scheme: Option<&str>) -> PyResult<KeyRing> {
+        let scheme = scheme.map(scheme_of).transpose()?;
         let ring = match keys {
-            Some(keys) => keys_from_any(keys, scheme_of(scheme)?)?,
+            Some(keys) => keys_from_any(keys, scheme)?,
             None => Arc::default(),
         };
         Ok(KeyRing::of(ring, false))
     }
 
+    /// Adds a key.
+    ///
+    /// Args:
+    ///     device_id: The device.
+    ///     key: Its public key, 32 bytes or 64 hex digits.
+    ///     scheme: The scheme of its signatures; by default the scheme of the key if it is a `PublicKey`,
+    ///         else `record`.
+    ///     valid_from: The first sequence that it signs; it is valid until the next key of the device begins.
+    ///
+    /// Raises:
+    ///     ConfigError: The key is weak, the ring has it with the other scheme, or another key of the device
+    ///         begins at this sequence.
     #[pyo3(signature = (device_id, key, *, scheme = None, valid_from = 1))]
     fn add(
         &self,
@@ -75,11 +103,13 @@ impl KeyRing {
         Arc::make_mut(&mut self.ring()).insert(device_id, key).map_err(bad_key)
     }
 
+    /// The ids of the devices that have a key, sorted.
     #[getter]
     fn devices(&self) -> Vec<String> {
         self.snapshot().iter().map(|(device_id, _)| device_id.to_owned()).collect()
     }
 
+    /// Returns the keys of a device in the order in which they become valid; empty if it is unknown.
     fn keys<'py>(&self, py: Python<'py>, device_id: &str) -> PyResult<Bound<'py, PyList>> {
         let list = PyList::empty(py);
         for key in self.snapshot().keys(device_id).unwrap_or_default() {
@@ -92,10 +122,28 @@ impl KeyRing {
         Ok(list)
     }
 
+    fn __getitem__<'py>(&self, py: Python<'py>, device_id: &str) -> PyResult<Bound<'py, PyList>> {
+        if self.snapshot().keys(device_id).is_none() {
+            let known = count(self.snapshot().len() as u64, "device");
+            let device_id = chain::escape::quoted(device_id);
+            return Err(PyKeyError::new_err(format!("no key of device {device_id} among those of {known}")));
+        }
+        self.keys(py, device_id)
+    }
+
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
+        PyList::new(py, self.devices())?.try_iter()
+    }
+
+    /// Returns the ring as JSON, which `KeyRing` and `--keys` read.
     fn to_json(&self) -> String {
         edgesentry_formats::write_key_ring(&self.snapshot())
     }
 
+    /// Writes the ring as JSON, replacing an existing file.
+    ///
+    /// Raises:
+    ///     OSError: The file cannot be written.
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         write_text(py, &path, &self.to_json())
     }
@@ -175,7 +223,16 @@ impl KeyRing {
     }
 }
 
-/// Returns true if the signature of a record holds under a key.
+/// Returns True if the signature of the record is valid under a public key.
+///
+/// Args:
+///     record: The record.
+///     key: The public key, 32 bytes or 64 hex digits.
+///     scheme: The scheme of the signature; by default the scheme of the key if it is a `PublicKey`, else
+///         `record`. Warns if the signature holds under the other one instead.
+///
+/// Raises:
+///     ConfigError: The key is weak or malformed.
 #[pyfunction]
 #[pyo3(signature = (record, key, scheme = None))]
 pub(crate) fn verify_record(
@@ -183,18 +240,29 @@ pub(crate) fn verify_record(
     key: &Bound<'_, PyAny>,
     scheme: Option<&str>,
 ) -> PyResult<bool> {
-    let record = &record.get().0;
-    let message = signed_message(record, scheme_for(key, scheme)?);
+    let (py, record) = (record.py(), &record.get().0);
+    let used = scheme_for(key, scheme)?;
     let key = public_key(key)?;
-    Ok(verify_signature(&Signed { key: &key, message: &message, signature: &record.signature }))
+    let holds_under = |scheme| {
+        let message = signed_message(record, scheme);
+        verify_signature(&Signed { key: &key, message: &message, signature: &record.signature })
+    };
+    let holds = holds_under(used);
+    let other = used.other();
+    if !holds && scheme.is_none() && holds_under(other) {
+        let message =
+            format!("the signature holds under scheme {other}, not {used}: pass scheme=\"{other}\"");
+        PyErr::warn(py, &py.get_type::<PyUserWarning>(), &CString::new(message)?, 1)?;
+    }
+    Ok(holds)
 }
 
-/// Returns the scheme of a key: the given one, or else that of the key object, or else `payload-hash`.
+/// Returns the scheme of a key: the given one, or else that of the key object, or else the default.
 fn scheme_for(key: &Bound<'_, PyAny>, scheme: Option<&str>) -> PyResult<Scheme> {
     match (scheme, scheme_carried(key)?) {
         (Some(scheme), _) => scheme_of(scheme),
         (None, Some(scheme)) => scheme_of(&scheme),
-        (None, None) => Ok(Scheme::PayloadHash),
+        (None, None) => Ok(Scheme::DEFAULT),
     }
 }
 
@@ -230,14 +298,18 @@ pub(crate) fn public_key(value: &Bound<'_, PyAny>) -> PyResult<PublicKey> {
 }
 
 /// Returns keys as [`keys_from_any`] accepts them: those of a ledger are a claim, all others belong to the auditor.
-pub(crate) fn given_keys(value: &Bound<'_, PyAny>, scheme: Scheme) -> PyResult<GivenKeys> {
+pub(crate) fn given_keys(value: &Bound<'_, PyAny>, scheme: Option<Scheme>) -> PyResult<GivenKeys> {
     let of_ledger = value.cast::<KeyRing>().is_ok_and(|ring| ring.get().of_ledger);
     let by = if of_ledger { ProvidedBy::Ledger } else { ProvidedBy::Auditor };
     Ok(GivenKeys { ring: keys_from_any(value, scheme)?, by })
 }
 
-/// Returns keys from a file, a key ring, devices, or a mapping in the form of a key file.
-pub(crate) fn keys_from_any(value: &Bound<'_, PyAny>, scheme: Scheme) -> PyResult<Arc<chain::KeyRing>> {
+/// Returns keys from a file, a key ring, devices, or a mapping in the form of a key file. `scheme` is that of keys without
+/// one; by default that of files in a file, and otherwise the usual default.
+pub(crate) fn keys_from_any(
+    value: &Bound<'_, PyAny>,
+    scheme: Option<Scheme>,
+) -> PyResult<Arc<chain::KeyRing>> {
     let py = value.py();
     if let Ok(ring) = value.cast::<KeyRing>() {
         return Ok(ring.get().snapshot());
@@ -245,22 +317,29 @@ pub(crate) fn keys_from_any(value: &Bound<'_, PyAny>, scheme: Scheme) -> PyResul
     if let Some(ring) = keys_of_devices(value)? {
         return Ok(Arc::new(ring));
     }
-    let (name, json) = if let Some(path) = path_of(value)? {
+    let (name, json, usual) = if let Some(path) = path_of(value)? {
+        if path.to_str().is_some_and(|text| edgesentry_formats::public_key(text).is_ok()) && !path.exists() {
+            return Err(ConfigError::new_err(
+                "keys: a public key without its device; pass keys={\"lift-01\": key}",
+            ));
+        }
         let name = path.display().to_string();
         let failed = |error| os_error(py, &error, &name, &format!("{name}: cannot read: {error}"));
         let json = read_file(&path, MAX_FILE_BYTES).map_err(failed)?;
-        (name, json)
+        (name, json, Scheme::OF_FILES)
     } else {
-        ("keys".to_owned(), mapping_as_json(value)?.into_bytes())
+        ("keys".to_owned(), mapping_as_json(value)?.into_bytes(), Scheme::DEFAULT)
     };
-    let ring = edgesentry_formats::read_key_ring(&json, scheme).map_err(|error| bad_keys(&name, &error))?;
+    let ring = edgesentry_formats::read_key_ring(&json, scheme.unwrap_or(usual))
+        .map_err(|error| bad_keys(&name, &error))?;
     Ok(Arc::new(ring))
 }
 
 fn mapping_as_json(value: &Bound<'_, PyAny>) -> PyResult<String> {
     let Ok(mapping) = value.cast::<PyMapping>() else {
         let message = "keys are a path, a KeyRing, a Device or a list of them, or a mapping from device id to key, not ";
-        return Err(PyTypeError::new_err(format!("{message}{}", value.get_type().name()?)));
+        let example = "; one key is keys={\"lift-01\": key}";
+        return Err(PyTypeError::new_err(format!("{message}{}{example}", value.get_type().name()?)));
     };
     let keys = PyDict::new(value.py());
     for item in mapping.items()?.iter() {

@@ -23,7 +23,6 @@ use edgesentry_serve::ServeSettings;
 use futures::TryStreamExt;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::bundle::bundle_failure;
@@ -35,7 +34,7 @@ use crate::log::{Checkpoint, Policy, ToProve, prove_failure, published};
 use crate::manifest::manifest_from_any;
 use crate::progress::Bar;
 use crate::read::{RecordReader, reader};
-use crate::record::record_from_any;
+use crate::record::{payload_bytes, record_from_any};
 use crate::report::{Call, Report};
 use crate::require::Required;
 use crate::service::{runtime, service_failure, wait_on};
@@ -44,7 +43,7 @@ use crate::telemetry::{self, trace_context};
 use crate::verify::{GivenLog, LogArguments, MaxAgeSeconds, OneOrMore};
 use crate::work::{Work, pool, wait};
 
-/// An open ledger, with its payload store and its ingest service.
+/// Implements `edgesentry.Ledger`.
 #[pyclass(frozen, module = "edgesentry._core")]
 pub(crate) struct LedgerCore(Mutex<Option<Open>>);
 
@@ -108,7 +107,7 @@ fn erasure_dict<'py>(py: Python<'py>, erasure: &Erasure) -> PyResult<Bound<'py, 
     Ok(fields)
 }
 
-/// What became of a record: `edgesentry.Outcome` without the place of the record.
+/// The outcome of a record: `edgesentry.Outcome` without the place of the record.
 #[pyclass(frozen, get_all, module = "edgesentry._core")]
 #[derive(Default)]
 pub(crate) struct IngestAnswer {
@@ -227,7 +226,7 @@ impl LedgerCore {
     fn ingest(
         &self,
         py: Python<'_>,
-        items: Vec<(Bound<'_, PyAny>, PyBackedBytes)>,
+        items: Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)>,
     ) -> PyResult<Vec<IngestAnswer>> {
         let open = self.open()?;
         let Some(service) = open.service else {
@@ -364,7 +363,7 @@ impl LedgerCore {
             start_heads: is_registered(start_heads),
         };
         let keys = keys.filter(|_| !registered.keys);
-        let keys = keys.map(|keys| given_keys(keys, scheme_of("payload-hash")?)).transpose()?;
+        let keys = keys.map(|keys| given_keys(keys, None)).transpose()?;
         let heads = heads.filter(|_| !registered.heads).map(heads_from_any).transpose()?;
         let start_heads = start_heads.filter(|_| !registered.start_heads).map(heads_from_any).transpose()?;
         if payloads && open.payloads.is_none() {
@@ -470,7 +469,7 @@ impl LedgerCore {
         let scope = BundleScope::of(devices, records).ok_or_else(|| {
             PyValueError::new_err("a bundle has devices or records, at most 10,000 of them")
         })?;
-        let keys = keys.map(|keys| given_keys(keys, scheme_of("payload-hash")?)).transpose()?;
+        let keys = keys.map(|keys| given_keys(keys, None)).transpose()?;
         let since = since.map(|since| since.get().checkpoint.clone());
         let policy = policy.map(|policy| policy.get().0.to_string());
         let store = match (payloads, &open.payloads) {
@@ -665,10 +664,10 @@ fn is_registered(value: Option<&Bound<'_, PyAny>>) -> bool {
 }
 
 /// Converts pairs of a record and its payload.
-pub(crate) fn submissions(items: Vec<(Bound<'_, PyAny>, PyBackedBytes)>) -> PyResult<Vec<Submission>> {
-    let submission = |(record, payload): (Bound<'_, PyAny>, PyBackedBytes)| {
+pub(crate) fn submissions(items: Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)>) -> PyResult<Vec<Submission>> {
+    let submission = |(record, payload): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
         let record = Arc::new(record_from_any(&record)?);
-        Ok(Submission { record, payload: Bytes::from_owner(payload) })
+        Ok(Submission { record, payload: Bytes::from_owner(payload_bytes(&payload)?) })
     };
     items.into_iter().map(submission).collect()
 }

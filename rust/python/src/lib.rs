@@ -1,6 +1,7 @@
 //! The Python module `edgesentry._core`: parses arguments, calls the core, maps errors. One file per Python concept.
 //!
-//! The stubs in `python/edgesentry/_core.pyi` have the documentation for Python users.
+//! The documentation for Python users is that of the stubs, `python/edgesentry/_core.pyi`: `tests/docstrings.py` writes it into
+//! the comments.
 
 // The macros of pyo3 export the classes; no other code uses their paths.
 #![allow(unreachable_pub)]
@@ -11,6 +12,7 @@ mod client;
 mod command;
 mod coverage;
 mod device;
+mod difference;
 mod errors;
 mod finding_table;
 mod findings;

@@ -18,7 +18,14 @@ use crate::record::record_from_any;
 use crate::service::service_failure;
 use crate::verify::MaxAgeSeconds;
 
-/// Trusted keys of logs and witnesses, and the quorum.
+/// The keys of logs and witnesses that you trust, and the quorum of witnesses (C2SP tlog-policy).
+///
+/// Args:
+///     text: Lines `log VKEY`, `witness NAME VKEY`, `group NAME all|any|K MEMBER...`, and one
+///         `quorum NAME|none`.
+///
+/// Raises:
+///     ConfigError: The policy is malformed.
 #[pyclass(frozen, module = "edgesentry")]
 pub(crate) struct Policy(pub(crate) log::Policy);
 
@@ -41,16 +48,22 @@ impl Policy {
             .map_err(|error| ConfigError::new_err(error.to_string()))
     }
 
+    /// Reads a policy from a file.
+    ///
+    /// Raises:
+    ///     ConfigError: The policy is malformed.
     #[classmethod]
     fn read(_: &Bound<'_, PyType>, py: Python<'_>, path: PathBuf) -> PyResult<Policy> {
         Policy::from_file(py, &path)
     }
 
+    /// The names of the logs.
     #[getter]
     fn origins(&self) -> Vec<&str> {
         self.0.logs().iter().map(|log| log.key.name()).collect()
     }
 
+    /// The names of the witnesses in the policy.
     #[getter]
     fn witnesses(&self) -> Vec<&str> {
         self.0.witnesses().iter().map(|witness| witness.name.as_str()).collect()
@@ -73,7 +86,15 @@ impl Policy {
     }
 }
 
-/// A signed checkpoint. Only `verify_proof` decides whether it is trusted.
+/// A signed checkpoint of a transparency log: its origin, its size and its root. `str` gives the note.
+///
+/// A policy decides whether it is trusted: see `verify_proof`.
+///
+/// Args:
+///     note: The signed note.
+///
+/// Raises:
+///     ConfigError: The note is not a checkpoint.
 #[pyclass(frozen, module = "edgesentry")]
 pub(crate) struct Checkpoint {
     pub(crate) note: log::Note,
@@ -101,21 +122,28 @@ impl Checkpoint {
         Checkpoint::of(note.as_bytes()).map_err(|problem| ConfigError::new_err(shown(&problem)))
     }
 
+    /// Reads a checkpoint from a file.
+    ///
+    /// Raises:
+    ///     ConfigError: The file is not a checkpoint.
     #[classmethod]
     fn read(_: &Bound<'_, PyType>, py: Python<'_>, path: PathBuf) -> PyResult<Checkpoint> {
         Checkpoint::from_file(py, &path)
     }
 
+    /// The name of the log.
     #[getter]
     fn origin(&self) -> &str {
         self.checkpoint.origin()
     }
 
+    /// The number of leaves.
     #[getter]
     fn size(&self) -> u64 {
         self.checkpoint.size()
     }
 
+    /// The root of the tree, 32 bytes.
     #[getter]
     fn root<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, &self.checkpoint.root().0)
@@ -143,7 +171,7 @@ impl Checkpoint {
     }
 }
 
-/// Verifies a proof and returns the fields of `edgesentry.Proven`.
+/// The fields of `edgesentry.Proven`.
 #[allow(clippy::too_many_arguments)]
 #[pyfunction]
 #[pyo3(signature = (proof, policy, record, device_id, sequence, to_sequence, kind, previous, min_size, max_age))]

@@ -16,7 +16,7 @@ use crate::pickle::refuse;
 use crate::service::{service_failure, wait_on};
 use crate::verify::MaxAgeSeconds;
 
-/// A monitor of one log.
+/// Implements `edgesentry.Monitor`.
 #[pyclass(frozen, module = "edgesentry._core")]
 pub(crate) struct MonitorCore {
     monitor: Arc<Mutex<Option<Monitor>>>,

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use edgesentry_chain as chain;
 use edgesentry_rs::agent::{self, CheckpointConflict, KeptRejection, PendingReceipts, ReceiptRules, Sink};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyDict;
 
 use crate::client::ClientCore;
@@ -17,13 +17,36 @@ use crate::heads::Head;
 use crate::ledger::LedgerCore;
 use crate::log::Policy;
 use crate::pickle::refuse;
-use crate::record::{AuditRecord, unsigned};
+use crate::record::{self, AuditRecord, payload_bytes};
 use crate::service::{service_failure, wait_on};
 use crate::telemetry::trace_context;
 
-/// A device with its outbox.
+/// A device that signs into a durable buffer, one SQLite file, and sends from it in order.
+///
+/// `sign` stores a record in the outbox before it returns. The outbox deletes the record only after the
+/// service has confirmed that it holds the same record. A crash between any two steps costs only a resend.
+///
+/// With `receipts="required"` the outbox deletes a record only after it has verified a proof that the record
+/// is in the transparency log. The file remembers this: a process that opens it without these arguments can
+/// sign, and cannot flush.
+///
+/// Args:
+///     path: The file; created if it does not exist.
+///     device: The signer. A new outbox begins after its head; an existing one has its own head.
+///     receipts: `required`, or `off` to end it; by default as the file has it.
+///     policy: The trusted keys of the log and its witnesses, for the receipts. It comes from the owner of
+///         the device, not from the service.
+///     max_receipt_age: Seconds after which an acknowledged record without a receipt is overdue; 120 by
+///         default, which is twice the default interval between checkpoints.
+///     max_records: The maximum number of records in the outbox; `sign` raises an exception beyond it.
+///
+/// Raises:
+///     ConfigError: The file was written by a newer release.
+///     EdgesentryError: The outbox belongs to another device, or continues another chain.
+///     StoreError: The file cannot be opened.
+///     ValueError: `policy` is missing or not needed.
 #[pyclass(frozen, module = "edgesentry")]
-pub(crate) struct Outbox(Mutex<Option<Arc<agent::Outbox>>>);
+pub(crate) struct Outbox(Mutex<Option<Arc<agent::Outbox>>>, String);
 
 #[pymethods]
 impl Outbox {
@@ -44,6 +67,8 @@ impl Outbox {
         let device = device.get().device().clone();
         let policy = policy.map(|policy| policy.get().0.clone());
         let required = required(receipts, policy, max_receipt_age)?;
+        let place = chain::escape::sentence(&path.display().to_string()).into_owned();
+        let described = format!("Outbox of device {} in {place}", chain::escape::quoted(device.device_id()));
         let agent = wait_on(py, async move {
             let mut agent = agent::Outbox::open(&path, device).await?;
             agent = match required {
@@ -57,19 +82,30 @@ impl Outbox {
             })
         })?;
         let agent = agent.map_err(|error| service_failure(py, error))?;
-        Ok(Outbox(Mutex::new(Some(Arc::new(agent)))))
+        Ok(Outbox(Mutex::new(Some(Arc::new(agent))), described))
     }
 
+    /// Signs the next record of the chain and stores it, durably, with its payload.
+    ///
+    /// Args:
+    ///     payload: The payload that the record commits to.
+    ///     object_ref: The location at which the service is to store the payload.
+    ///     timestamp_ms: Unix milliseconds; the current time by default.
+    ///
+    /// Raises:
+    ///     EdgesentryError: No ledger could accept the record, or the chain or the outbox is full.
+    ///     StoreError: The outbox cannot be written.
     #[pyo3(signature = (payload, object_ref, timestamp_ms = None))]
     fn sign(
         &self,
         py: Python<'_>,
-        payload: PyBackedBytes,
+        payload: &Bound<'_, PyAny>,
         object_ref: String,
         timestamp_ms: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<AuditRecord> {
+        let payload = payload_bytes(payload)?;
         let timestamp_ms = match timestamp_ms {
-            Some(timestamp_ms) => unsigned("timestamp_ms", timestamp_ms)?,
+            Some(timestamp_ms) => record::timestamp_ms(timestamp_ms)?,
             None => now_ms()?,
         };
         let agent = self.agent()?;
@@ -78,6 +114,20 @@ impl Outbox {
         record.map(AuditRecord).map_err(|error| service_failure(py, error))
     }
 
+    /// Sends the waiting records, in order, until none waits or the service rejects one.
+    ///
+    /// If the outbox requires receipts, it then fetches those of acknowledged records, and deletes each
+    /// record whose receipt holds. It sends records again that the service has lost.
+    ///
+    /// Args:
+    ///     service: A `Client` of a service on the network, or an open `Ledger` with a payload store.
+    ///         Receipts need a `Client` with a certificate or token of the device.
+    ///
+    /// Raises:
+    ///     ConfigError: The outbox requires receipts, and was opened without a policy.
+    ///     ProofError: A receipt or a checkpoint of the log does not hold; the records stay in the outbox.
+    ///     StoreError: A store failed; records that were not acknowledged still wait.
+    ///     ServiceError: The service refused or could not be reached; unacknowledged records still wait.
     fn flush<'py>(&self, py: Python<'py>, service: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
         let core = service.getattr(pyo3::intern!(py, "_core"))?;
         let sink: Box<dyn Sink> = match core.cast::<ClientCore>() {
@@ -103,12 +153,14 @@ impl Outbox {
         Ok(fields)
     }
 
+    /// The number of records that wait to be sent.
     #[getter]
     fn waiting(&self, py: Python<'_>) -> PyResult<u64> {
         let agent = self.agent()?;
         wait_on(py, async move { agent.waiting().await })?.map_err(|error| service_failure(py, error))
     }
 
+    /// The acknowledged records that lack their receipts.
     #[getter]
     fn pending<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let agent = self.agent()?;
@@ -116,6 +168,7 @@ impl Outbox {
         pending_dict(py, pending.map_err(|error| service_failure(py, error))?)
     }
 
+    /// The checkpoints of the log that did not extend the one kept before, up to 16, as evidence.
     #[getter]
     fn conflicts<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         let agent = self.agent()?;
@@ -124,6 +177,7 @@ impl Outbox {
         conflicts.into_iter().map(|conflict| conflict_dict(py, conflict)).collect()
     }
 
+    /// The last record signed.
     #[getter]
     fn head(&self, py: Python<'_>) -> PyResult<Option<Head>> {
         let agent = self.agent()?;
@@ -131,6 +185,7 @@ impl Outbox {
         Ok(head.map_err(|error| service_failure(py, error))?.map(Head))
     }
 
+    /// The rejection of the first waiting record by the service, at the last attempt.
     #[getter]
     fn rejection<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
         let agent = self.agent()?;
@@ -138,6 +193,7 @@ impl Outbox {
         kept.map_err(|error| service_failure(py, error))?.map(|kept| rejection_dict(py, kept)).transpose()
     }
 
+    /// Closes the file.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let agent = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         match agent {
@@ -153,6 +209,11 @@ impl Outbox {
     #[pyo3(signature = (*_exception))]
     fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, pyo3::types::PyTuple>) -> PyResult<()> {
         self.close(py)
+    }
+
+    fn __repr__(&self) -> String {
+        let is_open = self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        format!("<{}{}>", self.1, if is_open { "" } else { ", closed" })
     }
 
     fn __reduce__(&self) -> PyResult<()> {

@@ -27,7 +27,16 @@ const BLOCK: usize = 8192;
 
 type Entry = Result<chain::AuditRecord, Malformed>;
 
-/// Reads the records of a source one by one.
+/// Reads the records of a source one by one, or as an Arrow stream. Nothing is verified.
+///
+/// Args:
+///     source: As for `verify_chain`.
+///     on_malformed: For an entry that is not a record: raise `RecordMalformed`, or skip and count it.
+///
+/// Raises:
+///     FileNotFoundError: A file is missing.
+///     UnreadableError: An input is not in a format that holds records; raised when the first record is
+///         read.
 #[pyfunction]
 #[pyo3(signature = (source, *, on_malformed = "raise"))]
 pub(crate) fn read_records(source: &Bound<'_, PyAny>, on_malformed: &str) -> PyResult<RecordReader> {
@@ -66,7 +75,11 @@ pub(crate) fn reader(inputs: Vec<Input>, skip_malformed: bool) -> PyResult<Recor
     Ok(RecordReader(Mutex::new(reading)))
 }
 
-/// An iterator over the records of a source; also an Arrow stream of the remaining records.
+/// The records of a source, one by one, in bounded memory; created by `read_records`.
+///
+/// Also an Arrow stream of the records not yet read, for pyarrow, polars, duckdb and others; it can be read
+/// once. Columns: device_id, sequence, timestamp_ms, payload_hash, signature, prev_record_hash, object_ref;
+/// the byte fields as fixed-size binary.
 #[pyclass(frozen, module = "edgesentry")]
 pub(crate) struct RecordReader(Mutex<Reading>);
 
@@ -76,30 +89,48 @@ impl RecordReader {
         slf
     }
 
+    /// Returns the next record.
+    ///
+    /// Raises:
+    ///     RecordMalformed: The entry is not a record. The reader can continue with the next entry.
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<AuditRecord>> {
         let mut reading = self.0.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
         Ok(reading.next_record(py)?.map(AuditRecord))
     }
 
+    /// Malformed entries skipped so far.
     #[getter]
     fn skipped(&self, py: Python<'_>) -> u64 {
         self.0.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner).skipped
     }
 
+    /// Returns the rest of the records as a polars data frame, once.
+    ///
+    /// Raises:
+    ///     ImportError: polars is not installed.
     fn to_polars<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         frames::polars(py)?;
         frames::to_polars(Bound::new(py, self.rest(py)?)?.as_any())
     }
 
+    /// Returns the rest of the records as a pandas data frame, once.
+    ///
+    /// Raises:
+    ///     ImportError: pandas or pyarrow is not installed.
     fn to_pandas<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         frames::pandas(py)?;
         frames::to_pandas(Bound::new(py, self.rest(py)?)?.as_any())
     }
 
+    /// Exports the schema of the stream.
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
         schema_capsule(py, &edgesentry_formats::schema())
     }
 
+    /// Exports the rest of the records as an Arrow stream, once; the reader cannot be used afterwards.
+    ///
+    /// Raises:
+    ///     ValueError: The records were exported before.
     #[pyo3(signature = (requested_schema = None))]
     fn __arrow_c_stream__<'py>(
         &self,
@@ -109,6 +140,14 @@ impl RecordReader {
         let mut reading = self.0.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
         let batches = RecordBatches(reading.take()?);
         stream_capsule(py, edgesentry_formats::schema(), batches, requested_schema)
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        let reading = self.0.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
+        match reading.exported {
+            true => "<RecordReader, exported as Arrow>".to_owned(),
+            false => format!("<RecordReader at entry {}>", reading.index),
+        }
     }
 
     fn __reduce__(&self) -> PyResult<()> {

@@ -1,18 +1,35 @@
 //! `AuditRecord`: one entry of the chain of a device.
 
+use std::ffi::CString;
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use edgesentry_chain as chain;
 use edgesentry_chain::{FIELDS, Hash, signed_message};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyTypeError, PyUserWarning, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyBytes, PyDict, PyString, PyType};
+use pyo3::types::{PyBytes, PyDict, PyInt, PyMemoryView, PyString, PyType};
 
 use crate::html;
 use crate::keys::scheme_of;
 
-/// One entry of the chain of a device: seven fields.
+/// An entry of a device's chain, with seven fields. Immutable, comparable, hashable, picklable.
+///
+/// Args:
+///     device_id: The device that wrote the record.
+///     sequence: 1, 2, 3, ... per device; at most 2**64 - 1.
+///     timestamp_ms: The time of the observation, Unix milliseconds by the device's clock.
+///     payload_hash: BLAKE3 of the payload, 32 bytes.
+///     signature: Ed25519 signature, 64 bytes: R then S.
+///     prev_record_hash: Record hash of the previous record of this device, 32 bytes; zero for the first.
+///     object_ref: The location of the payload, such as `s3://bucket/lift-01/1.bin`.
+///
+/// Byte fields may be given as bytes, as hex digits, or as integers from 0 to 255.
+///
+/// Raises:
+///     TypeError: A field has the wrong type.
+///     ValueError: A number is out of range or a byte field has the wrong length.
 #[pyclass(frozen, module = "edgesentry")]
 pub(crate) struct AuditRecord(pub(crate) chain::AuditRecord);
 
@@ -40,58 +57,77 @@ impl AuditRecord {
         }))
     }
 
+    /// Creates a record from a mapping with exactly the seven fields, such as an object of a JSON export.
+    ///
+    /// Raises:
+    ///     TypeError: A field has the wrong type.
+    ///     ValueError: A field is missing, unknown, out of range or of the wrong length.
     #[classmethod]
     fn from_dict(_cls: &Bound<'_, PyType>, fields: &Bound<'_, PyAny>) -> PyResult<AuditRecord> {
         Ok(AuditRecord(record_from_mapping(fields)?))
     }
 
+    /// The device that wrote the record.
     #[getter]
     fn device_id(&self) -> &str {
         &self.0.device_id
     }
 
+    /// 1, 2, 3, ... per device.
     #[getter]
     fn sequence(&self) -> u64 {
         self.0.sequence
     }
 
+    /// The time of the observation, Unix milliseconds by the device's clock.
     #[getter]
     fn timestamp_ms(&self) -> u64 {
         self.0.timestamp_ms
     }
 
+    /// BLAKE3 of the payload, 32 bytes.
     #[getter]
     fn payload_hash<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, &self.0.payload_hash.0)
     }
 
+    /// Ed25519 signature, 64 bytes: R then S.
     #[getter]
     fn signature<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, &self.0.signature)
     }
 
+    /// Record hash of the previous record of this device, 32 bytes; zero for the first.
     #[getter]
     fn prev_record_hash<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, &self.0.prev_record_hash.0)
     }
 
+    /// The location of the payload.
     #[getter]
     fn object_ref(&self) -> &str {
         &self.0.object_ref
     }
 
+    /// Returns the record hash: BLAKE3 of the canonical bytes, 32 bytes.
     fn hash<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, &self.0.hash().0)
     }
 
+    /// Returns the bytes that the record hash covers: the seven fields in postcard encoding.
     fn canonical_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, &self.0.canonical_bytes())
     }
 
+    /// Returns the 32 bytes that a signature under this scheme covers.
+    ///
+    /// `payload-hash` covers the payload hash, `record` the derived digest of the record without its
+    /// signature.
     fn signed_message<'py>(&self, py: Python<'py>, scheme: &str) -> PyResult<Bound<'py, PyBytes>> {
         Ok(PyBytes::new(py, &signed_message(&self.0, scheme_of(scheme)?)))
     }
 
+    /// Returns the seven fields, with byte fields as hex digits; the dict can be written as JSON.
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let fields = PyDict::new(py);
         fields.set_item("device_id", &self.0.device_id)?;
@@ -104,6 +140,11 @@ impl AuditRecord {
         Ok(fields)
     }
 
+    /// Returns a copy with some fields changed. It keeps the old signature; see `Device.sign_record`.
+    ///
+    /// Raises:
+    ///     TypeError: A field has the wrong type.
+    ///     ValueError: A field is unknown, out of range or of the wrong length.
     #[pyo3(signature = (**changes))]
     fn replace(&self, py: Python<'_>, changes: Option<&Bound<'_, PyDict>>) -> PyResult<AuditRecord> {
         let fields = self.to_dict(py)?;
@@ -142,11 +183,12 @@ impl AuditRecord {
     }
 }
 
-/// Returns the hash of a payload, as in a record.
+/// Returns the hash by which a record commits to a payload: BLAKE3, 32 bytes.
 #[pyfunction]
-pub(crate) fn payload_hash<'py>(py: Python<'py>, payload: PyBackedBytes) -> Bound<'py, PyBytes> {
+pub(crate) fn payload_hash<'py>(payload: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    let (py, payload) = (payload.py(), payload_bytes(payload)?);
     let hash = py.detach(|| Hash::of(&payload));
-    PyBytes::new(py, &hash.0)
+    Ok(PyBytes::new(py, &hash.0))
 }
 
 /// Returns a record from an `AuditRecord` or from a mapping with the seven fields.
@@ -214,6 +256,47 @@ pub(crate) fn unsigned(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u64> {
         }
     };
     value.extract::<u64>().map_err(wrong)
+}
+
+/// Numbers that are times in seconds from 2001 to 2286, and in milliseconds of early 1970.
+const SECONDS: Range<u64> = 1_000_000_000..10_000_000_000;
+
+/// Returns the time to sign. Warns of seconds, which a device without a clock may mean as milliseconds.
+pub(crate) fn timestamp_ms(value: &Bound<'_, PyAny>) -> PyResult<u64> {
+    let py = value.py();
+    if !value.is_instance_of::<PyInt>() && !value.hasattr("__index__")? {
+        let kind = value.get_type().name()?;
+        let advice = match value.hasattr("timestamp")? {
+            true => "int(time.timestamp() * 1000)",
+            false => "int(time.time() * 1000)",
+        };
+        let message = format!("timestamp_ms must be an int of Unix milliseconds, not {kind}: {advice}");
+        return Err(PyTypeError::new_err(message));
+    }
+    let number = unsigned("timestamp_ms", value)?;
+    if SECONDS.contains(&number) {
+        let message = format!(
+            "timestamp_ms={number} is a time in 1970; if it is in seconds, pass milliseconds: timestamp_ms={number}000"
+        );
+        PyErr::warn(py, &py.get_type::<PyUserWarning>(), &CString::new(message)?, 1)?;
+    }
+    Ok(number)
+}
+
+/// Returns a payload. Text has no bytes before it is encoded.
+pub(crate) fn payload_bytes(value: &Bound<'_, PyAny>) -> PyResult<PyBackedBytes> {
+    if let Ok(payload) = value.extract::<PyBackedBytes>() {
+        return Ok(payload);
+    }
+    if value.is_instance_of::<PyMemoryView>() {
+        return Ok(value.call_method0("tobytes")?.extract::<PyBackedBytes>()?);
+    }
+    let kind = value.get_type().name()?;
+    let advice = match value.is_instance_of::<PyString>() {
+        true => "payload.encode()",
+        false => "serialize it first, such as json.dumps(payload).encode()",
+    };
+    Err(PyTypeError::new_err(format!("payload must be bytes, not {kind}: {advice}")))
 }
 
 /// Returns N bytes from `bytes`, hex digits, or a sequence of integers as in a JSON export.

@@ -1,26 +1,29 @@
 //! `Report`: the result of a verification.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use edgesentry_chain as chain;
 use edgesentry_chain::count;
 use edgesentry_chain::state::ReportState;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyCapsule, PyDict};
+use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
+use pyo3::types::{PyCapsule, PyDict, PyType};
 use serde::{Deserialize, Serialize};
 
 use crate::arrow::schema_capsule;
 use crate::coverage::{ChainSpan, Coverage, Input};
-use crate::errors::VerificationError;
+use crate::difference::{Parted, parted};
+use crate::errors::{UnreadableError, VerificationError, sentence, write_text};
 use crate::finding_table::{FindingTable, findings_schema};
 use crate::findings::Findings;
 use crate::heads::heads_to_dict;
 use crate::html;
 use crate::pickle::{Reduced, reduce};
 
-/// The result of a verification.
+/// The result of a verification. It has no truth value: use `ok`.
 #[pyclass(frozen, module = "edgesentry")]
 pub(crate) struct Report(pub(crate) Arc<chain::Report>, FindingTable, Call);
 
@@ -48,11 +51,13 @@ impl Report {
 
 #[pymethods]
 impl Report {
+    /// True if every requested check was made and passed. False if there was nothing to verify.
     #[getter]
     fn ok(&self) -> bool {
         self.0.ok()
     }
 
+    /// `valid`, `findings` or `nothing_to_verify`.
     #[getter]
     fn verdict(&self) -> &'static str {
         match self.0.verdict {
@@ -62,59 +67,72 @@ impl Report {
         }
     }
 
+    /// The findings in the order of their records, then the findings without a record.
     #[getter]
     fn findings(&self) -> Findings {
         Findings::all(&self.0, &self.1)
     }
 
+    /// Findings that were counted but not kept.
     #[getter]
     fn findings_omitted(&self) -> u64 {
         self.0.findings_omitted
     }
 
+    /// Likely causes of many findings at once, and how to fix them; one sentence each.
+    ///
+    /// `to_dict()["hints"]` has them with their codes and figures.
     #[getter]
     fn hints(&self) -> Vec<String> {
         self.0.hints.iter().map(ToString::to_string).collect()
     }
 
+    /// The number of findings of each code, including those that were not kept.
     #[getter]
     fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let counts = PyDict::new(py);
-        for (code, count) in &self.0.counts {
+        for (code, count) in self.0.kinds() {
             counts.set_item(code.name(), count)?;
         }
         Ok(counts)
     }
 
+    /// The last link of each chain, as found, by device id.
     #[getter]
     fn heads<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         heads_to_dict(py, &self.0.heads)
     }
 
+    /// The range of each chain, by device id.
     #[getter]
     fn chains(&self) -> BTreeMap<String, ChainSpan> {
         let spans = self.0.chains.iter();
         spans.map(|(device_id, span)| (device_id.to_string(), ChainSpan::from(*span))).collect()
     }
 
+    /// The checks that were made, and those that were not.
     #[getter]
     fn coverage(&self) -> Coverage {
         Coverage::of(&self.0)
     }
 
+    /// The inputs, in the order in which they were read.
     #[getter]
     fn inputs(&self) -> Vec<Input> {
         self.0.inputs.iter().cloned().map(Input::from).collect()
     }
 
+    /// Returns the report as text, as `eds verify-chain` prints it.
     fn summary(&self, py: Python<'_>) -> String {
         py.detach(|| eds::summary(&self.0))
     }
 
+    /// Returns the report as `eds verify-chain --json` prints it.
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         py.import("json")?.call_method1("loads", (self.to_json(py, None)?,))
     }
 
+    /// Returns the report as JSON, on one line or indented by this number of spaces.
     #[pyo3(signature = (*, indent = None))]
     fn to_json(&self, py: Python<'_>, indent: Option<usize>) -> PyResult<String> {
         let report = &*self.0;
@@ -126,21 +144,92 @@ impl Report {
         Ok(chain::escape::json(&text).into_owned())
     }
 
-    fn to_html(&self, py: Python<'_>) -> String {
+    /// Reads a report that was kept as JSON: of `to_json`, or the output of `eds verify-chain --json`.
+    ///
+    /// It verifies nothing: the report is as trustworthy as the place where it was kept. Evidence becomes
+    /// text.
+    ///
+    /// Raises:
+    ///     UnreadableError: The text is not a report, or its parts contradict each other.
+    #[classmethod]
+    fn from_json(_class: &Bound<'_, PyType>, json: &Bound<'_, PyAny>) -> PyResult<Report> {
+        let report = match json.extract::<PyBackedStr>() {
+            Ok(text) => json.py().detach(|| edgesentry_formats::read_report(text.as_bytes())),
+            Err(_) => {
+                let Ok(bytes) = json.extract::<PyBackedBytes>() else {
+                    let kind = json.get_type().name()?;
+                    let message = format!(
+                        "Report.from_json takes JSON as str or bytes, not {kind}; for a file: \
+                         Report.from_json(Path(\"verdict.json\").read_text())"
+                    );
+                    return Err(PyTypeError::new_err(message));
+                };
+                json.py().detach(|| edgesentry_formats::read_report(&bytes))
+            }
+        };
+        let report = report.map_err(|error| UnreadableError::new_err(sentence(&error)))?;
+        Ok(Report::new(report, Call::default()))
+    }
+
+    /// Returns the report as one self-contained page, as `eds verify-chain --html` writes it.
+    ///
+    /// Reads inputs that are files once more, to show their hashes; a file that has changed since the
+    /// verification gets none.
+    ///
+    /// Args:
+    ///     path: A file to write the page to.
+    ///
+    /// Raises:
+    ///     OSError: The file cannot be written.
+    #[pyo3(signature = (path = None))]
+    fn to_html(&self, py: Python<'_>, path: Option<PathBuf>) -> PyResult<String> {
         let Call { scheme, ledger } = self.2.clone();
         let circumstances =
             eds::page::Circumstances { scheme, ledger, ..eds::page::Circumstances::now(None) };
-        py.detach(|| eds::page::render(&self.0, &circumstances))
+        let page = py.detach(|| eds::page::render(&self.0, &circumstances));
+        if let Some(path) = path {
+            write_text(py, &path, &page)?;
+        }
+        Ok(page)
     }
 
+    /// Compares the findings with those of a later report: new, gone and same ones.
+    ///
+    /// Two findings are the same if code, device, sequence, record hash, expected and actual value are equal;
+    /// their place in the files does not count.
+    ///
+    /// Raises:
+    ///     ValueError: A report does not keep all of its findings; see `max_findings`.
+    fn diff<'py>(&self, py: Python<'py>, after: &Bound<'py, Report>) -> PyResult<Bound<'py, PyAny>> {
+        let (before, after) = (&*self.0, &*after.get().0);
+        for (name, report) in [("before", before), ("after", after)] {
+            if report.findings_omitted > 0 {
+                let total = report.findings.len() as u64 + report.findings_omitted;
+                return Err(PyValueError::new_err(format!(
+                    "{name} keeps {} of {total} findings; verify again with max_findings={total}",
+                    report.findings.len()
+                )));
+            }
+        }
+        let Parted { new, gone, same } = parted(&before.findings, &after.findings);
+        let parts = (Findings::alone(new), Findings::alone(gone), Findings::alone(same));
+        py.import("edgesentry._difference")?.getattr("Difference")?.call1(parts)
+    }
+
+    /// Raises an exception unless the report is ok.
+    ///
+    /// Raises:
+    ///     VerificationError: There are findings, or there was nothing to verify.
     fn raise_for_findings(slf: &Bound<'_, Self>) -> PyResult<()> {
         if slf.get().0.ok() { Ok(()) } else { Err(VerificationError::new_err((slf.clone().unbind(),))) }
     }
 
+    /// Exports the schema of the stream.
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
         schema_capsule(py, &findings_schema())
     }
 
+    /// Exports the findings as an Arrow stream; see `Findings`.
     #[pyo3(signature = (requested_schema = None))]
     fn __arrow_c_stream__<'py>(
         &self,
@@ -154,8 +243,18 @@ impl Report {
         py.detach(|| html::report(&self.0))
     }
 
+    fn __bool__(&self) -> PyResult<bool> {
+        let message = "a report has no truth value: use report.ok, or report.raise_for_findings()";
+        Err(PyTypeError::new_err(message))
+    }
+
+    /// A report that was read from JSON has evidence as text.
     fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
-        other.cast::<Report>().is_ok_and(|other| other.get().0 == self.0)
+        let json = |report: &chain::Report| serde_json::to_string(report).ok();
+        other.cast::<Report>().is_ok_and(|other| {
+            let other = &other.get().0;
+            *other == self.0 || (other.counts == self.0.counts && json(other) == json(&self.0))
+        })
     }
 
     fn __repr__(&self) -> String {

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use edgesentry_formats::Source;
+use edgesentry_formats::{Source, missing_url};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -13,7 +13,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyByteArray, PyBytes, PyIterator, PyList, PyMapping, PyMemoryView, PyString, PyTuple};
 use pyo3_arrow::input::AnyRecordBatch;
 
-use crate::errors::{UnreadableError, os_error};
+use crate::errors::{UnreadableError, failure, os_error};
 use crate::pyarrow;
 use crate::record::AuditRecord;
 
@@ -76,10 +76,10 @@ fn one_input(source: &Bound<'_, PyAny>) -> PyResult<Input> {
     if source.is_instance_of::<PyMemoryView>() {
         return Ok(in_memory(source.call_method0(intern!(py, "tobytes"))?.extract()?));
     }
+    refuse_others(source)?;
     if let Some(batches) = pyarrow::batches(source)? {
         return Ok(Input::PyArrow { name: name_of_type(source), batches });
     }
-    refuse_lazy_frame(source)?;
     if source.hasattr(intern!(py, "__arrow_c_stream__"))?
         || source.hasattr(intern!(py, "__arrow_c_array__"))?
     {
@@ -117,14 +117,27 @@ pub(crate) fn import<'py, T>(
     })
 }
 
-/// Rejects a lazy frame, which has no rows yet.
-fn refuse_lazy_frame(source: &Bound<'_, PyAny>) -> PyResult<()> {
-    match &*name_of_type(source) {
-        "LazyFrame" => Err(PyTypeError::new_err(
-            "a LazyFrame holds no rows yet; pass frame.collect(), or write it with sink_parquet() and pass the path",
-        )),
-        _ => Ok(()),
-    }
+/// Rejects objects that hold no records, but lead to some.
+fn refuse_others(source: &Bound<'_, PyAny>) -> PyResult<()> {
+    let kind = name_of_type(source);
+    let is_ours = source.get_type().module().is_ok_and(|module| module.to_string().starts_with("edgesentry"));
+    let advice = match &*kind {
+        "LazyFrame" => {
+            "a LazyFrame holds no rows yet; pass frame.collect(), or write it with sink_parquet() and pass the path"
+        }
+        "Ledger" if is_ours => {
+            "a Ledger is verified in place: ledger.verify(keys=...); ledger.records() are its records"
+        }
+        "AsyncLedger" if is_ours => "an AsyncLedger is verified in place: await ledger.verify(keys=...)",
+        "Report" | "Findings" if is_ours => "a report holds no records; pass the records that it is about",
+        "Manifest" if is_ours => {
+            "a Manifest holds no records; pass the path of its export, and it as manifest="
+        }
+        "Fleet" if is_ours => "a Fleet is not a source; pass fleet.records",
+        "Tampered" if is_ours => "a Tampered is not a source; pass tampered.records",
+        _ => return Ok(()),
+    };
+    Err(PyTypeError::new_err(advice))
 }
 
 fn in_memory(bytes: PyBackedBytes) -> Input {
@@ -133,6 +146,9 @@ fn in_memory(bytes: PyBackedBytes) -> Input {
 
 /// Returns an existing file: a missing one is reported before hours of work on the others.
 fn file(py: Python<'_>, path: PathBuf) -> PyResult<Input> {
+    if let Some(error) = missing_url(&path) {
+        return Err(failure(py, error));
+    }
     let name = path.display().to_string();
     let failed = |error| os_error(py, &error, &name, &format!("{name}: cannot open: {error}"));
     path.metadata().map_err(failed)?;

@@ -23,7 +23,23 @@ use crate::progress::Bar;
 use crate::source::inputs;
 use crate::work::{Work, pool, wait};
 
-/// Reads a source and returns the statistics of each device.
+/// Reads records and computes statistics of each device: rate, gaps, silence, clock, duplicates.
+///
+/// It verifies nothing, and none of the figures is a finding: a device may be silent or late, or its clock
+/// wrong, for honest reasons. One pass, in bounded memory; Ctrl-C raises KeyboardInterrupt within 200 ms.
+///
+/// Args:
+///     source: As for `verify_chain`; also the records of a ledger, `ledger.records()`.
+///     gap_ms: The time between two records above which it is a gap, in milliseconds; ten times the device's
+///         median if None.
+///     until_ms: The time until which silence is counted, Unix milliseconds; the latest time of all records
+///         if None.
+///     progress: As for `verify_chain`.
+///     threads: As for `verify_chain`.
+///
+/// Raises:
+///     FileNotFoundError: A file is missing.
+///     UnreadableError: An input is not in a format that holds records.
 #[pyfunction]
 #[pyo3(signature = (source, *, gap_ms = None, until_ms = None, progress = None, threads = None))]
 pub(crate) fn device_statistics(
@@ -48,7 +64,25 @@ pub(crate) fn device_statistics(
     Ok(Statistics { batch, malformed: found.malformed })
 }
 
-/// The statistics of each device, one row per device: an Arrow stream.
+/// Statistics of each device, one row for each; created by `device_statistics`. An Arrow stream.
+///
+/// Times are those of the devices' own clocks. Columns:
+///
+/// - `device_id`
+/// - `records`: number of records, repeated ones included
+/// - `duplicates`: number of records whose sequence occurred before
+/// - `first_sequence`, `last_sequence`: the lowest and the highest sequence
+/// - `missing`: sequences between these two without a record
+/// - `earliest_ms`, `latest_ms`: the earliest and the latest time of a record, Unix milliseconds
+/// - `rate_per_hour`: records per hour between these two; null if they are equal
+/// - `interval_median_ms`: the median time from one record to the next, to one part in sixteen
+/// - `longest_gap_ms`, `longest_gap_sequence`: the longest such time, and the record after it
+/// - `gaps`: number of such times longer than `gap_ms`, or than ten medians; to one part in sixteen
+/// - `clock_backwards`: number of records dated before the previous one
+/// - `clock_backwards_max_ms`, `clock_backwards_sequence`: the largest such step, and its record
+/// - `silence_ms`: from the latest record to `until_ms`; 0 if `until_ms` is earlier
+///
+/// Columns in `_ms` are milliseconds.
 #[pyclass(frozen, module = "edgesentry")]
 pub(crate) struct Statistics {
     batch: RecordBatch,
@@ -61,17 +95,19 @@ impl Statistics {
         self.batch.num_rows()
     }
 
+    /// Entries of the source that are not records; no column counts them.
     #[getter]
     fn malformed(&self) -> u64 {
         self.malformed
     }
 
+    /// The names of the columns.
     #[getter]
     fn columns(&self) -> Vec<String> {
         self.batch.schema().fields().iter().map(|field| field.name().clone()).collect()
     }
 
-    /// Returns the rows as dicts.
+    /// Returns the rows as dicts, sorted by device id.
     fn to_dicts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let rows = PyList::empty(py);
         for at in 0..self.batch.num_rows() {
@@ -89,18 +125,28 @@ impl Statistics {
         Ok(rows)
     }
 
+    /// Returns the table as a polars data frame, without copying it.
+    ///
+    /// Raises:
+    ///     ImportError: polars is not installed.
     fn to_polars<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         frames::to_polars(slf.as_any())
     }
 
+    /// Returns the table as a pandas data frame, with nullable integers.
+    ///
+    /// Raises:
+    ///     ImportError: pandas or pyarrow is not installed.
     fn to_pandas<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         frames::to_pandas(slf.as_any())
     }
 
+    /// Exports the schema of the stream.
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
         schema_capsule(py, &schema())
     }
 
+    /// Exports the table as an Arrow stream.
     #[pyo3(signature = (requested_schema = None))]
     fn __arrow_c_stream__<'py>(
         &self,

@@ -256,7 +256,7 @@ pub(crate) fn trace_context(py: Python<'_>) -> PyResult<TraceContext> {
         .map_or_else(TraceContext::default, |(parent, state)| TraceContext::parse(&parent, state.as_deref())))
 }
 
-/// Sets the subscriber of the process.
+/// Implements `edgesentry.telemetry.init`.
 #[pyfunction]
 #[pyo3(signature = (log, filter, output, otlp_endpoint, otlp_protocol, otlp_timeout_seconds, service_name))]
 #[allow(clippy::too_many_arguments)]
@@ -300,7 +300,7 @@ pub(crate) fn init_telemetry(
     done.map_err(|error| service_failure(py, error))
 }
 
-/// Passes the queued events on, and ends the export of traces.
+/// Implements `edgesentry.telemetry.shutdown`.
 #[pyfunction]
 pub(crate) fn end_telemetry(py: Python<'_>) -> PyResult<()> {
     hand_over(py)?;
@@ -308,7 +308,9 @@ pub(crate) fn end_telemetry(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// Returns the metrics of the process in the Prometheus text format.
+/// Returns the metrics of this process in the Prometheus text format, with every series from the start.
+///
+/// They do not depend on the log level. docs/reference/telemetry.md lists them.
 #[pyfunction]
 pub(crate) fn metrics_text(py: Python<'_>) -> String {
     py.detach(|| Metrics::global().text())

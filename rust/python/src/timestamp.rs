@@ -14,7 +14,18 @@ use crate::log::read_file;
 /// The most bytes of a file that are read; a larger one is not a time stamp.
 const MAX_READ_BYTES: usize = 1 << 20;
 
-/// Verifies a time stamp of a checkpoint.
+/// Verifies a time stamp of a checkpoint (RFC 3161), offline.
+///
+/// Args:
+///     stamp: The answer of a time stamping authority: its path, or its bytes.
+///     checkpoint: The checkpoint.
+///     tsa_roots: Certificates in PEM: the roots of the time stamping authorities that you trust.
+///     nonce: The nonce of the request, if the stamp is the answer to your own.
+///
+/// Raises:
+///     OSError: A file cannot be read.
+///     ConfigError: Checkpoint or roots are unreadable.
+///     ProofError: The stamp does not hold; `code` is the reason.
 #[pyfunction]
 #[pyo3(signature = (stamp, checkpoint, *, tsa_roots, nonce = None))]
 pub(crate) fn verify_timestamp(

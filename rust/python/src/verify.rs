@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use edgesentry_chain::{Checks, Claim, Claims, Heads, InputKind, Payloads, ProvidedBy};
+use edgesentry_chain::{Checks, Claim, Claims, Heads, InputKind, Payloads, ProvidedBy, Scheme};
 use edgesentry_formats::{
     LogCheck, LogFiles, LogPaths, MaxAge, Options, PayloadFolder, hint_erasures, layout_path,
 };
 use edgesentry_rs::export::Manifest;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::errors::{bad_log_file, failure};
@@ -19,15 +19,64 @@ use crate::progress::Bar;
 use crate::report::{Call, Report};
 use crate::require::Required;
 use crate::service::service_failure;
-use crate::source::inputs;
+use crate::source::{inputs, name_of_type, path_of};
 use crate::work::{Work, pool, wait};
 
-/// Verifies records and returns the report.
+/// Verifies records. Links are always checked, other levels if their input is given.
+///
+/// Runs on its own threads without the GIL. Memory is bounded and does not depend on the size of the source.
+/// Ctrl-C raises KeyboardInterrupt within 200 ms.
+///
+/// Args:
+///     source: A path or a list of paths (JSON, NDJSON, Arrow IPC or Parquet, recognised by content, also in
+///         gzip or zstd), the bytes of such a file, a binary file object, an iterable of records or of
+///         mappings with the seven fields, or an object with `__arrow_c_stream__`. Python objects are read by
+///         the calling thread.
+///     keys: Public keys, to check signatures: see `KeyRing`.
+///     payloads: A directory of payloads, to hash them again.
+///     heads: Trusted heads that the chains must contain, to find truncated chains and missing devices: a
+///         path, an earlier report without findings, or a mapping from device id to `Head`.
+///     start_heads: Heads after which the chains must begin, for an export that starts mid-chain.
+///     manifest: The manifest of the export, which is one file: a path, or the result of `Ledger.export`. Its
+///         heads, and its start heads if `start_heads` is None, are claims of the exporter: they are checked,
+///         and the report marks them as claims.
+///     checkpoint: A checkpoint of the transparency log: the records must be exactly those of the log up to
+///         it.
+///     policy: Your policy, with the logs, witnesses and quorum that you trust; required with `checkpoint`.
+///     log_layout: The layout of the log, as `eds export --log` writes it; by default the file with `.log`
+///         after the name of the export, if `source` is one path and that file exists.
+///     previous: An earlier checkpoint of the same log that you kept: the log must continue it.
+///     max_age: The maximum age of the checkpoint by the clocks of its witnesses: seconds, or a timedelta.
+///     timestamps: Time stamps of the checkpoint (RFC 3161); required with `tsa_roots`.
+///     tsa_roots: Certificates in PEM: the roots of the time stamping authorities that you trust.
+///     scheme: The scheme of keys that do not name one; by default as in `KeyRing`.
+///     require: Levels that trusted inputs must cover in full. `heads` requires both ends of each chain: a
+///         trusted head, and a beginning at sequence 1 or after a trusted start head. `log` requires all
+///         records of a log up to the checkpoint, and no others.
+///     progress: True for a `tqdm.auto` bar, or a callable that creates such a bar.
+///     threads: Number of threads; by default the value of RAYON_NUM_THREADS, else of OMP_NUM_THREADS, else
+///         one per core, within the CPU limit of a container.
+///     max_findings: Findings to keep in the report; all are counted.
+///
+/// Returns:
+///     The report. Faults of the evidence are findings in it, never exceptions.
+///
+/// Raises:
+///     FileNotFoundError: A file is missing.
+///     OSError: A file cannot be read.
+///     ConfigError: Keys, heads, checkpoint, policy or layout are unreadable, or a key is weak.
+///     UnreadableError: An input is not in a format that holds records.
+///     StoreError: A payload exists but cannot be read.
+///     TypeError: An argument has the wrong type.
+///     ValueError: An argument has a wrong value, or a required level lacks its input.
+///     RequirementError: The report is valid, but a required level was not covered in full, or the file is
+///         not the one that the manifest describes. It has the report.
+///     KeyboardInterrupt: Ctrl-C. The threads end by themselves soon after.
 #[pyfunction]
 #[pyo3(signature = (
     source, *, keys = None, payloads = None, heads = None, start_heads = None, manifest = None,
     checkpoint = None, policy = None, log_layout = None, previous = None, max_age = None,
-    timestamps = None, tsa_roots = None, scheme = "payload-hash", require = None, progress = None, threads = None, max_findings = 100_000
+    timestamps = None, tsa_roots = None, scheme = None, require = None, progress = None, threads = None, max_findings = 100_000
 ))]
 // The arguments of the Python function.
 #[allow(clippy::too_many_arguments)]
@@ -35,7 +84,7 @@ pub(crate) fn verify_chain(
     py: Python<'_>,
     source: &Bound<'_, PyAny>,
     keys: Option<&Bound<'_, PyAny>>,
-    payloads: Option<PathBuf>,
+    payloads: Option<&Bound<'_, PyAny>>,
     heads: Option<&Bound<'_, PyAny>>,
     start_heads: Option<&Bound<'_, PyAny>>,
     manifest: Option<&Bound<'_, PyAny>>,
@@ -46,20 +95,23 @@ pub(crate) fn verify_chain(
     max_age: Option<MaxAgeSeconds>,
     timestamps: Option<OneOrMore>,
     tsa_roots: Option<PathBuf>,
-    scheme: &str,
+    scheme: Option<&str>,
     require: Option<&Bound<'_, PyAny>>,
     progress: Option<&Bound<'_, PyAny>>,
     threads: Option<i64>,
     max_findings: i64,
 ) -> PyResult<Report> {
-    let scheme = scheme_of(scheme)?;
+    let scheme = scheme.map(scheme_of).transpose()?;
     let timestamps = timestamps.map(OneOrMore::paths);
     let log = LogArguments { checkpoint, policy, log_layout, previous, max_age, timestamps, tsa_roots };
     let given = Given {
         log: log.read(py, || layout_beside(source))?,
         keys: keys.map(|keys| given_keys(keys, scheme)).transpose()?,
         payloads: match payloads {
-            Some(folder) => Some(PayloadFolder::open(&folder).map_err(|error| failure(py, error))?),
+            Some(payloads) => {
+                let folder = payload_directory(payloads)?;
+                Some(PayloadFolder::open(&folder).map_err(|error| failure(py, error))?)
+            }
             None => None,
         },
         heads: heads.map(heads_from_any).transpose()?,
@@ -97,8 +149,19 @@ pub(crate) fn verify_chain(
     })?;
     let (report, difference) = wait(py, work, bar)?;
     let difference = difference.map_err(|error| service_failure(py, error))?;
-    let call = Call { scheme: Some(scheme), ledger: None };
+    let call = Call { scheme: scheme.or(Some(Scheme::OF_FILES)), ledger: None };
     required.refuse_uncovered(py, Report::new(report, call), difference)
+}
+
+fn payload_directory(payloads: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
+    path_of(payloads)?.ok_or_else(|| {
+        let kind = name_of_type(payloads);
+        let message = format!(
+            "payloads is the path of a directory, not {kind}: write each payload to the file that its object_ref names, \
+             and pass payloads=\"DIRECTORY\""
+        );
+        PyTypeError::new_err(message)
+    })
 }
 
 /// The inputs of the verification.

@@ -16,7 +16,21 @@ use crate::log::Checkpoint;
 use crate::pickle::refuse;
 use crate::service::{service_failure, wait_on};
 
-/// A witness of transparency logs, without a network.
+/// A witness that cosigns checkpoints of other transparency logs, without a network.
+///
+/// It cosigns one history of each log. `eds witness init` makes its key and its state, and
+/// `eds witness serve` is the same over HTTP. A witness that loses its state must go on under another key
+/// and name.
+///
+/// Args:
+///     state: `sqlite:PATH`, a path, or the URL of a PostgreSQL database of its own; it must exist.
+///     key: The seed file of the key that cosigns.
+///     name: The name of the key.
+///     logs: A file with lines `log VKEY`, such as a policy.
+///
+/// Raises:
+///     ConfigError: An argument cannot be used, or there is no state.
+///     StoreError: The state cannot be opened.
 #[pyclass(frozen, module = "edgesentry")]
 pub(crate) struct Witness {
     service: Service,
@@ -36,11 +50,22 @@ impl Witness {
         Ok(Witness { service: service.map_err(|error| service_failure(py, error))?, settings })
     }
 
+    /// The public key with its name, for policies.
     #[getter]
     fn verifier_key(&self) -> String {
         self.service.key().to_string()
     }
 
+    /// Cosigns the checkpoint of a request, and returns the signature line; durable before it returns.
+    ///
+    /// The same request gives the same line again.
+    ///
+    /// Args:
+    ///     request: The body of add-checkpoint (C2SP tlog-witness), as `eds checkpoint request` writes it.
+    ///
+    /// Raises:
+    ///     EdgesentryError: The log is unknown, or the checkpoint does not extend the last one.
+    ///     StoreError: The state cannot be written.
     fn cosign(&self, py: Python<'_>, request: &str) -> PyResult<String> {
         let (service, request) = (self.service.clone(), request.to_owned());
         let line = wait_on(py, async move { service.cosign(request.as_bytes()).await })?;
@@ -50,6 +75,10 @@ impl Witness {
         })
     }
 
+    /// Returns the last cosigned checkpoint of each log.
+    ///
+    /// Raises:
+    ///     StoreError: The state cannot be read.
     fn checkpoints<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let settings = self.settings.clone();
         let rows = wait_on(py, async move {

@@ -16,7 +16,18 @@ use crate::work::{Work, wait};
 /// Number of records written at a time.
 const BLOCK: usize = 8192;
 
-/// Writes records to a file and returns their number.
+/// Writes records to a file and returns their number. The extension of the file selects the format.
+///
+/// The file appears under its name only when it is complete.
+///
+/// Args:
+///     records: As for `verify_chain`.
+///     path: `.json`, `.ndjson` or `.jsonl`, also followed by `.gz` or `.zst`; `.arrow` or `.parquet`.
+///
+/// Raises:
+///     ValueError: The extension is not that of a format.
+///     RecordMalformed: An entry of the source is not a record; nothing is written.
+///     OSError: The file cannot be written.
 #[pyfunction]
 pub(crate) fn write_records(py: Python<'_>, records: &Bound<'_, PyAny>, path: PathBuf) -> PyResult<u64> {
     if by_name(&path).is_none() {

@@ -1,0 +1,493 @@
+"""Mistakes of newcomers: the exact sentence that names the argument, the value and the call that works."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import polars
+import pytest
+
+import edgesentry
+from edgesentry import (
+    FINDING_CODES,
+    ConfigError,
+    Device,
+    KeyRing,
+    Outbox,
+    UnreadableError,
+    read_records,
+    verify_chain,
+    verify_record,
+    write_heads,
+)
+from edgesentry.testing import CATALOGUE, LOG_CATALOGUE, make_fleet
+from support import chains, device, envelope, payload
+
+RECORDS = chains([device(1)], 3)
+KEY = str(device(1).public_key)
+BAD = [RECORDS[0], RECORDS[1].replace(timestamp_ms=1), RECORDS[2]]
+FLEET = make_fleet(2, 4)
+TAMPERED = CATALOGUE["delete_middle"](FLEET)
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+PROBLEM = {"type": "about:blank", "title": "Unauthorized", "status": 401, "detail": "a token is required"}
+
+
+class Mistake(NamedTuple):
+    """A call that is wrong, the type of its exception, and the whole message."""
+
+    call: Callable[[], object]
+    error: type[BaseException]
+    sentence: str
+
+
+SEED_KEY = str(Device.from_seed("a", bytes(32)).public_key)
+ATTACKS = (
+    "\"the catalogue has no attack 'bad_signature'; the nearest are replay_signature, zero_signature, "
+    'flip_signature_s_bit, flip_signature_r_bit"'
+)
+LOG_ATTACKS = "\"the catalogue has no attack 'log_rebuild'; the nearest are log_rebuilt\""
+
+
+def python_mistakes() -> dict[str, Mistake]:
+    """Every mistake in Python by name; files are those of `folder`."""
+    ledger = edgesentry.open
+    return {
+        "a report as a condition": Mistake(
+            lambda: bool(verify_chain(RECORDS)),
+            TypeError,
+            "a report has no truth value: use report.ok, or report.raise_for_findings()",
+        ),
+        "an outcome as a condition": Mistake(
+            lambda: bool(edgesentry.Outcome("lift-01", 1, "rejected")),
+            TypeError,
+            "an outcome has no truth value: use outcome.ok",
+        ),
+        "outcomes as a condition": Mistake(
+            lambda: bool(edgesentry.Outcomes([])),
+            TypeError,
+            "outcomes have no truth value: use outcomes.ok, or outcomes.raise_for_rejections()",
+        ),
+        "heads of a report with findings": Mistake(
+            lambda: write_heads(verify_chain(BAD), "heads.json"),
+            ConfigError,
+            "heads: the report has findings (1 prev_hash_mismatch), so its heads are not trusted; resolve "
+            "them, or "
+            "pass report.heads to trust the records as they are",
+        ),
+        "verification against a report with findings": Mistake(
+            lambda: verify_chain(BAD, heads=verify_chain(BAD)),
+            ConfigError,
+            "heads: the report has findings (1 prev_hash_mismatch), so its heads are not trusted; resolve "
+            "them, or "
+            "pass report.heads to trust the records as they are",
+        ),
+        "heads of an empty report": Mistake(
+            lambda: write_heads(verify_chain([]), "heads.json"),
+            ConfigError,
+            "heads: the report has no record, so it has no heads; give one of records",
+        ),
+        "a key ring as records": Mistake(
+            lambda: verify_chain("keys.json"),
+            UnreadableError,
+            "keys.json: it is a key ring, not records; pass it with --keys (keys= in Python)",
+        ),
+        "heads as records": Mistake(
+            lambda: verify_chain("heads.json"),
+            UnreadableError,
+            "heads.json: it is a heads snapshot, not records; pass it with --heads (heads= in Python)",
+        ),
+        "a manifest as records": Mistake(
+            lambda: list(read_records("export.json.manifest.json")),
+            UnreadableError,
+            "export.json.manifest.json: it is the manifest of an export, not records; pass it with "
+            "--manifest "
+            "(manifest= in Python)",
+        ),
+        "an error response as records": Mistake(
+            lambda: verify_chain(json.dumps(PROBLEM).encode()),
+            UnreadableError,
+            "bytes: it is the error response of a service (401, Unauthorized, a token is required), not "
+            "records; "
+            "correct the request that returned it",
+        ),
+        "a page as records": Mistake(
+            lambda: verify_chain(b"<!DOCTYPE html><title>Log in</title>"),
+            UnreadableError,
+            "bytes: it is an HTML page, not records; check the request or the command that wrote it",
+        ),
+        "records as keys": Mistake(
+            lambda: verify_chain("export.json", keys="export.json"),
+            ConfigError,
+            "export.json: it holds records, not a key ring; pass it as the input of the verification",
+        ),
+        "heads as keys": Mistake(
+            lambda: KeyRing("heads.json"),
+            ConfigError,
+            "heads.json: it is a heads snapshot, not a key ring; pass it with --heads (heads= in Python)",
+        ),
+        "a manifest as heads": Mistake(
+            lambda: verify_chain("export.json", heads="export.json.manifest.json"),
+            ConfigError,
+            "export.json.manifest.json: it is the manifest of an export, not a heads snapshot; pass it with "
+            "--manifest (manifest= in Python)",
+        ),
+        "a key ring as heads": Mistake(
+            lambda: verify_chain("export.json", heads="keys.json"),
+            ConfigError,
+            "keys.json: it is a key ring, not a heads snapshot; pass it with --keys (keys= in Python)",
+        ),
+        "a key ring as manifest": Mistake(
+            lambda: verify_chain("export.json", manifest="keys.json"),
+            ConfigError,
+            "keys.json: it is a key ring, not a manifest; pass it with --keys (keys= in Python)",
+        ),
+        "a ledger as source": Mistake(
+            lambda: verify_chain(ledger("ledger.db")),  # type: ignore[arg-type]
+            TypeError,
+            "a Ledger is verified in place: ledger.verify(keys=...); ledger.records() are its records",
+        ),
+        "an SQLite ledger as source": Mistake(
+            lambda: verify_chain("ledger.db"),
+            UnreadableError,
+            "ledger.db: it is an SQLite database; if it is a ledger, verify it in place: eds verify-chain "
+            "--ledger "
+            "FILE",
+        ),
+        "the URL of a ledger as source": Mistake(
+            lambda: verify_chain("postgres://eds:secret@db/audit"),
+            UnreadableError,
+            "postgres://…: it is the URL of a ledger; verify it in place: eds verify-chain --ledger URL, or "
+            "edgesentry.open(URL).verify() in Python",
+        ),
+        "a web address as source": Mistake(
+            lambda: verify_chain("https://example.com/export.json"),
+            UnreadableError,
+            "https://…: it is a URL; download it first: curl -f URL | eds verify-chain -",
+        ),
+        "the address of an object as source": Mistake(
+            lambda: read_records("s3://bucket/export.parquet"),
+            UnreadableError,
+            "s3://…: it is the URL of an object; copy it to a file first",
+        ),
+        "a lazy frame as source": Mistake(
+            lambda: verify_chain(polars.DataFrame({"a": [1]}).lazy()),  # type: ignore[arg-type]
+            TypeError,
+            "a LazyFrame holds no rows yet; pass frame.collect(), or write it with sink_parquet() and pass "
+            "the path",
+        ),
+        "a report as source": Mistake(
+            lambda: verify_chain(verify_chain(RECORDS)),
+            TypeError,
+            "a report holds no records; pass the records that it is about",
+        ),
+        "a fleet as source": Mistake(
+            lambda: verify_chain(FLEET),  # type: ignore[arg-type]
+            TypeError,
+            "a Fleet is not a source; pass fleet.records",
+        ),
+        "tampered evidence as source": Mistake(
+            lambda: verify_chain(TAMPERED),  # type: ignore[arg-type]
+            TypeError,
+            "a Tampered is not a source; pass tampered.records",
+        ),
+        "a single record as source": Mistake(
+            lambda: verify_chain(RECORDS[0]),  # type: ignore[arg-type]
+            TypeError,
+            "a single record is not a source; put it into a list",
+        ),
+        "a key without its device": Mistake(
+            lambda: verify_chain(RECORDS, keys=KEY),
+            ConfigError,
+            'keys: a public key without its device; pass keys={"lift-01": key}',
+        ),
+        "a key in bytes": Mistake(
+            lambda: verify_chain(RECORDS, keys=bytes.fromhex(KEY)),  # type: ignore[arg-type]
+            TypeError,
+            "keys are a path, a KeyRing, a Device or a list of them, or a mapping from device id to key, "
+            "not bytes; "
+            'one key is keys={"lift-01": key}',
+        ),
+        "a device that is not in the key ring": Mistake(
+            lambda: KeyRing({"lift-01": KEY})["lift-1"],
+            KeyError,
+            "'no key of device \"lift-1\" among those of 1 device'",
+        ),
+        "payloads in a dict": Mistake(
+            lambda: verify_chain(RECORDS, payloads={}),  # type: ignore[arg-type]
+            TypeError,
+            "payloads is the path of a directory, not dict: write each payload to the file that its "
+            "object_ref names, "
+            'and pass payloads="DIRECTORY"',
+        ),
+        "a payload of text": Mistake(
+            lambda: device(1).sign("door open", "lift-01/1.bin"),  # type: ignore[arg-type]
+            TypeError,
+            "payload must be bytes, not str: payload.encode()",
+        ),
+        "a payload of a dict": Mistake(
+            lambda: edgesentry.payload_hash({"door": 1}),  # type: ignore[arg-type]
+            TypeError,
+            "payload must be bytes, not dict: serialize it first, such as json.dumps(payload).encode()",
+        ),
+        "text in an outbox": Mistake(
+            lambda: Outbox("outbox.db", device(1)).sign("door open", "lift-01/1.bin"),  # type: ignore[arg-type]
+            TypeError,
+            "payload must be bytes, not str: payload.encode()",
+        ),
+        "a time as float": Mistake(
+            lambda: device(1).sign(b"x", "lift-01/1.bin", 1.5),  # type: ignore[arg-type]
+            TypeError,
+            "timestamp_ms must be an int of Unix milliseconds, not float: int(time.time() * 1000)",
+        ),
+        "a time as datetime": Mistake(
+            lambda: device(1).sign(b"x", "lift-01/1.bin", NOW),  # type: ignore[arg-type]
+            TypeError,
+            "timestamp_ms must be an int of Unix milliseconds, not datetime: int(time.timestamp() * 1000)",
+        ),
+        "a time in seconds": Mistake(
+            lambda: device(1).sign(b"x", "lift-01/1.bin", 1_700_000_000),
+            UserWarning,
+            "timestamp_ms=1700000000 is a time in 1970; if it is in seconds, pass milliseconds: "
+            "timestamp_ms=1700000000000",
+        ),
+        "a record under the other scheme": Mistake(
+            lambda: verify_record(
+                Device.from_seed("a", bytes(32), scheme="payload-hash").sign(b"x", "a/1"), SEED_KEY
+            ),
+            UserWarning,
+            'the signature holds under scheme payload-hash, not record: pass scheme="payload-hash"',
+        ),
+        "an unknown scheme": Mistake(
+            lambda: Device.generate("lift-01", scheme="ed25519"),  # type: ignore[arg-type]
+            ValueError,
+            'unknown signature scheme "ed25519": use "payload-hash" or "record"',
+        ),
+        "an unknown level": Mistake(
+            lambda: verify_chain(RECORDS, require="links"),  # type: ignore[arg-type]
+            ValueError,
+            'require must be signatures, payloads, heads or log, not "links"',
+        ),
+        "a required level without its input": Mistake(
+            lambda: verify_chain(RECORDS, require="signatures"),
+            ValueError,
+            "signatures are required; give keys=",
+        ),
+        "a field that a record lacks": Mistake(
+            lambda: RECORDS[0].replace(time=1),
+            ValueError,
+            "a record has no field 'time'; it has device_id, sequence, timestamp_ms, payload_hash, "
+            "signature, "
+            "prev_record_hash, object_ref",
+        ),
+        "an attack by another name": Mistake(
+            lambda: CATALOGUE["bad_signature"],
+            KeyError,
+            ATTACKS,
+        ),
+        "an attack on the log by another name": Mistake(
+            lambda: LOG_CATALOGUE["log_rebuild"],
+            KeyError,
+            LOG_ATTACKS,
+        ),
+    }
+
+
+CODES = ", ".join(FINDING_CODES)
+MISTAKES = python_mistakes()
+
+
+class Refused(NamedTuple):
+    """A command that is wrong, its exit code, the code of its error, and the whole message."""
+
+    line: str
+    exit_code: int
+    code: str
+    sentence: str
+
+
+COMMANDS = [
+    Refused(
+        "verify-chain keys.json",
+        3,
+        "unreadable",
+        "keys.json: it is a key ring, not records; pass it with --keys (keys= in Python)",
+    ),
+    Refused(
+        "verify-chain heads.json",
+        3,
+        "unreadable",
+        "heads.json: it is a heads snapshot, not records; pass it with --heads (heads= in Python)",
+    ),
+    Refused(
+        "verify-chain export.json.manifest.json",
+        3,
+        "unreadable",
+        "export.json.manifest.json: it is the manifest of an export, not records; pass it with --manifest "
+        "(manifest= in Python)",
+    ),
+    Refused(
+        "verify-chain problem.json",
+        3,
+        "unreadable",
+        "problem.json: it is the error response of a service (401, Unauthorized, a token is required), not "
+        "records; "
+        "correct the request that returned it",
+    ),
+    Refused(
+        "verify-chain verdict.json",
+        3,
+        "unreadable",
+        "verdict.json: it is the output of eds --json, not records; eds report shows the report in it",
+    ),
+    Refused(
+        "verify-record keys.json --keys keys.json",
+        3,
+        "unreadable",
+        "keys.json: it is a key ring, not records; pass it with --keys (keys= in Python)",
+    ),
+    Refused(
+        "heads keys.json",
+        3,
+        "unreadable",
+        "keys.json: it is a key ring, not records; pass it with --keys (keys= in Python)",
+    ),
+    Refused(
+        "verify-chain export.json --keys export.json",
+        2,
+        "keys",
+        "export.json: it holds records, not a key ring; pass it as the input of the verification",
+    ),
+    Refused(
+        "verify-chain export.json --heads export.json.manifest.json",
+        2,
+        "heads",
+        "export.json.manifest.json: it is the manifest of an export, not a heads snapshot; pass it with "
+        "--manifest "
+        "(manifest= in Python)",
+    ),
+    Refused(
+        "verify-chain export.json --heads keys.json",
+        2,
+        "heads",
+        "keys.json: it is a key ring, not a heads snapshot; pass it with --keys (keys= in Python)",
+    ),
+    Refused(
+        "verify-chain export.json --manifest keys.json",
+        2,
+        "config",
+        "keys.json: it is a key ring, not a manifest; pass it with --keys (keys= in Python)",
+    ),
+    Refused(
+        "verify-chain postgres://eds:secret@db/audit",
+        3,
+        "unreadable",
+        "postgres://…: it is the URL of a ledger; verify it in place: eds verify-chain --ledger URL, or "
+        "edgesentry.open(URL).verify() in Python",
+    ),
+    Refused(
+        "verify-chain https://example.com/export.json",
+        3,
+        "unreadable",
+        "https://…: it is a URL; download it first: curl -f URL | eds verify-chain -",
+    ),
+    Refused(
+        "verify-chain ledger.db",
+        3,
+        "unreadable",
+        "ledger.db: it is an SQLite database; if it is a ledger, verify it in place: eds verify-chain "
+        "--ledger FILE",
+    ),
+    Refused(
+        "verify-chain export.json --require signatures",
+        2,
+        "required_input_missing",
+        "--require signatures needs --keys FILE; nothing was read",
+    ),
+    Refused(
+        "report keys.json",
+        2,
+        "report_unreadable",
+        "keys.json: it is a key ring, not a report; pass it with --keys (keys= in Python)",
+    ),
+    Refused(
+        "report export.json",
+        2,
+        "report_unreadable",
+        "export.json: it holds records, not a report; pass it as the input of the verification",
+    ),
+    Refused(
+        "inspect-key lift-01",
+        2,
+        "key_malformed",
+        "lift-01: neither a file nor a public key of 64 hex digits",
+    ),
+    Refused(
+        "keygen --scheme ed25519",
+        2,
+        "usage",
+        "invalid value 'ed25519' for '--scheme <SCHEME>' [possible values: record, payload-hash]",
+    ),
+    Refused(
+        "export --ledger ledger.db -o export.csv",
+        2,
+        "usage",
+        "--output export.csv: its name has no known format; end it in .json, .ndjson, .arrow or .parquet, "
+        "the first two also with .gz or .zst on top",
+    ),
+    Refused(
+        "serve --ledger absent.db",
+        2,
+        "config",
+        "absent.db: there is no ledger; eds serve --create and eds ingest --register create one, or set "
+        "sqlite:PATH or postgres://…",
+    ),
+    Refused(
+        "explain signature_bad",
+        2,
+        "usage",
+        f"invalid value 'signature_bad' for '[CODE]' [possible values: {CODES}]",
+    ),
+]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory with an export, its keys, heads and manifest, and a ledger."""
+    monkeypatch.chdir(tmp_path)
+    KeyRing({"lift-01": device(1).public_key}).save("keys.json")
+    write_heads(verify_chain(RECORDS), "heads.json")
+    Path("problem.json").write_text(json.dumps(PROBLEM))
+    Path("verdict.json").write_text('{"edgesentry": {"envelope": 1}, "command": "verify-chain", "ok": true}')
+    with edgesentry.open("ledger.db") as ledger:
+        ledger.register_device(device(1))
+        ledger.ingest_many([(record, payload(record)) for record in RECORDS]).raise_for_rejections()
+        ledger.export("export.json")
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_in_python_says_what_works(name: str) -> None:
+    mistake = MISTAKES[name]
+    if issubclass(mistake.error, Warning):
+        with pytest.warns(mistake.error) as warned:
+            mistake.call()
+        assert [str(one.message) for one in warned] == [mistake.sentence]
+        return
+    with pytest.raises(mistake.error) as raised:
+        mistake.call()
+    assert str(raised.value) == mistake.sentence
+
+
+@pytest.mark.parametrize("refused", COMMANDS, ids=lambda refused: refused.line)
+def test_a_mistake_on_the_command_line_says_what_works(refused: Refused) -> None:
+    made = envelope(*refused.line.split(), exit_code=refused.exit_code)
+    assert "report" not in made
+    assert (made["error"]["code"], made["error"]["message"]) == (refused.code, refused.sentence)
+
+
+def test_the_catalogue_grows() -> None:
+    """Sixty is the goal."""
+    assert len(MISTAKES) + len(COMMANDS) >= 60
