@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pytest
 from matplotlib import pyplot
 from matplotlib.axes import Axes
@@ -59,7 +60,7 @@ def test_a_missing_device_has_a_row() -> None:
 def test_no_code_hides_another_one() -> None:
     records = [record.replace(signature=bytes(64), sequence=7) for record in FLEET.chain("lift-01")]
     axes = plot.finding_map(verify_chain(records, keys=FLEET.keys))
-    heights = [set(line.get_ydata()) for line in axes.get_lines()]
+    heights = [{float(y) for y in np.asarray(line.get_ydata())} for line in axes.get_lines()]
     assert len(heights) > 2
     assert all(len(of_code) == 1 for of_code in heights)
     assert len(set.union(*heights)) == len(heights)
