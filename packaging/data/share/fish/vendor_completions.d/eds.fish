@@ -28,6 +28,8 @@ complete -c eds -n "__fish_eds_needs_command" -l json -d 'Print one line of JSON
 complete -c eds -n "__fish_eds_needs_command" -s h -l help -d 'Print help'
 complete -c eds -n "__fish_eds_needs_command" -s V -l version -d 'Print version'
 complete -c eds -n "__fish_eds_needs_command" -f -a "verify-chain" -d 'Verify exports or a ledger: links always; signatures, payloads, heads and log if you give their input'
+complete -c eds -n "__fish_eds_needs_command" -f -a "report" -d 'Show a report that eds verify-chain --json wrote, or write it as a page or for a pipeline'
+complete -c eds -n "__fish_eds_needs_command" -f -a "explain" -d 'Explain a finding: the check, the usual causes and what to do'
 complete -c eds -n "__fish_eds_needs_command" -f -a "heads" -d 'Write the heads of an export or a ledger: the last sequence and hash of each chain'
 complete -c eds -n "__fish_eds_needs_command" -f -a "keygen" -d 'Make a new key pair: a seed file for the device, a key-ring entry for the auditor'
 complete -c eds -n "__fish_eds_needs_command" -f -a "inspect-key" -d 'Show the public key of a seed file, or check a public key'
@@ -49,7 +51,7 @@ complete -c eds -n "__fish_eds_needs_command" -f -a "config" -d 'Check the setti
 complete -c eds -n "__fish_eds_needs_command" -f -a "serve" -d 'Run the ingest service over HTTP until SIGTERM or Ctrl-C'
 complete -c eds -n "__fish_eds_needs_command" -f -a "push" -d 'Send records to a service on the network, from files or from an outbox'
 complete -c eds -n "__fish_eds_needs_command" -f -a "inject" -d 'Attack a running service over the network, and check its response to each attack'
-complete -c eds -n "__fish_eds_needs_command" -f -a "token" -d 'Make a token, and print the entry for the settings, which contains only its hash'
+complete -c eds -n "__fish_eds_needs_command" -f -a "token" -d 'Make a token on stdout, and its entry for the settings on stderr, which contains only its hash'
 complete -c eds -n "__fish_eds_needs_command" -f -a "update" -d 'Sign and verify updates of devices'
 complete -c eds -n "__fish_eds_needs_command" -f -a "completions" -d 'Print the completions of a shell'
 complete -c eds -n "__fish_eds_needs_command" -f -a "drill" -d 'Rehearse a failure on temporary servers, and check the outcome'
@@ -57,7 +59,8 @@ complete -c eds -n "__fish_eds_needs_command" -f -a "ops" -d 'Back up, restore a
 complete -c eds -n "__fish_eds_needs_command" -f -a "demo" -d 'Run a demo: sign, ingest, export and verify real telemetry, then tamper with copies and show the findings'
 complete -c eds -n "__fish_eds_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l keys -d 'Key ring: check the signatures' -r -F
-complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: payload-hash]' -r
+complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: payload-hash]' -r -f -a "record\t''
+payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l payloads -d 'Directory of payloads: verify their hashes' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l heads -d 'Trusted heads, as written by eds heads: detect truncated chains and missing devices' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l start-heads -d 'Start heads: the heads after which chains begin that do not begin at sequence 1' -r -F
@@ -89,9 +92,18 @@ complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l github -d 'Also
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l registered -d 'Use the keys, heads and start heads that the ledger has registered, if you give none. They are claims, because a writer of the ledger can change them'
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c eds -n "__fish_eds_using_subcommand report" -l html -d 'Also write the report as one self-contained HTML page' -r -F
+complete -c eds -n "__fish_eds_using_subcommand report" -l junit -d 'Also write it as JUnit XML' -r -F
+complete -c eds -n "__fish_eds_using_subcommand report" -l sarif -d 'Also write it as SARIF 2.1.0' -r -F
+complete -c eds -n "__fish_eds_using_subcommand report" -l github -d 'Also write annotations of GitHub Actions to stderr'
+complete -c eds -n "__fish_eds_using_subcommand report" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c eds -n "__fish_eds_using_subcommand explain" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand heads" -s o -l output -d 'File to write the snapshot to [default: stdout]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand heads" -l keys -d 'Key ring: check the signatures too before writing' -r -F
-complete -c eds -n "__fish_eds_using_subcommand heads" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: payload-hash]' -r
+complete -c eds -n "__fish_eds_using_subcommand heads" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: payload-hash]' -r -f -a "record\t''
+payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand heads" -l start-heads -d 'Heads after which the chains must begin, for an export that starts mid-chain' -r -F
 complete -c eds -n "__fish_eds_using_subcommand heads" -l history -d 'Directory for a dated copy of every state of the snapshot [default: heads.d for heads.json]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand heads" -l accept-rewrite -d 'Replace heads that the chains no longer extend, after a restore; the reason goes into the log of the history' -r
@@ -108,7 +120,8 @@ complete -c eds -n "__fish_eds_using_subcommand heads" -l json -d 'Print one lin
 complete -c eds -n "__fish_eds_using_subcommand heads" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand keygen" -l device -d 'The device, for the key-ring entry' -r
 complete -c eds -n "__fish_eds_using_subcommand keygen" -l out -d 'The seed file to write [default: ID.seed, or device.seed]' -r -F
-complete -c eds -n "__fish_eds_using_subcommand keygen" -l scheme -d 'Signature scheme of the device: record, or payload-hash for older devices' -r
+complete -c eds -n "__fish_eds_using_subcommand keygen" -l scheme -d 'Signature scheme of the device: record, or payload-hash for older devices' -r -f -a "record\t''
+payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand keygen" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand keygen" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand inspect-key" -l json -d 'Print one line of JSON on stdout, on success and on failure'
@@ -119,12 +132,14 @@ complete -c eds -n "__fish_eds_using_subcommand sign-record" -l payload -d 'The 
 complete -c eds -n "__fish_eds_using_subcommand sign-record" -l object-ref -d 'Name of the payload, such as its place in a bucket' -r
 complete -c eds -n "__fish_eds_using_subcommand sign-record" -l timestamp-ms -d 'Time of the observation, Unix milliseconds [default: now]' -r
 complete -c eds -n "__fish_eds_using_subcommand sign-record" -l after -d 'The chain so far: its records (the last one of the device is used), or a heads snapshot [default: none, sequence 1]' -r -F
-complete -c eds -n "__fish_eds_using_subcommand sign-record" -l scheme -d 'Signature scheme: record, or payload-hash for older devices' -r
+complete -c eds -n "__fish_eds_using_subcommand sign-record" -l scheme -d 'Signature scheme: record, or payload-hash for older devices' -r -f -a "record\t''
+payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand sign-record" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand sign-record" -s h -l help -d 'Print help'
 complete -c eds -n "__fish_eds_using_subcommand verify-record" -l key -d 'The device\'s public key' -r
 complete -c eds -n "__fish_eds_using_subcommand verify-record" -l keys -d 'Key ring' -r -F
-complete -c eds -n "__fish_eds_using_subcommand verify-record" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: payload-hash]' -r
+complete -c eds -n "__fish_eds_using_subcommand verify-record" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: record for --key, payload-hash for --keys]' -r -f -a "record\t''
+payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand verify-record" -l payload -d 'The payload that the record commits to' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify-record" -l previous -d 'A file with the previous record of its chain' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify-record" -l json -d 'Print one line of JSON on stdout, on success and on failure'
@@ -146,7 +161,8 @@ complete -c eds -n "__fish_eds_using_subcommand verify-proof" -l json -d 'Print 
 complete -c eds -n "__fish_eds_using_subcommand verify-proof" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -l policy -d 'Policy with the logs, witnesses and quorum that you trust' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -l keys -d 'Key ring: the keys of the devices that you trust' -r -F
-complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: payload-hash]' -r
+complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: payload-hash]' -r -f -a "record\t''
+payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -l previous -d 'Checkpoint of the same log that you kept from earlier: the log must continue it' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -l max-age -d 'Refuse a checkpoint whose witnesses signed it longer ago, such as 90s, 15m, 24h or 7d' -r
 complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -l tsa-roots -d 'Certificates in PEM: the roots of the time stamping authorities that you trust. Without them, the time stamps in the bundle are not verified' -r -F
@@ -162,7 +178,8 @@ complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -l json -d 'Print
 complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l payloads-from -d 'Directory of their payloads, under their object references' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l register -d 'Key ring: register its devices and keys first; creates the ledger if it does not exist' -r -F
-complete -c eds -n "__fish_eds_using_subcommand ingest" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: payload-hash]' -r
+complete -c eds -n "__fish_eds_using_subcommand ingest" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: payload-hash]' -r -f -a "record\t''
+payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l metrics-listen -d 'Serve GET /metrics at this address during the ingest, such as 127.0.0.1:9464 [default: as configured]' -r
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
@@ -200,7 +217,8 @@ complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subc
 complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -f -a "keys" -d 'Write the key ring of the registry'
 complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l key -d 'Its public key, 64 hex digits' -r
-complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l scheme -d 'Signature scheme of the device: record, or payload-hash for older devices' -r
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l scheme -d 'Signature scheme of the device: record, or payload-hash for older devices' -r -f -a "record\t''
+payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l valid-from -d 'The first sequence that it signs [default: the next of the chain]' -r
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l start-head -d 'For a chain that began in another ledger: its last head there, after which this ledger continues' -r
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
@@ -208,7 +226,8 @@ complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcomma
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -s h -l help -d 'Print help'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l key -d 'Its public key, 64 hex digits' -r
-complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l scheme -d 'Signature scheme of the device: record, or payload-hash for older devices' -r
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l scheme -d 'Signature scheme of the device: record, or payload-hash for older devices' -r -f -a "record\t''
+payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l valid-from -d 'The first sequence that it signs [default: the next of the chain]' -r
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
@@ -237,7 +256,19 @@ complete -c eds -n "__fish_eds_using_subcommand log" -l device -d 'Only this dev
 complete -c eds -n "__fish_eds_using_subcommand log" -l outcome -d 'Only this outcome: accepted, duplicate or rejected' -r -f -a "accepted\t''
 duplicate\t''
 rejected\t''"
-complete -c eds -n "__fish_eds_using_subcommand log" -l reason -d 'Only this reason code, such as fork or sequence_gap' -r
+complete -c eds -n "__fish_eds_using_subcommand log" -l reason -d 'Only this reason code, such as fork or sequence_gap' -r -f -a "payload_hash_mismatch\t''
+unknown_device\t''
+signature_invalid\t''
+sequence_gap\t''
+sequence_duplicate\t''
+prev_hash_mismatch\t''
+fork\t''
+key_not_valid_at_sequence\t''
+out_of_range\t''
+object_conflict\t''
+object_ref_invalid\t''
+store_refused\t''
+log_conflict\t''"
 complete -c eds -n "__fish_eds_using_subcommand log" -l after -d 'Only entries after this id' -r
 complete -c eds -n "__fish_eds_using_subcommand log" -l limit -d 'Maximum number of entries' -r
 complete -c eds -n "__fish_eds_using_subcommand log" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
@@ -416,7 +447,8 @@ complete -c eds -n "__fish_eds_using_subcommand bundle" -l record -d 'This recor
 complete -c eds -n "__fish_eds_using_subcommand bundle" -l since -d 'A checkpoint that the recipient kept: the bundle also shows that the log continues it' -r -F
 complete -c eds -n "__fish_eds_using_subcommand bundle" -l payloads -d 'Include the payloads, from this store: ledger, folder:PATH or s3://BUCKET [without STORE: as configured]' -r
 complete -c eds -n "__fish_eds_using_subcommand bundle" -l keys -d 'Key ring to include as a claim [default: the registered keys]' -r -F
-complete -c eds -n "__fish_eds_using_subcommand bundle" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: payload-hash]' -r
+complete -c eds -n "__fish_eds_using_subcommand bundle" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: payload-hash]' -r -f -a "record\t''
+payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand bundle" -l policy -d 'Policy to include as a claim' -r -F
 complete -c eds -n "__fish_eds_using_subcommand bundle" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand bundle" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
@@ -473,12 +505,32 @@ complete -c eds -n "__fish_eds_using_subcommand inject" -l cert -d 'PEM file of 
 complete -c eds -n "__fish_eds_using_subcommand inject" -l cert-key -d 'PEM file of its private key' -r -F
 complete -c eds -n "__fish_eds_using_subcommand inject" -l attempts -d 'Attempts to send a record before giving up' -r
 complete -c eds -n "__fish_eds_using_subcommand inject" -l timeout -d 'Seconds without progress after which an attempt fails' -r
-complete -c eds -n "__fish_eds_using_subcommand inject" -l attack -d 'Only this attack; may be given several times [default: all]' -r
+complete -c eds -n "__fish_eds_using_subcommand inject" -l attack -d 'Only this attack; may be given several times [default: all]' -r -f -a "bad-signature\t''
+no-signature\t''
+wrong-key\t''
+time-edited\t''
+re-sequenced\t''
+wrong-device\t''
+payload-swapped\t''
+payload-forged\t''
+unknown-device\t''
+sequence-zero\t''
+time-overflow\t''
+replayed\t''
+forked\t''
+skipped\t''
+re-linked\t''
+truncated-body\t''
+extra-field\t''
+no-json\t''"
 complete -c eds -n "__fish_eds_using_subcommand inject" -l count -d 'Number of times that each attack is sent' -r
 complete -c eds -n "__fish_eds_using_subcommand inject" -l rate -d 'Maximum number of attacks per second [default: as fast as the service responds]' -r
 complete -c eds -n "__fish_eds_using_subcommand inject" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand inject" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c eds -n "__fish_eds_using_subcommand token" -l scope -d 'Scope of the token: ingest, read, admin, metrics; may be given several times' -r
+complete -c eds -n "__fish_eds_using_subcommand token" -l scope -d 'Scope of the token: ingest, read, admin, metrics; may be given several times' -r -f -a "ingest\t''
+read\t''
+admin\t''
+metrics\t''"
 complete -c eds -n "__fish_eds_using_subcommand token" -l device -d 'With the scope ingest: only records of this device; may be given several times' -r
 complete -c eds -n "__fish_eds_using_subcommand token" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand token" -s h -l help -d 'Print help'
@@ -566,7 +618,8 @@ complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcomman
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l heads -d 'Snapshot of that time, as written by eds heads' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l keys -d 'Key ring [default: the keys that the ledger itself has registered]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l start-heads -d 'Start heads: the heads after which chains begin that do not begin at sequence 1, as written by eds heads' -r -F
-complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: payload-hash]' -r
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: payload-hash]' -r -f -a "record\t''
+payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l postgres-bin -d 'Directory of the programs of PostgreSQL [default: the newest ones in the usual directories]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l weed -d 'The program weed of SeaweedFS [default: that of the variable WEED, of PATH, or of .venv]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l eds -d 'The program eds that PostgreSQL runs [default: this one]' -r -F
@@ -751,7 +804,8 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l heads -d 'Snapshot from before the incident, as written by eds heads' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l keys -d 'Key ring [default: the keys that the ledger itself has registered]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l start-heads -d 'Start heads: the heads after which chains begin that do not begin at sequence 1, as written by eds heads' -r -F
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: payload-hash]' -r
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: payload-hash]' -r -f -a "record\t''
+payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l target-time -d 'Time of the restore: RFC 3339 with its zone' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l alertmanager -d 'Alertmanager to ask for silences that are to be lifted, by amtool' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
@@ -822,35 +876,37 @@ complete -c eds -n "__fish_eds_using_subcommand demo" -l dir -d 'Directory to wr
 complete -c eds -n "__fish_eds_using_subcommand demo" -l records -d 'Number of records, 100 to 50365 [default: 50365]' -r
 complete -c eds -n "__fish_eds_using_subcommand demo" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "verify-chain" -d 'Verify exports or a ledger: links always; signatures, payloads, heads and log if you give their input'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "heads" -d 'Write the heads of an export or a ledger: the last sequence and hash of each chain'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "keygen" -d 'Make a new key pair: a seed file for the device, a key-ring entry for the auditor'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "inspect-key" -d 'Show the public key of a seed file, or check a public key'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "sign-record" -d 'Sign a payload as the next record of a chain, and print the record as one line of NDJSON'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "verify-record" -d 'Verify one record: its signature, its payload, and its link to the previous record'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "verify-proof" -d 'Verify a proof from the transparency log offline: inclusion of records or a head, absence, or consistency'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "verify-bundle" -d 'Verify an evidence bundle, offline: records, signatures, heads, and the checkpoint that commits to them'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "ingest" -d 'Ingest records from files into a ledger: check each, store it with its payload, and report its outcome'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "export" -d 'Export records of a ledger as JSON, NDJSON, Arrow IPC or Parquet, with a manifest next to the file'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "device" -d 'Manage the devices of a ledger and their keys'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "log" -d 'Show the decisions of the ingest service, oldest first: accepted, duplicate, rejected with the reason'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "checkpoint" -d 'Sequence a ledger into its transparency log and sign a checkpoint'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "monitor" -d 'Replay every leaf of a transparency log, and compare its checkpoints with those of the witnesses'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "prove" -d 'Prove inclusion of records or a head, absence of a device, or consistency with an earlier checkpoint'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "witness" -d 'Cosign checkpoints of other transparency logs, as their witness'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "erase" -d 'Erase the payload of a record for good; the record stays, and the transparency log has the erasure'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "bundle" -d 'Write an evidence bundle: one file with records and the proof that they are in the transparency log'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "config" -d 'Check the settings'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "serve" -d 'Run the ingest service over HTTP until SIGTERM or Ctrl-C'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "push" -d 'Send records to a service on the network, from files or from an outbox'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "inject" -d 'Attack a running service over the network, and check its response to each attack'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "token" -d 'Make a token, and print the entry for the settings, which contains only its hash'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "update" -d 'Sign and verify updates of devices'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "completions" -d 'Print the completions of a shell'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "drill" -d 'Rehearse a failure on temporary servers, and check the outcome'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "ops" -d 'Back up, restore and verify PostgreSQL ledgers, with an archive in S3 or in a directory'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "demo" -d 'Run a demo: sign, ingest, export and verify real telemetry, then tamper with copies and show the findings'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "verify-chain" -d 'Verify exports or a ledger: links always; signatures, payloads, heads and log if you give their input'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "report" -d 'Show a report that eds verify-chain --json wrote, or write it as a page or for a pipeline'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "explain" -d 'Explain a finding: the check, the usual causes and what to do'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "heads" -d 'Write the heads of an export or a ledger: the last sequence and hash of each chain'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "keygen" -d 'Make a new key pair: a seed file for the device, a key-ring entry for the auditor'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "inspect-key" -d 'Show the public key of a seed file, or check a public key'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "sign-record" -d 'Sign a payload as the next record of a chain, and print the record as one line of NDJSON'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "verify-record" -d 'Verify one record: its signature, its payload, and its link to the previous record'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "verify-proof" -d 'Verify a proof from the transparency log offline: inclusion of records or a head, absence, or consistency'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "verify-bundle" -d 'Verify an evidence bundle, offline: records, signatures, heads, and the checkpoint that commits to them'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "ingest" -d 'Ingest records from files into a ledger: check each, store it with its payload, and report its outcome'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "export" -d 'Export records of a ledger as JSON, NDJSON, Arrow IPC or Parquet, with a manifest next to the file'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "device" -d 'Manage the devices of a ledger and their keys'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "log" -d 'Show the decisions of the ingest service, oldest first: accepted, duplicate, rejected with the reason'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "checkpoint" -d 'Sequence a ledger into its transparency log and sign a checkpoint'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "monitor" -d 'Replay every leaf of a transparency log, and compare its checkpoints with those of the witnesses'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "prove" -d 'Prove inclusion of records or a head, absence of a device, or consistency with an earlier checkpoint'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "witness" -d 'Cosign checkpoints of other transparency logs, as their witness'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "erase" -d 'Erase the payload of a record for good; the record stays, and the transparency log has the erasure'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "bundle" -d 'Write an evidence bundle: one file with records and the proof that they are in the transparency log'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "config" -d 'Check the settings'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "serve" -d 'Run the ingest service over HTTP until SIGTERM or Ctrl-C'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "push" -d 'Send records to a service on the network, from files or from an outbox'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "inject" -d 'Attack a running service over the network, and check its response to each attack'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "token" -d 'Make a token on stdout, and its entry for the settings on stderr, which contains only its hash'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "update" -d 'Sign and verify updates of devices'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "completions" -d 'Print the completions of a shell'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "drill" -d 'Rehearse a failure on temporary servers, and check the outcome'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "ops" -d 'Back up, restore and verify PostgreSQL ledgers, with an archive in S3 or in a directory'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "demo" -d 'Run a demo: sign, ingest, export and verify real telemetry, then tamper with copies and show the findings'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push inject token update completions drill ops demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from device" -f -a "register" -d 'Register a new device with its first key; creates the ledger if it does not exist'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from device" -f -a "rotate" -d 'Replace the key of a device, from its next sequence on'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from device" -f -a "revoke" -d 'Revoke the keys of a device: its records in the ledger stay valid, further ones are rejected'
