@@ -211,8 +211,9 @@ static int concerns_us(pid_t thread, const struct call *call, registers *r, char
     return 0;
 }
 
-/* Returns true if a call may need space on the disk. */
-static int needs_space(const struct call *call) {
+/* Returns true if a call may need space on the disk. Opening a file that exists needs none. */
+static int needs_space(const struct call *call, const char *path) {
+    if ((call->kind == CREATE || call->kind == CREATE_AT) && !access(path, F_OK)) return 0;
     switch (call->number) {
     case SYS_fsync:
     case SYS_fdatasync:
@@ -236,7 +237,8 @@ static void look_at(pid_t thread) {
     for (size_t at = 0; at < COUNT(CALLS); at++)
         if (CALLS[at].number == number_of(&r)) call = &CALLS[at];
     char path[PATH_MAX];
-    if (!call || strncmp(call->name, only, strlen(only)) || (is_sticky && !needs_space(call)) || !concerns_us(thread, call, &r, path)) return;
+    if (!call || strncmp(call->name, only, strlen(only)) || !concerns_us(thread, call, &r, path)) return;
+    if (is_sticky && !needs_space(call, path)) return;
     counted++;
     if (!strike_at || !(counted == strike_at || (is_sticky && counted > strike_at))) return;
     fprintf(report, "%ld %s %s\n", counted, call->name, path);

@@ -168,7 +168,7 @@ impl Outbox {
         pending_dict(py, pending.map_err(|error| service_failure(py, error))?)
     }
 
-    /// The checkpoints of the log that did not extend the one kept before, up to 16, as evidence.
+    /// The checkpoints of the log of another history than the one kept before, as evidence.
     #[getter]
     fn conflicts<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         let agent = self.agent()?;

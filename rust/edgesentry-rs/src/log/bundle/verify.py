@@ -2431,7 +2431,23 @@ CODES = (
     "timestamp_invalid",
     "bundle_malformed",
 )
-RANK = {code: rank for rank, code in enumerate(CODES)}
+# At one record findings of its content come before those of its links.
+CONTENT_FIRST = (
+    "record_malformed",
+    "bundle_malformed",
+    "signature_invalid",
+    "unknown_device",
+    "key_not_valid_at_sequence",
+    "payload_hash_mismatch",
+    "payload_missing",
+    "sequence_gap",
+    "sequence_duplicate",
+    "sequence_out_of_order",
+    "fork",
+    "first_record_not_genesis",
+    "prev_hash_mismatch",
+)
+RANK = {code: rank for rank, code in enumerate(dict.fromkeys(CONTENT_FIRST + CODES))}
 MAX_DEVICES = 10_000
 GAPS = {
     "beginnings_claimed": (
