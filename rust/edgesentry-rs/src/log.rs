@@ -29,6 +29,7 @@ mod store;
 mod succeed;
 mod withdraw;
 mod witness;
+mod witness_state;
 mod writer;
 
 use std::sync::Arc;
@@ -56,7 +57,7 @@ pub use logged::Logged;
 #[cfg(feature = "client")]
 pub use monitor::{
     Checked, Failure, FailureKind, FindingClass, Monitor, MonitorFinding, MonitorFindings, MonitorOutcome,
-    MonitorSettings, VerifiedCheckpoint, WitnessState, WitnessView, monitor_pause,
+    MonitorSettings, VerifiedCheckpoint, WitnessView, monitor_pause,
 };
 pub use prove::{LogReader, MAX_RECEIPT_RECORDS, ProveError, Published};
 pub use recover::Recovered;
@@ -66,6 +67,7 @@ pub use signer::{LogSigner, ProgramSigner};
 pub use stamp::{StampClient, StampFailure, StampRound, Stamper, TsaSettings};
 pub use withdraw::Withdrawn;
 pub use witness::{Witness, WitnessError, WitnessSettings, bind_witness};
+pub use witness_state::WitnessState;
 pub use writer::Sequenced;
 
 /// The transparency log of a ledger, with its store and its keys.

@@ -43,7 +43,7 @@ use crate::telemetry::metrics::Metrics;
 
 pub use finding::{
     Checked, Failure, FailureKind, FindingClass, MonitorFinding, MonitorOutcome, VerifiedCheckpoint,
-    WitnessState, WitnessView,
+    WitnessView,
 };
 
 /// Bundles after which the progress of a replay is stored.

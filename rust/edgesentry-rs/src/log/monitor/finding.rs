@@ -4,6 +4,7 @@ use std::fmt;
 
 use edgesentry_log::{Contradiction, FINDINGS_DROPPED, LEAF_UNREAD, TreeHash};
 
+use crate::log::WitnessState;
 use crate::telemetry::metrics::Metrics;
 
 /// Characters of a message and of a device id in a finding: a leaf may have 64 KiB of them.
@@ -201,48 +202,6 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.place, self.problem)
-    }
-}
-
-/// The result of a comparison with a witness.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum WitnessState {
-    /// The log extends the checkpoint of the witness, or has the same.
-    Agrees,
-    /// The checkpoint of the witness is larger than the one that the log shows.
-    Ahead,
-    /// The witness has not signed a checkpoint of this log.
-    Never,
-    /// The checkpoint of the witness contradicts the log.
-    Contradicts,
-    /// The witness shows an older checkpoint than before, or none.
-    RolledBack,
-    /// The comparison failed.
-    Failed,
-}
-
-impl WitnessState {
-    /// Every state.
-    pub const ALL: [WitnessState; 6] = [
-        WitnessState::Agrees,
-        WitnessState::Ahead,
-        WitnessState::Never,
-        WitnessState::Contradicts,
-        WitnessState::RolledBack,
-        WitnessState::Failed,
-    ];
-
-    /// Returns `agrees`, `ahead`, `never`, `contradicts`, `rolled_back` or `failed`.
-    pub fn name(self) -> &'static str {
-        match self {
-            WitnessState::Agrees => "agrees",
-            WitnessState::Ahead => "ahead",
-            WitnessState::Never => "never",
-            WitnessState::Contradicts => "contradicts",
-            WitnessState::RolledBack => "rolled_back",
-            WitnessState::Failed => "failed",
-        }
     }
 }
 

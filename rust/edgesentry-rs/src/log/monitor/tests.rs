@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use edgesentry_log::{Appender, HeadsLeaf, KeyType, Leaf, OpenedLeaf, PolicyWitness, SignerKey};
 
 use super::*;
+use crate::log::WitnessState;
 
 const ORIGIN: &str = "log.example/lifts";
 const MINUTE: u64 = 60_000;

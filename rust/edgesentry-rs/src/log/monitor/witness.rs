@@ -6,11 +6,12 @@ use edgesentry_chain::Hash;
 use edgesentry_log::{KeyType, MAX_NOTE_BYTES, Note, Policy, PolicyWitness, TrustedCheckpoint, VerifierKey};
 use futures::future::join_all;
 
-use super::finding::{FailureKind, Found, WitnessState, WitnessView};
+use super::finding::{FailureKind, Found, WitnessView};
 use super::source::{self, Access, Source};
 use super::state::KnownWitness;
 use super::{Failure, Monitor, Round, Shown, Signed, unverifiable};
 use crate::error::Error;
+use crate::log::WitnessState;
 use crate::s3_settings::S3Settings;
 
 /// How long a log may take to show a checkpoint that a witness has shown. A log publishes a checkpoint after a quorum has
