@@ -81,8 +81,8 @@ pub use policy::{
     Cosigned, MAX_POLICY_BYTES, Policy, PolicyError, PolicyLog, PolicyWitness, TrustedCheckpoint,
 };
 pub use proof::{
-    ProofError, consistency_nodes, consistency_path, inclusion_nodes, inclusion_path, root_of_inclusion,
-    shows_other_root, verify_consistency, verify_inclusion,
+    MAX_PATH, ProofError, consistency_nodes, consistency_path, inclusion_nodes, inclusion_path,
+    root_of_inclusion, shows_other_root, verify_consistency, verify_inclusion,
 };
 pub use range::{CompactRange, NodeId, RangeError};
 pub use replay::Replay;

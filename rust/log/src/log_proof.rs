@@ -5,13 +5,11 @@ use std::fmt;
 use crate::hash::TreeHash;
 use crate::note::{Note, NoteError};
 use crate::policy::{Policy, PolicyError, TrustedCheckpoint};
-use crate::proof::{ProofError, verify_inclusion};
+use crate::proof::{MAX_PATH, ProofError, verify_inclusion};
 use crate::text::{decode_base64, encode_base64, parse_decimal, take_line};
 
 /// The maximum size of a proof: a leaf in base64, 63 hashes and a note.
 pub const MAX_PROOF_BYTES: usize = 256 << 10;
-/// The maximum number of hashes in a path.
-const MAX_PATH: usize = 63;
 const HEADER: &str = "c2sp.org/tlog-proof@v1";
 
 /// The reason why a proof cannot be read or does not hold.

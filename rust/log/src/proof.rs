@@ -3,6 +3,9 @@
 use crate::hash::{MAX_SIZE, TreeHash};
 use crate::range::{NodeId, fold, perfect_subtrees};
 
+/// The maximum number of hashes in a proof: a tree has at most 2^63 - 1 leaves.
+pub const MAX_PATH: usize = 63;
+
 /// The reason why a proof cannot be created or does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

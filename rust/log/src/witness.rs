@@ -4,22 +4,19 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use edgesentry_chain::Hash;
-use sha2::{Digest, Sha256};
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::hash::{MAX_SIZE, TreeHash};
 use crate::key::{SignerKey, VerifierKey};
 use crate::note::{Note, NoteError, NoteSignature};
-use crate::policy::{Policy, PolicyError};
-use crate::proof::{ProofError, shows_other_root, verify_consistency};
+use crate::policy::{Policy, PolicyError, PolicyWitness};
+use crate::proof::{MAX_PATH, ProofError, shows_other_root, verify_consistency};
 use crate::text::{parse_decimal, take_line};
 
 /// The maximum size of a request to a witness.
 pub const MAX_WITNESS_REQUEST_BYTES: usize = 16 << 10;
 /// The maximum size of the response of a witness that is read.
 pub const MAX_WITNESS_RESPONSE_BYTES: usize = 16 << 10;
-/// The maximum number of hashes in a consistency proof.
-const MAX_PATH: usize = 63;
 
 /// The reason why the bytes are not a request to a witness.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -325,7 +322,7 @@ pub fn cosigned_note(
 
 /// Returns the path of the last cosigned checkpoint of a log below the URL of a witness.
 pub fn witness_path(origin: &str) -> String {
-    format!("{}/checkpoint", hex::encode(Sha256::digest(origin)))
+    PolicyWitness::checkpoint_path(origin)
 }
 
 /// Returns the hash by which a witness recognises evidence that it already has.

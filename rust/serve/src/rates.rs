@@ -152,10 +152,15 @@ impl Rejections {
             [meters.wait(SenderKey::of((sender, Some(device_id)))), unknown]
         });
         let by_sender = self.by_sender.iter().map(|meters| meters.wait(sender));
-        match by_device.chain(by_sender).max() {
-            Some(wait) if !wait.is_zero() => Err(wait),
-            _ => Ok(()),
-        }
+        or_wait(by_device.chain(by_sender).max())
+    }
+}
+
+/// Returns an error if a sender has to wait.
+fn or_wait(wait: Option<Duration>) -> Result<(), Duration> {
+    match wait {
+        Some(wait) if !wait.is_zero() => Err(wait),
+        _ => Ok(()),
     }
 }
 
@@ -176,10 +181,7 @@ impl Proofs {
 
     /// Returns how long a sender has to wait before it may ask for a proof.
     pub(super) fn check(&self, sender: SenderKey) -> Result<(), Duration> {
-        match self.0.as_ref().map(|meters| meters.wait(sender)) {
-            Some(wait) if !wait.is_zero() => Err(wait),
-            _ => Ok(()),
-        }
+        or_wait(self.0.as_ref().map(|meters| meters.wait(sender)))
     }
 
     /// Charges the most bundles that a proof may read. A sender that gives up on it has paid for them.

@@ -4,7 +4,7 @@ use axum::Extension;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use base64::prelude::{BASE64_STANDARD, Engine};
-use edgesentry_log::{MAX_RUN_RECORDS, TILE_WIDTH, TileId};
+use edgesentry_log::{MAX_PATH, MAX_RUN_RECORDS, TILE_WIDTH, TileId};
 use edgesentry_rs::ledger::LogTablesError;
 use edgesentry_rs::log::{LogError, LogReader, ProveError};
 use edgesentry_rs::wire::ProblemCode;
@@ -20,8 +20,6 @@ use crate::problem::Problem;
 /// A full tile of the published tree never changes.
 const IMMUTABLE: &str = "private, max-age=31536000, immutable";
 const NO_CACHE: &str = "no-cache";
-/// The maximum number of hashes in a proof of consistency.
-const MAX_PATH: u64 = 63;
 
 impl From<ProveError> for Problem {
     fn from(error: ProveError) -> Problem {
@@ -248,13 +246,19 @@ pub(super) async fn proof(
     let (device_id, first) = (&query.device_id, query.sequence);
     let records = query.to_sequence.map_or(1, |last| last.saturating_sub(first).saturating_add(1));
     let proving = app.proving(app.holder(&headers), records.min(MAX_RUN_RECORDS as u64)).await?;
-    let published = log.published_at(query.size).await?;
-    let Some(last) = query.to_sequence else {
-        return Ok(text(log.prove_record(&published, device_id, first).await?.to_string()));
+    let made = async {
+        let published = log.published_at(query.size).await?;
+        match query.to_sequence {
+            None => Ok((log.prove_record(&published, device_id, first).await?.to_string(), 1)),
+            Some(last) => {
+                let proof = log.prove_run(&published, device_id, first, last).await?;
+                Ok((proof.to_string(), bundles(&proof)))
+            }
+        }
     };
-    let proof = log.prove_run(&published, device_id, first, last).await?;
-    proving.done(bundles(&proof));
-    Ok(text(proof.to_string()))
+    let made: Result<(String, u64), ProveError> = made.await;
+    proving.done(made.as_ref().map_or(1, |(_, bundles)| *bundles));
+    Ok(text(made?.0))
 }
 
 /// Which device, at which checkpoint.
@@ -324,10 +328,9 @@ pub(super) async fn consistency(
 ) -> Result<Response, Problem> {
     let caller = app.require_reader_or(&peer, &headers, None)?;
     let log = log(&app)?;
-    let proving = app.proving(caller, MAX_PATH).await?;
-    let published = log.published_at(query.size).await?;
-    let proof = log.prove_growth(&published, query.from).await?;
+    let proving = app.proving(caller, MAX_PATH as u64).await?;
+    let made = async { log.prove_growth(&log.published_at(query.size).await?, query.from).await }.await;
     // Each hash is in a tile of its own.
-    proving.done(proof.path.len() as u64);
-    Ok(text(proof.to_string()))
+    proving.done(made.as_ref().map_or(1, |proof| proof.path.len() as u64));
+    Ok(text(made?.to_string()))
 }

@@ -637,6 +637,23 @@ async fn a_reader_of_receipts_uses_up_its_own_rate_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_proof_that_is_not_there_yet_costs_one_bundle() {
+    let site = Site::with("[serve.rate]\nbundles_per_second = 1\nbundle_burst = 40\n").await;
+    site.serving.service.ingest_many(crate::common::chain(&mut device(1), 3)).await;
+    site.checkpoint().await;
+    // Each could have cost 4,096 or 63.
+    for (path, status, code) in [
+        ("/api/v1/log/proof?device_id=lift-01&sequence=4&to_sequence=4000", 404, "not_logged"),
+        ("/api/v1/log/consistency?from=9999", 400, "malformed"),
+    ] {
+        for _ in 0..10 {
+            let answer = site.serving.get(path, Some("reader")).await;
+            assert_eq!(answer.problem(), (status, code.to_owned()), "{path}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_device_reads_its_own_receipts_only() {
     let site = Site::new().await;
     for number in [1, 2] {
