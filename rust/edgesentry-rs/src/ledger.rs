@@ -32,6 +32,7 @@ use crate::error::{Error, StoreError};
 use crate::payload::Stored;
 
 pub use location::{Location, PostgresUrl};
+pub(crate) use log::MAX_COSIGNED;
 pub(crate) use log::listed_erasures;
 pub use log::{
     BatchLeaves, BatchRow, BatchStep, CheckpointRow, Conflicts, CosignatureRow, ErasureQuery, ErasureRow,

@@ -29,6 +29,7 @@ use tokio::sync::Mutex;
 use crate::error::{Component, StoreError};
 use crate::sql::failed;
 
+pub(crate) use cosignatures::MAX_COSIGNED;
 pub use cosignatures::{CosignatureRow, LogCosignatures};
 pub(crate) use erasures::listed_erasures;
 pub use erasures::{

@@ -28,7 +28,7 @@ use tracing::{error, info, warn};
 
 use super::{LogError, TransparencyLog};
 use crate::error::Error;
-use crate::ledger::{CheckpointRow, CosignatureRow, Leader};
+use crate::ledger::{CheckpointRow, CosignatureRow, Leader, MAX_COSIGNED};
 use crate::telemetry::metrics::{Asked, Metrics};
 
 /// The time that a witness has for a response.
@@ -434,7 +434,27 @@ impl TransparencyLog {
         end: u64,
     ) -> Result<(), LogError> {
         let least = self.published_size().await?.unwrap_or(0);
-        let rows = self.tables.cosigned(least, end).await?;
+        let mut end = end;
+        loop {
+            let rows = self.tables.cosigned(least, end).await?;
+            if self.publish_first_of(cosigners, leader, &rows).await? {
+                return Ok(());
+            }
+            match rows.last() {
+                // The rows of the last size may go on beyond this read.
+                Some((last, _)) if rows.len() as u64 == MAX_COSIGNED && last + 1 < end => end = last + 1,
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Publishes the first of these checkpoints that has a quorum; false if none has.
+    async fn publish_first_of(
+        &self,
+        cosigners: &Cosigners,
+        leader: &Leader,
+        rows: &[(u64, String)],
+    ) -> Result<bool, LogError> {
         for rows in rows.chunk_by(|a, b| a.0 == b.0) {
             let has = |key: &VerifierKey| {
                 let key = key.to_string();
@@ -448,10 +468,10 @@ impl TransparencyLog {
             }
             let submission = self.submission(&row)?;
             if self.publish_at_quorum(cosigners, leader, &submission).await?.is_none() {
-                break;
+                return Ok(true);
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Asks all witnesses whose cosignatures the checkpoint lacks, or that are old, and keeps the new ones in the ledger.

@@ -33,7 +33,7 @@ use tracing::{error, warn};
 
 use self::finding::Found;
 use self::source::{Access, Source};
-use self::state::{KeptLeaf, Progress, Results, State};
+use self::state::{KeptLeaf, Progress, Results, State, Stored};
 use self::tiles::{Bundle, TileTree, bundles, roots_of_leaves};
 use self::witness::WitnessSource;
 use crate::error::Error;
@@ -316,8 +316,8 @@ impl Monitor {
     }
 
     async fn conclude(&self, round: Round) -> Result<Checked, Error> {
-        let verified_at_ms = self.state.stored().await?.verified_at_ms;
-        let verified = self.verified().await?.map(|Signed { checkpoint, .. }| VerifiedCheckpoint {
+        let Stored { verified, verified_at_ms, .. } = self.state.stored().await?;
+        let verified = verified.and_then(Signed::of).map(|Signed { checkpoint, .. }| VerifiedCheckpoint {
             size: checkpoint.size(),
             root: checkpoint.root(),
             at_ms: verified_at_ms,

@@ -44,7 +44,7 @@ pub trait LogCosignatures: Send + Sync + 'static {
 }
 
 /// Cosignatures in one read.
-const MAX_COSIGNED: u64 = 16_384;
+pub(crate) const MAX_COSIGNED: u64 = 16_384;
 /// Checkpoints in one read.
 const CHECKPOINTS_AT_ONCE: u64 = 64;
 

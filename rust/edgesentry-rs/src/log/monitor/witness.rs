@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use edgesentry_chain::Hash;
 use edgesentry_log::{KeyType, MAX_NOTE_BYTES, Note, Policy, PolicyWitness, TrustedCheckpoint, VerifierKey};
-use futures::future::join_all;
+use futures::{StreamExt, stream};
 
 use super::finding::{FailureKind, Found, WitnessView};
 use super::source::{self, Access, Source};
@@ -118,11 +118,8 @@ impl WitnessSource {
 impl Monitor {
     /// Asks each witness for its last checkpoint.
     pub(super) async fn witness_notes(&self) -> Vec<Asked> {
-        let mut notes = Vec::with_capacity(self.witnesses.len());
-        for witnesses in self.witnesses.chunks(WITNESSES_AT_ONCE) {
-            notes.extend(join_all(witnesses.iter().map(|witness| self.ask(witness))).await);
-        }
-        notes
+        let asked: Vec<_> = self.witnesses.iter().map(|witness| self.ask(witness)).collect();
+        stream::iter(asked).buffered(WITNESSES_AT_ONCE).collect().await
     }
 
     async fn ask(&self, witness: &WitnessSource) -> Asked {
