@@ -468,7 +468,8 @@ edgesentry_status edgesentry_outbox_sign(struct edgesentry_outbox *outbox,
                                          struct edgesentry_record *record);
 
 // Sends the waiting records in order with the function `send`, which gets `context`, one record at a time. Each leaves
-// the outbox when the service has confirmed it. Sending a record again is safe.
+// the outbox when the service has confirmed it. Sending a record again is safe. `send` must neither use nor close an
+// outbox; a use returns EDGESENTRY_INVALID_ARGUMENT.
 //
 // Returns EDGESENTRY_OK if none is left; EDGESENTRY_TRY_AGAIN if there was no response, or one that asks to try later;
 // EDGESENTRY_REJECTED if the service rejects a record, which stays in the outbox with those behind it. `flushed` is

@@ -412,10 +412,6 @@ impl Target<'_> {
 }
 
 impl Output for Target<'_> {
-    fn write_byte(&mut self, byte: u8) {
-        self.write_bytes(&[byte]);
-    }
-
     fn write_bytes(&mut self, bytes: &[u8]) {
         let fitting = bytes.len().min(self.capacity.saturating_sub(self.size));
         if fitting > 0 {

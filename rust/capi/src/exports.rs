@@ -232,6 +232,9 @@ pub unsafe extern "C" fn edgesentry_verify_record(
         let key = records::public_key(*border.array("public_key", public_key, public_key_size)?)?;
         let scheme = records::scheme(scheme)?;
         let payload_bytes = border.bytes("payload", payload, payload_size)?;
+        if !finding.is_null() {
+            border.check_structure("finding", finding)?;
+        }
         let report = |code: u32, name: &str| {
             if !finding.is_null() {
                 border.write("finding", finding, code)?;
@@ -264,6 +267,9 @@ pub unsafe extern "C" fn edgesentry_verify_chain(
     let work = |border: &Border| {
         border.write("found", found, 0)?;
         let chain = border.read("chain", chain)?;
+        if capacity > 0 {
+            border.check_structure("findings", findings)?;
+        }
         let mut count = 0;
         let verdict = records::verify_chain(border, &chain, |finding| {
             if count < capacity {

@@ -16,10 +16,7 @@ struct Text {
 impl Write for Text {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let room = MAX_TEXT_BYTES - self.size;
-        let mut fitting = text.len().min(room);
-        while !text.is_char_boundary(fitting) {
-            fitting -= 1;
-        }
+        let fitting = text.floor_char_boundary(room);
         self.bytes[self.size..self.size + fitting].copy_from_slice(&text.as_bytes()[..fitting]);
         self.size += fitting;
         // Nothing of the rest follows a cut.

@@ -9,9 +9,11 @@ use edgesentry_device::wire::{ProblemCode, parse_response, write_submission};
 use edgesentry_device::{
     AuditRecord, Device, Error, Flushed, Hash, Head, Outbox as DeviceOutbox, Outcome, Sink, Submission,
 };
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 
-use crate::codes::{EDGESENTRY_OUTBOX, EDGESENTRY_REJECTED, EDGESENTRY_TRY_AGAIN, Status};
+use crate::codes::{
+    EDGESENTRY_INVALID_ARGUMENT, EDGESENTRY_OUTBOX, EDGESENTRY_REJECTED, EDGESENTRY_TRY_AGAIN, Status,
+};
 use crate::last_error::fail;
 
 /// The longest response that is read.
@@ -32,13 +34,22 @@ fn failed(error: &Error) -> Status {
     fail(status, format_args!("{}", edgesentry_device::error::describe(error)))
 }
 
+/// Waits for work on the thread of the caller. A function that an outbox calls must not call it: it would wait for itself.
+fn run<T>(runtime: &Runtime, work: impl Future<Output = Result<T, Error>>) -> Result<T, Status> {
+    if Handle::try_current().is_ok() {
+        let text = format_args!("outbox: used by a function that an outbox has called; return from it first");
+        return Err(fail(EDGESENTRY_INVALID_ARGUMENT, text));
+    }
+    runtime.block_on(work).map_err(|error| failed(&error))
+}
+
 impl Outbox {
     pub(crate) fn open(path: &Path, device: Device) -> Result<Outbox, Status> {
         let device_id = device.device_id().to_owned();
         let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| {
             fail(EDGESENTRY_OUTBOX, format_args!("cannot start the runtime of the outbox: {error}"))
         })?;
-        let outbox = runtime.block_on(DeviceOutbox::open(path, device)).map_err(|error| failed(&error))?;
+        let outbox = run(&runtime, DeviceOutbox::open(path, device))?;
         Ok(Outbox { runtime, outbox, device_id })
     }
 
@@ -48,9 +59,8 @@ impl Outbox {
         payload: &[u8],
         object_ref: &str,
     ) -> Result<AuditRecord, Status> {
-        let item = (timestamp_ms, Bytes::copy_from_slice(payload), object_ref.to_owned());
-        let records = self.runtime.block_on(self.outbox.sign_many([item])).map_err(|error| failed(&error))?;
-        records.into_iter().next().ok_or_else(|| fail(EDGESENTRY_OUTBOX, format_args!("nothing was signed")))
+        let payload = Bytes::copy_from_slice(payload);
+        run(&self.runtime, self.outbox.sign(timestamp_ms, payload, object_ref))
     }
 
     /// Sends the waiting records by `post`, which returns status and body of a response, or `None`.
@@ -58,16 +68,16 @@ impl Outbox {
         &self,
         post: impl Fn(&[u8]) -> Option<(u16, Vec<u8>)> + Send + Sync,
     ) -> Result<Flushed, Status> {
-        self.runtime.block_on(self.outbox.flush(&Posting(post))).map_err(|error| failed(&error))
+        run(&self.runtime, self.outbox.flush(&Posting(post)))
     }
 
     pub(crate) fn waiting(&self) -> Result<u64, Status> {
-        self.runtime.block_on(self.outbox.waiting()).map_err(|error| failed(&error))
+        run(&self.runtime, self.outbox.waiting())
     }
 
     /// Returns the last signed record of the chain.
     pub(crate) fn head(&self) -> Result<Head, Status> {
-        let head = self.runtime.block_on(self.outbox.head()).map_err(|error| failed(&error))?;
+        let head = run(&self.runtime, self.outbox.head())?;
         Ok(head.unwrap_or(Head { sequence: 0, hash: Hash::ZERO }))
     }
 

@@ -7,6 +7,7 @@ use std::ffi::{c_char, c_void};
 use std::path::Path;
 
 use edgesentry_chain::{Device, SEED_BYTES};
+use edgesentry_device::limits::{MAX_ID_BYTES, is_valid_id};
 
 use crate::border::{Border, Callback, enter};
 use crate::codes::{EDGESENTRY_INVALID_ARGUMENT, Status};
@@ -40,8 +41,10 @@ pub unsafe extern "C" fn edgesentry_outbox_open(
         let device_id = border.text("device_id", device_id, device_id_size)?;
         let seed = border.array::<SEED_BYTES>("seed", seed, seed_size)?;
         let scheme = records::scheme(scheme)?;
-        if path.is_empty() || path.contains('\0') || device_id.is_empty() {
-            let text = format_args!("path and device_id: expected text without U+0000, not empty");
+        if path.is_empty() || path.contains('\0') || !is_valid_id(device_id) {
+            let text = format_args!(
+                "expected a path without U+0000, and a device_id of 1 to {MAX_ID_BYTES} bytes without U+0000"
+            );
             return Err(fail(EDGESENTRY_INVALID_ARGUMENT, text));
         }
         let opened = outbox::Outbox::open(Path::new(path), Device::from_seed(device_id, *seed, scheme))?;
@@ -69,6 +72,7 @@ pub unsafe extern "C" fn edgesentry_outbox_sign(
         let given = border.read("record", record)?;
         records::reserved("record", given.reserved)?;
         let object_ref = border.text("object_ref", given.object_ref, given.object_ref_size)?;
+        records::check_limits(&outbox.device_id, object_ref, given.timestamp_ms, payload)?;
         let signed = outbox.sign(given.timestamp_ms, payload, object_ref)?;
         let mut filled = signed.borrowed();
         (filled.device_id, filled.object_ref) = (&outbox.device_id, object_ref);
@@ -79,7 +83,8 @@ pub unsafe extern "C" fn edgesentry_outbox_sign(
 }
 
 /// Sends the waiting records in order with the function `send`, which gets `context`, one record at a time. Each leaves
-/// the outbox when the service has confirmed it. Sending a record again is safe.
+/// the outbox when the service has confirmed it. Sending a record again is safe. `send` must neither use nor close an
+/// outbox; a use returns EDGESENTRY_INVALID_ARGUMENT.
 ///
 /// Returns EDGESENTRY_OK if none is left; EDGESENTRY_TRY_AGAIN if there was no response, or one that asks to try later;
 /// EDGESENTRY_REJECTED if the service rejects a record, which stays in the outbox with those behind it. `flushed` is

@@ -88,6 +88,28 @@ pub(crate) fn head(head: types::Head) -> Result<Option<Head>, Status> {
     }
 }
 
+/// Checks the fields of a record to sign. No ledger takes other records, and the chain could not go on behind one.
+pub(crate) fn check_limits(
+    device_id: &str,
+    object_ref: &str,
+    timestamp_ms: u64,
+    payload: &[u8],
+) -> Result<(), Status> {
+    if !is_valid_id(device_id) || !is_valid_id(object_ref) {
+        let text = format_args!(
+            "record: expected a device id and an object reference of 1 to {MAX_ID_BYTES} bytes without U+0000"
+        );
+        return Err(fail(EDGESENTRY_INVALID_ARGUMENT, text));
+    }
+    if timestamp_ms > MAX_SEQUENCE || payload.len() > MAX_PAYLOAD_BYTES {
+        let text = format_args!(
+            "record: expected a timestamp_ms of at most {MAX_SEQUENCE} and a payload of at most {MAX_PAYLOAD_BYTES} bytes"
+        );
+        return Err(fail(EDGESENTRY_INVALID_ARGUMENT, text));
+    }
+    Ok(())
+}
+
 /// Completes and signs a record that continues `head`. The device id, the time and the object reference are in it.
 pub(crate) fn sign<'a>(
     unsigned: &RecordRef<'a>,
@@ -96,19 +118,7 @@ pub(crate) fn sign<'a>(
     seed: &[u8; 32],
     scheme: Scheme,
 ) -> Result<RecordRef<'a>, Status> {
-    // No ledger takes other records, and the chain could not go on behind one.
-    if !is_valid_id(unsigned.device_id) || !is_valid_id(unsigned.object_ref) {
-        let text = format_args!(
-            "record: expected a device id and an object reference of 1 to {MAX_ID_BYTES} bytes without U+0000"
-        );
-        return Err(fail(EDGESENTRY_INVALID_ARGUMENT, text));
-    }
-    if unsigned.timestamp_ms > MAX_SEQUENCE || payload.len() > MAX_PAYLOAD_BYTES {
-        let text = format_args!(
-            "record: expected a timestamp_ms of at most {MAX_SEQUENCE} and a payload of at most {MAX_PAYLOAD_BYTES} bytes"
-        );
-        return Err(fail(EDGESENTRY_INVALID_ARGUMENT, text));
-    }
+    check_limits(unsigned.device_id, unsigned.object_ref, unsigned.timestamp_ms, payload)?;
     let (sequence, prev_record_hash) =
         Head::next_link(head).ok().filter(|(sequence, _)| *sequence <= MAX_SEQUENCE).ok_or_else(|| {
             fail(EDGESENTRY_CHAIN_FULL, format_args!("the sequence of the chain is at its maximum"))

@@ -30,7 +30,9 @@ pub enum CanonicalError {
 /// Receives canonical bytes: a vector that grows, a hash, or a [`Buffer`] of the caller.
 pub trait Output {
     /// Appends one byte.
-    fn write_byte(&mut self, byte: u8);
+    fn write_byte(&mut self, byte: u8) {
+        self.write_bytes(&[byte]);
+    }
     /// Appends bytes.
     fn write_bytes(&mut self, bytes: &[u8]);
 }
@@ -46,10 +48,6 @@ impl Output for Vec<u8> {
 }
 
 impl Output for blake3::Hasher {
-    fn write_byte(&mut self, byte: u8) {
-        self.update(&[byte]);
-    }
-
     fn write_bytes(&mut self, bytes: &[u8]) {
         self.update(bytes);
     }
@@ -84,10 +82,6 @@ impl<'a> Buffer<'a> {
 }
 
 impl Output for Buffer<'_> {
-    fn write_byte(&mut self, byte: u8) {
-        self.write_bytes(&[byte]);
-    }
-
     fn write_bytes(&mut self, bytes: &[u8]) {
         let rest = self.bytes.get_mut(self.size..).unwrap_or_default();
         let fitting = rest.len().min(bytes.len());

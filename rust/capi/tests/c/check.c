@@ -1,20 +1,10 @@
 /* Checks the C interface from C and from C++: arguments are the file of vectors. */
-#include <edgesentry.h>
+#include "check.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define CHECK(condition)                                                                                     \
-    do {                                                                                                     \
-        if (!(condition)) {                                                                                  \
-            char reason[512];                                                                                \
-            edgesentry_last_error(reason, sizeof reason);                                                    \
-            fprintf(stderr, "%s:%d: %s (last error: %s)\n", __FILE__, __LINE__, #condition, reason);         \
-            exit(1);                                                                                         \
-        }                                                                                                    \
-    } while (0)
 
 static const uint8_t SEED[EDGESENTRY_SEED_SIZE] = {7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7,
                                                    7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7};
@@ -165,6 +155,7 @@ static void check_chains(uint32_t scheme) {
     size_t found = 9;
     edgesentry_chain chain = checked(&good);
     CHECK(edgesentry_verify_chain(&chain, findings, 4, &found) == EDGESENTRY_OK && found == 0);
+    CHECK(edgesentry_verify_chain(&chain, NULL, 4, &found) == EDGESENTRY_INVALID_ARGUMENT);
 
     /* A changed time breaks the next link, and the signature under scheme record. */
     static signed_chain bad;

@@ -1,19 +1,9 @@
 /* Checks the outbox from C: arguments are the files of two outboxes. */
-#include <edgesentry.h>
+#include "check.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define CHECK(condition)                                                                                     \
-    do {                                                                                                     \
-        if (!(condition)) {                                                                                  \
-            char reason[512];                                                                                \
-            edgesentry_last_error(reason, sizeof reason);                                                    \
-            fprintf(stderr, "%s:%d: %s (last error: %s)\n", __FILE__, __LINE__, #condition, reason);         \
-            exit(1);                                                                                         \
-        }                                                                                                    \
-    } while (0)
 
 static const uint8_t SEED[EDGESENTRY_SEED_SIZE] = {7};
 
@@ -40,6 +30,15 @@ static int32_t post(void *context, edgesentry_request *request) {
     request->response_size = size;
     request->http_status = to->status;
     return 0;
+}
+
+/* A service that uses the outbox while the outbox waits for it. */
+static int32_t reenter(void *context, edgesentry_request *request) {
+    edgesentry_outbox *outbox = (edgesentry_outbox *)context;
+    uint64_t waiting = 0;
+    CHECK(request->body_size > 0);
+    CHECK(edgesentry_outbox_state(outbox, &waiting, NULL) == EDGESENTRY_INVALID_ARGUMENT);
+    return -1;
 }
 
 static edgesentry_outbox *opened(const char *path) {
@@ -79,6 +78,7 @@ int main(int count, char **arguments) {
     edgesentry_flushed flushed;
     CHECK(edgesentry_outbox_flush(outbox, post, &to, &flushed) == EDGESENTRY_TRY_AGAIN && to.requests == 1);
     CHECK(strstr(to.last, "\"sequence\":1") != NULL && strstr(to.last, "6f70656e") != NULL);
+    CHECK(edgesentry_outbox_flush(outbox, reenter, outbox, &flushed) == EDGESENTRY_TRY_AGAIN);
     CHECK(edgesentry_outbox_close(outbox) == EDGESENTRY_OK);
     outbox = opened(arguments[1]);
     to.reachable = 1;
@@ -107,8 +107,10 @@ int main(int count, char **arguments) {
     CHECK(edgesentry_outbox_flush(outbox, post, &to, NULL) == EDGESENTRY_INVALID_ARGUMENT);
     CHECK(edgesentry_outbox_sign(NULL, NULL, 0, &records[0]) == EDGESENTRY_INVALID_ARGUMENT);
     records[0].object_ref_size = 0;
-    CHECK(edgesentry_outbox_sign(outbox, NULL, 0, &records[0]) == EDGESENTRY_OUTBOX);
+    CHECK(edgesentry_outbox_sign(outbox, NULL, 0, &records[0]) == EDGESENTRY_INVALID_ARGUMENT);
     CHECK(edgesentry_outbox_state(outbox, &waiting, NULL) == EDGESENTRY_OK && waiting == 0);
+    CHECK(edgesentry_outbox_open(arguments[1], strlen(arguments[1]), "a\0b", 3, SEED, 32, 1, &other) ==
+          EDGESENTRY_INVALID_ARGUMENT);
     CHECK(edgesentry_outbox_open(NULL, 0, "x", 1, SEED, 32, 1, &other) == EDGESENTRY_INVALID_ARGUMENT);
     CHECK(edgesentry_outbox_open("/", 1, "x", 1, SEED, 32, 1, &other) == EDGESENTRY_TRY_AGAIN && other == NULL);
     CHECK(edgesentry_outbox_open(arguments[1], strlen(arguments[1]), "x", 1, SEED, 32, 1, &other) ==

@@ -1,21 +1,11 @@
 /* Checks the verification of updates from C: arguments are a manifest of two publishers for version 6, of product
  * door-controller with the image "version 6", and the file of their public keys.
  */
-#include <edgesentry.h>
+#include "check.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define CHECK(condition)                                                                                     \
-    do {                                                                                                     \
-        if (!(condition)) {                                                                                  \
-            char reason[512];                                                                                \
-            edgesentry_last_error(reason, sizeof reason);                                                    \
-            fprintf(stderr, "%s:%d: %s (last error: %s)\n", __FILE__, __LINE__, #condition, reason);         \
-            exit(1);                                                                                         \
-        }                                                                                                    \
-    } while (0)
 
 /* An image, and what becomes of it. */
 typedef struct {
