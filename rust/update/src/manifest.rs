@@ -3,7 +3,7 @@
 use std::fmt;
 
 use ed25519_dalek::{Signer, SigningKey};
-use edgesentry_chain::canonical::{CanonicalError, Reader, write_text, write_varint};
+use edgesentry_chain::canonical::{CanonicalError, Output, Reader, write_text, write_varint};
 use edgesentry_chain::{Hash, KeyError, PublicKey, SEED_BYTES};
 use zeroize::Zeroizing;
 
@@ -80,11 +80,14 @@ pub fn is_valid_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= MAX_NAME_BYTES && name.bytes().all(plain)
 }
 
+/// Checks the name of a product; the error has the beginning of the name.
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
+    if is_valid_name(name) { Ok(()) } else { Err(name.chars().take(MAX_NAME_BYTES).collect()) }
+}
+
 impl Manifest {
     fn check(&self) -> Result<(), ManifestError> {
-        if !is_valid_name(&self.name) {
-            return Err(ManifestError::Name(self.name.chars().take(MAX_NAME_BYTES).collect()));
-        }
+        check_name(&self.name).map_err(ManifestError::Name)?;
         if self.minimum_version == 0 || self.minimum_version > self.version {
             let (version, minimum_version) = (self.version, self.minimum_version);
             return Err(ManifestError::Version { version, minimum_version });
@@ -92,11 +95,11 @@ impl Manifest {
         if self.image_size_bytes == 0 { Err(ManifestError::Empty) } else { Ok(()) }
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(MAGIC);
+    fn write(&self, out: &mut impl Output) {
+        out.write_bytes(MAGIC);
         write_text(out, &self.name);
         write_varint(out, self.version);
-        out.extend_from_slice(self.image_hash.as_bytes());
+        out.write_bytes(self.image_hash.as_bytes());
         write_varint(out, self.image_size_bytes);
         write_varint(out, self.minimum_version);
         write_varint(out, self.expires_ms);
@@ -104,11 +107,11 @@ impl Manifest {
 
     /// Returns the message that a publisher signs: [`MESSAGE_PREFIX`], and BLAKE3 of the file before its signatures.
     pub fn signed_message(&self) -> [u8; MESSAGE_BYTES] {
-        let mut bytes = Vec::with_capacity(256);
-        self.write(&mut bytes);
+        let mut hasher = blake3::Hasher::new();
+        self.write(&mut hasher);
         let mut message = [0; MESSAGE_BYTES];
         message[..MESSAGE_PREFIX.len()].copy_from_slice(MESSAGE_PREFIX);
-        message[MESSAGE_PREFIX.len()..].copy_from_slice(Hash::of(&bytes).as_bytes());
+        message[MESSAGE_PREFIX.len()..].copy_from_slice(hasher.finalize().as_bytes());
         message
     }
 }

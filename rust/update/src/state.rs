@@ -4,9 +4,10 @@
 //! complete; a reader takes the valid slot with the highest generation.
 
 use edgesentry_chain::Hash;
+use edgesentry_chain::canonical::Reader;
 
 use crate::image::{Image, Verified};
-use crate::manifest::{Manifest, ManifestError, is_valid_name};
+use crate::manifest::{Manifest, ManifestError, check_name};
 use crate::refusal::Refusal;
 use crate::trust::Trusted;
 
@@ -48,9 +49,7 @@ impl State {
     /// # Errors
     /// The name of the product cannot be used.
     pub fn new(name: &str) -> Result<State, ManifestError> {
-        if !is_valid_name(name) {
-            return Err(ManifestError::Name(name.chars().take(crate::MAX_NAME_BYTES).collect()));
-        }
+        check_name(name).map_err(ManifestError::Name)?;
         Ok(State {
             generation: 1,
             name_hash: Hash::of(name.as_bytes()),
@@ -79,7 +78,7 @@ impl State {
 
     /// Checks a manifest against the state. A device without a clock passes 0: it then counts from its last acceptance.
     ///
-    /// The version that the device has accepted last is accepted again, so that an installation that was interrupted can
+    /// The highest version that the device has accepted is accepted again, so that an installation that was interrupted can
     /// be repeated.
     ///
     /// # Errors
@@ -149,7 +148,7 @@ impl State {
         both
     }
 
-    /// Reads the state from both slots, one behind the other.
+    /// Reads the state from both slots, in succession.
     ///
     /// # Errors
     /// Neither slot is valid. A device must then refuse updates, not begin a new state.
@@ -169,17 +168,15 @@ fn decode_slot(slot: &[u8; SLOT_BYTES]) -> Option<State> {
     if checksum(content) != *sum || rest.iter().any(|byte| *byte != 0) {
         return None;
     }
-    let mut rest = content.strip_prefix(MAGIC)?;
-    let generation = number(&mut rest)?;
-    let name_hash = hash(&mut rest)?;
+    let mut reader = Reader::new(content.strip_prefix(MAGIC)?);
     Some(State {
-        generation,
-        name_hash,
-        minimum_version: number(&mut rest)?,
-        version: number(&mut rest)?,
-        accepted_ms: number(&mut rest)?,
-        expires_ms: number(&mut rest)?,
-        image_hash: hash(&mut rest)?,
+        generation: number(&mut reader)?,
+        name_hash: Hash(reader.array().ok()?),
+        minimum_version: number(&mut reader)?,
+        version: number(&mut reader)?,
+        accepted_ms: number(&mut reader)?,
+        expires_ms: number(&mut reader)?,
+        image_hash: Hash(reader.array().ok()?),
     })
 }
 
@@ -187,16 +184,8 @@ fn checksum(content: &[u8]) -> [u8; 32] {
     blake3::derive_key(CHECKSUM_CONTEXT, content)
 }
 
-fn number(rest: &mut &[u8]) -> Option<u64> {
-    let (number, behind) = rest.split_first_chunk()?;
-    *rest = behind;
-    Some(u64::from_le_bytes(*number))
-}
-
-fn hash(rest: &mut &[u8]) -> Option<Hash> {
-    let (hash, behind) = rest.split_first_chunk()?;
-    *rest = behind;
-    Some(Hash(*hash))
+fn number(reader: &mut Reader<'_>) -> Option<u64> {
+    reader.array().ok().map(u64::from_le_bytes)
 }
 
 /// A manifest that the state of the device accepts. Only [`State::admit`] makes one.

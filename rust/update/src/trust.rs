@@ -2,7 +2,7 @@
 
 use edgesentry_chain::{PublicKey, Signed, verify_signature};
 
-use crate::manifest::{MAX_NAME_BYTES, Manifest, Signature, SignedManifest, is_valid_name};
+use crate::manifest::{MAX_NAME_BYTES, Manifest, Signature, SignedManifest, check_name};
 use crate::refusal::Refusal;
 
 /// The largest number of keys of a trust.
@@ -51,9 +51,7 @@ impl Trust {
         keys: impl IntoIterator<Item = PublicKey>,
     ) -> Result<Trust, TrustError> {
         let name = name.into();
-        if !is_valid_name(&name) {
-            return Err(TrustError::Name(name.chars().take(MAX_NAME_BYTES).collect()));
-        }
+        check_name(&name).map_err(TrustError::Name)?;
         let mut known: Vec<PublicKey> = Vec::new();
         for key in keys {
             if known.contains(&key) {

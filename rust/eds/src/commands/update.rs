@@ -80,9 +80,8 @@ impl From<UpdateStateError> for Failure {
     fn from(error: UpdateStateError) -> Failure {
         let message = describe(&error);
         match error {
-            UpdateStateError::Exists { .. } | UpdateStateError::Name(_) => {
-                Failure::usage("update_state_exists", message)
-            }
+            UpdateStateError::Exists { .. } => Failure::usage("update_state_exists", message),
+            UpdateStateError::Name(_) => Failure::usage("update_unusable", message),
             UpdateStateError::Io { .. } => Failure::unfinished("io", message),
             _ => Failure::unfinished("update_state", message),
         }

@@ -58,6 +58,8 @@ fn a_device_accepts_an_update_and_refuses_older_ones() {
     let run = verify(&folder, 5, "--state device.state --accept --audit accepted.json");
     assert_eq!((run.code, &run.envelope()["update"]["state"]["minimum_version"]), (0, &5.into()));
     assert!(folder.read("accepted.json").contains(r#""outcome":"accepted","name":"door","version":5"#));
+    let mixed = verify(&folder, 5, "--audit -");
+    assert_eq!(code(&mixed), (2, "usage".into()));
     assert_eq!(verify(&folder, 5, "--state device.state --accept").code, 0);
     let old = verify(&folder, 4, "--state device.state --accept --audit refused.json");
     assert_eq!(code(&old), (1, "update_rollback".into()));

@@ -552,7 +552,7 @@ complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcomma
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -l key -d 'The seed file of a publisher; may be given several times' -r -F
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l trust -d 'The publishers that the device trusts: JSON with name, threshold and keys' -r -F
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l trust -d 'The publishers that the device trusts: JSON with name, threshold and keys; - is stdin' -r -F
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l state -d 'The update state of the device' -r -F
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l now -d 'The time to compare the expiry with: 2027-06-30T00:00:00Z, or Unix milliseconds [default: now]' -r
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l audit -d 'Write the payload of a record about the outcome, for eds sign-record' -r -F

@@ -1,7 +1,6 @@
 //! `eds update sign` and `eds update add-signature`.
 
 use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -57,7 +56,7 @@ pub(super) struct Sign {
 Example:
   eds update add-signature firmware.manifest --key publisher-b.seed")]
 pub(super) struct AddSignature {
-    /// The manifest, which is replaced
+    /// The manifest, which is replaced; - reads stdin and writes stdout
     #[arg(value_name = "MANIFEST")]
     manifest: PathBuf,
     /// The seed file of a publisher; may be given several times
@@ -144,15 +143,7 @@ fn hash_of(path: &Path) -> Result<(Hash, u64), Failure> {
     let failed = |error: std::io::Error| {
         Failure::usage("file_unreadable", format!("{}: cannot read: {error}", path.display()))
     };
-    let mut file = File::open(path).map_err(failed)?;
-    let (mut hasher, mut size, mut buffer) = (blake3::Hasher::new(), 0, vec![0; 1 << 16]);
-    loop {
-        match file.read(&mut buffer).map_err(failed)? {
-            0 => return Ok((Hash(*hasher.finalize().as_bytes()), size)),
-            read => {
-                hasher.update(&buffer[..read]);
-                size += read as u64;
-            }
-        }
-    }
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(File::open(path).map_err(failed)?).map_err(failed)?;
+    Ok((Hash(*hasher.finalize().as_bytes()), hasher.count()))
 }

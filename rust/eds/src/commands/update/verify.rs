@@ -1,16 +1,19 @@
 //! `eds update verify`.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use edgesentry_formats::times::{clock_ms, parse_unix_ms};
 use edgesentry_formats::{Destination, Destinations, Readers, UpdateStateFile, describe, read_update_trust};
-use edgesentry_update::{Manifest, Refusal, State, Trust, Trusted, Verified, audit_payload};
+use edgesentry_update::{
+    Admitted, Image, MAX_MANIFEST_BYTES, Manifest, Refusal, SignedManifest, State, Trust, Trusted, Verified,
+    audit_payload,
+};
 use serde_json::json;
 
-use super::{manifest_json, manifest_text, read_manifest, refused, state_json};
+use super::{manifest_json, manifest_text, refused, state_json};
 use crate::exit::{Exit, Failure};
 use crate::inputs;
 use crate::output::{Answer, Output};
@@ -30,13 +33,13 @@ Examples:
   eds update verify firmware.manifest firmware.bin --trust publishers.json
   eds update verify firmware.manifest firmware.bin --trust publishers.json --state update.state --accept")]
 pub(super) struct Verify {
-    /// The manifest
+    /// The manifest; - is stdin
     #[arg(value_name = "MANIFEST")]
     manifest: PathBuf,
     /// The image; - is stdin
     #[arg(value_name = "IMAGE")]
     image: PathBuf,
-    /// The publishers that the device trusts: JSON with name, threshold and keys
+    /// The publishers that the device trusts: JSON with name, threshold and keys; - is stdin
     #[arg(long, value_name = "FILE")]
     trust: PathBuf,
     /// The update state of the device
@@ -60,6 +63,16 @@ enum Kept {
     None,
 }
 
+impl Kept {
+    fn state(&self) -> Option<&State> {
+        match self {
+            Kept::Opened(file) => Some(file.state()),
+            Kept::Read(state) => Some(state),
+            Kept::None => None,
+        }
+    }
+}
+
 impl Verify {
     pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         inputs::refuse_second_stdin([&self.manifest, &self.image, &self.trust])?;
@@ -70,32 +83,28 @@ impl Verify {
             Some(path) => Kept::Read(UpdateStateFile::read(path)?),
             None => Kept::None,
         };
-        let signed = match read_manifest(&self.manifest) {
-            Ok(signed) => signed,
-            Err(failure) if failure.exit == Exit::Findings => {
-                // The reader has no other refusal.
-                let refusal = Refusal::Malformed(String::new());
-                self.write_audit(audit.as_ref(), None, Err(&refusal))?;
-                return Err(failure);
-            }
-            Err(failure) => return Err(failure),
+        let parsed = SignedManifest::parse(&inputs::start(&self.manifest, MAX_MANIFEST_BYTES)?);
+        let admitted = parsed
+            .as_ref()
+            .map_err(Clone::clone)
+            .and_then(|signed| trust.check(signed))
+            .and_then(|trusted| self.admit(&trust, &kept, trusted));
+        let verified = match admitted {
+            Ok(admitted) => self.read_image(admitted.image())?,
+            Err(refusal) => Err(refusal),
         };
-        let verified = trust
-            .check(&signed)
-            .and_then(|trusted| self.admit(&trust, &kept, trusted))
-            .map_or_else(|refusal| Ok(Err(refusal)), |admitted| self.read_image(admitted.image()))?;
-        let manifest = signed.manifest();
+        let manifest = parsed.as_ref().ok().map(SignedManifest::manifest);
         let verified = match verified {
             Ok(verified) => verified,
             Err(refusal) => {
-                self.write_audit(audit.as_ref(), Some(manifest), Err(&refusal))?;
+                self.write_audit(audit.as_ref(), manifest, Err(&refusal))?;
                 return Err(refused(&self.manifest, &refusal));
             }
         };
         if let Kept::Opened(file) = &mut kept {
             file.accept(&verified)?;
         }
-        self.write_audit(audit.as_ref(), Some(manifest), Ok(()))?;
+        self.write_audit(audit.as_ref(), manifest, Ok(()))?;
         self.answer(output, &verified, &kept)
     }
 
@@ -109,21 +118,20 @@ impl Verify {
             ("the update state", self.state.as_ref()),
         ];
         outputs::read(&mut destinations, files);
-        Ok(Some(destinations.place("--audit", path)?))
+        let destination = destinations.place("--audit", path)?;
+        if destination.is_stdout() {
+            let message = "--audit writes a file, and stdout has the result; pass a file name";
+            return Err(Failure::usage("usage", message));
+        }
+        Ok(Some(destination))
     }
 
-    fn admit(
-        &self,
-        trust: &Trust,
-        kept: &Kept,
-        trusted: Trusted,
-    ) -> Result<edgesentry_update::Admitted, Refusal> {
+    fn admit(&self, trust: &Trust, kept: &Kept, trusted: Trusted) -> Result<Admitted, Refusal> {
         let now_ms = self.now.or_else(clock_ms).unwrap_or(0);
-        match kept {
-            Kept::Opened(file) => file.state().admit(trusted, now_ms),
-            Kept::Read(state) => state.admit(trusted, now_ms),
+        match kept.state() {
+            Some(state) => state.admit(trusted, now_ms),
             // A state that accepts every version.
-            Kept::None => match State::new(trust.name()) {
+            None => match State::new(trust.name()) {
                 Ok(state) => state.admit(trusted, now_ms),
                 Err(error) => Err(Refusal::Malformed(error.to_string())),
             },
@@ -131,7 +139,7 @@ impl Verify {
     }
 
     /// Reads the image; the outer error is a failure to read it.
-    fn read_image(&self, mut image: edgesentry_update::Image) -> Result<Result<Verified, Refusal>, Failure> {
+    fn read_image(&self, mut image: Image) -> Result<Result<Verified, Refusal>, Failure> {
         let failed = |error: std::io::Error| {
             let path = self.image.display();
             Failure::usage("file_unreadable", format!("{path}: cannot read: {error}"))
@@ -143,7 +151,10 @@ impl Verify {
         };
         let mut buffer = vec![0; 1 << 16];
         loop {
-            let read = reader.read(&mut buffer).map_err(failed)?;
+            let read = match reader.read(&mut buffer) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                read => read.map_err(failed)?,
+            };
             if read == 0 {
                 return Ok(image.finish());
             }
@@ -166,15 +177,10 @@ impl Verify {
 
     fn answer(&self, output: &Output, verified: &Verified, kept: &Kept) -> Result<Exit, Failure> {
         let manifest = verified.manifest();
-        let state = match kept {
-            Kept::Opened(file) => Some(file.state()),
-            Kept::Read(state) => Some(state),
-            Kept::None => None,
-        };
         let content = json!({
             "manifest": manifest_json(manifest),
             "signatures": verified.signatures(),
-            "state": state.map(state_json),
+            "state": kept.state().map(state_json),
             "accepted": matches!(kept, Kept::Opened(_)),
         });
         let mut text = manifest_text(manifest);
