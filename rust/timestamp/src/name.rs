@@ -125,8 +125,5 @@ fn dotted(id: &[u8]) -> Result<String, Malformed> {
 
 /// Returns bytes in hex, as RFC 4514 writes a value without text.
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold("#".to_owned(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    format!("#{}", crate::stamp::hex(bytes))
 }
