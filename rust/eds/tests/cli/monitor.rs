@@ -81,8 +81,7 @@ fn an_honest_log_advances_from_size_0() {
     assert_verified(&check(&folder), &log);
     log.leaves = key_leaves;
     for records in [1, 300, 5, 0, 700] {
-        log.grow(records);
-        log.publish();
+        log.publish_more(records);
         assert_verified(&check(&folder), &log);
     }
     let run = ok(folder.eds("monitor folder:log --policy policy --state state.db --once"));
@@ -92,11 +91,9 @@ fn an_honest_log_advances_from_size_0() {
 #[test]
 fn a_partial_bundle_that_is_gone_is_read_from_the_full_one() {
     let (folder, mut log) = site();
-    log.grow(200);
-    log.publish();
+    log.publish_more(200);
     let small = log.note();
-    log.grow(200);
-    log.publish();
+    log.publish_more(200);
     log.write("checkpoint", small.to_string().as_bytes());
     for tile in ["tile/entries/000.p", "tile/0/000.p", "tile/1/000.p"] {
         if log.folder.join(tile).exists() {
@@ -112,8 +109,7 @@ fn a_rollback_to_an_older_checkpoint_of_the_tree_is_unverifiable() {
     let (folder, mut log) = site();
     log.grow(3);
     let old = log.note();
-    log.grow(3);
-    log.publish();
+    log.publish_more(3);
     assert_verified(&check(&folder), &log);
     let newest = std::fs::read(log.folder.join("checkpoint")).unwrap();
     log.write("checkpoint", old.to_string().as_bytes());
@@ -168,16 +164,14 @@ fn a_rollback_to_an_older_checkpoint_of_the_tree_is_unverifiable() {
 fn a_rewritten_leaf_under_a_signed_root_is_tamper_with_evidence() {
     for without_tiles in [false, true] {
         let (folder, mut log) = site();
-        log.grow(300);
-        log.publish();
+        log.publish_more(300);
         assert_verified(&check(&folder), &log);
         let size = log.leaves.len() as u64;
         // The operator has the log's key, and signs the tree again.
         let mut leaf = log.leaves[5].clone();
         *leaf.last_mut().unwrap() ^= 1;
         log.leaves[5] = leaf;
-        log.grow(10);
-        log.publish();
+        log.publish_more(10);
         if without_tiles {
             log.remove("tile/0");
         }
@@ -201,8 +195,7 @@ fn a_rewritten_leaf_under_a_signed_root_is_tamper_with_evidence() {
 fn another_root_of_the_same_size_is_tamper() {
     let (folder, mut log) = site();
     let mut other = log.fork(&folder.path("other"));
-    log.grow(3);
-    log.publish();
+    log.publish_more(3);
     assert_verified(&check(&folder), &log);
     other.push(&Leaf::parse(&[0x30, 1]).unwrap());
     other.grow(2);
@@ -245,8 +238,7 @@ fn what_only_a_replay_sees_is_tamper_and_the_state_moves() {
     ];
     for (code, change) in cases {
         let (folder, mut log) = site();
-        log.grow(3);
-        log.publish();
+        log.publish_more(3);
         assert_verified(&check(&folder), &log);
         change(&mut log);
         let heads = log.heads();
@@ -267,14 +259,12 @@ fn leaves_that_cannot_be_read_are_unverifiable() {
         let (folder, mut log) = site();
         log.grow(3);
         log.leaves.push(leaf.to_vec());
-        log.grow(1);
-        log.publish();
+        log.publish_more(1);
         let (code, round) = check(&folder);
         assert_eq!((code, findings(&round)), (1, found("unverifiable", "leaf_unread")), "{round}");
         assert_eq!(round["verified"]["size"], log.leaves.len());
         log.leaves.push(leaf.to_vec());
-        log.grow(1);
-        log.publish();
+        log.publish_more(1);
         let (code, round) = check(&folder);
         assert_eq!((code, findings(&round)), (1, found("unverifiable", "leaf_unread")), "{round}");
         assert_eq!(round["findings"][0]["times"], 2);
@@ -294,12 +284,10 @@ fn a_checkpoint_that_is_not_trusted_is_unverifiable_and_moves_nothing() {
     let (folder, mut log) = site();
     folder.write("policy", folder.read("witnessed"));
     log.cosigns = true;
-    log.grow(3);
-    log.publish();
+    log.publish_more(3);
     assert_verified(&check(&folder), &log);
     let size = log.leaves.len();
-    log.grow(1);
-    log.publish();
+    log.publish_more(1);
     let signed = std::fs::read_to_string(log.folder.join("checkpoint")).unwrap();
     let without_witness = log.note().to_string();
     let damaged = signed.replace("\n\n", "\n");
@@ -334,8 +322,7 @@ fn a_log_without_its_quorum_is_still_held_to_its_signature() {
     let (folder, mut log) = site();
     folder.write("policy", folder.read("witnessed"));
     log.cosigns = true;
-    log.grow(3);
-    log.publish();
+    log.publish_more(3);
     assert_verified(&check(&folder), &log);
     log.leaves.truncate(2);
     log.grow(1);
@@ -352,8 +339,7 @@ fn a_signature_of_the_log_binds_it_whatever_the_witnesses_say() {
         let (folder, mut log) = site();
         folder.write("policy", folder.read("witnessed"));
         log.cosigns = true;
-        log.grow(3);
-        log.publish();
+        log.publish_more(3);
         assert_verified(&check(&folder), &log);
         let mut other = log.fork(&folder.path("other"));
         other.push(&Leaf::parse(&[0x30, 1]).unwrap());
@@ -368,8 +354,7 @@ fn a_signature_of_the_log_binds_it_whatever_the_witnesses_say() {
         assert_eq!((exit, findings(&round)), (1, found("unverifiable", code)), "{round}");
         ok(folder.eds("monitor --state state.db --acknowledge 1"));
         // The log shows its first tree again, which grows past the other one.
-        log.grow(9);
-        log.publish();
+        log.publish_more(9);
         let (exit, round) = check(&folder);
         assert_eq!((exit, findings(&round)), (1, found("tamper", "checkpoint_inconsistent")), "{round}");
         ok(folder.eds("monitor --state state.db --evidence evidence"));
@@ -381,13 +366,11 @@ fn a_signature_of_the_log_binds_it_whatever_the_witnesses_say() {
 #[test]
 fn a_place_that_fails_is_infrastructure_and_nothing_else() {
     let (folder, mut log) = site();
-    log.grow(300);
-    log.publish();
+    log.publish_more(300);
     let server = FileServer::start(&log.folder);
     assert_verified(&round(&folder, &server.url, ""), &log);
     let size = Some(log.leaves.len() as u64);
-    log.grow(300);
-    log.publish();
+    log.publish_more(300);
     let replies = [
         ("404", Reply::Status(404)),
         ("401", Reply::Status(401)),
@@ -420,8 +403,7 @@ fn a_place_that_fails_is_infrastructure_and_nothing_else() {
 #[test]
 fn a_kill_in_the_middle_of_a_replay_costs_only_its_last_part() {
     let (folder, mut log) = site();
-    log.grow(10_000);
-    log.publish();
+    log.publish_more(10_000);
     let server = FileServer::start(&log.folder);
     server.rule(|path, _| if path == "tile/entries/035" { Reply::Hang } else { Reply::File });
     let mut command = folder.command();
@@ -466,8 +448,7 @@ fn findings_are_bounded() {
         record.sequence += 2;
         log.push(&Leaf::Record(record.clone()));
     }
-    log.grow(0);
-    log.publish();
+    log.publish_more(0);
     let (code, round) = check(&folder);
     // One finding counts those that are not kept.
     assert_eq!((code, round["findings"].as_array().unwrap().len()), (1, 10_001));
@@ -482,8 +463,7 @@ fn findings_are_bounded() {
     let mut leaf = log.leaves[1].clone();
     *leaf.last_mut().unwrap() ^= 1;
     log.leaves[1] = leaf;
-    log.grow(1);
-    log.publish();
+    log.publish_more(1);
     let (_, round) = check(&folder);
     assert_eq!(round["outcome"], "tamper");
     assert!(findings(&round).contains(&("tamper".to_owned(), "checkpoint_inconsistent".to_owned())));
@@ -500,8 +480,7 @@ fn findings_are_bounded() {
 #[test]
 fn a_round_has_a_limit_and_the_next_one_continues() {
     let (folder, mut log) = site();
-    log.grow(10_000);
-    log.publish();
+    log.publish_more(10_000);
     for replayed in [4096, 8192] {
         let (code, result) = round(&folder, "folder:log", "--round-time 0s");
         assert_eq!((code, result["outcome"].as_str()), (3, Some("infrastructure")), "{result}");
@@ -509,8 +488,7 @@ fn a_round_has_a_limit_and_the_next_one_continues() {
         assert_eq!(result["failures"][0]["code"], "replay_unfinished");
     }
     // The log may grow meanwhile.
-    log.grow(3);
-    log.publish();
+    log.publish_more(3);
     assert_verified(&round(&folder, "folder:log", "--round-time 0s"), &log);
 }
 
@@ -521,8 +499,7 @@ fn a_leaf_is_kept_with_its_proof() {
     let mut record = log.sign();
     record.signature[40] ^= 1;
     log.push(&Leaf::Record(record));
-    log.grow(0);
-    log.publish();
+    log.publish_more(0);
     // The tiles are missing at first: the leaf alone.
     std::fs::rename(log.folder.join("tile/0"), folder.path("away")).unwrap();
     let (_, round) = check(&folder);
@@ -543,16 +520,14 @@ fn a_leaf_is_kept_with_its_proof() {
     );
     // Leaves that cannot be read are one finding, each with its own proof.
     log.leaves.extend([vec![0x30, 1], vec![0x30, 2]]);
-    log.grow(0);
-    log.publish();
+    log.publish_more(0);
     let (_, round) = check(&folder);
     assert_eq!(round["findings"][1]["evidence"], json!(["leaf.proof", "2-leaf.proof"]));
     // The evidence is bounded.
     let mut record = log.sign();
     record.signature[40] ^= 1;
     (0..300).for_each(|_| log.push(&Leaf::Record(record.clone())));
-    log.grow(0);
-    log.publish();
+    log.publish_more(0);
     let (_, round) = check(&folder);
     let kept = round["findings"].as_array().unwrap().iter().filter(|each| each["evidence"] != json!([]));
     assert_eq!(kept.count(), 34);
@@ -595,8 +570,7 @@ fn a_log_agrees_with_a_witness_at_any_size() {
     let (folder, mut log) = site();
     log.cosigns = true;
     let _server = witness(&folder);
-    log.grow(300);
-    log.publish();
+    log.publish_more(300);
     let result = check(&folder);
     assert_verified(&result, &log);
     assert_eq!(state_of_witness(&result.1), "never");
@@ -634,8 +608,7 @@ fn two_histories_are_tamper() {
     let _server = witness(&folder);
     log.grow(3);
     let mut other = log.fork(&folder.path("other"));
-    log.grow(5);
-    log.publish();
+    log.publish_more(5);
     assert_verified(&check(&folder), &log);
     // Smaller, of the same size, and larger: the log shows the tiles of its other tree for the last one.
     for (records, code) in [(1, 1), (5, 1), (9, 0)] {
@@ -663,8 +636,7 @@ fn two_histories_are_tamper() {
         ok(folder.eds(&format!("monitor --state state.db --acknowledge {id}")));
     }
     // The other tree comes to light when the log grows past it.
-    log.grow(40);
-    log.publish();
+    log.publish_more(40);
     let (exit, round) = check(&folder);
     assert_eq!((exit, findings(&round)), (1, found("tamper", "checkpoint_inconsistent")), "{round}");
     other.leaves.clear();
@@ -675,8 +647,7 @@ fn a_witness_that_stays_ahead_shows_a_withheld_tree() {
     let (folder, mut log) = site();
     log.cosigns = true;
     let _server = witness(&folder);
-    log.grow(3);
-    log.publish();
+    log.publish_more(3);
     let mut next = log.fork(&folder.path("next"));
     next.grow(20);
     next.grow(300);
@@ -689,8 +660,7 @@ fn a_witness_that_stays_ahead_shows_a_withheld_tree() {
     let (code, round) = check(&folder);
     assert_eq!((code, findings(&round)), (1, found("unverifiable", "checkpoint_withheld")), "{round}");
     let mut between = log.fork(&log.folder);
-    between.grow(20);
-    between.publish();
+    between.publish_more(20);
     let (code, round) = check(&folder);
     assert_eq!((code, findings(&round)), (1, found("unverifiable", "checkpoint_withheld")), "{round}");
     assert_eq!(round["findings"][0]["times"], 2);
@@ -707,8 +677,7 @@ fn a_witness_that_fails_is_infrastructure() {
     let (folder, mut log) = site();
     log.cosigns = true;
     let server = witness(&folder);
-    log.grow(300);
-    log.publish();
+    log.publish_more(300);
     show_witness(&folder, &log.cosigned().to_string());
     assert_verified(&check(&folder), &log);
     let size = Some(log.leaves.len() as u64);
@@ -734,8 +703,7 @@ fn a_witness_without_the_tiles_of_the_log_is_not_compared() {
     let (folder, mut log) = site();
     log.cosigns = true;
     let _server = witness(&folder);
-    log.grow(300);
-    log.publish();
+    log.publish_more(300);
     assert_verified(&check(&folder), &log);
     // Behind the replay, only the tiles have the root of an older size.
     let mut older = log.fork(&folder.path("older"));
@@ -756,8 +724,7 @@ fn a_witness_that_shows_less_than_before_is_reported() {
     let (folder, mut log) = site();
     log.cosigns = true;
     let _server = witness(&folder);
-    log.grow(30);
-    log.publish();
+    log.publish_more(30);
     show_witness(&folder, &log.cosigned().to_string());
     assert_verified(&check(&folder), &log);
     let mut older = log.fork(&folder.path("older"));
@@ -781,8 +748,7 @@ fn a_split_view_shows_without_the_checkpoint_of_the_log() {
         let _server = witness(&folder);
         log.grow(3);
         let mut other = log.fork(&folder.path("other"));
-        log.grow(5);
-        log.publish();
+        log.publish_more(5);
         assert_verified(&check(&folder), &log);
         other.push(&Leaf::parse(&[0x30, 1]).unwrap());
         other.grow(2);
@@ -803,8 +769,7 @@ fn a_split_view_shows_without_the_checkpoint_of_the_log() {
 #[test]
 fn each_pair_of_contradicting_checkpoints_stays_together() {
     let (folder, mut log) = site();
-    log.grow(3);
-    log.publish();
+    log.publish_more(3);
     assert_verified(&check(&folder), &log);
     let verified = log.note();
     let sizes = [4_u64, 6, 5];
@@ -836,8 +801,7 @@ fn each_pair_of_contradicting_checkpoints_stays_together() {
 #[test]
 fn a_change_of_the_policy_forgets_what_other_keys_have_signed() {
     let (folder, mut log) = site();
-    log.grow(3);
-    log.publish();
+    log.publish_more(3);
     assert_verified(&check(&folder), &log);
     // A second key of the log, which signs another tree.
     let second = SignerKey::from_seed(ORIGIN, KeyType::Ed25519, [9; 32]).unwrap();
@@ -850,16 +814,14 @@ fn a_change_of_the_policy_forgets_what_other_keys_have_signed() {
     let (code, problem) = round(&folder, "folder:log", "--origin log.example/lifts --accept-policy");
     assert_eq!(code, 3, "{problem}");
     folder.write("policy", one);
-    log.grow(9);
-    log.publish();
+    log.publish_more(9);
     assert_verified(&round(&folder, "folder:log", "--accept-policy"), &log);
 }
 
 #[test]
 fn a_state_belongs_to_one_monitor_one_log_and_one_policy() {
     let (folder, mut log) = site();
-    log.grow(3);
-    log.publish();
+    log.publish_more(3);
     assert_verified(&check(&folder), &log);
     let refused = |policy: &str, state: &str| {
         let line = format!("--json monitor folder:log --policy {policy} --state {state} --once");
@@ -892,8 +854,7 @@ fn a_state_belongs_to_one_monitor_one_log_and_one_policy() {
     let (code, message) = refused("witnessed", "missing/state.db");
     assert!(code != 0 && message.contains("missing/state.db"), "{message}");
     folder.tamper("state.db", "UPDATE monitor_log SET follower = x'0700'");
-    log.grow(1);
-    log.publish();
+    log.publish_more(1);
     let (code, message) = refused("witnessed", "state.db");
     assert!(code == 2 && message.contains("damaged"), "{message}");
 }
@@ -1014,8 +975,7 @@ fn a_monitor_that_restarts_shows_its_findings_before_its_first_round() {
     let (folder, mut log) = site();
     log.grow(3);
     let old = log.note();
-    log.grow(3);
-    log.publish();
+    log.publish_more(3);
     assert_verified(&check(&folder), &log);
     log.write("checkpoint", old.to_string().as_bytes());
     assert_eq!(findings(&check(&folder).1), found("unverifiable", "checkpoint_rolled_back"));
@@ -1030,8 +990,7 @@ fn a_monitor_that_restarts_shows_its_findings_before_its_first_round() {
 #[test]
 fn a_state_with_two_names_is_refused() {
     let (folder, mut log) = site();
-    log.grow(3);
-    log.publish();
+    log.publish_more(3);
     assert_verified(&check(&folder), &log);
     std::fs::hard_link(folder.path("state.db"), folder.path("other.db")).unwrap();
     for state in ["state.db", "other.db"] {

@@ -64,6 +64,12 @@ impl TestLog {
         self.push(&Leaf::Heads(heads));
     }
 
+    /// Appends records and heads, and writes all files.
+    pub(super) fn publish_more(&mut self, records: usize) {
+        self.grow(records);
+        self.publish();
+    }
+
     /// Returns the heads leaf of all leaves.
     pub(super) fn heads(&self) -> HeadsLeaf {
         let start = Head { sequence: 0, hash: Hash::ZERO };
