@@ -34,7 +34,7 @@ check: ## Check that the workspace and its tests compile
 	$(CARGO) check --release --locked --workspace --tests
 
 # Needs no servers and optimizes little: a build after an edit takes seconds.
-test-unit: ## Run the unit tests of one crate without servers: CRATE=chain, log, formats, device, edgesentry-rs, serve, ops or eds
+test-unit: ## Run the unit tests of one crate without servers: CRATE=chain, log, timestamp, update, formats, device, capi, edgesentry-rs, serve, ops or eds
 	@test -n "$(CRATE)" || { echo "make test-unit: set CRATE, for example CRATE=chain" >&2; exit 2; }
 	CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=false \
 		$(CARGO) test --locked --manifest-path rust/$(CRATE)/Cargo.toml --lib
@@ -151,7 +151,7 @@ docs: venv ## Build the documentation site into target/site; a warning or a brok
 
 docs-rust: ## Build the documentation of the Rust crates
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --no-deps \
-		-p edgesentry-chain -p edgesentry-log -p edgesentry-formats -p edgesentry-device -p edgesentry-rs -p edgesentry-serve -p eds
+		-p edgesentry-chain -p edgesentry-log -p edgesentry-timestamp -p edgesentry-update -p edgesentry-formats -p edgesentry-device -p edgesentry-rs -p edgesentry-serve -p eds
 
 generated: ## Regenerate manual pages, completions and reference of the command, and docs/openapi.json
 	EDGESENTRY_WRITE=1 $(CARGO) test --release --locked --workspace --test generated

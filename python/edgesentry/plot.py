@@ -52,11 +52,9 @@ def chain_timeline(source: Source, report: Report | None = None, *, axes: Axes |
     """
     table = pyarrow.table(read_records(source, on_malformed="skip"))
     found = compute.unique(table["device_id"]).to_pylist()
-    # A device without a record has a row of its own.
-    missing = (
-        () if report is None else (one.device_id for one in report.findings if one.device_id is not None)
-    )
-    devices = sorted({*found, *missing})
+    # A device without a record has a row of its own, if a finding names it.
+    named = () if report is None else (one.device_id for one in report.findings if one.device_id is not None)
+    devices = sorted({*found, *named})
     shown = devices[:_MOST_DEVICES]
     axes = _axes(axes, height=1.2 + 0.4 * len(shown))
     for row, device in enumerate(shown):

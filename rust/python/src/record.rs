@@ -258,7 +258,7 @@ pub(crate) fn unsigned(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u64> {
     value.extract::<u64>().map_err(wrong)
 }
 
-/// Numbers that are times in seconds from 2001 to 2286, and in milliseconds of early 1970.
+/// Times in seconds from 2001 to 2286; read as milliseconds they are in early 1970.
 const SECONDS: Range<u64> = 1_000_000_000..10_000_000_000;
 
 /// Returns the time to sign. Warns of seconds, which a device without a clock may mean as milliseconds.

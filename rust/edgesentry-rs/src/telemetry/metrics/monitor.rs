@@ -59,7 +59,8 @@ impl MonitorMetrics {
         }
         let failures =
             counter(r, "monitor_failures", "Rounds of the monitor in which a place could not be read");
-        let help = "Rounds of the monitor, one behind the other, in which a place could not be read; 0 after a good one";
+        let help =
+            "Rounds of the monitor in succession in which a place could not be read; 0 after a good one";
         let failed_rounds = register(r, "monitor_failed_rounds", help, Gauge::default());
         let help = "1 for the result of the last comparison with a witness";
         let witness_state = Family::<WitnessStateLabels, Gauge>::default();
