@@ -1,15 +1,26 @@
-//! The two ways to sum the R of a batch, for benchmarks. Not part of the interface.
+//! The ways to sum the R of a batch, for benchmarks and fuzzing. Not part of the interface.
 
 use curve25519_dalek::edwards::EdwardsPoint;
 
 use crate::rsum;
 
-/// Returns the sum of `coefficients[i]`·R_i over the encodings that decode, by the fastest method of this CPU.
-pub fn r_sum(encodings: &[[u8; 32]], coefficients: &[u128]) -> EdwardsPoint {
-    rsum::r_sum(encodings, coefficients).sum
-}
+/// Returns the sum of `coefficients[i]`·R_i over the encodings that decode, and the indices of the others. `None` if
+/// this CPU lacks the instructions.
+pub type SumOfR = fn(&[[u8; 32]], &[u128]) -> Option<(EdwardsPoint, Vec<u32>)>;
 
-/// Returns the same sum, computed by curve25519-dalek.
-pub fn r_sum_portable(encodings: &[[u8; 32]], coefficients: &[u128]) -> EdwardsPoint {
-    rsum::portable_r_sum(encodings, coefficients).sum
+/// Each way with its name. All results are equal.
+pub const SUMS_OF_R: [(&str, SumOfR); 5] = [
+    ("ours", |encodings, coefficients| parts(Some(rsum::r_sum(encodings, coefficients)))),
+    ("AVX-512 IFMA", |encodings, coefficients| parts(rsum::ifma_r_sum(encodings, coefficients))),
+    ("AVX2", |encodings, coefficients| parts(rsum::avx2_r_sum(encodings, coefficients))),
+    ("model of AVX-512 IFMA", |encodings, coefficients| {
+        parts(Some(rsum::modelled_r_sum(encodings, coefficients)))
+    }),
+    ("curve25519-dalek", |encodings, coefficients| {
+        parts(Some(rsum::portable_r_sum(encodings, coefficients)))
+    }),
+];
+
+fn parts(sum: Option<rsum::RSum>) -> Option<(EdwardsPoint, Vec<u32>)> {
+    sum.map(|sum| (sum.sum, sum.undecodable))
 }

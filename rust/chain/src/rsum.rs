@@ -11,14 +11,20 @@ pub(crate) use self::portable::{decode_canonical, r_sum as portable_r_sum};
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod decompress4;
+mod decompress8;
 #[cfg(target_arch = "x86_64")]
 mod field4;
+mod field8;
+#[cfg(target_arch = "x86_64")]
+mod ifma;
 #[cfg(target_arch = "x86_64")]
 mod msm4;
+mod msm8;
 #[cfg(target_arch = "x86_64")]
 mod point4;
+mod point8;
 mod portable;
-#[cfg(target_arch = "x86_64")]
+mod vector;
 mod windows;
 
 #[cfg(all(test, target_arch = "x86_64"))]
@@ -41,9 +47,28 @@ pub(crate) struct RSum {
 /// below p, x exists, and the sign bit is 0 if x is. No cofactor is cleared. The slices have the same length.
 pub(crate) fn r_sum(encodings: &[[u8; 32]], coefficients: &[u128]) -> RSum {
     assert_eq!(encodings.len(), coefficients.len(), "one coefficient per encoding");
+    ifma_r_sum(encodings, coefficients)
+        .or_else(|| avx2_r_sum(encodings, coefficients))
+        .unwrap_or_else(|| portable_r_sum(encodings, coefficients))
+}
+
+/// Computes the sum with AVX-512 IFMA, or returns `None` if the CPU lacks it.
+pub(crate) fn ifma_r_sum(encodings: &[[u8; 32]], coefficients: &[u128]) -> Option<RSum> {
     #[cfg(target_arch = "x86_64")]
-    if let Some(sum) = avx2::r_sum(encodings, coefficients) {
-        return sum;
-    }
-    portable::r_sum(encodings, coefficients)
+    return ifma::r_sum(encodings, coefficients);
+    #[cfg(not(target_arch = "x86_64"))]
+    return None;
+}
+
+/// Computes the sum with AVX2, or returns `None` if the CPU lacks it.
+pub(crate) fn avx2_r_sum(encodings: &[[u8; 32]], coefficients: &[u128]) -> Option<RSum> {
+    #[cfg(target_arch = "x86_64")]
+    return avx2::r_sum(encodings, coefficients);
+    #[cfg(not(target_arch = "x86_64"))]
+    return None;
+}
+
+/// Computes the sum by a model of the instructions of AVX-512 IFMA, on any CPU.
+pub(crate) fn modelled_r_sum(encodings: &[[u8; 32]], coefficients: &[u128]) -> RSum {
+    msm8::r_sum::<vector::Plain>((), encodings, coefficients)
 }

@@ -9,42 +9,27 @@
 use core::arch::x86_64::*;
 
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
-use curve25519_dalek::traits::Identity;
 
 use super::RSum;
 use super::avx2::{lanes, prefetch};
 use super::decompress4::decompress;
 use super::point4::{Ext4, Niels4, PackedExt, PackedNiels};
-use super::windows::{Entries, Windows};
-
-/// Points summed at once, a limit that keeps memory below 6 MiB.
-const CHUNK: usize = 16384;
+use super::windows::{Entries, Windows, by_chunks};
 
 /// See [`super::r_sum`].
 #[target_feature(enable = "avx2")]
 pub(super) fn r_sum(encodings: &[[u8; 32]], coefficients: &[u128]) -> RSum {
-    let mut sum = EdwardsPoint::identity();
-    let mut undecodable = Vec::new();
-    for (chunk, (encodings, coefficients)) in
-        encodings.chunks(CHUNK).zip(coefficients.chunks(CHUNK)).enumerate()
-    {
-        let mut points = Vec::with_capacity(encodings.len() + 1);
-        let mut kept = Vec::with_capacity(encodings.len());
-        decompress_all(encodings, |index, point| match point {
-            Some(point) => {
-                points.push(point);
-                kept.push(coefficients[index]);
-            }
-            None => undecodable.push((chunk * CHUNK + index) as u32),
-        });
-        sum += multiscalar(points, &kept);
-    }
-    RSum { sum, undecodable }
+    by_chunks(
+        encodings,
+        coefficients,
+        |encodings, each| decompress_all(encodings, each),
+        |points, coefficients| multiscalar(points, coefficients),
+    )
 }
 
 /// Decodes all encodings, in order.
 #[target_feature(enable = "avx2")]
-pub(super) fn decompress_all(encodings: &[[u8; 32]], mut each: impl FnMut(usize, Option<PackedNiels>)) {
+pub(super) fn decompress_all(encodings: &[[u8; 32]], each: &mut dyn FnMut(usize, Option<PackedNiels>)) {
     for (group, four) in encodings.chunks(4).enumerate() {
         // Pad a short last group with its first encoding.
         let (points, valid) = decompress(core::array::from_fn(|i| four.get(i).unwrap_or(&four[0])));
@@ -68,46 +53,11 @@ pub(super) fn multiscalar(mut points: Vec<PackedNiels>, coefficients: &[u128]) -
     to_dalek(&sum)
 }
 
-/// The run of buckets that one lane sums.
-struct Run {
-    /// The next entry, and the end of the current bucket's entries.
-    at: usize,
-    end: usize,
-    bucket: usize,
-    last_bucket: usize,
-    /// 1, or 0 once the run is finished and `at` stays at the padding entry.
-    stride: usize,
-}
-
-impl Run {
-    /// Moves to the next non-empty bucket, from `bucket` on, or to the padding.
-    fn settle(&mut self, entries: &Entries) {
-        while self.bucket < self.last_bucket && entries.starts[self.bucket] == entries.starts[self.bucket + 1]
-        {
-            self.bucket += 1;
-        }
-        if self.bucket < self.last_bucket {
-            self.at = entries.starts[self.bucket] as usize;
-            self.end = entries.starts[self.bucket + 1] as usize;
-        } else {
-            (self.at, self.end, self.stride) = (entries.sorted.len() - 1, usize::MAX, 0);
-        }
-    }
-}
-
 /// Returns the sums of the entries of all buckets.
 #[target_feature(enable = "avx2")]
 fn fill_buckets(points: &[PackedNiels], entries: &Entries) -> Vec<PackedExt> {
-    let count = entries.starts.len() - 1;
-    let total = entries.sorted.len() - 1;
-    let mut buckets = vec![PackedExt::IDENTITY; count];
-    let cut = |lane: usize| entries.starts[..count].partition_point(|&s| (s as usize) < lane * total / 4);
-    let mut runs: [Run; 4] = core::array::from_fn(|lane| {
-        let last_bucket = if lane == 3 { count } else { cut(lane + 1) };
-        let mut run = Run { at: 0, end: 0, bucket: cut(lane), last_bucket, stride: 1 };
-        run.settle(entries);
-        run
-    });
+    let mut buckets = vec![PackedExt::IDENTITY; entries.starts.len() - 1];
+    let mut runs = entries.runs::<4>();
 
     let identity = Ext4::identity();
     let mut sum = identity;
@@ -134,8 +84,7 @@ fn fill_buckets(points: &[PackedNiels], entries: &Entries) -> Vec<PackedExt> {
             if run.at == run.end {
                 buckets[run.bucket] = packed[lane];
                 done[lane] = -1;
-                run.bucket += 1;
-                run.settle(entries);
+                run.next_bucket(entries);
             }
         }
         sum = sum.select(&identity, _mm256_set_epi64x(done[3], done[2], done[1], done[0]));

@@ -1,5 +1,5 @@
-//! Tests the AVX2 path against the portable one, and both against the decoding rule. Without AVX2 both paths are the
-//! same code, and the comparison is trivial.
+//! Tests every path against the portable one, and all against the decoding rule. The model of AVX-512 IFMA runs on every
+//! CPU, the instructions and AVX2 on CPUs that have them.
 #![allow(clippy::unwrap_used)]
 
 use curve25519_dalek::constants::EIGHT_TORSION;
@@ -8,7 +8,7 @@ use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::Identity;
 use sha2::{Digest, Sha512};
 
-use super::{portable, r_sum};
+use super::{RSum, avx2_r_sum, ifma_r_sum, modelled_r_sum, portable, r_sum};
 
 /// Returns 64 bytes that depend only on the two numbers.
 fn random(stream: u64, i: u64) -> [u8; 64] {
@@ -31,12 +31,21 @@ fn points(stream: u64, n: usize) -> Vec<[u8; 32]> {
     (0..n as u64).map(|i| point(stream, i).compress().0).collect()
 }
 
-/// Checks that both paths agree, and returns their result.
+/// Returns the sum by each path that this CPU has.
+fn every_path(encodings: &[[u8; 32]], coefficients: &[u128]) -> Vec<RSum> {
+    let paths = [ifma_r_sum(encodings, coefficients), avx2_r_sum(encodings, coefficients)];
+    let always = [r_sum(encodings, coefficients), modelled_r_sum(encodings, coefficients)];
+    paths.into_iter().flatten().chain(always).collect()
+}
+
+/// Checks that all paths agree, and returns their result.
 fn check(encodings: &[[u8; 32]], coefficients: &[u128]) -> (EdwardsPoint, Vec<u32>) {
-    let (fast, slow) = (r_sum(encodings, coefficients), portable::r_sum(encodings, coefficients));
-    assert_eq!(fast.undecodable, slow.undecodable);
-    assert_eq!(fast.sum.compress(), slow.sum.compress());
-    (fast.sum, fast.undecodable)
+    let slow = portable::r_sum(encodings, coefficients);
+    for fast in every_path(encodings, coefficients) {
+        assert_eq!(fast.undecodable, slow.undecodable);
+        assert_eq!(fast.sum.compress(), slow.sum.compress());
+    }
+    (slow.sum, slow.undecodable)
 }
 
 /// Returns p + k, little endian, for -19 <= k < 19.

@@ -1,4 +1,13 @@
-//! The windows of 128-bit coefficients; sorts their digits by bucket.
+//! The windows of 128-bit coefficients; sorts their digits by bucket. The parts of the sum that do not depend on the
+//! width of the vectors.
+
+use curve25519_dalek::edwards::EdwardsPoint;
+use curve25519_dalek::traits::Identity;
+
+use super::RSum;
+
+/// Points summed at once, a limit that keeps memory below 8 MiB.
+const CHUNK: usize = 16384;
 
 /// Multiplications per point and window: one mixed addition.
 const ADDITION: usize = 7;
@@ -9,7 +18,7 @@ const BUCKET: usize = 17;
 pub(super) struct Window {
     shift: u32,
     pub(super) width: u32,
-    /// Buckets 1 ..= `buckets`; the first is number `first_bucket` of all. A multiple of four.
+    /// Buckets 1 ..= `buckets`; the first is number `first_bucket` of all. A multiple of eight.
     pub(super) buckets: usize,
     pub(super) first_bucket: usize,
 }
@@ -105,4 +114,79 @@ impl Entries {
         }
         Self { sorted, starts }
     }
+}
+
+impl Entries {
+    /// Cuts the list into `N` runs of nearly equal length, at bucket boundaries.
+    pub(super) fn runs<const N: usize>(&self) -> [Run; N] {
+        let count = self.starts.len() - 1;
+        let total = self.sorted.len() - 1;
+        let cut = |lane: usize| self.starts[..count].partition_point(|&s| (s as usize) < lane * total / N);
+        core::array::from_fn(|lane| {
+            let last_bucket = if lane + 1 == N { count } else { cut(lane + 1) };
+            let mut run = Run { at: 0, end: 0, bucket: cut(lane), last_bucket, stride: 1 };
+            run.settle(self);
+            run
+        })
+    }
+}
+
+/// The run of buckets that one lane sums.
+pub(super) struct Run {
+    /// The next entry, and the end of the current bucket's entries.
+    pub(super) at: usize,
+    pub(super) end: usize,
+    pub(super) bucket: usize,
+    last_bucket: usize,
+    /// 1, or 0 once the run is finished and `at` stays at the padding entry.
+    pub(super) stride: usize,
+}
+
+impl Run {
+    /// Moves from a complete bucket to the next.
+    pub(super) fn next_bucket(&mut self, entries: &Entries) {
+        self.bucket += 1;
+        self.settle(entries);
+    }
+
+    /// Moves to the next non-empty bucket, from `bucket` on, or to the padding.
+    fn settle(&mut self, entries: &Entries) {
+        while self.bucket < self.last_bucket && entries.starts[self.bucket] == entries.starts[self.bucket + 1]
+        {
+            self.bucket += 1;
+        }
+        if self.bucket < self.last_bucket {
+            self.at = entries.starts[self.bucket] as usize;
+            self.end = entries.starts[self.bucket + 1] as usize;
+        } else {
+            (self.at, self.end, self.stride) = (entries.sorted.len() - 1, usize::MAX, 0);
+        }
+    }
+}
+
+/// Decodes and sums the points chunk by chunk, which bounds the memory.
+pub(super) fn by_chunks<P>(
+    encodings: &[[u8; 32]],
+    coefficients: &[u128],
+    decompress_all: impl Fn(&[[u8; 32]], &mut dyn FnMut(usize, Option<P>)),
+    multiscalar: impl Fn(Vec<P>, &[u128]) -> EdwardsPoint,
+) -> RSum {
+    let mut sum = EdwardsPoint::identity();
+    let mut undecodable = Vec::new();
+    for (chunk, (encodings, coefficients)) in
+        encodings.chunks(CHUNK).zip(coefficients.chunks(CHUNK)).enumerate()
+    {
+        // With the point of the padding entries.
+        let mut points = Vec::with_capacity(encodings.len() + 1);
+        let mut kept = Vec::with_capacity(encodings.len());
+        decompress_all(encodings, &mut |index, point| match point {
+            Some(point) => {
+                points.push(point);
+                kept.push(coefficients[index]);
+            }
+            None => undecodable.push((chunk * CHUNK + index) as u32),
+        });
+        sum += multiscalar(points, &kept);
+    }
+    RSum { sum, undecodable }
 }

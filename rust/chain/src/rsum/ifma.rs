@@ -1,0 +1,206 @@
+//! All unsafe code of the AVX-512 IFMA path: its instructions, and the calls into functions compiled for them.
+//!
+//! Invariants:
+//!
+//! * A [`Cpu`] exists only if the CPU has AVX-512 F, DQ and IFMA, the only features that code here is compiled for. A
+//!   [`Zmm`] is made only with a `Cpu` or from another `Zmm`, so every instruction here is available when it runs.
+//! * Memory is accessed through references to arrays of exactly the size moved, with unaligned instructions. No address
+//!   is computed here and no alignment is assumed.
+#![allow(unsafe_code)]
+
+use core::arch::x86_64::*;
+
+use super::vector::{Step, Vector};
+use super::{RSum, msm8};
+
+/// The proof that the CPU has the instructions.
+#[derive(Clone, Copy)]
+pub(super) struct Cpu(());
+
+impl Cpu {
+    /// Asks the CPU.
+    pub(super) fn detect() -> Option<Self> {
+        let has_all = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512ifma");
+        has_all.then_some(Self(()))
+    }
+}
+
+/// Computes the sum by the AVX-512 IFMA path, or returns `None` if the CPU lacks it.
+pub(super) fn r_sum(encodings: &[[u8; 32]], coefficients: &[u128]) -> Option<RSum> {
+    Some(msm8::r_sum::<Zmm>(Cpu::detect()?, encodings, coefficients))
+}
+
+/// Eight lanes in a register.
+#[derive(Clone, Copy)]
+pub(super) struct Zmm(__m512i);
+
+impl Vector for Zmm {
+    type Cpu = Cpu;
+
+    #[inline(always)]
+    fn load(_: Cpu, lanes: &[u64; 8]) -> Self {
+        // SAFETY: the CPU has AVX-512 F; the reference is valid for a read of 64 bytes, and no alignment is needed.
+        Self(unsafe { _mm512_loadu_si512(lanes.as_ptr().cast()) })
+    }
+
+    #[inline(always)]
+    fn fill(self, value: u64) -> Self {
+        // SAFETY: a vector exists, so the CPU has AVX-512 F.
+        Self(unsafe { _mm512_set1_epi64(value as i64) })
+    }
+
+    #[inline(always)]
+    fn lanes(self) -> [u64; 8] {
+        let mut lanes = [0; 8];
+        // SAFETY: a vector exists, so the CPU has AVX-512 F; `lanes` is valid for a write of 64 bytes, and no alignment
+        // is needed.
+        unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), self.0) };
+        lanes
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        // SAFETY: a vector exists, so the CPU has AVX-512 F.
+        Self(unsafe { _mm512_add_epi64(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        // SAFETY: a vector exists, so the CPU has AVX-512 F.
+        Self(unsafe { _mm512_sub_epi64(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn and(self, other: Self) -> Self {
+        // SAFETY: a vector exists, so the CPU has AVX-512 F.
+        Self(unsafe { _mm512_and_si512(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn shr<const BITS: u32>(self) -> Self {
+        // SAFETY: a vector exists, so the CPU has AVX-512 F.
+        Self(unsafe { _mm512_srli_epi64::<BITS>(self.0) })
+    }
+
+    #[inline(always)]
+    fn times_19(self) -> Self {
+        // SAFETY: a vector exists, so the CPU has AVX-512 F and DQ.
+        Self(unsafe { _mm512_mullo_epi64(self.0, _mm512_set1_epi64(19)) })
+    }
+
+    #[inline(always)]
+    fn add_low(self, a: Self, b: Self) -> Self {
+        // SAFETY: a vector exists, so the CPU has AVX-512 IFMA.
+        Self(unsafe { _mm512_madd52lo_epu64(self.0, a.0, b.0) })
+    }
+
+    #[inline(always)]
+    fn add_high(self, a: Self, b: Self) -> Self {
+        // SAFETY: a vector exists, so the CPU has AVX-512 IFMA.
+        Self(unsafe { _mm512_madd52hi_epu64(self.0, a.0, b.0) })
+    }
+
+    #[inline(always)]
+    fn zeros(self) -> u8 {
+        // SAFETY: a vector exists, so the CPU has AVX-512 F.
+        unsafe { _mm512_testn_epi64_mask(self.0, self.0) }
+    }
+
+    #[inline(always)]
+    fn select(self, other: Self, mask: u8) -> Self {
+        // SAFETY: a vector exists, so the CPU has AVX-512 F.
+        Self(unsafe { _mm512_mask_blend_epi64(mask, self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn swap<const DISTANCE: usize>(self) -> Self {
+        const { assert!(DISTANCE == 1 || DISTANCE == 2 || DISTANCE == 4) };
+        // SAFETY: a vector exists, so the CPU has AVX-512 F.
+        Self(unsafe {
+            match DISTANCE {
+                1 => _mm512_permutex_epi64::<0b10_11_00_01>(self.0),
+                2 => _mm512_permutex_epi64::<0b01_00_11_10>(self.0),
+                _ => _mm512_shuffle_i64x2::<0b01_00_11_10>(self.0, self.0),
+            }
+        })
+    }
+
+    #[inline(always)]
+    fn transpose(rows: [Self; 8]) -> [Self; 8] {
+        let [Self(r0), Self(r1), Self(r2), Self(r3), Self(r4), Self(r5), Self(r6), Self(r7)] = rows;
+        // SAFETY: vectors exist, so the CPU has AVX-512 F.
+        unsafe {
+            let [c0, c2, c4, c6] = quads(
+                _mm512_unpacklo_epi64(r0, r1),
+                _mm512_unpacklo_epi64(r2, r3),
+                _mm512_unpacklo_epi64(r4, r5),
+                _mm512_unpacklo_epi64(r6, r7),
+            );
+            let [c1, c3, c5, c7] = quads(
+                _mm512_unpackhi_epi64(r0, r1),
+                _mm512_unpackhi_epi64(r2, r3),
+                _mm512_unpackhi_epi64(r4, r5),
+                _mm512_unpackhi_epi64(r6, r7),
+            );
+            [Self(c0), Self(c1), Self(c2), Self(c3), Self(c4), Self(c5), Self(c6), Self(c7)]
+        }
+    }
+
+    #[inline(always)]
+    fn column(rows: [Self; 8], lane: usize) -> [u64; 8] {
+        // SAFETY: vectors exist, so the CPU has AVX-512 F. The permutation reads the low three bits of an index.
+        Self(unsafe {
+            let lane = _mm512_set1_epi64(lane as i64);
+            let mut column = _mm512_setzero_si512();
+            for (i, row) in rows.into_iter().enumerate() {
+                column = _mm512_mask_permutexvar_epi64(column, 1 << i, lane, row.0);
+            }
+            column
+        })
+        .lanes()
+    }
+
+    #[inline(always)]
+    fn prefetch(_: Cpu, value: &[[u64; 8]; 2]) {
+        // SAFETY: a prefetch reads no value, at any address.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(value[0].as_ptr().cast());
+            _mm_prefetch::<_MM_HINT_T0>(value[1].as_ptr().cast());
+        }
+    }
+
+    #[inline(always)]
+    fn run<S: Step>(_: Cpu, step: S) -> S::Output {
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+        fn compiled<S: Step>(step: S) -> S::Output {
+            step.compute()
+        }
+        // SAFETY: the CPU has the features that the function is compiled for.
+        unsafe { compiled(step) }
+    }
+}
+
+/// Transposes the quarters of 128 bits of four vectors.
+///
+/// # Safety
+///
+/// The CPU has AVX-512 F.
+#[inline(always)]
+unsafe fn quads(a: __m512i, b: __m512i, c: __m512i, d: __m512i) -> [__m512i; 4] {
+    // SAFETY: the caller's.
+    unsafe {
+        let low = _mm512_shuffle_i64x2::<0b01_00_01_00>(a, b);
+        let high = _mm512_shuffle_i64x2::<0b11_10_11_10>(a, b);
+        let low_2 = _mm512_shuffle_i64x2::<0b01_00_01_00>(c, d);
+        let high_2 = _mm512_shuffle_i64x2::<0b11_10_11_10>(c, d);
+        [
+            _mm512_shuffle_i64x2::<0b10_00_10_00>(low, low_2),
+            _mm512_shuffle_i64x2::<0b11_01_11_01>(low, low_2),
+            _mm512_shuffle_i64x2::<0b10_00_10_00>(high, high_2),
+            _mm512_shuffle_i64x2::<0b11_01_11_01>(high, high_2),
+        ]
+    }
+}

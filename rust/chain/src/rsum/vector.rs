@@ -1,0 +1,189 @@
+//! Eight lanes of 64 bits with the operations of AVX-512 IFMA that the sum needs.
+//!
+//! The code above this trait is written once. `ifma` has the instructions of the CPU, [`Plain`] computes the same
+//! results in plain Rust on any CPU, and `interval_tests` carries the bounds of the lanes through the same code.
+
+/// Eight lanes of 64 bits. A value of a type that needs instructions exists only if the CPU has them, so its methods
+/// are safe.
+pub(super) trait Vector: Copy {
+    /// The proof that the CPU has the instructions.
+    type Cpu: Copy;
+
+    /// Loads eight lanes, lane 0 first.
+    fn load(cpu: Self::Cpu, lanes: &[u64; 8]) -> Self;
+
+    /// Copies a value to all lanes. Another vector is the proof.
+    fn fill(self, value: u64) -> Self;
+
+    /// Returns the lanes, lane 0 first.
+    fn lanes(self) -> [u64; 8];
+
+    /// Returns the sum, mod 2^64.
+    fn add(self, other: Self) -> Self;
+
+    /// Returns the difference, mod 2^64.
+    fn sub(self, other: Self) -> Self;
+
+    /// Returns the bits that both have.
+    fn and(self, other: Self) -> Self;
+
+    /// Shifts each lane to the right by `BITS`.
+    fn shr<const BITS: u32>(self) -> Self;
+
+    /// Returns 19 times each lane, mod 2^64.
+    fn times_19(self) -> Self;
+
+    /// Adds the low 52 bits of the product of the low 52 bits of each factor.
+    fn add_low(self, a: Self, b: Self) -> Self;
+
+    /// Adds the high 52 bits of the product of the low 52 bits of each factor.
+    fn add_high(self, a: Self, b: Self) -> Self;
+
+    /// Returns a bit for each lane, 1 if the lane is zero; bit 0 is lane 0.
+    fn zeros(self) -> u8;
+
+    /// Selects, lane by lane, `other` if the bit of the lane is 1.
+    fn select(self, other: Self, mask: u8) -> Self;
+
+    /// Moves lane i to lane i ^ `DISTANCE`, for a distance of 1, 2 or 4.
+    fn swap<const DISTANCE: usize>(self) -> Self;
+
+    /// Returns vectors of which vector `i` has lane `i` of every row.
+    fn transpose(rows: [Self; 8]) -> [Self; 8];
+
+    /// Returns one lane of each row.
+    fn column(rows: [Self; 8], lane: usize) -> [u64; 8];
+
+    /// Fetches the two cache lines of a value into the cache.
+    fn prefetch(cpu: Self::Cpu, value: &[[u64; 8]; 2]);
+
+    /// Runs a step as a function of its own, compiled for the instructions.
+    fn run<S: Step>(cpu: Self::Cpu, step: S) -> S::Output;
+}
+
+/// A part of the computation that is compiled as a function of its own.
+pub(super) trait Step {
+    type Output;
+
+    /// Computes the step. Must be inlined, so that it is compiled for the instructions of the function that runs it.
+    fn compute(self) -> Self::Output;
+}
+
+/// Evaluates an expression for each of the five limbs. `core::array::from_fn` is a function that is not compiled for the
+/// instructions, and neither is its closure.
+macro_rules! each_limb {
+    ($i:ident => $limb:expr) => {
+        [
+            { let $i: usize = 0; $limb },
+            { let $i: usize = 1; $limb },
+            { let $i: usize = 2; $limb },
+            { let $i: usize = 3; $limb },
+            { let $i: usize = 4; $limb },
+        ]
+    };
+}
+
+/// Evaluates an expression for each of the eight lanes.
+macro_rules! each_lane {
+    ($i:ident => $lane:expr) => {
+        [
+            { let $i: usize = 0; $lane },
+            { let $i: usize = 1; $lane },
+            { let $i: usize = 2; $lane },
+            { let $i: usize = 3; $lane },
+            { let $i: usize = 4; $lane },
+            { let $i: usize = 5; $lane },
+            { let $i: usize = 6; $lane },
+            { let $i: usize = 7; $lane },
+        ]
+    };
+}
+
+pub(super) use {each_lane, each_limb};
+
+/// The model of the instructions.
+#[derive(Clone, Copy)]
+pub(super) struct Plain([u64; 8]);
+
+/// The bits that `add_low` and `add_high` read.
+const FACTOR: u64 = (1 << 52) - 1;
+
+impl Plain {
+    fn each(self, other: Self, f: impl Fn(u64, u64) -> u64) -> Self {
+        Self(core::array::from_fn(|i| f(self.0[i], other.0[i])))
+    }
+
+    fn product(a: Self, b: Self, shift: u32) -> Self {
+        a.each(b, |a, b| ((u128::from(a & FACTOR) * u128::from(b & FACTOR)) >> shift) as u64 & FACTOR)
+    }
+}
+
+impl Vector for Plain {
+    type Cpu = ();
+
+    fn load((): (), lanes: &[u64; 8]) -> Self {
+        Self(*lanes)
+    }
+
+    fn fill(self, value: u64) -> Self {
+        Self([value; 8])
+    }
+
+    fn lanes(self) -> [u64; 8] {
+        self.0
+    }
+
+    fn add(self, other: Self) -> Self {
+        self.each(other, u64::wrapping_add)
+    }
+
+    fn sub(self, other: Self) -> Self {
+        self.each(other, u64::wrapping_sub)
+    }
+
+    fn and(self, other: Self) -> Self {
+        self.each(other, |a, b| a & b)
+    }
+
+    fn shr<const BITS: u32>(self) -> Self {
+        Self(self.0.map(|lane| lane >> BITS))
+    }
+
+    fn times_19(self) -> Self {
+        Self(self.0.map(|lane| lane.wrapping_mul(19)))
+    }
+
+    fn add_low(self, a: Self, b: Self) -> Self {
+        self.add(Self::product(a, b, 0))
+    }
+
+    fn add_high(self, a: Self, b: Self) -> Self {
+        self.add(Self::product(a, b, 52))
+    }
+
+    fn zeros(self) -> u8 {
+        self.0.iter().enumerate().fold(0, |mask, (i, &lane)| mask | u8::from(lane == 0) << i)
+    }
+
+    fn select(self, other: Self, mask: u8) -> Self {
+        Self(core::array::from_fn(|i| if mask >> i & 1 == 1 { other.0[i] } else { self.0[i] }))
+    }
+
+    fn swap<const DISTANCE: usize>(self) -> Self {
+        Self(core::array::from_fn(|i| self.0[i ^ DISTANCE]))
+    }
+
+    fn transpose(rows: [Self; 8]) -> [Self; 8] {
+        core::array::from_fn(|i| Self(Self::column(rows, i)))
+    }
+
+    fn column(rows: [Self; 8], lane: usize) -> [u64; 8] {
+        rows.map(|row| row.0[lane])
+    }
+
+    fn prefetch((): (), _: &[[u64; 8]; 2]) {}
+
+    fn run<S: Step>((): (), step: S) -> S::Output {
+        step.compute()
+    }
+}
