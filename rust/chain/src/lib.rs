@@ -5,6 +5,7 @@
 //! numbers.
 
 pub mod canonical;
+mod challenge;
 mod checks;
 mod count;
 mod coverage;
@@ -31,6 +32,7 @@ mod signature;
 mod slice;
 pub mod state;
 mod statistics;
+mod vector;
 
 pub use checks::{Checks, Claim, Claims, PayloadError, Payloads};
 pub use count::{count, plural};

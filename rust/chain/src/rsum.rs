@@ -5,6 +5,10 @@
 
 use curve25519_dalek::edwards::EdwardsPoint;
 
+use crate::vector::Plain;
+#[cfg(target_arch = "x86_64")]
+use crate::vector::ifma::{Cpu, Zmm};
+
 pub(crate) use self::portable::{decode_canonical, r_sum as portable_r_sum};
 
 #[cfg(target_arch = "x86_64")]
@@ -16,21 +20,20 @@ mod decompress8;
 mod field4;
 mod field8;
 #[cfg(target_arch = "x86_64")]
-mod ifma;
-#[cfg(target_arch = "x86_64")]
 mod msm4;
 mod msm8;
 #[cfg(target_arch = "x86_64")]
 mod point4;
 mod point8;
 mod portable;
-mod vector;
 mod windows;
 
 #[cfg(all(test, target_arch = "x86_64"))]
 mod bounds_tests;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod field_tests;
+#[cfg(test)]
+mod interval_tests;
 #[cfg(test)]
 mod tests;
 
@@ -55,7 +58,7 @@ pub(crate) fn r_sum(encodings: &[[u8; 32]], coefficients: &[u128]) -> RSum {
 /// Computes the sum with AVX-512 IFMA, or returns `None` if the CPU lacks it.
 pub(crate) fn ifma_r_sum(encodings: &[[u8; 32]], coefficients: &[u128]) -> Option<RSum> {
     #[cfg(target_arch = "x86_64")]
-    return ifma::r_sum(encodings, coefficients);
+    return Cpu::detect().map(|cpu| msm8::r_sum::<Zmm>(cpu, encodings, coefficients));
     #[cfg(not(target_arch = "x86_64"))]
     return None;
 }
@@ -70,5 +73,5 @@ pub(crate) fn avx2_r_sum(encodings: &[[u8; 32]], coefficients: &[u128]) -> Optio
 
 /// Computes the sum by a model of the instructions of AVX-512 IFMA, on any CPU.
 pub(crate) fn modelled_r_sum(encodings: &[[u8; 32]], coefficients: &[u128]) -> RSum {
-    msm8::r_sum::<vector::Plain>((), encodings, coefficients)
+    msm8::r_sum::<Plain>((), encodings, coefficients)
 }

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use curve25519_dalek::edwards::EdwardsPoint;
 use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::{IsIdentity, VartimeMultiscalarMul};
-use sha2::{Digest, Sha512};
 
+use crate::challenge::{challenge, challenges};
 use crate::key::{PublicKey, Scheme};
 use crate::record::AuditRecord;
 use crate::rsum::{decode_canonical, r_sum};
@@ -32,7 +32,7 @@ pub struct Signed<'a> {
 
 /// Verifies one signature: R decodes canonically, S < L and `[8](S·B − k·A − R) = 0`.
 pub fn verify_signature(signed: &Signed<'_>) -> bool {
-    Terms::of(signed).is_some_and(|terms| single_holds(&terms, signed.key))
+    s_is_reduced(signed) && single_holds(&Terms::new(signed, challenge(signed)), signed.key)
 }
 
 /// Verifies many signatures at once. Returns the ascending indices of those that [`verify_signature`] rejects.
@@ -41,25 +41,25 @@ pub fn verify_signature(signed: &Signed<'_>) -> bool {
 /// signature is found. If a sample shows that many are bad, each is verified alone, so that a forged export costs
 /// little more than one-by-one verification.
 pub fn verify_signatures(batch: &[Signed<'_>]) -> Vec<usize> {
-    let mut bad = Vec::new();
+    // Step 3.2 for S; R is decoded in the sum.
+    let (reduced, mut bad): (Vec<usize>, Vec<usize>) =
+        (0..batch.len()).partition(|index| s_is_reduced(&batch[*index]));
     let mut keys: Vec<&PublicKey> = Vec::new();
-    let mut entries: Vec<Entry> = Vec::with_capacity(batch.len());
+    let mut entries: Vec<Entry> = Vec::with_capacity(reduced.len());
     let mut known: HashMap<*const PublicKey, usize> = HashMap::new();
     let mut last_key = 0;
-    for (index, signed) in batch.iter().enumerate() {
-        // Step 3.2 for S; R is decoded in the sum.
-        let Some(terms) = Terms::of(signed) else {
-            bad.push(index);
-            continue;
-        };
+    let mut left = reduced.iter();
+    challenges(reduced.iter().map(|index| batch[*index]), |k| {
+        let Some(&index) = left.next() else { return };
+        let signed = &batch[index];
         if keys.get(last_key).is_none_or(|key| !std::ptr::eq(*key, signed.key)) {
             last_key = *known.entry(std::ptr::from_ref(signed.key)).or_insert_with(|| {
                 keys.push(signed.key);
                 keys.len() - 1
             });
         }
-        entries.push(Entry { index, key: last_key, terms });
-    }
+        entries.push(Entry { index, key: last_key, terms: Terms::new(signed, k) });
+    });
     let mut search = Search { keys: &keys, bad: &mut bad, credit: 4 * entries.len() as i64 };
     search.decide(entries);
     bad.sort_unstable();
@@ -71,24 +71,29 @@ const SMALL: usize = 8;
 /// The number of signatures of a failed batch that are sampled before it is split.
 const SAMPLE: usize = 16;
 
-/// The parts of one signature, with k of step 3.3.
+/// Returns true if S is below the order L of the base point.
+fn s_is_reduced(signed: &Signed<'_>) -> bool {
+    /// L, little endian.
+    const ORDER: [u64; 4] = [0x5812_631a_5cf5_d3ed, 0x14de_f9de_a2f7_9cd6, 0, 0x1000_0000_0000_0000];
+    let (words, _) = signed.signature.as_chunks::<8>();
+    let s = [7, 6, 5, 4].map(|i| u64::from_le_bytes(words[i]));
+    let [a, b, c, d] = ORDER;
+    s < [d, c, b, a]
+}
+
+/// The parts of one signature, with the hash of step 3.3 before it is reduced to k.
 struct Terms {
     r: [u8; 32],
-    s: Scalar,
-    k: Scalar,
+    s: [u8; 32],
+    k: [u8; 64],
 }
 
 impl Terms {
-    fn of(signed: &Signed<'_>) -> Option<Terms> {
-        let (r, s) = signed.signature.split_at(32);
-        let s: [u8; 32] = s.try_into().ok()?;
-        let s = Option::<Scalar>::from(Scalar::from_canonical_bytes(s))?;
-        let mut hasher = Sha512::new();
-        hasher.update(r);
-        hasher.update(signed.key.as_bytes());
-        hasher.update(signed.message);
-        let k = Scalar::from_bytes_mod_order_wide(&hasher.finalize().into());
-        Some(Terms { r: r.try_into().ok()?, s, k })
+    fn new(signed: &Signed<'_>, k: [u8; 64]) -> Terms {
+        let (mut r, mut s) = ([0; 32], [0; 32]);
+        r.copy_from_slice(&signed.signature[..32]);
+        s.copy_from_slice(&signed.signature[32..]);
+        Terms { r, s, k }
     }
 }
 
@@ -100,7 +105,8 @@ struct Entry {
 
 fn single_holds(terms: &Terms, key: &PublicKey) -> bool {
     let Some(r) = decode_canonical(&terms.r) else { return false };
-    let sum = EdwardsPoint::vartime_double_scalar_mul_basepoint(&terms.k, key.minus_point(), &terms.s);
+    let (k, s) = (Scalar::from_bytes_mod_order_wide(&terms.k), Scalar::from_bytes_mod_order(terms.s));
+    let sum = EdwardsPoint::vartime_double_scalar_mul_basepoint(&k, key.minus_point(), &s);
     (sum - r).mul_by_cofactor().is_identity()
 }
 
@@ -169,16 +175,15 @@ impl Search<'_> {
         let r = r_sum(&encodings, &coefficients);
 
         let mut undecodable = r.undecodable.iter().map(|index| *index as usize).peekable();
-        let mut base_scalar = Scalar::ZERO;
-        let mut key_scalars = vec![Scalar::ZERO; self.keys.len()];
+        let mut base_scalar = Products::default();
+        let mut key_scalars = vec![Products::default(); self.keys.len()];
         for (at, (entry, z)) in entries.iter().zip(&coefficients).enumerate() {
             if undecodable.next_if_eq(&at).is_some() {
                 self.bad.push(entry.index);
                 continue;
             }
-            let z = Scalar::from(*z);
-            base_scalar += z * entry.terms.s;
-            key_scalars[entry.key] += z * entry.terms.k;
+            base_scalar.add(*z, &entry.terms.s);
+            key_scalars[entry.key].add(*z, &entry.terms.k);
         }
         let mut gone = r.undecodable.iter().map(|index| *index as usize).peekable();
         let mut at = 0;
@@ -189,11 +194,53 @@ impl Search<'_> {
         });
 
         let points = self.keys.iter().map(|key| key.minus_point());
-        let used = key_scalars.iter().zip(points).filter(|(scalar, _)| **scalar != Scalar::ZERO);
-        let (key_scalars, points): (Vec<&Scalar>, Vec<&EdwardsPoint>) = used.unzip();
+        let scalars = key_scalars.iter().map(Products::reduce);
+        let used = scalars.zip(points).filter(|(scalar, _)| *scalar != Scalar::ZERO);
+        let (key_scalars, points): (Vec<Scalar>, Vec<&EdwardsPoint>) = used.unzip();
         let keys_sum = EdwardsPoint::vartime_multiscalar_mul(key_scalars, points);
-        let sum = EdwardsPoint::mul_base(&base_scalar) + keys_sum - r.sum;
+        let sum = EdwardsPoint::mul_base(&base_scalar.reduce()) + keys_sum - r.sum;
         sum.mul_by_cofactor().is_identity()
+    }
+}
+
+/// A sum of products of a coefficient and a number of up to 512 bits, reduced mod L only at the end.
+#[derive(Clone, Copy, Default)]
+struct Products {
+    /// Little endian. A product has 640 bits, so the sum of a batch does not reach the last word's end.
+    words: [u64; 11],
+}
+
+impl Products {
+    /// Adds z times a little-endian number of at most 64 bytes.
+    fn add<const N: usize>(&mut self, z: u128, number: &[u8; N]) {
+        const { assert!(N <= 64 && N.is_multiple_of(8)) };
+        for (shift, z) in [z as u64, (z >> 64) as u64].into_iter().enumerate() {
+            let mut carry = 0;
+            for (i, word) in number.as_chunks::<8>().0.iter().enumerate() {
+                (self.words[i + shift], carry) =
+                    z.carrying_mul_add(u64::from_le_bytes(*word), self.words[i + shift], carry);
+            }
+            let mut at = N / 8 + shift;
+            while carry != 0 {
+                let (sum, over) = self.words[at].overflowing_add(carry);
+                self.words[at] = sum;
+                (carry, at) = (u64::from(over), at + 1);
+            }
+        }
+    }
+
+    /// Returns the sum mod L.
+    fn reduce(&self) -> Scalar {
+        let part = |words: &[u64]| {
+            let mut bytes = [0; 64];
+            for (bytes, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+                *bytes = word.to_le_bytes();
+            }
+            Scalar::from_bytes_mod_order_wide(&bytes)
+        };
+        // 2^512 is the square of 2^256.
+        let two_256 = part(&[0, 0, 0, 0, 1]);
+        part(&self.words[..8]) + part(&self.words[8..]) * two_256 * two_256
     }
 }
 
@@ -205,14 +252,37 @@ fn coefficients(entries: &[Entry], keys: &[&PublicKey]) -> Vec<u128> {
         hasher.update(key.as_bytes());
     }
     // k binds A and the message.
-    let mut transcript = Vec::with_capacity(entries.len() * 96);
+    let mut transcript = Vec::with_capacity(entries.len() * 128);
     for entry in entries {
         transcript.extend_from_slice(&entry.terms.r);
-        transcript.extend_from_slice(entry.terms.s.as_bytes());
-        transcript.extend_from_slice(entry.terms.k.as_bytes());
+        transcript.extend_from_slice(&entry.terms.s);
+        transcript.extend_from_slice(&entry.terms.k);
     }
     hasher.update(&transcript);
     let mut stream = vec![0u8; entries.len() * 16];
     hasher.finalize_xof().fill(&mut stream);
     stream.chunks_exact(16).map(|bytes| u128::from_le_bytes(bytes.try_into().expect("16 bytes"))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_are_summed_mod_the_order() {
+        let numbers: [[u8; 64]; 4] =
+            [[0xff; 64], [0; 64], [0x80; 64], std::array::from_fn(|i| (i * 37 % 251) as u8)];
+        let coefficients = [u128::MAX, 1, u128::MAX, 0x0123_4567_89ab_cdef_0011_2233_4455_6677];
+        let (mut products, mut expected) = (Products::default(), Scalar::ZERO);
+        for _ in 0..1000 {
+            for (number, z) in numbers.iter().zip(coefficients) {
+                products.add(z, number);
+                expected += Scalar::from(z) * Scalar::from_bytes_mod_order_wide(number);
+                let (short, _) = number.as_chunks::<32>();
+                products.add(z, &short[0]);
+                expected += Scalar::from(z) * Scalar::from_bytes_mod_order(short[0]);
+            }
+        }
+        assert_eq!(products.reduce(), expected);
+    }
 }

@@ -3,7 +3,7 @@
 use super::field8::{Fe8, ONE};
 use super::point8::{Niels8, PackedNiels};
 use super::portable::is_reduced;
-use super::vector::{Step, Vector};
+use crate::vector::{Step, Vector};
 
 /// d = -121665/121666.
 pub(super) const D: [u64; 5] =

@@ -8,23 +8,17 @@
 //!
 //! A product of two limbs is split at bit 52, so its high part counts twice in the next column. A column has up to five
 //! low parts below 2^52, twice up to five high parts below 2^51, and 19 times the column that is five above it: it is
-//! below 2^60. `interval_tests` computes the bounds of every formula with the code itself.
+//! below 2^60. `interval_tests` computes the bounds of every formula by the code itself.
 //!
 //! Only the loop counts are variable time, but constant time is not guaranteed: the inputs are public.
 
-use super::vector::{Step, Vector, each_lane, each_limb};
+use crate::vector::{Step, Vector, each_lane, each_limb};
 
 /// The bits of a limb.
 const LIMB: u64 = (1 << 51) - 1;
 
 /// 1024 p, limb by limb: a subtraction adds it so that no limb goes below zero.
-const BIAS: [u64; 5] = [
-    ((1 << 51) - 19) << 10,
-    LIMB << 10,
-    LIMB << 10,
-    LIMB << 10,
-    LIMB << 10,
-];
+const BIAS: [u64; 5] = [((1 << 51) - 19) << 10, LIMB << 10, LIMB << 10, LIMB << 10, LIMB << 10];
 
 /// 2p, limb by limb.
 pub(super) const TWO_P: [u64; 5] = [2 * (LIMB - 18), 2 * LIMB, 2 * LIMB, 2 * LIMB, 2 * LIMB];

@@ -5,6 +5,9 @@ use core::arch::x86_64::*;
 
 use super::avx2::lanes;
 use super::field4::Fe4;
+use super::field8::Fe8;
+use crate::vector::ifma::{Cpu, Zmm};
+use crate::vector::{Plain, Vector};
 
 /// A number below 2^256 in 16-bit digits, not always reduced.
 type Model = [u64; 16];
@@ -191,5 +194,78 @@ fn the_field_agrees_with_the_model() {
             check_canonical();
             check_powers();
         }
+    }
+}
+
+/// Returns the number of limbs in radix 2^51.
+fn model_51(limbs: [u64; 5]) -> Model {
+    let mut digits = [0; 33];
+    for (i, limb) in limbs.into_iter().enumerate() {
+        let bit = 51 * i;
+        let wide = u128::from(limb) << (bit % 16);
+        for k in 0..5 {
+            digits[bit / 16 + k] += (wide >> (16 * k)) as u64 & 0xffff;
+        }
+    }
+    fold(digits)
+}
+
+fn pack_8<V: Vector>(cpu: V::Cpu, limbs: [[u64; 5]; 8]) -> Fe8<V> {
+    Fe8(std::array::from_fn(|i| V::load(cpu, &limbs.map(|limbs| limbs[i]))))
+}
+
+fn limbs_8<V: Vector>(f: &Fe8<V>) -> [[u64; 5]; 8] {
+    let rows = f.0.map(V::lanes);
+    std::array::from_fn(|lane| rows.map(|row| row[lane]))
+}
+
+/// Checks the field of eight lanes with limbs up to their bound.
+fn check_eight<V: Vector>(cpu: V::Cpu) {
+    const TIGHT: u64 = (1 << 51) + (1 << 16);
+    let p = [(1 << 51) - 19, (1 << 51) - 1, (1 << 51) - 1, (1 << 51) - 1, (1 << 51) - 1];
+    let near = |k: i64| [(p[0] as i64 + k) as u64, p[1], p[2], p[3], p[4]];
+    let mut cases: Vec<[u64; 5]> = samples(TIGHT - 1, TIGHT - 1)
+        .into_iter()
+        .map(|limbs| [limbs[0], limbs[1], limbs[2], limbs[3], limbs[4]])
+        .collect();
+    cases.extend([p, near(-1), near(1), near(18), near(19), near(-2)]);
+    for (at, f) in cases.iter().enumerate() {
+        let eight: [[u64; 5]; 8] = std::array::from_fn(|lane| cases[(at + 5 * lane) % cases.len()]);
+        let (first, second) = (pack_8::<V>(cpu, [*f; 8]), pack_8::<V>(cpu, eight));
+        let results = [
+            first.mul(&second),
+            second.square(),
+            first.wide().add(&second.wide()).carry(),
+            first.wide().sub(&second.wide()).carry().wide().add(&second.wide()).carry(),
+            second.canonical(),
+        ]
+        .map(|result| limbs_8(&result));
+        let zeros = second.zeros();
+        for (lane, g) in eight.into_iter().enumerate() {
+            let (f, g) = (model_51(*f), model_51(g));
+            let sum = fold(std::array::from_fn(|i| if i < 16 { f[i] + g[i] } else { 0 }));
+            let expected = [times(f, g), times(g, g), sum, f, g];
+            for (result, expected) in results.iter().zip(expected) {
+                assert!(result[lane].iter().all(|limb| *limb < TIGHT));
+                assert_eq!(reduced(model_51(result[lane])), reduced(expected));
+            }
+            assert!(results[4][lane].iter().all(|limb| limb >> 51 == 0));
+            assert_eq!(model_51(results[4][lane]), reduced(g));
+            assert_eq!(zeros >> lane & 1 == 1, reduced(g) == [0; 16]);
+        }
+        if at % 9 == 0 {
+            let p58 = power(model_51(*f), (0..252).rev().map(|bit| bit != 1));
+            let inverse = power(model_51(*f), (0..255).rev().map(|bit| bit != 4 && bit != 2));
+            assert_eq!(reduced(model_51(limbs_8(&first.pow_p58(cpu))[7])), reduced(p58));
+            assert_eq!(reduced(model_51(limbs_8(&first.invert(cpu))[0])), reduced(inverse));
+        }
+    }
+}
+
+#[test]
+fn the_field_of_eight_lanes_agrees_with_the_model() {
+    check_eight::<Plain>(());
+    if let Some(cpu) = Cpu::detect() {
+        check_eight::<Zmm>(cpu);
     }
 }

@@ -5,8 +5,8 @@ use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use super::RSum;
 use super::decompress8::Decompress;
 use super::point8::{Niels8, PackedNiels, PackedPoint, Point8};
-use super::vector::{Step, Vector, each_lane, each_limb};
 use super::windows::{Entries, Windows, by_chunks};
+use crate::vector::{Step, Vector, each_lane, each_limb};
 
 /// See [`super::r_sum`].
 pub(super) fn r_sum<V: Vector>(cpu: V::Cpu, encodings: &[[u8; 32]], coefficients: &[u128]) -> RSum {

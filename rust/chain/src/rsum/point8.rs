@@ -4,11 +4,10 @@
 //! these are the values that the next addition needs, so each sum or difference of products is carried only once.
 
 use super::field8::{Fe8, ONE, TWO_P, Wide};
-use super::vector::{Step, Vector, each_lane, each_limb};
+use crate::vector::{Step, Vector, each_lane, each_limb};
 
 /// 2d, for d = -121665/121666.
-const D2: [u64; 5] =
-    [1859910466990425, 932731440258426, 1072319116312658, 1815898335770999, 633789495995903];
+const D2: [u64; 5] = [1859910466990425, 932731440258426, 1072319116312658, 1815898335770999, 633789495995903];
 
 /// 4d.
 const D4: [u64; 5] =

@@ -1,4 +1,4 @@
-//! All unsafe code of the AVX-512 IFMA path: its instructions, and the calls into functions compiled for them.
+//! All unsafe code for AVX-512: its instructions, and the calls into functions compiled for them.
 //!
 //! Invariants:
 //!
@@ -10,16 +10,15 @@
 
 use core::arch::x86_64::*;
 
-use super::vector::{Step, Vector};
-use super::{RSum, msm8};
+use super::{Step, Vector};
 
 /// The proof that the CPU has the instructions.
 #[derive(Clone, Copy)]
-pub(super) struct Cpu(());
+pub(crate) struct Cpu(());
 
 impl Cpu {
     /// Asks the CPU.
-    pub(super) fn detect() -> Option<Self> {
+    pub(crate) fn detect() -> Option<Self> {
         let has_all = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512ifma");
@@ -27,14 +26,9 @@ impl Cpu {
     }
 }
 
-/// Computes the sum by the AVX-512 IFMA path, or returns `None` if the CPU lacks it.
-pub(super) fn r_sum(encodings: &[[u8; 32]], coefficients: &[u128]) -> Option<RSum> {
-    Some(msm8::r_sum::<Zmm>(Cpu::detect()?, encodings, coefficients))
-}
-
 /// Eight lanes in a register.
 #[derive(Clone, Copy)]
-pub(super) struct Zmm(__m512i);
+pub(crate) struct Zmm(__m512i);
 
 impl Vector for Zmm {
     type Cpu = Cpu;
@@ -82,6 +76,30 @@ impl Vector for Zmm {
     fn shr<const BITS: u32>(self) -> Self {
         // SAFETY: a vector exists, so the CPU has AVX-512 F.
         Self(unsafe { _mm512_srli_epi64::<BITS>(self.0) })
+    }
+
+    #[inline(always)]
+    fn rotate<const BITS: i32>(self) -> Self {
+        // SAFETY: a vector exists, so the CPU has AVX-512 F.
+        Self(unsafe { _mm512_ror_epi64::<BITS>(self.0) })
+    }
+
+    #[inline(always)]
+    fn xor(self, b: Self, c: Self) -> Self {
+        // SAFETY: a vector exists, so the CPU has AVX-512 F.
+        Self(unsafe { _mm512_ternarylogic_epi64::<0b1001_0110>(self.0, b.0, c.0) })
+    }
+
+    #[inline(always)]
+    fn choose(self, b: Self, c: Self) -> Self {
+        // SAFETY: a vector exists, so the CPU has AVX-512 F.
+        Self(unsafe { _mm512_ternarylogic_epi64::<0b1100_1010>(self.0, b.0, c.0) })
+    }
+
+    #[inline(always)]
+    fn majority(self, b: Self, c: Self) -> Self {
+        // SAFETY: a vector exists, so the CPU has AVX-512 F.
+        Self(unsafe { _mm512_ternarylogic_epi64::<0b1110_1000>(self.0, b.0, c.0) })
     }
 
     #[inline(always)]

@@ -1,11 +1,18 @@
-//! Eight lanes of 64 bits with the operations of AVX-512 IFMA that the sum needs.
+//! Eight lanes of 64 bits with the operations of AVX-512 that batches of signatures need.
 //!
-//! The code above this trait is written once. `ifma` has the instructions of the CPU, [`Plain`] computes the same
-//! results in plain Rust on any CPU, and `interval_tests` carries the bounds of the lanes through the same code.
+//! The code above this trait is written once. [`ifma`] has the instructions of the CPU, [`Plain`] computes the same
+//! results in plain Rust on any CPU, and the tests carry the bounds of the lanes through the same code.
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod ifma;
+#[cfg(test)]
+pub(crate) mod interval;
+#[cfg(test)]
+mod tests;
 
 /// Eight lanes of 64 bits. A value of a type that needs instructions exists only if the CPU has them, so its methods
 /// are safe.
-pub(super) trait Vector: Copy {
+pub(crate) trait Vector: Copy {
     /// The proof that the CPU has the instructions.
     type Cpu: Copy;
 
@@ -29,6 +36,18 @@ pub(super) trait Vector: Copy {
 
     /// Shifts each lane to the right by `BITS`.
     fn shr<const BITS: u32>(self) -> Self;
+
+    /// Rotates each lane to the right by `BITS`.
+    fn rotate<const BITS: i32>(self) -> Self;
+
+    /// Returns the exclusive or of three vectors.
+    fn xor(self, b: Self, c: Self) -> Self;
+
+    /// Returns the bits of `b` at ones and those of `c` at zeros.
+    fn choose(self, b: Self, c: Self) -> Self;
+
+    /// Returns the bits that at least two of three vectors have.
+    fn majority(self, b: Self, c: Self) -> Self;
 
     /// Returns 19 times each lane, mod 2^64.
     fn times_19(self) -> Self;
@@ -62,7 +81,7 @@ pub(super) trait Vector: Copy {
 }
 
 /// A part of the computation that is compiled as a function of its own.
-pub(super) trait Step {
+pub(crate) trait Step {
     type Output;
 
     /// Computes the step. Must be inlined, so that it is compiled for the instructions of the function that runs it.
@@ -74,11 +93,26 @@ pub(super) trait Step {
 macro_rules! each_limb {
     ($i:ident => $limb:expr) => {
         [
-            { let $i: usize = 0; $limb },
-            { let $i: usize = 1; $limb },
-            { let $i: usize = 2; $limb },
-            { let $i: usize = 3; $limb },
-            { let $i: usize = 4; $limb },
+            {
+                let $i: usize = 0;
+                $limb
+            },
+            {
+                let $i: usize = 1;
+                $limb
+            },
+            {
+                let $i: usize = 2;
+                $limb
+            },
+            {
+                let $i: usize = 3;
+                $limb
+            },
+            {
+                let $i: usize = 4;
+                $limb
+            },
         ]
     };
 }
@@ -87,23 +121,47 @@ macro_rules! each_limb {
 macro_rules! each_lane {
     ($i:ident => $lane:expr) => {
         [
-            { let $i: usize = 0; $lane },
-            { let $i: usize = 1; $lane },
-            { let $i: usize = 2; $lane },
-            { let $i: usize = 3; $lane },
-            { let $i: usize = 4; $lane },
-            { let $i: usize = 5; $lane },
-            { let $i: usize = 6; $lane },
-            { let $i: usize = 7; $lane },
+            {
+                let $i: usize = 0;
+                $lane
+            },
+            {
+                let $i: usize = 1;
+                $lane
+            },
+            {
+                let $i: usize = 2;
+                $lane
+            },
+            {
+                let $i: usize = 3;
+                $lane
+            },
+            {
+                let $i: usize = 4;
+                $lane
+            },
+            {
+                let $i: usize = 5;
+                $lane
+            },
+            {
+                let $i: usize = 6;
+                $lane
+            },
+            {
+                let $i: usize = 7;
+                $lane
+            },
         ]
     };
 }
 
-pub(super) use {each_lane, each_limb};
+pub(crate) use {each_lane, each_limb};
 
 /// The model of the instructions.
 #[derive(Clone, Copy)]
-pub(super) struct Plain([u64; 8]);
+pub(crate) struct Plain([u64; 8]);
 
 /// The bits that `add_low` and `add_high` read.
 const FACTOR: u64 = (1 << 52) - 1;
@@ -147,6 +205,22 @@ impl Vector for Plain {
 
     fn shr<const BITS: u32>(self) -> Self {
         Self(self.0.map(|lane| lane >> BITS))
+    }
+
+    fn rotate<const BITS: i32>(self) -> Self {
+        Self(self.0.map(|lane| lane.rotate_right(BITS as u32)))
+    }
+
+    fn xor(self, b: Self, c: Self) -> Self {
+        self.each(b, |a, b| a ^ b).each(c, |a, c| a ^ c)
+    }
+
+    fn choose(self, b: Self, c: Self) -> Self {
+        Self(core::array::from_fn(|i| self.0[i] & b.0[i] | !self.0[i] & c.0[i]))
+    }
+
+    fn majority(self, b: Self, c: Self) -> Self {
+        Self(core::array::from_fn(|i| self.0[i] & b.0[i] | self.0[i] & c.0[i] | b.0[i] & c.0[i]))
     }
 
     fn times_19(self) -> Self {
