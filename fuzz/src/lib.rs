@@ -10,4 +10,4 @@ pub use bundle_seeds::{BUNDLE_POLICY, bundles};
 pub use input::{Entries, read, read_back, written};
 pub use log_seeds::{ProvenLog, WitnessedLog, log_binary, log_text, log_tree};
 pub use memory::bounded;
-pub use seeds::{arrow, chain, fleet, heads, json, key_ring, parquet, plant, record, timestamps};
+pub use seeds::{arrow, chain, fleet, heads, json, key_ring, parquet, plant, record, signatures, timestamps};

@@ -26,6 +26,15 @@ pub fn plant(seeds: Vec<Vec<u8>>) {
     }
 }
 
+/// Returns encodings of points, each with a coefficient: one, the signatures of a fleet, and some that do not decode.
+pub fn signatures() -> Vec<Vec<u8>> {
+    let (_, records, _) = fleet(3, 7);
+    let of = |record: &AuditRecord| record.signature[..48].to_vec();
+    let all: Vec<u8> = records.iter().flat_map(of).collect();
+    let damaged: Vec<u8> = all.iter().enumerate().map(|(i, byte)| byte ^ u8::from(i % 96 == 3)).collect();
+    vec![of(&records[0]), all, damaged, [[0; 48], [0xff; 48]].concat()]
+}
+
 /// Returns the stamps and the certificates of tests/vectors/timestamps, each after the byte that selects its reader.
 pub fn timestamps() -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors/timestamps");

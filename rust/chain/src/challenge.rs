@@ -81,7 +81,7 @@ impl<V: Vector> Step for Blocks<'_, V> {
         }
         let initial = each_lane!(i => zero.fill(INITIAL[i]));
         let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = initial;
-        for round in 0..80 {
+        for (round, constant) in ROUND.into_iter().enumerate() {
             let at = round % 16;
             if round >= 16 {
                 let (w1, w14) = (w[(at + 1) % 16], w[(at + 14) % 16]);
@@ -90,7 +90,7 @@ impl<V: Vector> Step for Blocks<'_, V> {
                 w[at] = w[at].add(s0).add(w[(at + 9) % 16]).add(s1);
             }
             let s1 = e.rotate::<14>().xor(e.rotate::<18>(), e.rotate::<41>());
-            let first = h.add(s1).add(e.choose(f, g)).add(zero.fill(ROUND[round])).add(w[at]);
+            let first = h.add(s1).add(e.choose(f, g)).add(zero.fill(constant)).add(w[at]);
             let s0 = a.rotate::<28>().xor(a.rotate::<34>(), a.rotate::<39>());
             let second = s0.add(a.majority(b, c));
             (h, g, f, e) = (g, f, e, d.add(first));

@@ -98,7 +98,7 @@ const NOT_ON_A_DEVICE: [&str; 7] =
 const NOT_IN_A_SIGNER: [&str; 6] = ["hyper", "libsqlite3-sys", "ring", "rustls", "sqlx", "tokio"];
 
 /// The files that may have unsafe code.
-const UNSAFE: [&str; 6] = [
+const UNSAFE: [&str; 7] = [
     "capi/src/border.rs",
     "capi/src/exports.rs",
     "capi/src/outbox_exports.rs",
@@ -106,6 +106,7 @@ const UNSAFE: [&str; 6] = [
     "chain/src/rsum/avx2.rs",
     // The test of that module.
     "chain/src/rsum/field_tests.rs",
+    "chain/src/vector/ifma.rs",
 ];
 
 fn root() -> PathBuf {

@@ -21,7 +21,7 @@ fn assert_columns(f: &Wide<Interval>, bits: u32) {
 }
 
 fn assert_tight_point(p: &Point8<Interval>) {
-    [&p.yp, &p.ym, &p.z2, &p.t].map(assert_tight);
+    [&p.yp, &p.ym, &p.z2, &p.t].into_iter().for_each(assert_tight);
 }
 
 fn point() -> Point8<Interval> {
@@ -57,12 +57,12 @@ fn point_formulas_keep_to_the_bounds() {
     }
     let cached = point().cached();
     let Cached8 { yp2, ym2, t4d, z2 } = &cached;
-    [yp2, ym2, t4d, z2].map(assert_tight);
+    [yp2, ym2, t4d, z2].into_iter().for_each(assert_tight);
     assert_tight_point(&point().add_cached((), &cached));
     assert_tight_point(&point().double(()));
     assert_tight_point(&Point8::identity(()));
     let niels = Niels8::new(&tight(), &tight());
-    [&niels.yp, &niels.ym, &niels.t2d].map(assert_tight);
+    [&niels.yp, &niels.ym, &niels.t2d].into_iter().for_each(assert_tight);
 }
 
 #[test]
