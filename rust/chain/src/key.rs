@@ -145,6 +145,17 @@ impl PublicKey {
         Ok(PublicKey { bytes, minus_point: -point })
     }
 
+    /// Returns a key that [`PublicKey::from_bytes`] accepted before, such as one that another process of ours checked:
+    /// only the point is decoded.
+    ///
+    /// # Errors
+    /// The bytes are not the encoding of a point.
+    pub fn from_checked_bytes(bytes: [u8; 32]) -> Result<PublicKey, KeyError> {
+        let point = CompressedEdwardsY(bytes).decompress();
+        let point = point.ok_or_else(|| KeyError::NotCanonical(hex::encode(bytes)))?;
+        Ok(PublicKey { bytes, minus_point: -point })
+    }
+
     /// Returns the encoding.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.bytes
@@ -243,7 +254,11 @@ impl KeyRing {
                     valid_from: key.valid_from,
                 });
             }
-            Err(at) => keys.insert(at, key),
+            // Most devices have one key, which takes hundreds of bytes.
+            Err(at) => {
+                keys.reserve_exact(1);
+                keys.insert(at, key);
+            }
         }
         self.schemes.insert(*key.key.as_bytes(), key.scheme);
         Ok(())

@@ -45,6 +45,18 @@ pub const FIELDS: [&str; 7] =
 pub const RECORD_SIGNATURE_CONTEXT: &str = "edgesentry-rs 2026 record signature v1";
 
 impl AuditRecord {
+    /// Compares two records by all seven fields, in the order of [`FIELDS`]: a total order of the rows of a table.
+    pub fn cmp_in_table(&self, other: &AuditRecord) -> std::cmp::Ordering {
+        let fields = |record: &AuditRecord| {
+            let AuditRecord { sequence, timestamp_ms, payload_hash, signature, prev_record_hash, .. } = record;
+            (*sequence, *timestamp_ms, payload_hash.0, *signature, prev_record_hash.0)
+        };
+        let ids = self.device_id.cmp(&other.device_id);
+        ids.then_with(|| self.sequence.cmp(&other.sequence))
+            .then_with(|| fields(self).cmp(&fields(other)))
+            .then_with(|| self.object_ref.cmp(&other.object_ref))
+    }
+
     /// Returns the canonical bytes: the seven fields in postcard encoding.
     pub fn canonical_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.canonical_size_bound());

@@ -20,6 +20,7 @@ use crate::history::Seen;
 use crate::kept;
 use crate::key::Scheme;
 use crate::level::{InputKind, Level, ProvidedBy};
+use crate::runs::Order;
 use crate::segment::{ChainSpan, Found, HeadSight, Link, Segment, Segments, Tally, at_link, check_link};
 
 /// Maximum size of the device ids in the kept findings, in bytes. Findings share the text of a device id in memory but
@@ -206,16 +207,22 @@ impl Checks<'_> {
     /// Turns the segments of a whole input into its report: chain starts (4.1), unknown devices (3.4), repeated records
     /// (4.4), heads (6), likely causes (7), coverage and verdict (9).
     pub fn report(&self, segments: Segments) -> Report {
+        self.report_in(Order::Position, segments)
+    }
+
+    /// Like [`Checks::report`], with the findings in this order.
+    pub(crate) fn report_in(&self, order: Order, mut segments: Segments) -> Report {
+        segments.join_runs();
+        segments.name_repetitions();
         let heads = segments.heads();
-        let Segments { chains, mut found } = segments;
+        let Segments { chains, mut found, .. } = segments;
         let hints = self.hints(&chains);
-        name_repetitions(&chains, &mut found);
         let mut absences = Vec::new();
         let mut spans: BTreeMap<Arc<str>, ChainSpan> = BTreeMap::new();
         let mut tally = Tally::default();
         let mut links = LinkCoverage::default();
         for (device_id, segment) in &chains {
-            let unknown = self.unknown(device_id, segment);
+            let unknown = unknown(device_id, segment);
             self.begin(device_id, segment, &mut links)
                 .into_iter()
                 .chain(unknown)
@@ -225,17 +232,18 @@ impl Checks<'_> {
             spans.insert(Arc::clone(device_id), segment.span);
         }
         absences.extend(self.absent(&chains));
-        found.findings.sort_by_key(kept::place);
+        found.findings.sort_by(|a, b| kept::compare(order, a, b));
         name_causes(&mut found.findings);
         absences.sort_by(|a, b| (&a.device_id, a.code).cmp(&(&b.device_id, b.code)));
         absences.into_iter().for_each(|finding| found.add(finding));
 
         let Found { findings, counts } = found;
         let malformed = counts[FindingCode::RecordMalformed as usize];
-        let findings_omitted = counts.iter().sum::<u64>() - findings.len() as u64;
+        let counted = counts.iter().fold(0, |sum: u64, count| sum.saturating_add(*count));
+        let findings_omitted = counted.saturating_sub(findings.len() as u64);
         let counts: BTreeMap<FindingCode, u64> =
             FindingCode::ALL.iter().copied().zip(counts).filter(|(_, count)| *count > 0).collect();
-        let records = spans.values().map(|span| span.records).sum();
+        let records = spans.values().fold(0, |sum: u64, span| sum.saturating_add(span.records));
         let verdict = if !counts.is_empty() {
             Verdict::Findings
         } else if records == 0 {
@@ -280,14 +288,6 @@ impl Checks<'_> {
             hints.extend(part_of_export(heads.keys().map(|device_id| chains.contains_key(device_id))));
         }
         hints
-    }
-
-    /// Step 3.4: a device without a key, once per chain.
-    fn unknown(&self, device_id: &Arc<str>, segment: &Segment) -> Option<Finding> {
-        self.key_ring().filter(|ring| ring.keys(device_id).is_none())?;
-        let expected = Evidence::text("a key in the key ring");
-        let actual = Evidence::text("no key: none of the device's signatures was checked");
-        Some(at_link(FindingCode::UnknownDevice, device_id, &segment.first, expected, actual))
     }
 
     /// Step 4.1: the first record of a chain, and how its start is known.
@@ -421,37 +421,53 @@ pub(crate) fn absent_device(device_id: &Arc<str>, head: &Head, by: ProvidedBy) -
     }
 }
 
-/// Step 4.4: a sequence that runs backwards is a duplicate, a fork, or a late record. Omitted findings are counted
-/// under their correct codes too.
-fn name_repetitions(chains: &HashMap<Arc<str>, Segment>, found: &mut Found) {
-    let Found { findings, counts } = found;
-    if counts[FindingCode::SequenceOutOfOrder as usize] == 0 {
-        return;
+/// Step 3.4: a device without a key, once per chain.
+fn unknown(device_id: &Arc<str>, segment: &Segment) -> Option<Finding> {
+    if !segment.basis.keyless {
+        return None;
     }
-    let mut kept: HashMap<u64, &mut Finding> = findings
-        .iter_mut()
-        .filter(|finding| finding.code == FindingCode::SequenceOutOfOrder)
-        .filter_map(|finding| Some((finding.index?, finding)))
-        .collect();
-    for segment in chains.values() {
-        segment.history.name_backwards(|index, seen| {
-            let code = match seen {
-                Seen::Never => return,
-                Seen::Same => FindingCode::SequenceDuplicate,
-                Seen::Other(_) => FindingCode::Fork,
-            };
-            counts[FindingCode::SequenceOutOfOrder as usize] -= 1;
-            counts[code as usize] += 1;
-            let Some(finding) = kept.get_mut(&index) else { return };
-            finding.code = code;
-            if let Seen::Other(prefix) = seen {
-                let prefix = hex::encode(prefix.to_le_bytes());
-                finding.expected = Evidence::text(format!("the record seen before, with hash {prefix}…"));
-                if let Some(hash) = finding.record_hash {
-                    finding.actual = Evidence::Hash(hash);
+    let expected = Evidence::text("a key in the key ring");
+    let actual = Evidence::text("no key: none of the device's signatures was checked");
+    Some(at_link(FindingCode::UnknownDevice, device_id, &segment.first, expected, actual))
+}
+
+impl Segments {
+    /// Step 4.4: a sequence that runs backwards is a duplicate, a fork, or a late record. Omitted findings are counted
+    /// under their correct codes too.
+    pub(crate) fn name_repetitions(&mut self) {
+        let Found { findings, counts } = &mut self.found;
+        if counts[FindingCode::SequenceOutOfOrder as usize] == 0 {
+            return;
+        }
+        let mut kept: HashMap<u64, &mut Finding> = findings
+            .iter_mut()
+            .filter(|finding| finding.code == FindingCode::SequenceOutOfOrder)
+            .filter_map(|finding| Some((finding.index?, finding)))
+            .collect();
+        for Segment { history, faults, .. } in self.chains.values_mut() {
+            let Some(history) = history else { continue };
+            history.name_backwards(|index, seen| {
+                let code = match seen {
+                    Seen::Never => return,
+                    Seen::Same => FindingCode::SequenceDuplicate,
+                    Seen::Other(_) => FindingCode::Fork,
+                };
+                counts[FindingCode::SequenceOutOfOrder as usize] -= 1;
+                counts[code as usize] += 1;
+                faults.remove(FindingCode::SequenceOutOfOrder);
+                faults.add(code, 1);
+                let Some(finding) = kept.get_mut(&index) else { return };
+                finding.code = code;
+                if let Seen::Other(prefix) = seen {
+                    let prefix = hex::encode(prefix.to_le_bytes());
+                    finding.expected =
+                        Evidence::text(format!("the record seen before, with hash {prefix}…"));
+                    if let Some(hash) = finding.record_hash {
+                        finding.actual = Evidence::Hash(hash);
+                    }
                 }
-            }
-        });
+            });
+        }
     }
 }
 
@@ -459,7 +475,8 @@ fn name_repetitions(chains: &HashMap<Arc<str>, Segment>, found: &mut Found) {
 /// precedes its effect, so it does not depend on the number of findings kept.
 fn name_causes(findings: &mut [Finding]) {
     let malformed = findings.iter().filter(|finding| finding.code == FindingCode::RecordMalformed);
-    let malformed_at: Vec<u64> = malformed.filter_map(|finding| finding.index).collect();
+    let mut malformed_at: Vec<u64> = malformed.filter_map(|finding| finding.index).collect();
+    malformed_at.sort_unstable();
     let mut first_at: HashMap<u64, usize> = HashMap::new();
     for (at, finding) in findings.iter().enumerate().filter(|(_, finding)| finding.code.breaks_links()) {
         if let Some(index) = finding.index {

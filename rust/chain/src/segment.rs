@@ -15,8 +15,10 @@ use crate::hash::Hash;
 use crate::head::{Head, Heads};
 use crate::history::History;
 use crate::kept::Kept;
+use crate::key::RingKey;
 use crate::order::Breaks;
 use crate::record::AuditRecord;
+use crate::runs::{Order, Runs};
 use crate::slice::Slice;
 
 /// Records verified by one thread at a time, and therefore the largest signature batch.
@@ -33,7 +35,7 @@ pub(crate) struct Link {
 }
 
 /// The record of the chain at the sequence of a head that it must contain.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum HeadSight {
     None,
     Differs(Hash),
@@ -51,11 +53,90 @@ pub(crate) struct Segment {
     pub(crate) breaks: Option<Box<Breaks>>,
     /// For the auditor's head, and for the claimed one.
     pub(crate) sights: [HeadSight; 2],
-    pub(crate) history: History,
+    /// None if the records come in the order of their sequence, or if the segment has left the process that made it.
+    pub(crate) history: Option<History>,
+    /// The number of its findings by code.
+    pub(crate) faults: Faults,
+    /// True if a sequence runs backwards.
+    pub(crate) runs_backwards: bool,
+    /// True if only the records decide its findings, because segments without history were joined.
+    pub(crate) contested: bool,
+    /// True if it lacked nothing but order when its breaks were dropped.
+    pub(crate) lacked_only_order: bool,
+    pub(crate) basis: Basis,
+}
+
+/// The keys and heads with which a segment was verified, as short sums. They detect mistakes of a caller.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Basis {
+    /// True if there is a key ring without a key of the device.
+    pub(crate) keyless: bool,
+    pub(crate) keys: [u8; 4],
+    pub(crate) heads: [u8; 4],
+}
+
+impl Basis {
+    /// Returns the basis of a device: its keys, if there is a key ring, and its heads.
+    pub(crate) fn of(keys: Option<Option<&[RingKey]>>, heads: [Option<&Head>; 2]) -> Basis {
+        let mut basis = Basis { keyless: keys.is_some_and(|keys| keys.is_none()), ..Basis::default() };
+        for key in keys.flatten().unwrap_or_default() {
+            stir(&mut basis.keys, key.key.as_bytes(), key.valid_from.wrapping_add(key.scheme as u64));
+        }
+        basis.heads = Basis::of_heads(heads);
+        basis
+    }
+
+    pub(crate) fn of_heads(heads: [Option<&Head>; 2]) -> [u8; 4] {
+        let mut sum = [0; 4];
+        for head in heads.into_iter().flatten() {
+            stir(&mut sum, head.hash.as_bytes(), head.sequence);
+        }
+        sum
+    }
+}
+
+/// Adds a key or a hash, of which any four bytes differ from those of another, and a number to a sum.
+fn stir(sum: &mut [u8; 4], bytes: &[u8; 32], number: u64) {
+    let [a, b, c, d, ..] = *bytes;
+    let number = (number ^ (number >> 32)) as u32;
+    let mixed = u32::from_le_bytes(*sum).rotate_left(7) ^ u32::from_le_bytes([a, b, c, d]);
+    *sum = mixed.wrapping_add(number.wrapping_mul(0x9e37_79b1)).wrapping_add(1).to_le_bytes();
+}
+
+/// The number of findings by code.
+#[derive(Clone, Default, PartialEq, Debug)]
+pub(crate) struct Faults(Option<Box<Counts>>);
+
+/// Numbers by finding code.
+pub(crate) type Counts = [u64; FindingCode::ALL.len()];
+
+impl Faults {
+    pub(crate) fn add(&mut self, code: FindingCode, count: u64) {
+        let counts = self.0.get_or_insert_default();
+        counts[code as usize] = counts[code as usize].saturating_add(count);
+    }
+
+    pub(crate) fn append(&mut self, other: &Faults) {
+        for (code, count) in other.iter() {
+            self.add(code, count);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, code: FindingCode) {
+        if let Some(counts) = &mut self.0 {
+            counts[code as usize] = counts[code as usize].saturating_sub(1);
+        }
+    }
+
+    /// Returns the codes that have findings.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (FindingCode, u64)> {
+        let counts = self.0.iter().flat_map(|counts| counts.iter());
+        FindingCode::ALL.iter().copied().zip(counts.copied()).filter(|(_, count)| *count > 0)
+    }
 }
 
 /// How much was checked of its records.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Tally {
     pub(crate) payload_hash_signatures: u64,
     pub(crate) record_signatures: u64,
@@ -67,13 +148,15 @@ pub(crate) struct Tally {
 
 impl Tally {
     pub(crate) fn add(&mut self, other: &Tally) {
-        self.payload_hash_signatures += other.payload_hash_signatures;
-        self.record_signatures += other.record_signatures;
-        self.unsigned += other.unsigned;
+        // Segments of another process may have any numbers.
+        let add = |count: &mut u64, more: u64| *count = count.saturating_add(more);
+        add(&mut self.payload_hash_signatures, other.payload_hash_signatures);
+        add(&mut self.record_signatures, other.record_signatures);
+        add(&mut self.unsigned, other.unsigned);
         for (count, more) in self.other_scheme.iter_mut().zip(other.other_scheme) {
-            *count += more;
+            add(count, more);
         }
-        self.payloads += other.payloads;
+        add(&mut self.payloads, other.payloads);
     }
 }
 
@@ -104,8 +187,8 @@ impl ChainSpan {
         }
     }
 
-    fn add(&mut self, other: ChainSpan) {
-        self.records += other.records;
+    pub(crate) fn add(&mut self, other: ChainSpan) {
+        self.records = self.records.saturating_add(other.records);
         self.lowest_sequence = self.lowest_sequence.min(other.lowest_sequence);
         self.highest_sequence = self.highest_sequence.max(other.highest_sequence);
         self.earliest_ms = self.earliest_ms.min(other.earliest_ms);
@@ -116,7 +199,10 @@ impl ChainSpan {
 /// The verified segments of many chains: the result of one slice, one chunk, or a whole export.
 #[derive(Clone, Default, PartialEq, Debug)]
 pub struct Segments {
+    /// The chains of records in the order of their position.
     pub(crate) chains: HashMap<Arc<str>, Segment>,
+    /// The chains of records in the order of their sequence.
+    pub(crate) runs: HashMap<Arc<str>, Runs>,
     pub(crate) found: Found,
 }
 
@@ -126,7 +212,7 @@ pub struct Segments {
 #[derive(Clone, Default, PartialEq, Debug)]
 pub(crate) struct Found {
     pub(crate) findings: Vec<Finding>,
-    pub(crate) counts: [u64; FindingCode::ALL.len()],
+    pub(crate) counts: Counts,
 }
 
 impl Found {
@@ -138,7 +224,7 @@ impl Found {
     fn append(&mut self, mut next: Found) {
         self.findings.append(&mut next.findings);
         for (count, more) in self.counts.iter_mut().zip(next.counts) {
-            *count += more;
+            *count = count.saturating_add(more);
         }
     }
 }
@@ -163,6 +249,22 @@ impl Checks<'_> {
         records: impl IntoIterator<Item = (&'r AuditRecord, u64)>,
     ) -> Result<Segments, PayloadError> {
         let mut slice = Slice::new(self);
+        for (record, index) in records {
+            slice.push(record, index)?;
+        }
+        Ok(slice.finish())
+    }
+
+    /// Like [`Checks::verify_indexed`], for records whose place in their chain is their sequence: those of a device in
+    /// the order of [`AuditRecord::cmp_in_table`].
+    ///
+    /// # Errors
+    /// As [`Checks::verify`].
+    pub fn verify_sorted<'r>(
+        &self,
+        records: impl IntoIterator<Item = (&'r AuditRecord, u64)>,
+    ) -> Result<Segments, PayloadError> {
+        let mut slice = Slice::in_order(self, Order::Sequence);
         for (record, index) in records {
             slice.push(record, index)?;
         }
@@ -202,7 +304,7 @@ impl Segments {
     /// Joins the segments of two slices; `next` follows `self`.
     #[must_use]
     pub fn merge(mut self, next: Segments) -> Segments {
-        let Segments { chains, found } = next;
+        let Segments { chains, runs, found } = next;
         if self.chains.is_empty() {
             self.chains = chains;
         } else {
@@ -215,19 +317,70 @@ impl Segments {
                 }
             }
         }
+        for (device_id, runs) in runs {
+            match self.runs.get_mut(&device_id) {
+                Some(own) => own.merge(&device_id, runs, &mut self.found),
+                None => {
+                    self.runs.insert(device_id, runs);
+                }
+            }
+        }
         self.found.append(found);
         self
     }
 
+    /// Adds a segment of a slice.
+    pub(crate) fn put(&mut self, device_id: Arc<str>, segment: Segment, order: Order) {
+        match order {
+            Order::Position => drop(self.chains.insert(device_id, segment)),
+            Order::Sequence => {
+                let runs = self.runs.entry(Arc::clone(&device_id)).or_default();
+                runs.insert(&device_id, segment, &mut self.found);
+            }
+        }
+    }
+
+    /// Joins the runs of each chain: the sequences between two runs are missing.
+    pub(crate) fn join_runs(&mut self) {
+        for (device_id, runs) in std::mem::take(&mut self.runs) {
+            if let Some(chain) = runs.joined(&device_id, &mut self.found) {
+                self.chains.insert(device_id, chain);
+            }
+        }
+    }
+
+    /// Returns all segments, each with its device.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Segment)> {
+        let runs = self.runs.iter().flat_map(|(device_id, runs)| runs.iter().map(move |run| (device_id, run)));
+        self.chains.iter().chain(runs)
+    }
+
+    /// Returns all segments.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Segment> {
+        self.chains.values_mut().chain(self.runs.values_mut().flat_map(Runs::iter_mut))
+    }
+
+    /// Returns the number of segments beyond one for each chain, because sequences between them are not there yet.
+    pub fn open_gaps(&self) -> usize {
+        self.runs.values().map(|runs| runs.len().saturating_sub(1)).sum()
+    }
+
+    /// Returns the number of segments.
+    pub fn count(&self) -> usize {
+        self.chains.len() + self.runs.values().map(Runs::len).sum::<usize>()
+    }
+
     /// Returns the number of records in the segments.
     pub fn records(&self) -> u64 {
-        self.chains.values().map(|chain| chain.span.records).sum()
+        self.iter().fold(0, |sum, (_, segment)| sum.saturating_add(segment.span.records))
     }
 
     /// Returns the last record of each chain.
     pub fn heads(&self) -> Heads {
         let head = |segment: &Segment| Head { sequence: segment.last.sequence, hash: segment.last.hash };
-        self.chains.iter().map(|(device_id, segment)| (Arc::clone(device_id), head(segment))).collect()
+        let chains = self.chains.iter();
+        let runs = self.runs.iter().filter_map(|(device_id, runs)| Some((device_id, runs.last()?)));
+        chains.chain(runs).map(|(device_id, segment)| (Arc::clone(device_id), head(segment))).collect()
     }
 
     /// Takes the findings out. They remain counted; [`Segments::keep`] restores the kept ones.
@@ -241,6 +394,12 @@ impl Segments {
             self.found.findings.extract_if(.., |finding| is_withdrawn(finding)).collect();
         for finding in &withdrawn {
             self.found.counts[finding.code as usize] -= 1;
+            if let (Some(device_id), Some(sequence)) = (&finding.device_id, finding.sequence) {
+                let run = self.runs.get_mut(device_id).and_then(|runs| runs.at_mut(sequence));
+                if let Some(segment) = self.chains.get_mut(device_id).or(run) {
+                    segment.faults.remove(finding.code);
+                }
+            }
         }
         withdrawn
     }
@@ -258,9 +417,11 @@ impl Segments {
 }
 
 impl Segment {
-    pub(crate) fn new(first: Link) -> Segment {
-        let mut history = History::default();
-        history.push(first.sequence, &first.hash, first.index);
+    pub(crate) fn new(first: Link, order: Order) -> Segment {
+        let mut history = (order == Order::Position).then(History::default);
+        if let Some(history) = &mut history {
+            history.push(first.sequence, &first.hash, first.index);
+        }
         Segment {
             first,
             last: first,
@@ -269,22 +430,40 @@ impl Segment {
             breaks: None,
             sights: [HeadSight::None; 2],
             history,
+            faults: Faults::default(),
+            runs_backwards: false,
+            contested: false,
+            lacked_only_order: false,
+            basis: Basis::default(),
         }
     }
 
     pub(crate) fn push(&mut self, device_id: &Arc<str>, link: Link, found: &mut Found) {
         self.link(device_id, &link, found);
-        self.history.push(link.sequence, &link.hash, link.index);
+        if let Some(history) = &mut self.history {
+            history.push(link.sequence, &link.hash, link.index);
+        }
         self.last = link;
         self.span.add(ChainSpan::of(&link));
     }
 
-    fn append(&mut self, device_id: &Arc<str>, next: Segment, found: &mut Found) {
-        self.link(device_id, &next.first, found);
+    pub(crate) fn append(&mut self, device_id: &Arc<str>, next: Segment, found: &mut Found) {
+        let steps_back = self.link(device_id, &next.first, found);
+        // Whether the step repeats a record depends on those before it.
+        self.contested |= next.contested || next.runs_backwards || steps_back;
+        self.runs_backwards |= next.runs_backwards;
+        self.lacked_only_order = false;
+        self.faults.append(&next.faults);
         if let Some(breaks) = next.breaks {
             self.add_breaks(*breaks);
         }
-        self.history.append(next.history);
+        self.history = match (self.history.take(), next.history) {
+            (Some(mut history), Some(next)) => {
+                history.append(next);
+                Some(history)
+            }
+            _ => None,
+        };
         self.last = next.last;
         self.tally.add(&next.tally);
         self.span.add(next.span);
@@ -293,12 +472,42 @@ impl Segment {
         }
     }
 
-    /// Checks a record against the previous one.
-    fn link(&mut self, device_id: &Arc<str>, link: &Link, found: &mut Found) {
-        if let Some(finding) = check_link(device_id, &self.last, link) {
-            found.add(finding);
-            self.add_breaks(Breaks::between(&self.last, link));
+    /// Checks a record against the previous one. Returns true if its sequence runs backwards.
+    fn link(&mut self, device_id: &Arc<str>, link: &Link, found: &mut Found) -> bool {
+        let Some(finding) = check_link(device_id, &self.last, link) else { return false };
+        let steps_back = finding.code == FindingCode::SequenceOutOfOrder;
+        self.runs_backwards |= steps_back;
+        self.fault(finding, found);
+        self.add_breaks(Breaks::between(&self.last, link));
+        steps_back
+    }
+
+    /// Adds a finding about one of its records.
+    pub(crate) fn fault(&mut self, finding: Finding, found: &mut Found) {
+        self.faults.add(finding.code, 1);
+        found.add(finding);
+    }
+
+    /// Drops everything that only the next records of the same process need.
+    pub(crate) fn settle(&mut self) {
+        self.lacked_only_order = self.lacks_only_order();
+        self.breaks = None;
+        self.history = None;
+        self.contested = false;
+    }
+
+    /// Joins a segment with records at the same sequences. Only the records decide the findings of both.
+    pub(crate) fn contest(&mut self, other: Segment) {
+        self.contested = true;
+        if other.first.sequence < self.first.sequence {
+            self.first = other.first;
         }
+        if other.last.sequence > self.last.sequence {
+            self.last = other.last;
+        }
+        self.faults.append(&other.faults);
+        self.tally.add(&other.tally);
+        self.span.add(other.span);
     }
 
     fn add_breaks(&mut self, more: Breaks) {
@@ -311,7 +520,7 @@ impl Segment {
     /// Returns true if the chain is complete and its links hold, but its records came in another order.
     pub(crate) fn lacks_only_order(&self) -> bool {
         let breaks = self.breaks.as_ref();
-        breaks.is_some_and(|breaks| breaks.are_only_order(&self.first, &self.last, self.span.records))
+        self.lacked_only_order || breaks.is_some_and(|breaks| breaks.are_only_order(&self.first, &self.last, self.span.records))
     }
 
     pub(crate) fn see(&mut self, which: usize, sight: HeadSight) {

@@ -10,7 +10,8 @@ use crate::hash::Hash;
 use crate::head::Head;
 use crate::key::{RingKey, Scheme, key_at};
 use crate::record::AuditRecord;
-use crate::segment::{Found, HeadSight, Link, Segment, Segments, at_link};
+use crate::runs::Order;
+use crate::segment::{Basis, Found, HeadSight, Link, Segment, Segments, at_link};
 use crate::signature::{Signed, signed_message, verify_signature, verify_signatures};
 
 /// The maximum length of text from a record in evidence: a device may have chosen it.
@@ -19,6 +20,7 @@ const MAX_SHOWN_CHARS: usize = 1000;
 /// One slice under verification.
 pub(crate) struct Slice<'c, 'r> {
     checks: &'c Checks<'c>,
+    order: Order,
     chains: Vec<Chain<'c>>,
     by_device: HashMap<&'r str, usize>,
     latest: Option<(&'r str, usize)>,
@@ -58,8 +60,13 @@ impl Signer<'_> {
 
 impl<'c: 'r, 'r> Slice<'c, 'r> {
     pub(crate) fn new(checks: &'c Checks<'c>) -> Slice<'c, 'r> {
+        Slice::in_order(checks, Order::Position)
+    }
+
+    pub(crate) fn in_order(checks: &'c Checks<'c>, order: Order) -> Slice<'c, 'r> {
         Slice {
             checks,
+            order,
             chains: Vec::new(),
             by_device: HashMap::new(),
             latest: None,
@@ -118,19 +125,25 @@ impl<'c: 'r, 'r> Slice<'c, 'r> {
             Some((latest, at)) if latest == device_id => Some(at),
             _ => self.by_device.get(device_id).copied(),
         };
-        let at = match known {
+        let continues = |at: &usize| {
+            let last = self.chains[*at].segment.last.sequence;
+            let is_near = link.sequence == last || Some(link.sequence) == last.checked_add(1);
+            self.order == Order::Position || is_near
+        };
+        let at = match known.filter(continues) {
             Some(at) => {
                 let chain = &mut self.chains[at];
                 chain.segment.push(&chain.device_id, link, &mut self.found);
                 at
             }
             None => {
-                self.chains.push(Chain {
-                    device_id: device_id.into(),
-                    segment: Segment::new(link),
-                    keys: self.checks.key_ring().and_then(|ring| ring.keys(device_id)),
-                    heads: self.checks.heads_of(device_id).map(|head| head.map(|(head, _)| head)),
-                });
+                let keys = self.checks.key_ring().and_then(|ring| ring.keys(device_id));
+                let heads = self.checks.heads_of(device_id).map(|head| head.map(|(head, _)| head));
+                let mut segment = Segment::new(link, self.order);
+                segment.basis = Basis::of(self.checks.key_ring().is_some().then_some(keys), heads);
+                let id = known.map(|at| Arc::clone(&self.chains[at].device_id));
+                let id = id.unwrap_or_else(|| device_id.into());
+                self.chains.push(Chain { device_id: id, segment, keys, heads });
                 self.by_device.insert(device_id, self.chains.len() - 1);
                 self.chains.len() - 1
             }
@@ -153,8 +166,11 @@ impl<'c: 'r, 'r> Slice<'c, 'r> {
                 Scheme::Record => tally.record_signatures += 1,
             }
         }
-        let chains = self.chains.into_iter().map(|chain| (chain.device_id, chain.segment)).collect();
-        Segments { chains, found: self.found }
+        let mut segments = Segments { found: self.found, ..Segments::default() };
+        for chain in self.chains {
+            segments.put(chain.device_id, chain.segment, self.order);
+        }
+        segments
     }
 }
 
@@ -168,7 +184,8 @@ impl Chain<'_> {
         let first = keys.first().map_or(0, |key| key.valid_from);
         let actual = Evidence::text(format!("the device's first key is valid from sequence {first}"));
         let expected = Evidence::text(format!("a key valid at sequence {}", link.sequence));
-        found.add(self.finding(FindingCode::KeyNotValidAtSequence, link, expected, actual));
+        let finding = self.finding(FindingCode::KeyNotValidAtSequence, link, expected, actual);
+        self.segment.fault(finding, found);
     }
 
     /// Step 3.4: records an invalid signature, unless it belongs to another key of the device.
@@ -181,7 +198,8 @@ impl Chain<'_> {
             }
             None => (FindingCode::SignatureInvalid, self.invalid_signature(signer)),
         };
-        found.add(self.finding(code, &signer.link, due, actual));
+        let finding = self.finding(code, &signer.link, due, actual);
+        self.segment.fault(finding, found);
     }
 
     /// Tries the other scheme to name a likely cause, never to accept a signature.
@@ -207,7 +225,8 @@ impl Chain<'_> {
                 (FindingCode::PayloadMissing, expected, Evidence::text("nothing"))
             }
         };
-        found.add(self.finding(code, link, expected, actual));
+        let finding = self.finding(code, link, expected, actual);
+        self.segment.fault(finding, found);
     }
 }
 

@@ -70,7 +70,7 @@ impl Running {
         work: impl FnOnce(&Options, &Arc<Progress>) -> T + Send,
     ) -> Result<T, Failure> {
         let pool = threads::pool(self.threads.map(usize::from))?;
-        let options = Options { max_findings: self.max_findings };
+        let options = Options { max_findings: self.max_findings, ..Options::default() };
         Ok(self.showing.show(|progress| pool.install(|| work(&options, progress))))
     }
 }

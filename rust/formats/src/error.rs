@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use edgesentry_chain::PayloadError;
+use edgesentry_chain::part::PartError;
 
 use crate::DestinationError;
 
@@ -39,6 +40,9 @@ pub enum Error {
     /// Neither the auditor nor the bundle has a policy, so no signature of its checkpoint can be decided.
     #[error("the bundle has no policy; bring yours with --policy")]
     PolicyMissing,
+    /// The result of a part of the inputs cannot be used.
+    #[error(transparent)]
+    Part(#[from] PartError),
     /// The caller cancelled the operation.
     #[error("cancelled")]
     Cancelled,

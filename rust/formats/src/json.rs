@@ -47,6 +47,11 @@ pub struct TextChunk {
 }
 
 impl TextChunk {
+    /// Returns the size of the text.
+    pub(crate) fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
     /// Creates a chunk of `text`. Returns it with the number of the line after it.
     fn new(
         mut text: Vec<u8>,

@@ -25,6 +25,7 @@ mod kind;
 mod log_files;
 mod new_file;
 mod object_path;
+mod part;
 mod payloads;
 mod progress;
 mod public_key;
@@ -43,6 +44,7 @@ mod threads;
 pub mod times;
 mod update;
 mod verify;
+mod window;
 mod write;
 
 #[cfg(feature = "columnar")]
@@ -62,6 +64,10 @@ pub use log_files::{
 };
 pub use new_file::{NewFile, Readers, create_file, remove_unfinished, replace_file, sync_folder};
 pub use object_path::{DEVICES, content_path, device_name};
+pub use part::{
+    Contested, ContestedRange, Ends, Part, PartError, PartRow, PartVerifier, RowError, decode_rows, encode_row,
+    verify_contested, verify_part,
+};
 pub use payloads::PayloadFolder;
 pub use progress::Progress;
 pub use public_key::{public_key, public_key_from_bytes};

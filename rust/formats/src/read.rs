@@ -101,6 +101,14 @@ impl Chunk {
         }
     }
 
+    /// Returns the size of the text of the chunk; 0 if it has another form.
+    pub(crate) fn text_bytes(&self) -> usize {
+        match self {
+            Chunk::Text(text) => text.bytes(),
+            Chunk::Batch(..) | Chunk::Records(_) | Chunk::Malformed(_) => 0,
+        }
+    }
+
     /// Returns true if the chunk has no entries.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

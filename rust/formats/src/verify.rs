@@ -4,27 +4,30 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use edgesentry_chain::part::{Contested, MAX_OPEN_GAPS, PartError};
 use edgesentry_chain::{
-    AuditRecord, Checks, Finding, FindingCode, Input, Kept, PayloadError, ProvidedBy, Report, Segments,
-    slice_size,
+    AuditRecord, Checks, Finding, FindingCode, Input, Kept, Order, PayloadError, ProvidedBy, Report, Segments,
 };
 use edgesentry_log::{LogCheck, Replay};
-use rayon::prelude::*;
 
 use crate::error::Error;
+use crate::part;
 use crate::progress::Progress;
-use crate::read::{self, Chunk, Decoded, Opened, Source};
+use crate::read::{self, Chunk, Opened, Source};
+use crate::window::{Verified, Window, sort, verify_records};
 
 /// Options of a verification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Maximum number of findings kept; further findings are only counted, so that memory stays limited.
     pub max_findings: usize,
+    /// The order of the records of a chain.
+    pub order: Order,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { max_findings: 100_000 }
+        Options { max_findings: 100_000, order: Order::Position }
     }
 }
 
@@ -52,13 +55,10 @@ pub fn verify_with_log(
     options: &Options,
     progress: &Arc<Progress>,
 ) -> Result<Report, Error> {
-    progress.set_total_bytes(sources.iter().filter_map(read::size_bytes).sum());
-    let opened = sources.into_iter().map(|source| {
-        let path = absolute_path(&source);
-        Ok((path, read::open(source, progress)?))
-    });
-    let plan = Plan { checks, log, withheld: 0, options, progress };
-    let Folded { mut segments, kept, replay, erased, inputs } = fold(opened, &plan)?;
+    let paths = options.order == Order::Sequence && sources.iter().all(|source| matches!(source, Source::Path(_)));
+    let paths = paths.then(|| paths_of(&sources));
+    let plan = Plan { log, ..Plan::new(checks, options, progress) };
+    let Folded { mut segments, kept, replay, erased, inputs } = fold_sources(sources, &plan)?;
     let concluded = log.map(|log| log.conclude(replay, checks.keys));
     let logged = concluded.as_ref().map_or(0, |(coverage, _)| coverage.erased);
     let missing = erased.missing.len() as u64;
@@ -66,8 +66,16 @@ pub fn verify_with_log(
         // The log is not that of a trusted checkpoint, so it excuses none of them.
         erased.missing.into_values().for_each(|finding| segments.add(finding));
     }
-    segments.keep(kept);
-    let mut report = checks.report(segments);
+    let mut report = match options.order {
+        Order::Position => {
+            segments.keep(kept);
+            checks.report(segments)
+        }
+        Order::Sequence => {
+            let whole = part::Part::new(checks, options.order, 0, inputs.clone(), segments, kept)?;
+            part::settle(whole, paths.as_deref(), &plan)?.conclude(checks, None)?
+        }
+    };
     if let Some((coverage, findings)) = concluded {
         if logged > 0 {
             report.add_erased(missing, logged.saturating_sub(missing + erased.other));
@@ -79,6 +87,25 @@ pub fn verify_with_log(
     Ok(report)
 }
 
+/// Returns the paths of sources that can be read again.
+fn paths_of(sources: &[Source]) -> Vec<PathBuf> {
+    let path = |source: &Source| match source {
+        Source::Path(path) => Some(path.clone()),
+        _ => None,
+    };
+    sources.iter().filter_map(path).collect()
+}
+
+/// Opens and verifies sources as one input.
+pub(crate) fn fold_sources(sources: Vec<Source>, plan: &Plan<'_>) -> Result<Folded, Error> {
+    plan.progress.set_total_bytes(sources.iter().filter_map(read::size_bytes).sum());
+    let opened = sources.into_iter().map(|source| {
+        let path = absolute_path(&source);
+        Ok((path, read::open(source, plan.progress)?))
+    });
+    fold(opened, plan)
+}
+
 /// A verification of inputs as one.
 pub(crate) struct Plan<'a> {
     pub(crate) checks: &'a Checks<'a>,
@@ -86,8 +113,16 @@ pub(crate) struct Plan<'a> {
     pub(crate) log: Option<&'a LogCheck<'a>>,
     /// Withholds the findings of so many payloads, those that are missing first.
     pub(crate) withheld: usize,
+    /// Verifies these records alone, and skips malformed entries.
+    pub(crate) only: Option<&'a Contested>,
     pub(crate) options: &'a Options,
     pub(crate) progress: &'a Arc<Progress>,
+}
+
+impl<'a> Plan<'a> {
+    pub(crate) fn new(checks: &'a Checks<'a>, options: &'a Options, progress: &'a Arc<Progress>) -> Plan<'a> {
+        Plan { checks, log: None, withheld: 0, only: None, options, progress }
+    }
 }
 
 /// The result of a fold over inputs.
@@ -107,16 +142,13 @@ pub(crate) fn fold(
     opened: impl Iterator<Item = Result<(Option<PathBuf>, Opened), Error>>,
     plan: &Plan<'_>,
 ) -> Result<Folded, Error> {
-    let kept = Mutex::new(Kept::new(plan.options.max_findings));
-    let mut fold = Fold { plan, kept: &kept, total: Part::default(), next_index: 0 };
+    let mut fold = Fold::new(plan.options);
     let mut inputs = Vec::new();
     for opened in opened {
         let (path, opened) = opened?;
-        inputs.push(Input { path, ..fold.input(opened)? });
+        inputs.push(Input { path, ..fold.input(opened, plan)? });
     }
-    let Part { segments, replay, erased } = fold.total;
-    let kept = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(Folded { segments, kept, replay, erased, inputs })
+    fold.finish(inputs, plan)
 }
 
 fn absolute_path(source: &Source) -> Option<PathBuf> {
@@ -126,12 +158,12 @@ fn absolute_path(source: &Source) -> Option<PathBuf> {
     }
 }
 
-/// The result of a part of the input.
+/// The result of a piece of the input.
 #[derive(Default)]
-struct Part {
-    segments: Segments,
-    replay: Replay,
-    erased: Erased,
+pub(crate) struct Piece {
+    pub(crate) segments: Segments,
+    pub(crate) replay: Replay,
+    pub(crate) erased: Erased,
 }
 
 /// Payloads that the log says were erased and that are not there as their records have them. Memory is limited by the
@@ -193,32 +225,38 @@ impl Erased {
     }
 }
 
-struct Fold<'a> {
-    plan: &'a Plan<'a>,
-    kept: &'a Mutex<Kept>,
-    total: Part,
+/// The verification of records as they come.
+pub(crate) struct Fold {
+    kept: Mutex<Kept>,
+    total: Piece,
     next_index: u64,
+    window: Window,
+    /// Records that must be verified together; none unless only some records are verified.
+    gathered: Vec<(AuditRecord, u64)>,
 }
 
-impl Fold<'_> {
-    /// Verifies one source: the next chunk is read while this one is verified.
-    fn input(&mut self, mut opened: Opened) -> Result<Input, Error> {
+impl Fold {
+    pub(crate) fn new(options: &Options) -> Fold {
+        Fold {
+            kept: Mutex::new(Kept::in_order(options.max_findings, options.order)),
+            total: Piece::default(),
+            next_index: 0,
+            window: Window::new(options.order),
+            gathered: Vec::new(),
+        }
+    }
+
+    /// Verifies one source: the next chunks are read while these are verified.
+    pub(crate) fn input(&mut self, mut opened: Opened, plan: &Plan<'_>) -> Result<Input, Error> {
         let first_index = self.next_index;
-        let mut next = opened.chunks.next_chunk(self.plan.progress)?;
-        while let Some(chunk) = next {
-            let entries = chunk.len() as u64;
-            let first_index = self.next_index;
-            let (part, read) = rayon::join(
-                || self.verify_chunk(&chunk, first_index),
-                || opened.chunks.next_chunk(self.plan.progress),
+        let mut next = self.window.read(&mut *opened.chunks, plan)?;
+        while !next.is_empty() {
+            let (verified, read) = rayon::join(
+                || self.window.verify(&self.kept, &next, self.next_index, plan),
+                || self.window.read(&mut *opened.chunks, plan),
             );
-            let total = std::mem::take(&mut self.total);
-            self.total = self.join(total, part?);
-            self.next_index += entries;
+            self.add(verified?, &next, plan)?;
             next = read?;
-            if self.plan.progress.is_cancelled() {
-                return Err(Error::Cancelled);
-            }
         }
         let entries = self.next_index - first_index;
         Ok(Input {
@@ -231,90 +269,80 @@ impl Fold<'_> {
         })
     }
 
-    fn verify_chunk(&self, chunk: &Chunk, first_index: u64) -> Result<Part, Error> {
-        let size = slice_records(self.plan.checks, chunk.len());
-        (0..chunk.len().div_ceil(size))
-            .into_par_iter()
-            .map(|at| {
-                if self.plan.progress.is_cancelled() {
-                    return Err(Error::Cancelled);
-                }
-                let range = at * size..chunk.len().min((at + 1) * size);
-                let (entries, first_index) = (range.len() as u64, first_index + range.start as u64);
-                let part = match chunk {
-                    Chunk::Records(records) => self.part(records[range].iter().zip(first_index..))?,
-                    _ => self.verify_decoded(chunk.decode(range), first_index)?,
-                };
-                self.plan.progress.add_records(entries);
-                Ok(Part { segments: self.keep(part.segments), ..part })
-            })
-            .try_reduce(Part::default, |left, right| Ok(self.join(left, right)))
+    fn add(&mut self, verified: Verified, chunks: &[Chunk], plan: &Plan<'_>) -> Result<(), Error> {
+        let Verified { part, window, gathered } = verified;
+        let total = std::mem::take(&mut self.total);
+        self.total = join(&self.kept, total, part, plan);
+        self.next_index += chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
+        self.window = window;
+        self.gathered.extend(gathered);
+        if self.gathered.len() > part::MAX_GATHERED || self.total.segments.open_gaps() > MAX_OPEN_GAPS {
+            return Err(PartError::Scattered.into());
+        }
+        if plan.progress.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
 
-    /// Verifies records, each with its position in the whole input.
-    fn part<'r>(
-        &self,
-        records: impl Iterator<Item = (&'r AuditRecord, u64)> + Clone,
-    ) -> Result<Part, PayloadError> {
-        let mut segments = self.plan.checks.verify_indexed(records.clone())?;
-        let (replay, findings) = self.plan.log.map_or_else(Default::default, |log| log.replay(records));
-        findings.into_iter().for_each(|finding| segments.add(finding));
-        let mut erased = Erased::default();
-        if let Some(log) = self.plan.log.filter(|_| replay.has_erased()) {
-            erased.withdraw(log, &replay, &mut segments);
-        }
-        if self.plan.withheld > 0 {
-            erased.withhold(self.plan.withheld, &mut segments);
-        }
-        Ok(Part { segments, replay, erased })
+    /// Returns the number of entries so far.
+    pub(crate) fn entries(&self) -> u64 {
+        self.next_index
     }
 
-    /// Verifies the records among decoded entries, and counts malformed entries.
-    fn verify_decoded(&self, decoded: Decoded, first_index: u64) -> Result<Part, Error> {
-        let Decoded { records, malformed } = decoded;
-        if malformed.is_empty() {
-            return Ok(self.part(records.iter().zip(first_index..))?);
+    /// Returns the result. The fold is then as a new one.
+    pub(crate) fn finish(&mut self, inputs: Vec<Input>, plan: &Plan<'_>) -> Result<Folded, Error> {
+        let mut done = std::mem::replace(self, Fold::new(plan.options));
+        if !done.gathered.is_empty() {
+            let gathered = std::mem::take(&mut done.gathered);
+            let mut records: Vec<_> = gathered.iter().map(|(record, index)| (record, *index)).collect();
+            sort(&mut records);
+            let part = verify_records(&done.kept, &records, plan)?;
+            done.total = join(&done.kept, done.total, part, plan);
         }
-        let entries = records.len() + malformed.len();
-        let malformed_at: Vec<usize> = malformed.iter().map(|(at, _)| *at).collect();
-        let positions = (0..entries).filter(|at| malformed_at.binary_search(at).is_err());
-        let mut part = self.part(records.iter().zip(positions.map(|at| first_index + at as u64)))?;
-        for (at, malformed) in malformed {
-            let index = first_index + at as u64;
-            part.segments.add(Finding::malformed(index, malformed.expected, malformed.actual));
-        }
-        Ok(part)
-    }
-
-    fn join(&self, left: Part, right: Part) -> Part {
-        let mut segments = left.segments.merge(right.segments);
-        let mut erased = left.erased.merge(right.erased, &mut segments);
-        if self.plan.withheld > 0 {
-            erased.limit(self.plan.withheld, &mut segments);
-        }
-        let segments = self.keep(segments);
-        let replay = match self.plan.log {
-            Some(log) => log.merge(left.replay, right.replay),
-            None => left.replay,
-        };
-        Part { segments, replay, erased }
-    }
-
-    /// Moves findings to the kept ones at once, so that no chunk holds more than the limit.
-    fn keep(&self, mut segments: Segments) -> Segments {
-        let findings = segments.take_findings();
-        if !findings.is_empty() {
-            self.kept.lock().unwrap_or_else(PoisonError::into_inner).add(findings);
-        }
-        segments
+        let Piece { segments, replay, erased } = done.total;
+        let kept = done.kept.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(Folded { segments, kept, replay, erased, inputs })
     }
 }
 
-/// Returns the number of entries per thread at a time. Signatures benefit from large slices. Links alone do not, and
-/// small slices let the thread that has read the next chunk take its share of this one.
-fn slice_records(checks: &Checks<'_>, entries: usize) -> usize {
-    match checks.key_ring() {
-        Some(_) => slice_size(entries),
-        None => slice_size(entries).div_ceil(8).max(256),
+/// Verifies records, each with its position in the whole input.
+pub(crate) fn verify_some<'r>(
+    records: impl Iterator<Item = (&'r AuditRecord, u64)> + Clone,
+    plan: &Plan<'_>,
+) -> Result<Piece, PayloadError> {
+    let mut segments = match plan.options.order {
+        Order::Position => plan.checks.verify_indexed(records.clone())?,
+        Order::Sequence => plan.checks.verify_sorted(records.clone())?,
+    };
+    let (replay, findings) = plan.log.map_or_else(Default::default, |log| log.replay(records));
+    findings.into_iter().for_each(|finding| segments.add(finding));
+    let mut erased = Erased::default();
+    if let Some(log) = plan.log.filter(|_| replay.has_erased()) {
+        erased.withdraw(log, &replay, &mut segments);
     }
+    if plan.withheld > 0 {
+        erased.withhold(plan.withheld, &mut segments);
+    }
+    Ok(Piece { segments, replay, erased })
+}
+
+pub(crate) fn join(kept: &Mutex<Kept>, left: Piece, right: Piece, plan: &Plan<'_>) -> Piece {
+    let mut segments = left.segments.merge(right.segments);
+    let mut erased = left.erased.merge(right.erased, &mut segments);
+    if plan.withheld > 0 {
+        erased.limit(plan.withheld, &mut segments);
+    }
+    let segments = keep(kept, segments);
+    let replay = match plan.log {
+        Some(log) => log.merge(left.replay, right.replay),
+        None => left.replay,
+    };
+    Piece { segments, replay, erased }
+}
+
+/// Moves findings to the kept ones at once, so that no chunk holds more than the limit.
+pub(crate) fn keep(kept: &Mutex<Kept>, mut segments: Segments) -> Segments {
+    let findings = segments.take_findings();
+    if !findings.is_empty() {
+        kept.lock().unwrap_or_else(PoisonError::into_inner).add(findings);
+    }
+    segments
 }

@@ -656,7 +656,7 @@ fn missing_payloads_that_are_not_excused_come_in_order() {
     for max_findings in [0, 3, 100] {
         let reader: Box<dyn Read + Send> = Box::new(Cursor::new(bundle.clone()));
         let source = Source::Reader { name: "case.tar".into(), reader };
-        let options = Options { max_findings };
+        let options = Options { max_findings, ..Options::default() };
         let found = verify_bundle(source, &inputs, &options, &Arc::new(Progress::default())).unwrap();
         assert_eq!(found.counts[&FindingCode::PayloadMissing], 1);
         assert_eq!(found.coverage.payloads.clone().unwrap().erased, 1);

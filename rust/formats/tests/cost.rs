@@ -69,8 +69,8 @@ fn letters(lines: usize) -> Vec<u8> {
 fn malformed_entries_cost_linear_work_and_bounded_memory() {
     const LINES: usize = 1 << 18;
     for (options, most_bytes) in [
-        (Options { max_findings: 0 }, 64 << 20),
-        (Options { max_findings: 1000 }, 64 << 20),
+        (Options { max_findings: 0, ..Options::default() }, 64 << 20),
+        (Options { max_findings: 1000, ..Options::default() }, 64 << 20),
         (Options::default(), 160 << 20),
     ] {
         let [small, large] = [LINES, 4 * LINES].map(|lines| {

@@ -108,7 +108,7 @@ pub(crate) fn verify_bundle(
         return Err(PyTypeError::new_err("a bundle is one path, the bytes of one, or a binary file object"));
     }
     let work = Work::start(source, move |sources, progress, results| {
-        let options = Options { max_findings };
+        let options = Options { max_findings, ..Options::default() };
         let inputs = BundleInputs {
             policy: policy.as_ref(),
             keys: keys.as_ref().and_then(GivenKeys::brought),

@@ -50,6 +50,7 @@ pub(crate) fn failure(py: Python<'_>, error: FormatError) -> PyErr {
                 Err(_) => UnreadableError::new_err(message),
             },
         },
+        FormatError::Part(error) => crate::segments::unusable(error),
         FormatError::Destination(error) => bad_destination(py, error),
         FormatError::PolicyMissing => ConfigError::new_err("the bundle has no policy; pass yours as policy="),
         _ => EdgesentryError::new_err(message),

@@ -24,6 +24,7 @@ use crate::record::{bytes, unsigned};
 use crate::report::{Call, Report};
 use crate::service::{runtime, service_failure};
 use crate::source::{Input, inputs, path_of};
+use crate::tables;
 use crate::work::{Work, pool, wait};
 
 /// The last record of a chain: its sequence and its record hash.
@@ -233,7 +234,10 @@ pub(crate) fn heads_from_any(value: &Bound<'_, PyAny>) -> PyResult<Heads> {
         return heads_of_report(&report.get().0);
     }
     let Ok(mapping) = value.cast::<PyMapping>() else {
-        let message = "heads are a path, a Report, or a mapping from device id to Head, not ";
+        if tables::is_table(value)? {
+            return tables::heads(value);
+        }
+        let message = "heads are a path, a Report, a table or a mapping from device id to Head, not ";
         return Err(PyTypeError::new_err(format!("{message}{}", value.get_type().name()?)));
     };
     let mut heads = Heads::new();

@@ -13,7 +13,7 @@ use edgesentry_formats::{MAX_FILE_BYTES, read_file};
 use pyo3::exceptions::{PyKeyError, PyTypeError, PyUserWarning, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyDict, PyIterator, PyList, PyMapping, PyString, PyTuple};
+use pyo3::types::{PyDict, PyIterator, PyList, PyMapping, PyString, PyTuple, PyType};
 use serde::{Deserialize, Serialize};
 
 use crate::device::Device;
@@ -22,6 +22,7 @@ use crate::html;
 use crate::pickle::{Reduced, reduce};
 use crate::record::{AuditRecord, bytes};
 use crate::source::path_of;
+use crate::tables;
 
 /// The public keys of the devices, each key with its scheme and its first valid sequence.
 ///
@@ -135,6 +136,29 @@ impl KeyRing {
         PyList::new(py, self.devices())?.try_iter()
     }
 
+    #[classmethod]
+    #[pyo3(signature = (table, *, scheme = None))]
+    fn from_arrow(
+        _class: &Bound<'_, PyType>,
+        table: &Bound<'_, PyAny>,
+        scheme: Option<&str>,
+    ) -> PyResult<KeyRing> {
+        let scheme = scheme.map(scheme_of).transpose()?.unwrap_or(Scheme::DEFAULT);
+        Ok(KeyRing::of(Arc::new(tables::keys(table, scheme)?), false))
+    }
+
+    fn subset(&self, devices: &Bound<'_, PyAny>) -> PyResult<KeyRing> {
+        let ring = self.snapshot();
+        let mut subset = chain::KeyRing::new();
+        for device_id in devices.try_iter()? {
+            let device_id: String = device_id?.extract()?;
+            for key in ring.keys(&device_id).unwrap_or_default() {
+                subset.insert(&device_id, *key).map_err(bad_key)?;
+            }
+        }
+        Ok(KeyRing::of(Arc::new(subset), self.of_ledger))
+    }
+
     /// Returns the ring as JSON, which `KeyRing` and `--keys` read.
     fn to_json(&self) -> String {
         edgesentry_formats::write_key_ring(&self.snapshot())
@@ -192,12 +216,12 @@ pub(crate) struct RingState {
 type KeyState = (String, Vec<([u8; 32], Scheme, u64)>);
 
 impl KeyRing {
-    /// Restores the ring of a pickle; each key is checked again.
+    /// Restores the ring of a pickle. Its keys were checked when the ring was made.
     pub(crate) fn from_state(state: RingState) -> Result<KeyRing, String> {
         let mut ring = chain::KeyRing::new();
         for (device_id, keys) in state.keys {
             for (key, scheme, valid_from) in keys {
-                let key = PublicKey::from_bytes(key).map_err(|error| error.to_string())?;
+                let key = PublicKey::from_checked_bytes(key).map_err(|error| error.to_string())?;
                 ring.insert(&device_id, RingKey { key, scheme, valid_from })
                     .map_err(|error| error.to_string())?;
             }
@@ -304,6 +328,10 @@ pub(crate) fn given_keys(value: &Bound<'_, PyAny>, scheme: Option<Scheme>) -> Py
     Ok(GivenKeys { ring: keys_from_any(value, scheme)?, by })
 }
 
+/// The keys of the file that this process read last: a worker verifies many parts with the same keys, and to check each key
+/// takes longer than to verify its records.
+static LATEST_FILE: Mutex<Option<((chain::Hash, Scheme), Arc<chain::KeyRing>)>> = Mutex::new(None);
+
 /// Returns keys from a file, a key ring, devices, or a mapping in the form of a key file. `scheme` is that of keys without
 /// one; by default that of files in a file, and otherwise the usual default.
 pub(crate) fn keys_from_any(
@@ -330,9 +358,16 @@ pub(crate) fn keys_from_any(
     } else {
         ("keys".to_owned(), mapping_as_json(value)?.into_bytes(), Scheme::DEFAULT)
     };
-    let ring = edgesentry_formats::read_key_ring(&json, scheme.unwrap_or(usual))
-        .map_err(|error| bad_keys(&name, &error))?;
-    Ok(Arc::new(ring))
+    let scheme = scheme.unwrap_or(usual);
+    let content = chain::Hash::of(&json);
+    let latest = || LATEST_FILE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, ring)) = latest().as_ref().filter(|(known, _)| *known == (content, scheme)) {
+        return Ok(Arc::clone(ring));
+    }
+    let ring = edgesentry_formats::read_key_ring(&json, scheme).map_err(|error| bad_keys(&name, &error))?;
+    let ring = Arc::new(ring);
+    *latest() = Some(((content, scheme), Arc::clone(&ring)));
+    Ok(ring)
 }
 
 fn mapping_as_json(value: &Bound<'_, PyAny>) -> PyResult<String> {

@@ -389,7 +389,7 @@ impl LedgerCore {
             start_heads,
             registered,
             manifest: manifest.map(manifest_from_any).transpose()?,
-            options: Options { max_findings },
+            options: Options { max_findings, ..Options::default() },
         };
         let required = Required::from_any(require)?;
         let mut providers = verification.providers();

@@ -32,9 +32,11 @@ mod read;
 mod record;
 mod report;
 mod require;
+mod segments;
 mod service;
 mod source;
 mod statistics;
+mod tables;
 mod telemetry;
 mod timestamp;
 mod verify;
@@ -87,6 +89,8 @@ mod _core {
     use crate::record::{AuditRecord, payload_hash};
     #[pymodule_export]
     use crate::report::Report;
+    #[pymodule_export]
+    use crate::segments::{Segments, Verifier, merge, verify_part};
     #[pymodule_export]
     use crate::statistics::{Statistics, device_statistics};
     #[pymodule_export]

@@ -21,6 +21,7 @@ use crate::errors::UnreadableError;
 use crate::findings::{Cause, Finding, Findings};
 use crate::keys::KeyRing;
 use crate::report::Report;
+use crate::segments::Segments;
 use crate::statistics::Statistics;
 
 /// Incremented with every change of a pickled type.
@@ -77,6 +78,7 @@ pub(crate) fn restore(py: Python<'_>, kind: &str, state: PyBackedBytes) -> PyRes
         "Input" => object(py, kind, bytes, |input: InputState| Ok(Input::from(chain::Input::from(input)))),
         "ChainSpan" => object(py, kind, bytes, |span: chain::ChainSpan| Ok(ChainSpan::from(span))),
         "KeyRing" => object(py, kind, bytes, KeyRing::from_state),
+        "Segments" => object(py, kind, bytes, Segments::from_state),
         "Statistics" => object(py, kind, bytes, Statistics::from_state),
         _ => {
             let kind: String = kind.chars().take(60).collect();

@@ -18,6 +18,7 @@ use crate::manifest::{described, manifest_from_any};
 use crate::progress::Bar;
 use crate::report::{Call, Report};
 use crate::require::Required;
+use crate::segments::order_of;
 use crate::service::service_failure;
 use crate::source::{inputs, name_of_type, path_of};
 use crate::work::{Work, pool, wait};
@@ -76,7 +77,7 @@ use crate::work::{Work, pool, wait};
 #[pyo3(signature = (
     source, *, keys = None, payloads = None, heads = None, start_heads = None, manifest = None,
     checkpoint = None, policy = None, log_layout = None, previous = None, max_age = None,
-    timestamps = None, tsa_roots = None, scheme = None, require = None, progress = None, threads = None, max_findings = 100_000
+    timestamps = None, tsa_roots = None, scheme = None, order = "position", require = None, progress = None, threads = None, max_findings = 100_000
 ))]
 // The arguments of the Python function.
 #[allow(clippy::too_many_arguments)]
@@ -96,6 +97,7 @@ pub(crate) fn verify_chain(
     timestamps: Option<OneOrMore>,
     tsa_roots: Option<PathBuf>,
     scheme: Option<&str>,
+    order: &str,
     require: Option<&Bound<'_, PyAny>>,
     progress: Option<&Bound<'_, PyAny>>,
     threads: Option<i64>,
@@ -127,13 +129,13 @@ pub(crate) fn verify_chain(
     let Ok(max_findings) = usize::try_from(max_findings) else {
         return Err(PyValueError::new_err("max_findings must be a number from 0"));
     };
+    let options = Options { max_findings, order: order_of(order)? };
     let pool = pool(threads)?;
     let bar = Bar::new(progress)?;
     let file = given.manifest.as_ref().map(|manifest| described(manifest, source)).transpose()?.flatten();
     let inputs = inputs(source)?;
     let layout = given.log.is_none().then(|| layout_beside(source)).flatten();
     let work = Work::start(inputs, move |sources, progress, results| {
-        let options = Options { max_findings };
         let difference = match (&given.manifest, &file) {
             (Some(manifest), Some(file)) => manifest.difference(file),
             _ => Ok(None),
@@ -153,7 +155,7 @@ pub(crate) fn verify_chain(
     required.refuse_uncovered(py, Report::new(report, call), difference)
 }
 
-fn payload_directory(payloads: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
+pub(crate) fn payload_directory(payloads: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
     path_of(payloads)?.ok_or_else(|| {
         let kind = name_of_type(payloads);
         let message = format!(

@@ -152,7 +152,7 @@ fn verify(
     let parts = parts.into_iter().map(|part| Ok((None, part)));
     // A leaf 05 comes behind the record whose payload it excuses.
     let withheld = if manifest.payloads { MAX_LACKING } else { 0 };
-    let folded = fold(parts, &Plan { checks: &checks, log: None, withheld, options, progress })?;
+    let folded = fold(parts, &Plan { withheld, ..Plan::new(&checks, options, progress) })?;
     let mut leaves = leaves.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(finding) = leaves.malformed.take() {
         return Err(Stop::Malformed(Box::new(finding)));

@@ -1,0 +1,324 @@
+//! Parts as rows, to move them between processes and to keep them: one row for each segment, and one of its own.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Again, Block, Contested, Part, PartError, Plan, ROW_BITS};
+use crate::finding::{Finding, FindingCode};
+use crate::hash::Hash;
+use crate::report::Input;
+use crate::runs::Order;
+use crate::segment::{Basis, ChainSpan, Faults, HeadSight, Link, Segment, Segments, Tally};
+use crate::state::{FindingState, InputState};
+
+/// A row of a part: a segment with its device, or the row of the part as a whole, which has no device.
+#[derive(Clone, Debug)]
+pub struct PartRow {
+    /// The device.
+    pub device_id: Option<Arc<str>>,
+    /// The lowest sequence.
+    pub first_sequence: Option<u64>,
+    /// The highest sequence.
+    pub last_sequence: Option<u64>,
+    /// The number of records.
+    pub records: u64,
+    /// The number of findings.
+    pub findings: u64,
+    /// Everything else.
+    pub state: RowState,
+}
+
+/// The content of a row, for a binary format of serde.
+#[derive(Serialize, Deserialize, Clone, Debug)]
+pub struct RowState(Content);
+
+impl RowState {
+    fn position(&self) -> (bool, u64) {
+        match &self.0 {
+            Content::Segment(segment) => (segment.again, segment.first.4),
+            Content::Whole(_) => (true, u64::MAX),
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug)]
+enum Content {
+    Whole(Box<WholeState>),
+    Segment(Box<SegmentState>),
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug)]
+struct WholeState {
+    plan: Plan,
+    /// The first number of each block, and the number after its last input.
+    blocks: Vec<(u64, u64)>,
+    loose: Vec<(FindingCode, u64)>,
+    findings: Vec<FindingState>,
+    inputs: Vec<(u64, InputState)>,
+    ranges: Contested,
+    /// The number of rows with a device.
+    rows: u64,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug)]
+struct SegmentState {
+    again: bool,
+    first: (u64, Hash, Hash, u64, u64),
+    /// None if it is the first. The previous hash is needed for the first link alone.
+    last: Option<(u64, Hash, u64, u64)>,
+    tally: Tally,
+    /// None if it follows from the first and last links.
+    span: Option<ChainSpan>,
+    sights: [HeadSight; 2],
+    faults: Vec<(FindingCode, u64)>,
+    runs_backwards: bool,
+    contested: bool,
+    lacked_only_order: bool,
+    basis: Basis,
+    /// The kept findings of the device, in its first row.
+    findings: Vec<FindingState>,
+}
+
+impl Part {
+    /// Returns the rows of the part.
+    pub fn rows(&self) -> Vec<PartRow> {
+        let mut of_device: BTreeMap<&Arc<str>, Vec<FindingState>> = BTreeMap::new();
+        let mut loose = Vec::new();
+        for finding in self.kept.findings() {
+            match &finding.device_id {
+                Some(device_id) => of_device.entry(device_id).or_default().push(finding.into()),
+                None => loose.push(finding.into()),
+            }
+        }
+        let mut again: BTreeMap<&Arc<str>, Vec<FindingState>> = BTreeMap::new();
+        for finding in &self.again.findings {
+            if let Some(device_id) = &finding.device_id {
+                again.entry(device_id).or_default().push(finding.into());
+            }
+        }
+        let mut rows = Vec::new();
+        for (device_id, segment) in self.blocks.values().flat_map(|block| block.segments.iter()) {
+            let findings = of_device.remove(device_id).unwrap_or_default();
+            rows.push(row(device_id, segment, findings, false));
+        }
+        for (device_id, segment) in self.again.segments.iter() {
+            rows.push(row(device_id, segment, again.remove(device_id).unwrap_or_default(), true));
+        }
+        let place = |row: &PartRow| (row.device_id.clone(), row.first_sequence, row.state.position());
+        rows.sort_by_cached_key(place);
+        // Findings of a device without a record.
+        loose.extend(of_device.into_values().flatten());
+        let counts = FindingCode::ALL.iter().copied().zip(self.loose);
+        let whole = WholeState {
+            plan: self.plan,
+            blocks: self.blocks.iter().map(|(number, block)| (*number, block.end)).collect(),
+            loose: counts.filter(|(_, count)| *count > 0).collect(),
+            findings: loose,
+            inputs: self.inputs.iter().map(|(number, input)| (*number, input.into())).collect(),
+            ranges: self.again.ranges.clone(),
+            rows: rows.len() as u64,
+        };
+        rows.push(PartRow {
+            device_id: None,
+            first_sequence: None,
+            last_sequence: None,
+            records: 0,
+            findings: self.loose.iter().fold(0, |sum: u64, count| sum.saturating_add(*count)),
+            state: RowState(Content::Whole(Box::new(whole))),
+        });
+        rows
+    }
+
+    /// Restores the part of all given rows, which may be those of several parts of a run, in any order.
+    ///
+    /// # Errors
+    /// Rows are missing, are there twice, or are not of one run.
+    pub fn from_rows(rows: impl IntoIterator<Item = (Option<Arc<str>>, RowState)>) -> Result<Part, PartError> {
+        let mut wholes = Vec::new();
+        let mut segments = Vec::new();
+        for (device_id, RowState(content)) in rows {
+            match (device_id, content) {
+                (None, Content::Whole(whole)) => wholes.push(whole),
+                (Some(device_id), Content::Segment(segment)) => segments.push((device_id, segment)),
+                _ => return Err(PartError::Inconsistent("the device of a row is not that of its state")),
+            }
+        }
+        let Some(first) = wholes.first() else {
+            return Err(PartError::Inconsistent("the row without a device is missing"));
+        };
+        let mut part = Part::of_plan(first.plan);
+        let expected = wholes.iter().fold(0, |sum: u64, whole| sum.saturating_add(whole.rows));
+        if expected != segments.len() as u64 {
+            return Err(PartError::Inconsistent("rows are missing, or are there twice"));
+        }
+        for whole in wholes {
+            part.add_whole(*whole)?;
+        }
+        for (device_id, state) in segments {
+            part.add_segment(device_id, *state)?;
+        }
+        part.join_neighbours()?;
+        if part.blocks.values().map(|block| block.segments.open_gaps()).sum::<usize>() > super::MAX_OPEN_GAPS {
+            return Err(PartError::Scattered);
+        }
+        Ok(part)
+    }
+
+    fn add_whole(&mut self, whole: WholeState) -> Result<(), PartError> {
+        const OVERLAP: PartError = PartError::Inconsistent("its inputs overlap");
+        let WholeState { plan, blocks, loose, findings, inputs, ranges, rows: _ } = whole;
+        self.check_plan(&plan)?;
+        for (number, input) in inputs {
+            if number > super::MAX_NUMBER {
+                return Err(PartError::Inconsistent("the position of an input is above 2^23"));
+            }
+            if self.inputs.insert(number, Input::from(input)).is_some() {
+                return Err(PartError::Repeated(number));
+            }
+        }
+        for (number, end) in blocks {
+            match self.plan.order {
+                Order::Position => {
+                    let before = self.blocks.range(..=number).next_back().map(|(_, block)| block.end);
+                    let after = self.blocks.range(number..).next().map(|(number, _)| *number);
+                    let is_free = before.is_none_or(|before| before <= number)
+                        && after.is_none_or(|after| end <= after && number < after);
+                    let inputs = end.checked_sub(number).ok_or(OVERLAP)?;
+                    if !is_free || self.inputs.range(number..end).count() as u64 != inputs {
+                        return Err(OVERLAP);
+                    }
+                    self.blocks.insert(number, Block { end, segments: Segments::default() });
+                }
+                Order::Sequence if number == 0 => {
+                    let block = self.blocks.entry(0).or_default();
+                    block.end = block.end.max(end);
+                }
+                Order::Sequence => return Err(OVERLAP),
+            }
+        }
+        for (code, count) in loose {
+            let total = &mut self.loose[code as usize];
+            *total = total.saturating_add(count);
+        }
+        self.kept.add(findings.into_iter().map(Finding::from).collect());
+        self.again.append(Again { ranges, ..Again::default() })
+    }
+
+    fn add_segment(&mut self, device_id: Arc<str>, state: SegmentState) -> Result<(), PartError> {
+        let order = self.plan.order;
+        let again = state.again;
+        let (segment, findings) = state.restored(order)?;
+        let (first, last) = (segment.first.index >> ROW_BITS, segment.last.index >> ROW_BITS);
+        const OUTSIDE: PartError = PartError::Inconsistent("a record is outside of its inputs");
+        if again {
+            let ranges = self.again.ranges.get(&device_id).map_or(&[][..], Vec::as_slice);
+            let span = &segment.span;
+            let holds = |range: &super::ContestedRange| {
+                range.first <= span.lowest_sequence && span.highest_sequence <= range.last
+            };
+            if !ranges.iter().any(holds) || self.again.segments.chains.contains_key(&device_id) {
+                return Err(PartError::Changed(device_id));
+            }
+            self.again.segments.put(device_id, segment, order);
+            self.again.segments.found = Default::default();
+            self.again.findings.extend(findings);
+            return Ok(());
+        }
+        if !self.inputs.contains_key(&first) || !self.inputs.contains_key(&last) {
+            return Err(OUTSIDE);
+        }
+        let at = self.block(first);
+        let Some((_, block)) = self.blocks.range_mut(..=at).next_back() else { return Err(OUTSIDE) };
+        if order == Order::Position && (block.end <= first || block.end <= last || last < first) {
+            return Err(OUTSIDE);
+        }
+        if block.segments.chains.contains_key(&device_id) {
+            return Err(PartError::Inconsistent("a device has two rows for the same inputs"));
+        }
+        let mut alone = Segments::default();
+        alone.put(Arc::clone(&device_id), segment, order);
+        super::check_basis(&block.segments, &alone)?;
+        let runs = alone.runs.into_values().flat_map(crate::runs::Runs::into_segments);
+        for segment in alone.chains.into_values().chain(runs) {
+            block.segments.put(Arc::clone(&device_id), segment, order);
+        }
+        let between = block.segments.take_findings();
+        block.segments.found = Default::default();
+        self.kept.add(between);
+        self.kept.add(findings);
+        Ok(())
+    }
+}
+
+fn row(device_id: &Arc<str>, segment: &Segment, findings: Vec<FindingState>, again: bool) -> PartRow {
+    let Segment { first, last, span, .. } = segment;
+    let implied = implied_span(first, last);
+    let state = SegmentState {
+        again,
+        first: (first.sequence, first.hash, first.prev, first.timestamp_ms, first.index),
+        last: (last.index != first.index || last.sequence != first.sequence)
+            .then_some((last.sequence, last.hash, last.timestamp_ms, last.index)),
+        tally: segment.tally,
+        span: (*span != implied).then_some(*span),
+        sights: segment.sights,
+        faults: segment.faults.iter().collect(),
+        runs_backwards: segment.runs_backwards,
+        contested: segment.contested,
+        lacked_only_order: segment.lacked_only_order,
+        basis: segment.basis,
+        findings,
+    };
+    PartRow {
+        device_id: Some(Arc::clone(device_id)),
+        first_sequence: Some(span.lowest_sequence),
+        last_sequence: Some(span.highest_sequence),
+        records: span.records,
+        findings: segment.faults.iter().fold(0, |sum: u64, (_, count)| sum.saturating_add(count)),
+        state: RowState(Content::Segment(Box::new(state))),
+    }
+}
+
+/// Returns the span of a chain that has every sequence once, in order of time.
+fn implied_span(first: &Link, last: &Link) -> ChainSpan {
+    ChainSpan {
+        records: last.sequence.saturating_sub(first.sequence).saturating_add(1),
+        lowest_sequence: first.sequence,
+        highest_sequence: last.sequence,
+        earliest_ms: first.timestamp_ms,
+        latest_ms: last.timestamp_ms,
+    }
+}
+
+impl SegmentState {
+    fn restored(self, order: Order) -> Result<(Segment, Vec<Finding>), PartError> {
+        let (sequence, hash, prev, timestamp_ms, index) = self.first;
+        let first = Link { sequence, hash, prev, timestamp_ms, index };
+        let last = match self.last {
+            Some((sequence, hash, timestamp_ms, index)) => {
+                Link { sequence, hash, prev: Hash::ZERO, timestamp_ms, index }
+            }
+            None => first,
+        };
+        let span = self.span.unwrap_or(implied_span(&first, &last));
+        let is_whole = span.lowest_sequence == first.sequence && span.highest_sequence == last.sequence;
+        let holds = |link: &Link| (span.lowest_sequence..=span.highest_sequence).contains(&link.sequence);
+        if span.records == 0 || !holds(&first) || !holds(&last) || (order == Order::Sequence && !is_whole) {
+            return Err(PartError::Inconsistent("the records of a device are not within its sequences"));
+        }
+        let mut segment = Segment::new(first, Order::Sequence);
+        segment.last = last;
+        segment.tally = self.tally;
+        segment.span = span;
+        segment.sights = self.sights;
+        let mut faults = Faults::default();
+        self.faults.into_iter().for_each(|(code, count)| faults.add(code, count));
+        segment.faults = faults;
+        segment.runs_backwards = self.runs_backwards;
+        segment.contested = self.contested;
+        segment.lacked_only_order = self.lacked_only_order;
+        segment.basis = self.basis;
+        Ok((segment, self.findings.into_iter().map(Finding::from).collect()))
+    }
+}

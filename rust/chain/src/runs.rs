@@ -1,0 +1,105 @@
+//! Chains whose records come in any order, as in a table: their place is their sequence.
+//!
+//! A run is a segment of consecutive sequences. Runs that touch are joined, in whatever order they come, so records in
+//! any order become one run if none is missing. Two segments with the same sequence are contested: only their records,
+//! sorted together, decide which findings they have.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::segment::{Found, Segment};
+
+/// The order of the records of a chain. Exhaustive: each place that joins segments decides about each order.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// The order in which the input has them, as in an export.
+    #[default]
+    Position,
+    /// The order of [`AuditRecord::cmp_in_table`](crate::AuditRecord::cmp_in_table), whatever order the input has, as in
+    /// a table.
+    Sequence,
+}
+
+/// The runs of a chain by first sequence. They neither overlap nor touch.
+#[derive(Clone, Default, PartialEq, Debug)]
+pub(crate) struct Runs(BTreeMap<u64, Box<Segment>>);
+
+impl Runs {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Segment> {
+        self.0.values().map(|run| &**run)
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Segment> {
+        self.0.values_mut().map(|run| &mut **run)
+    }
+
+    pub(crate) fn into_segments(self) -> impl Iterator<Item = Segment> {
+        self.0.into_values().map(|run| *run)
+    }
+
+    pub(crate) fn last(&self) -> Option<&Segment> {
+        self.0.last_key_value().map(|(_, run)| &**run)
+    }
+
+    /// Returns the run with this sequence.
+    pub(crate) fn at_mut(&mut self, sequence: u64) -> Option<&mut Segment> {
+        let (_, run) = self.0.range_mut(..=sequence).next_back()?;
+        Some(&mut **run).filter(|run| sequence <= run.last.sequence)
+    }
+
+    /// Removes the run of exactly these sequences.
+    pub(crate) fn take(&mut self, first: u64, last: u64) -> Option<Segment> {
+        self.0.get(&first).filter(|run| run.last.sequence == last)?;
+        self.0.remove(&first).map(|run| *run)
+    }
+
+    /// Adds a run, and joins it with those that it touches or overlaps. The result does not depend on the order in which
+    /// runs are added, except for the findings of contested runs, which are verified again.
+    pub(crate) fn insert(&mut self, device_id: &Arc<str>, run: Segment, found: &mut Found) {
+        let (first, last) = (run.first.sequence, run.last.sequence);
+        let ends_near = |before: &Segment| first <= before.last.sequence.saturating_add(1);
+        let before = self.0.range(..first).next_back().filter(|(_, before)| ends_near(before));
+        let touching = before.into_iter().chain(self.0.range(first..=last.saturating_add(1)));
+        let touching: Vec<u64> = touching.map(|(at, _)| *at).collect();
+        let mut run = Box::new(run);
+        for at in touching {
+            if let Some(other) = self.0.remove(&at) {
+                run = join(device_id, other, run, found);
+            }
+        }
+        self.0.insert(run.first.sequence, run);
+    }
+
+    pub(crate) fn merge(&mut self, device_id: &Arc<str>, other: Runs, found: &mut Found) {
+        for run in other.into_segments() {
+            self.insert(device_id, run, found);
+        }
+    }
+
+    /// Joins all runs: the sequences between two of them are missing.
+    pub(crate) fn joined(self, device_id: &Arc<str>, found: &mut Found) -> Option<Segment> {
+        let mut runs = self.into_segments();
+        let mut chain = runs.next()?;
+        for run in runs {
+            chain.append(device_id, run, found);
+        }
+        Some(chain)
+    }
+}
+
+fn join(device_id: &Arc<str>, a: Box<Segment>, b: Box<Segment>, found: &mut Found) -> Box<Segment> {
+    let (mut low, high) = if a.first.sequence <= b.first.sequence { (a, b) } else { (b, a) };
+    if low.contested || high.contested || low.last.sequence >= high.first.sequence {
+        low.contest(*high);
+    } else {
+        low.append(device_id, *high, found);
+    }
+    low
+}

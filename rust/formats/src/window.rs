@@ -1,0 +1,327 @@
+//! Windows: the chunks that are verified at a time, and the order in which their records are.
+//!
+//! Records of many devices interleave in files that keep the order of arrival. A slice of them has a chain for nearly every
+//! record, and each chain costs as much as dozens of records. A window is then larger, and its records are grouped by
+//! device before they are cut into slices. Neither changes a result.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Mutex;
+
+use edgesentry_chain::part::is_contested;
+use edgesentry_chain::{AuditRecord, Finding, Kept, Order, SLICE_RECORDS, slice_size};
+use rayon::prelude::*;
+
+use crate::error::Error;
+use crate::read::{Chunk, ChunkReader, Decoded};
+use crate::verify::{Piece, Plan, join, keep, verify_some};
+
+/// The largest number of entries in a window that has more than one chunk.
+const WINDOW_ENTRIES: usize = 1 << 17;
+/// The size of the text after which a window gets no further chunk.
+const WINDOW_TEXT_BYTES: usize = 32 << 20;
+/// The largest number of chunks in a window: chunks have a bounded size of their own.
+const WINDOW_CHUNKS: usize = 8;
+/// Grouping pays if a device has fewer records than this in a row.
+const SHORT_ROW: usize = 8;
+/// A window is large enough if a device has this number of records in it.
+const LONG_ROW: usize = 32;
+
+/// The form of the next window.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    order: Order,
+    chunks: usize,
+    is_grouped: bool,
+}
+
+/// A verified window.
+pub(crate) struct Verified {
+    pub(crate) part: Piece,
+    /// The form of the windows after the next.
+    pub(crate) window: Window,
+    /// Records that are verified later, together.
+    pub(crate) gathered: Vec<(AuditRecord, u64)>,
+}
+
+impl Window {
+    pub(crate) fn new(order: Order) -> Window {
+        let is_sorted = order == Order::Sequence;
+        Window { order, chunks: if is_sorted { WINDOW_CHUNKS } else { 1 }, is_grouped: false }
+    }
+
+    /// Reads the chunks of a window; none at the end of the source.
+    pub(crate) fn read(&self, chunks: &mut dyn ChunkReader, plan: &Plan<'_>) -> Result<Vec<Chunk>, Error> {
+        let mut window = Vec::new();
+        let (mut entries, mut text_bytes) = (0, 0);
+        while window.len() < self.chunks && entries < WINDOW_ENTRIES && text_bytes < WINDOW_TEXT_BYTES {
+            let Some(chunk) = chunks.next_chunk(plan.progress)? else { break };
+            entries += chunk.len();
+            text_bytes += chunk.text_bytes();
+            window.push(chunk);
+        }
+        Ok(window)
+    }
+
+    /// Verifies consecutive chunks; `first_index` is the position of their first entry.
+    pub(crate) fn verify(
+        &self,
+        kept: &Mutex<Kept>,
+        chunks: &[Chunk],
+        first_index: u64,
+        plan: &Plan<'_>,
+    ) -> Result<Verified, Error> {
+        let entries: usize = chunks.iter().map(Chunk::len).sum();
+        if plan.only.is_none() && self.order == Order::Position && !self.is_grouped {
+            let part = verify_in_place(kept, chunks, first_index, plan)?;
+            // The levels of a log keep the order of arrival, in which the records are leaves.
+            let is_grouped = plan.log.is_none() && plan.withheld == 0 && part.rows * SHORT_ROW > entries;
+            let chunks = if is_grouped { 2 } else { 1 };
+            return Ok(Verified { part: part.piece, window: Window { is_grouped, chunks, ..*self }, gathered: Vec::new() });
+        }
+        let decoded = decode(chunks, first_index, plan)?;
+        let records = decoded.iter().flat_map(|(decoded, index)| with_positions(decoded, *index));
+        if let Some(only) = plan.only {
+            let records = records.filter(|(record, _)| is_contested(only, record));
+            if self.order == Order::Sequence {
+                let gathered = records.map(|(record, index)| (record.clone(), index)).collect();
+                return Ok(Verified { part: Piece::default(), window: *self, gathered });
+            }
+            let Grouped { records, .. } = grouped(&records.collect::<Vec<_>>());
+            let part = verify_records(kept, &records, plan)?;
+            return Ok(Verified { part, window: *self, gathered: Vec::new() });
+        }
+        let mut piece = Piece::default();
+        for (decoded, first_index) in &decoded {
+            for (at, malformed) in &decoded.malformed {
+                let (expected, actual) = (malformed.expected.clone(), malformed.actual.clone());
+                piece.segments.add(Finding::malformed(first_index + *at as u64, expected, actual));
+            }
+        }
+        piece.segments = keep(kept, piece.segments);
+        let mut records: Vec<_> = records.collect();
+        let mut window = *self;
+        match self.order {
+            Order::Sequence => sort(&mut records),
+            Order::Position => {
+                let groups = grouped(&records);
+                window = self.after(&groups);
+                records = groups.records;
+            }
+        }
+        let verified = verify_records(kept, &records, plan)?;
+        Ok(Verified { part: join(kept, piece, verified, plan), window, gathered: Vec::new() })
+    }
+
+    /// Returns the form of the next windows, by the records of this one.
+    fn after(&self, groups: &Grouped<'_>) -> Window {
+        let Grouped { records, rows, devices } = groups;
+        if rows * SHORT_ROW <= records.len() {
+            return Window::new(self.order);
+        }
+        let is_small = devices * LONG_ROW > records.len();
+        Window { chunks: if is_small { (self.chunks * 2).min(WINDOW_CHUNKS) } else { self.chunks }, ..*self }
+    }
+}
+
+/// The result of slices in the order of the input.
+#[derive(Default)]
+struct InPlace {
+    piece: Piece,
+    /// The number of chains in all slices.
+    rows: usize,
+}
+
+/// Decodes and verifies slices of the input as they are.
+fn verify_in_place(
+    kept: &Mutex<Kept>,
+    chunks: &[Chunk],
+    first_index: u64,
+    plan: &Plan<'_>,
+) -> Result<InPlace, Error> {
+    let slices = slices(chunks, first_index, |entries| slice_records(plan, entries));
+    let verified = slices.into_par_iter().map(|(chunk, range, first_index)| {
+        if plan.progress.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        let entries = range.len() as u64;
+        let mut piece = match chunk {
+            Chunk::Records(records) => verify_some(records[range].iter().zip(first_index..), plan)?,
+            _ => verify_decoded(chunk.decode(range), first_index, plan)?,
+        };
+        plan.progress.add_records(entries);
+        let rows = piece.segments.count();
+        piece.segments = keep(kept, piece.segments);
+        Ok(InPlace { piece, rows })
+    });
+    verified.try_reduce(InPlace::default, |left, right| {
+        let rows = left.rows + right.rows;
+        Ok(InPlace { piece: join(kept, left.piece, right.piece, plan), rows })
+    })
+}
+
+/// Cuts chunks into slices, each with the position of its first entry.
+fn slices(
+    chunks: &[Chunk],
+    first_index: u64,
+    size: impl Fn(usize) -> usize,
+) -> Vec<(&Chunk, Range<usize>, u64)> {
+    let mut slices = Vec::new();
+    let mut next_index = first_index;
+    for chunk in chunks {
+        let size = size(chunk.len());
+        for start in (0..chunk.len()).step_by(size) {
+            let range = start..chunk.len().min(start + size);
+            slices.push((chunk, range, next_index + start as u64));
+        }
+        next_index += chunk.len() as u64;
+    }
+    slices
+}
+
+/// Decodes all entries on all threads.
+fn decode(
+    chunks: &[Chunk],
+    first_index: u64,
+    plan: &Plan<'_>,
+) -> Result<Vec<(Decoded, u64)>, Error> {
+    let slices = slices(chunks, first_index, |entries| slice_records(plan, entries));
+    let decoded = slices.into_par_iter().map(|(chunk, range, first_index)| {
+        if plan.progress.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        Ok((chunk.decode(range), first_index))
+    });
+    decoded.collect()
+}
+
+/// Sorts records by the order of a table, and equal ones by their position.
+pub(crate) fn sort(records: &mut [(&AuditRecord, u64)]) {
+    records.par_sort_unstable_by(|(a, at), (b, also_at)| a.cmp_in_table(b).then_with(|| at.cmp(also_at)));
+}
+
+/// Verifies records that are grouped or sorted by device.
+pub(crate) fn verify_records(
+    kept: &Mutex<Kept>,
+    records: &[(&AuditRecord, u64)],
+    plan: &Plan<'_>,
+) -> Result<Piece, Error> {
+    let size = slice_size(records.len()).min(SLICE_RECORDS);
+    let slices = match plan.options.order {
+        Order::Position => records.chunks(size).collect(),
+        Order::Sequence => sorted_slices(records, size),
+    };
+    let verified = slices.into_par_iter().map(|slice| {
+        if plan.progress.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        let mut piece = verify_some(slice.iter().copied(), plan)?;
+        plan.progress.add_records(slice.len() as u64);
+        piece.segments = keep(kept, piece.segments);
+        Ok(piece)
+    });
+    verified.try_reduce(Piece::default, |left, right| Ok(join(kept, left, right, plan)))
+}
+
+/// Records by device; those of a device keep their order.
+struct Grouped<'r> {
+    records: Vec<(&'r AuditRecord, u64)>,
+    /// How often the device changed before.
+    rows: usize,
+    devices: usize,
+}
+
+fn grouped<'r>(records: &[(&'r AuditRecord, u64)]) -> Grouped<'r> {
+    let mut numbers: HashMap<&str, u32> = HashMap::new();
+    let mut ends: Vec<usize> = Vec::new();
+    let mut last: Option<(&str, u32)> = None;
+    let mut devices = Vec::with_capacity(records.len());
+    let mut rows = 0;
+    for (record, _) in records {
+        let id = record.device_id.as_str();
+        let number = match last {
+            Some((last, number)) if last == id => number,
+            _ => {
+                rows += 1;
+                *numbers.entry(id).or_insert_with(|| {
+                    ends.push(0);
+                    ends.len() as u32 - 1
+                })
+            }
+        };
+        last = Some((id, number));
+        ends[number as usize] += 1;
+        devices.push(number);
+    }
+    let mut end = 0;
+    for size in &mut ends {
+        end += *size;
+        *size = end;
+    }
+    let mut places = vec![0; records.len()];
+    for (at, number) in devices.into_iter().enumerate().rev() {
+        let end = &mut ends[number as usize];
+        *end -= 1;
+        places[*end] = at;
+    }
+    Grouped {
+        records: places.into_iter().map(|at| records[at]).collect(),
+        rows,
+        devices: numbers.len(),
+    }
+}
+
+/// Cuts sorted records into slices. Records of one device and sequence stay together, because their order decides about
+/// them.
+fn sorted_slices<'a, 'r>(
+    mut records: &'a [(&'r AuditRecord, u64)],
+    size: usize,
+) -> Vec<&'a [(&'r AuditRecord, u64)]> {
+    let mut slices = Vec::new();
+    while records.len() > size {
+        let place = |at: usize| (records[at].0.sequence, &*records[at].0.device_id);
+        let end = (size..records.len()).find(|at| place(*at) != place(*at - 1)).unwrap_or(records.len());
+        let (slice, rest) = records.split_at(end);
+        slices.push(slice);
+        records = rest;
+    }
+    if !records.is_empty() {
+        slices.push(records);
+    }
+    slices
+}
+
+/// Returns the decoded records, each with its position in the whole input.
+fn with_positions(
+    decoded: &Decoded,
+    first_index: u64,
+) -> impl Iterator<Item = (&AuditRecord, u64)> + Clone + use<'_> {
+    let Decoded { records, malformed } = decoded;
+    let mut shift = 0;
+    let mut malformed = malformed.iter().map(|(at, _)| *at).peekable();
+    records.iter().enumerate().map(move |(at, record)| {
+        while malformed.next_if(|malformed| *malformed == at + shift).is_some() {
+            shift += 1;
+        }
+        (record, first_index + (at + shift) as u64)
+    })
+}
+
+/// Verifies the records among decoded entries, and counts malformed entries.
+fn verify_decoded(decoded: Decoded, first_index: u64, plan: &Plan<'_>) -> Result<Piece, Error> {
+    let mut piece = verify_some(with_positions(&decoded, first_index), plan)?;
+    for (at, malformed) in decoded.malformed {
+        let index = first_index + at as u64;
+        piece.segments.add(Finding::malformed(index, malformed.expected, malformed.actual));
+    }
+    Ok(piece)
+}
+
+/// Returns the number of entries per thread at a time. Signatures benefit from large slices. Links alone do not, and
+/// small slices let the thread that has read the next chunk take its share of this one.
+fn slice_records(plan: &Plan<'_>, entries: usize) -> usize {
+    match plan.checks.key_ring() {
+        Some(_) => slice_size(entries),
+        None => slice_size(entries).div_ceil(8).max(256),
+    }
+}

@@ -1,0 +1,322 @@
+//! Parts of a run: any cut of the inputs, any order and grouping of the parts, and any way between processes give the
+//! report of one process.
+#![allow(clippy::unwrap_used)]
+
+#[path = "common/tampered.rs"]
+mod tampered;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use edgesentry_chain::part::MAX_NUMBER;
+use edgesentry_chain::{
+    AuditRecord, Checks, Finding, FindingCode as Code, Hash, Head, Heads, Order, Report, Verdict,
+};
+use edgesentry_formats::{
+    Contested, Ends, Error, Options, Part, PartError, Progress, RowError, Source, decode_rows, encode_row, verify,
+    verify_contested, verify_part,
+};
+use proptest::prelude::*;
+use tampered::{CHAINS, Entry, KEYS, device, entries, ndjson};
+
+/// The number of cases; `make soak` runs more.
+fn cases() -> ProptestConfig {
+    let cases = std::env::var("EDGESENTRY_PART_CASES").ok().and_then(|cases| cases.parse().ok());
+    ProptestConfig::with_cases(cases.unwrap_or(100))
+}
+
+fn options(order: Order, max_findings: usize) -> Options {
+    Options { order, max_findings, ..Options::default() }
+}
+
+fn progress() -> Arc<Progress> {
+    Arc::new(Progress::default())
+}
+
+fn heads() -> Heads {
+    Heads::from([
+        ("a".into(), Head { sequence: 3, hash: CHAINS[0][2].hash() }),
+        ("b".into(), Head { sequence: 300, hash: Hash::ZERO }),
+        ("e".into(), Head { sequence: 1, hash: Hash::ZERO }),
+    ])
+}
+
+type Rows = Vec<(Option<String>, Vec<u8>)>;
+
+fn rows(part: &Part) -> Rows {
+    let rows = part.rows();
+    rows.iter().map(|row| (row.device_id.as_deref().map(str::to_owned), encode_row(row).unwrap())).collect()
+}
+
+fn restored(rows: &Rows) -> Result<Part, RowError> {
+    decode_rows(rows.iter().map(|(device_id, state)| (device_id.as_deref(), state.as_slice())))
+}
+
+/// How parts are made and merged.
+#[derive(Clone, Debug)]
+struct Way {
+    cuts: Vec<prop::sample::Index>,
+    /// Which two parts are merged next.
+    pairs: Vec<(prop::sample::Index, prop::sample::Index)>,
+    travels: bool,
+    /// Merges by putting the rows of all parts together.
+    at_once: bool,
+}
+
+fn way() -> impl Strategy<Value = Way> {
+    let cuts = proptest::collection::vec(any::<prop::sample::Index>(), 0..6);
+    let pairs = proptest::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 8);
+    (cuts, pairs, any::<bool>(), any::<bool>())
+        .prop_map(|(cuts, pairs, travels, at_once)| Way { cuts, pairs, travels, at_once })
+}
+
+impl Way {
+    fn pieces<'e>(&self, entries: &'e [Entry]) -> Vec<&'e [Entry]> {
+        let mut cuts: Vec<usize> = self.cuts.iter().map(|cut| cut.index(entries.len() + 1)).collect();
+        cuts.extend([0, entries.len()]);
+        cuts.sort_unstable();
+        cuts.windows(2).map(|cut| &entries[cut[0]..cut[1]]).collect()
+    }
+
+    fn merged(&self, mut parts: Vec<Part>) -> Part {
+        if self.at_once {
+            return restored(&parts.iter().flat_map(rows).collect()).unwrap();
+        }
+        let mut pairs = self.pairs.iter();
+        while parts.len() > 1 {
+            let (one, other) = pairs.next().unwrap();
+            let one = parts.swap_remove(one.index(parts.len()));
+            let other = parts.swap_remove(other.index(parts.len()));
+            let merged = one.merge(other).unwrap();
+            parts.push(if self.travels { restored(&rows(&merged)).unwrap() } else { merged });
+        }
+        parts.remove(0)
+    }
+
+    fn report(&self, entries: &[Entry], checks: &Checks<'_>, options: &Options) -> Report {
+        let pieces = self.pieces(entries);
+        let part = |(number, piece): (u64, &&[Entry])| {
+            let part = verify_part(vec![ndjson(piece)], checks, number, options, &progress()).unwrap();
+            if self.travels { restored(&rows(&part)).unwrap() } else { part }
+        };
+        let mut whole = self.merged((0..).zip(&pieces).map(part).collect());
+        let contested = whole.contested();
+        if !contested.is_empty() {
+            let refused = whole.clone().report(&Ends { heads: checks.heads, ..Ends::default() });
+            assert!(matches!(refused, Err(PartError::Contested { .. })), "{refused:?}");
+            // The chains may be verified again apart from each other.
+            for (device_id, ranges) in contested {
+                let one = Contested::from([(device_id, ranges)]);
+                let sources = pieces.iter().map(|piece| ndjson(piece)).collect();
+                let again = verify_contested(sources, checks, 0, one, options, &progress()).unwrap();
+                let again = if self.travels { restored(&rows(&again)).unwrap() } else { again };
+                whole = whole.merge(again).unwrap();
+            }
+            assert_eq!(whole.contested(), Contested::new());
+        }
+        let ends = Ends { heads: checks.heads, inputs: Some(pieces.len() as u64), ..Ends::default() };
+        whole.report(&ends).unwrap()
+    }
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    #[test]
+    fn parts_in_the_order_of_position_give_the_report_of_one_process(
+        entries in entries(),
+        levels in (any::<bool>(), any::<bool>()),
+        cap in prop_oneof![0usize..4, Just(100_000)],
+        way in way(),
+    ) {
+        let heads = heads();
+        let checks = Checks {
+            keys: levels.0.then_some(&*KEYS),
+            heads: levels.1.then_some(&heads),
+            ..Checks::default()
+        };
+        let options = options(Order::Position, cap);
+        let sources = way.pieces(&entries).into_iter().map(ndjson).collect();
+        let expected = verify(sources, &checks, &options, &progress()).unwrap();
+        let report = way.report(&entries, &checks, &options);
+        prop_assert_eq!(serde_json::to_string(&report).unwrap(), serde_json::to_string(&expected).unwrap());
+        prop_assert_eq!(report, expected);
+    }
+
+    #[test]
+    fn parts_in_the_order_of_sequence_give_the_report_of_the_sorted_table(
+        entries in entries(),
+        levels in (any::<bool>(), any::<bool>()),
+        order in any::<u64>(),
+        ways in proptest::collection::vec(way(), 2),
+    ) {
+        let heads = heads();
+        let checks = Checks {
+            keys: levels.0.then_some(&*KEYS),
+            heads: levels.1.then_some(&heads),
+            ..Checks::default()
+        };
+        let mut records: Vec<AuditRecord> = entries.into_iter().flatten().collect();
+        records.sort_by(AuditRecord::cmp_in_table);
+        let sorted: Vec<Entry> = records.iter().cloned().map(Some).collect();
+        let expected = verify(vec![ndjson(&sorted)], &checks, &Options::default(), &progress()).unwrap();
+        records.sort_by_cached_key(|record| blake3_key(order, record));
+        let scattered: Vec<Entry> = records.into_iter().map(Some).collect();
+        let options = options(Order::Sequence, 100_000);
+        for way in ways {
+            let report = way.report(&scattered, &checks, &options);
+            prop_assert_eq!(report.verdict, expected.verdict);
+            prop_assert_eq!(&report.counts, &expected.counts);
+            prop_assert_eq!(&report.coverage, &expected.coverage);
+            prop_assert_eq!(&report.heads, &expected.heads);
+            prop_assert_eq!(&report.chains, &expected.chains);
+            prop_assert_eq!(plain(&report), plain(&expected));
+            let again = way.report(&scattered, &checks, &options);
+            prop_assert_eq!(serde_json::to_string(&report).unwrap(), serde_json::to_string(&again).unwrap());
+        }
+    }
+}
+
+fn blake3_key(order: u64, record: &AuditRecord) -> [u8; 32] {
+    let mut bytes = record.canonical_bytes();
+    bytes.extend(order.to_le_bytes());
+    Hash::of(&bytes).0
+}
+
+/// Returns the findings without their places in the inputs.
+fn plain(report: &Report) -> BTreeMap<String, u64> {
+    let mut findings = BTreeMap::new();
+    for finding in &report.findings {
+        let Finding { code, device_id, sequence, expected, actual, record_hash, cause, .. } = finding;
+        let cause = cause.as_ref().map(|cause| (cause.code, cause.sequence));
+        let text = format!("{code} {device_id:?} {sequence:?} {expected} {actual} {record_hash:?} {cause:?}");
+        *findings.entry(text).or_default() += 1;
+    }
+    findings
+}
+
+fn intact() -> Vec<Entry> {
+    CHAINS[..3].iter().flatten().cloned().map(Some).collect()
+}
+
+fn part(entries: &[Entry], number: u64, order: Order) -> Part {
+    let checks = Checks { keys: Some(&*KEYS), ..Checks::default() };
+    verify_part(vec![ndjson(entries)], &checks, number, &options(order, 10), &progress()).unwrap()
+}
+
+/// Intact records in any order and any files are valid in the order of sequence, and nothing is contested.
+#[test]
+fn intact_records_in_any_order_are_never_accused() {
+    let mut records: Vec<AuditRecord> = intact().into_iter().flatten().collect();
+    let checks = Checks::default();
+    for order in 0..5 {
+        records.sort_by_cached_key(|record| blake3_key(order, record));
+        let entries: Vec<Entry> = records.iter().cloned().map(Some).collect();
+        let options = options(Order::Sequence, 10);
+        let whole = verify(vec![ndjson(&entries)], &checks, &options, &progress()).unwrap();
+        assert_eq!((whole.verdict, &whole.findings), (Verdict::Valid, &vec![]));
+        let parts = (0..).zip(entries.chunks(100));
+        let parts = parts.map(|(number, entries)| {
+            verify_part(vec![ndjson(entries)], &checks, number, &options, &progress()).unwrap()
+        });
+        let parts = parts.reduce(|a, b| a.merge(b).unwrap()).unwrap();
+        assert_eq!(parts.contested(), Contested::new());
+        assert_eq!(parts.report(&Ends::default()).unwrap().verdict, Verdict::Valid);
+    }
+}
+
+#[test]
+fn a_row_is_small() {
+    for order in [Order::Position, Order::Sequence] {
+        let part = part(&intact(), 1000, order);
+        for row in part.rows().iter().filter(|row| row.device_id.is_some()) {
+            let bytes = encode_row(row).unwrap().len();
+            assert!(bytes <= 190, "{bytes} bytes");
+        }
+    }
+}
+
+#[test]
+fn parts_that_are_not_of_one_run_are_refused() {
+    let entries = intact();
+    let (one, two) = (part(&entries[..300], 0, Order::Position), part(&entries[300..], 1, Order::Position));
+    let merged = |a: &Part, b: &Part| a.clone().merge(b.clone());
+    assert_eq!(merged(&one, &one).unwrap_err(), PartError::Repeated(0));
+    let other = part(&entries, 1, Order::Sequence);
+    assert!(matches!(merged(&one, &other), Err(PartError::OtherRun("the orders"))));
+    let without = verify_part(vec![ndjson(&entries)], &Checks::default(), 1, &Options::default(), &progress());
+    assert!(matches!(merged(&one, &without.unwrap()), Err(PartError::OtherRun(_))));
+    let ends = |inputs| Ends { inputs: Some(inputs), ..Ends::default() };
+    let both = merged(&two, &one).unwrap();
+    assert!(both.clone().report(&ends(2)).is_ok());
+    assert_eq!(both.report(&ends(3)).unwrap_err(), PartError::Inputs { expected: 3, found: 2 });
+    let apart = merged(&one, &part(&entries[300..], 5, Order::Position)).unwrap();
+    assert_eq!(apart.report(&Ends::default()).unwrap_err(), PartError::Missing(1));
+    // A device has other keys in one part.
+    let mut keys = edgesentry_chain::KeyRing::new();
+    let key = device("b").public_key().unwrap();
+    let ring_key = edgesentry_chain::RingKey { key, scheme: edgesentry_chain::Scheme::Record, valid_from: 1 };
+    keys.insert("a", ring_key).unwrap();
+    let checks = Checks { keys: Some(&keys), ..Checks::default() };
+    let options = options(Order::Position, 10);
+    let other = verify_part(vec![ndjson(&entries[..10])], &checks, 1, &options, &progress()).unwrap();
+    assert!(matches!(merged(&one, &other), Err(PartError::OtherBasis { what: "keys", .. })));
+    let heads = heads();
+    let refused = one.report(&Ends { heads: Some(&heads), ..Ends::default() });
+    assert!(matches!(refused, Err(PartError::OtherBasis { what: "heads", .. })));
+    let high = verify_part(vec![ndjson(&entries)], &checks, MAX_NUMBER + 1, &options, &progress());
+    assert!(matches!(high, Err(Error::Part(PartError::Inconsistent(_)))));
+}
+
+#[test]
+fn damaged_rows_are_refused() {
+    let whole = rows(&part(&intact(), 0, Order::Position));
+    assert!(restored(&whole).is_ok());
+    for row in 0..whole.len() {
+        let mut missing = whole.clone();
+        missing.remove(row);
+        assert!(restored(&missing).is_err());
+        let mut twice = whole.clone();
+        twice.push(whole[row].clone());
+        assert!(restored(&twice).is_err());
+        for byte in 0..whole[row].1.len() {
+            let mut damaged = whole.clone();
+            damaged[row].1[byte] ^= 1;
+            assert!(restored(&damaged).is_err(), "row {row}, byte {byte}");
+        }
+        let mut renamed = whole.clone();
+        renamed[row].0 = Some("other".into());
+        assert!(restored(&renamed).is_err());
+        let mut cut = whole.clone();
+        cut[row].1.pop();
+        assert!(restored(&cut).is_err());
+    }
+    assert!(restored(&Vec::new()).is_err());
+}
+
+/// A chain that repeats records of another file is verified again, and its findings are named.
+#[test]
+fn a_repetition_in_another_file_is_contested() {
+    let chain: Vec<Entry> = CHAINS[0].iter().cloned().map(Some).collect();
+    for order in [Order::Position, Order::Sequence] {
+        let checks = Checks::default();
+        let options = options(order, 100_000);
+        let pieces = [&chain[..200], &chain[150..300]];
+        let parts = pieces.iter().zip(0..).map(|(piece, number)| {
+            verify_part(vec![ndjson(piece)], &checks, number, &options, &progress()).unwrap()
+        });
+        let whole = parts.reduce(|a, b| a.merge(b).unwrap()).unwrap();
+        let contested = whole.contested();
+        assert_eq!(contested.len(), 1);
+        let sources = || pieces.iter().map(|piece| ndjson(piece)).collect::<Vec<Source>>();
+        let again = verify_contested(sources(), &checks, 0, contested.clone(), &options, &progress()).unwrap();
+        let report = whole.clone().merge(again).unwrap().report(&Ends::default()).unwrap();
+        assert_eq!(report.coverage.records, 350);
+        assert_eq!(report.counts.get(&Code::SequenceDuplicate), Some(&50), "{:?}", report.counts);
+        // The records of one file are not those of the parts.
+        let half = vec![ndjson(pieces[0])];
+        let again = verify_contested(half, &checks, 0, contested, &options, &progress()).unwrap();
+        let refused = whole.merge(again).unwrap().report(&Ends::default());
+        assert!(matches!(refused, Err(PartError::Changed(_))), "{refused:?}");
+    }
+}

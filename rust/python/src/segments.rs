@@ -1,0 +1,380 @@
+//! `Segments`, `verify_part`, `Verifier` and `merge`: the results of workers, and the report of all.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow_array::{ArrayRef, BinaryArray, StringArray};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use edgesentry_chain::{Checks, Claims, Heads, Order, Payloads, count};
+use edgesentry_formats::{
+    Contested, ContestedRange, Ends, Options, Part, PartError, PartVerifier, PayloadFolder, Progress, RowError,
+    decode_rows, encode_row, verify_contested, verify_part as verify_as_part,
+};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyCapsule, PyDict, PyType};
+use serde::{Deserialize, Serialize};
+
+use crate::arrow::{schema_capsule, stream_capsule};
+use crate::coverage::Input;
+use crate::errors::{UnreadableError, failure, sentence};
+use crate::frames::Batches;
+use crate::heads::heads_from_any;
+use crate::keys::{GivenKeys, given_keys, scheme_of};
+use crate::pickle::{Reduced, reduce};
+use crate::progress::Bar;
+use crate::report::{Call, Report};
+use crate::source::inputs;
+use crate::tables;
+use crate::verify::payload_directory;
+use crate::work::{Work, pool, wait};
+
+#[pyclass(frozen, module = "edgesentry")]
+pub(crate) struct Segments(Part);
+
+/// The rows of segments in a pickle.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct SegmentsState(Vec<(Option<String>, Vec<u8>)>);
+
+impl Segments {
+    /// Restores the segments of a pickle.
+    pub(crate) fn from_state(SegmentsState(rows): SegmentsState) -> Result<Segments, String> {
+        let rows = rows.iter().map(|(device_id, state)| (device_id.as_deref(), state.as_slice()));
+        decode_rows(rows).map(Segments).map_err(|error| sentence(&error))
+    }
+
+    fn encoded(&self) -> Result<SegmentsState, PartError> {
+        let rows = self.0.rows();
+        let rows = rows.iter().map(|row| {
+            Ok((row.device_id.as_deref().map(str::to_owned), encode_row(row)?))
+        });
+        rows.collect::<Result<_, _>>().map(SegmentsState)
+    }
+
+    fn table(&self) -> PyResult<Batches> {
+        let rows = self.0.rows();
+        let states = rows.iter().map(encode_row).collect::<Result<Vec<_>, _>>().map_err(unusable)?;
+        let ids = rows.iter().map(|row| row.device_id.as_deref());
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(ids.collect::<StringArray>()),
+            tables::signed(rows.iter().map(|row| row.first_sequence)),
+            tables::signed(rows.iter().map(|row| row.last_sequence)),
+            tables::signed(rows.iter().map(|row| Some(row.records))),
+            tables::signed(rows.iter().map(|row| Some(row.findings))),
+            Arc::new(BinaryArray::from_iter_values(states)),
+        ];
+        tables::batches(segments_schema(), columns)
+    }
+}
+
+/// Numbers are signed: engines on the JVM have no others.
+fn segments_schema() -> SchemaRef {
+    let number = |name| Field::new(name, DataType::Int64, true);
+    Arc::new(Schema::new(vec![
+        Field::new("device_id", DataType::Utf8, true),
+        number("first_sequence"),
+        number("last_sequence"),
+        number("records"),
+        number("findings"),
+        Field::new("state", DataType::Binary, false),
+    ]))
+}
+
+#[pymethods]
+impl Segments {
+    #[getter]
+    fn order(&self) -> &'static str {
+        match self.0.order() {
+            Order::Position => "position",
+            Order::Sequence => "sequence",
+        }
+    }
+
+    #[getter]
+    fn records(&self) -> u64 {
+        self.0.records()
+    }
+
+    #[getter]
+    fn devices(&self) -> u64 {
+        self.0.devices().len() as u64
+    }
+
+    #[getter]
+    fn inputs(&self) -> BTreeMap<u64, Input> {
+        self.0.inputs().iter().map(|(number, input)| (*number, Input::from(input.clone()))).collect()
+    }
+
+    #[getter]
+    fn contested(&self) -> BTreeMap<String, Vec<(u64, u64, u64)>> {
+        let range = |range: &ContestedRange| (range.first, range.last, range.records);
+        let contested = self.0.contested();
+        let ranges = contested.iter().map(|(id, ranges)| (id.to_string(), ranges.iter().map(range).collect()));
+        ranges.collect()
+    }
+
+    #[pyo3(signature = (*, heads = None, start_heads = None, inputs = None))]
+    fn report(
+        &self,
+        py: Python<'_>,
+        heads: Option<&Bound<'_, PyAny>>,
+        start_heads: Option<&Bound<'_, PyAny>>,
+        inputs: Option<u64>,
+    ) -> PyResult<Report> {
+        let heads = heads.map(heads_from_any).transpose()?;
+        let start_heads = start_heads.map(heads_from_any).transpose()?;
+        let part = &self.0;
+        let report = py.detach(|| {
+            let ends = Ends { heads: heads.as_ref(), start_heads: start_heads.as_ref(), inputs };
+            part.clone().report(&ends)
+        });
+        Ok(Report::new(report.map_err(unusable)?, Call::default()))
+    }
+
+    fn heads_table(&self) -> PyResult<Batches> {
+        tables::heads_table(&self.0.heads())
+    }
+
+    #[classmethod]
+    fn from_arrow(_class: &Bound<'_, PyType>, table: &Bound<'_, PyAny>) -> PyResult<Segments> {
+        let fields = [
+            Field::new("device_id", DataType::Utf8, true),
+            Field::new("state", DataType::Binary, false),
+        ];
+        let columns = tables::read(table, "segments", &fields)?;
+        let rows = columns.iter().flat_map(|table| {
+            (0..table.rows())
+                .map(move |row| (table.text("device_id", row), table.bytes("state", row).unwrap_or_default()))
+        });
+        decode_rows(rows).map(Segments).map_err(|error| unreadable_row(&error))
+    }
+
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        schema_capsule(py, &segments_schema())
+    }
+
+    #[pyo3(signature = (requested_schema = None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyCapsule>>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        let Batches { schema, batches } = self.table()?;
+        stream_capsule(py, schema, batches.into_iter().map(Ok), requested_schema)
+    }
+
+    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
+        let rows = |segments: &Segments| segments.encoded().map(|SegmentsState(rows)| rows).ok();
+        other.cast::<Segments>().is_ok_and(|other| rows(other.get()) == rows(self))
+    }
+
+    fn __repr__(&self) -> String {
+        let inputs = count(self.0.inputs().len() as u64, "input");
+        let (records, devices) = (count(self.records(), "record"), count(self.devices(), "device"));
+        format!("<Segments of {inputs}: {records} of {devices}, in the order of {}>", self.order())
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
+        reduce(py, "Segments", &self.encoded().map_err(unusable)?)
+    }
+}
+
+#[pyfunction]
+pub(crate) fn merge(parts: &Bound<'_, PyAny>) -> PyResult<Segments> {
+    let mut whole: Option<Part> = None;
+    for (at, part) in parts.try_iter()?.enumerate() {
+        let part = part?;
+        let Ok(part) = part.cast::<Segments>() else {
+            let kind = part.get_type().name()?;
+            return Err(PyTypeError::new_err(format!("item {at} of the parts is {kind}, not Segments")));
+        };
+        let part = part.get().0.clone();
+        whole = Some(match whole {
+            Some(whole) => whole.merge(part).map_err(unusable)?,
+            None => part,
+        });
+    }
+    whole.map(Segments).ok_or_else(|| PyValueError::new_err("there are no parts to merge"))
+}
+
+#[pyfunction]
+#[pyo3(signature = (
+    source, *, position, keys = None, payloads = None, heads = None, scheme = None, order = "position",
+    contested = None, threads = None, max_findings = 100_000
+))]
+// The arguments of the Python function.
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn verify_part(
+    py: Python<'_>,
+    source: &Bound<'_, PyAny>,
+    position: u64,
+    keys: Option<&Bound<'_, PyAny>>,
+    payloads: Option<&Bound<'_, PyAny>>,
+    heads: Option<&Bound<'_, PyAny>>,
+    scheme: Option<&str>,
+    order: &str,
+    contested: Option<&Bound<'_, PyDict>>,
+    threads: Option<i64>,
+    max_findings: i64,
+) -> PyResult<Segments> {
+    let given = Given::from_any(py, keys, payloads, heads, scheme)?;
+    let options = options_of(order, max_findings)?;
+    let contested = contested.map(contested_from_any).transpose()?;
+    let pool = pool(threads)?;
+    let work = Work::start(inputs(source)?, move |sources, progress, results| {
+        let checks = given.checks();
+        results.put(pool.install(|| match contested {
+            None => verify_as_part(sources, &checks, position, &options, progress),
+            Some(contested) => verify_contested(sources, &checks, position, contested, &options, progress),
+        })?)
+    })?;
+    wait(py, work, Bar::new(None)?).map(Segments)
+}
+
+fn contested_from_any(value: &Bound<'_, PyDict>) -> PyResult<Contested> {
+    let ranges: BTreeMap<String, Vec<(u64, u64, u64)>> = value.extract()?;
+    let range = |(first, last, records)| ContestedRange { first, last, records };
+    let ranges = ranges.into_iter().map(|(id, ranges)| (Arc::from(id), ranges.into_iter().map(range).collect()));
+    Ok(ranges.collect())
+}
+
+/// Parses the name of an order.
+pub(crate) fn order_of(name: &str) -> PyResult<Order> {
+    match name {
+        "position" => Ok(Order::Position),
+        "sequence" => Ok(Order::Sequence),
+        other => {
+            let other: String = other.chars().take(40).collect();
+            Err(PyValueError::new_err(format!("unknown order {other:?}: use \"position\" or \"sequence\"")))
+        }
+    }
+}
+
+fn options_of(order: &str, max_findings: i64) -> PyResult<Options> {
+    let Ok(max_findings) = usize::try_from(max_findings) else {
+        return Err(PyValueError::new_err("max_findings must be a number from 0"));
+    };
+    Ok(Options { max_findings, order: order_of(order)? })
+}
+
+/// The inputs of the verification of a part.
+struct Given {
+    keys: Option<GivenKeys>,
+    payloads: Option<PayloadFolder>,
+    heads: Option<Heads>,
+}
+
+impl Given {
+    fn from_any(
+        py: Python<'_>,
+        keys: Option<&Bound<'_, PyAny>>,
+        payloads: Option<&Bound<'_, PyAny>>,
+        heads: Option<&Bound<'_, PyAny>>,
+        scheme: Option<&str>,
+    ) -> PyResult<Given> {
+        let scheme = scheme.map(scheme_of).transpose()?;
+        let payloads = payloads.map(payload_directory).transpose()?;
+        let payloads = payloads.map(|folder| PayloadFolder::open(&folder)).transpose();
+        Ok(Given {
+            keys: keys.map(|keys| given_keys(keys, scheme)).transpose()?,
+            payloads: payloads.map_err(|error| failure(py, error))?,
+            heads: heads.map(heads_from_any).transpose()?,
+        })
+    }
+
+    fn checks(&self) -> Checks<'_> {
+        Checks {
+            keys: self.keys.as_ref().and_then(GivenKeys::brought),
+            payloads: self.payloads.as_ref().map(|payloads| payloads as &dyn Payloads),
+            heads: self.heads.as_ref(),
+            claims: Claims { keys: self.keys.as_ref().and_then(GivenKeys::claimed), ..Claims::default() },
+            ..Checks::default()
+        }
+    }
+}
+
+#[pyclass(frozen, module = "edgesentry")]
+pub(crate) struct Verifier {
+    given: Arc<Given>,
+    pool: Arc<rayon::ThreadPool>,
+    /// None after the end, and after an error: the records of the failed call may be verified in part.
+    verifier: Arc<Mutex<Option<PartVerifier>>>,
+}
+
+#[pymethods]
+impl Verifier {
+    #[new]
+    #[pyo3(signature = (
+        *, position, keys = None, payloads = None, heads = None, scheme = None, order = "position", name = "records",
+        threads = None, max_findings = 100_000
+    ))]
+    // The arguments of the Python class.
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        py: Python<'_>,
+        position: u64,
+        keys: Option<&Bound<'_, PyAny>>,
+        payloads: Option<&Bound<'_, PyAny>>,
+        heads: Option<&Bound<'_, PyAny>>,
+        scheme: Option<&str>,
+        order: &str,
+        name: &str,
+        threads: Option<i64>,
+        max_findings: i64,
+    ) -> PyResult<Verifier> {
+        let options = options_of(order, max_findings)?;
+        let verifier = PartVerifier::new(name.into(), position, options);
+        Ok(Verifier {
+            given: Arc::new(Given::from_any(py, keys, payloads, heads, scheme)?),
+            pool: Arc::new(pool(threads)?),
+            verifier: Arc::new(Mutex::new(Some(verifier))),
+        })
+    }
+
+    fn push(&self, py: Python<'_>, batch: &Bound<'_, PyAny>) -> PyResult<()> {
+        let mut verifier = self.take()?;
+        let (given, pool) = (Arc::clone(&self.given), Arc::clone(&self.pool));
+        let work = Work::start(inputs(batch)?, move |sources, progress, results| {
+            let checks = given.checks();
+            pool.install(|| {
+                sources.into_iter().try_for_each(|source| verifier.push(source, &checks, progress))
+            })?;
+            results.put(verifier)
+        })?;
+        let verifier = wait(py, work, Bar::new(None)?)?;
+        *self.verifier.lock().unwrap_or_else(PoisonError::into_inner) = Some(verifier);
+        Ok(())
+    }
+
+    fn finish(&self, py: Python<'_>) -> PyResult<Segments> {
+        let mut verifier = self.take()?;
+        let (given, pool) = (&self.given, &self.pool);
+        let part = py.detach(|| {
+            pool.install(|| verifier.finish(&given.checks(), &Arc::new(Progress::default())))
+        });
+        part.map(Segments).map_err(|error| failure(py, error))
+    }
+}
+
+impl Verifier {
+    fn take(&self) -> PyResult<PartVerifier> {
+        let verifier = self.verifier.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let message = "the verifier has ended, failed, or is used by another thread; make another for this part";
+        verifier.ok_or_else(|| PyValueError::new_err(message))
+    }
+}
+
+/// Returns the exception for parts that do not make a whole.
+pub(crate) fn unusable(error: PartError) -> PyErr {
+    match error {
+        PartError::Inconsistent(_) => UnreadableError::new_err(sentence(&error)),
+        _ => PyValueError::new_err(sentence(&error)),
+    }
+}
+
+fn unreadable_row(error: &RowError) -> PyErr {
+    match error {
+        RowError::Part(error) => unusable(error.clone()),
+        _ => UnreadableError::new_err(sentence(error)),
+    }
+}
