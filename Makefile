@@ -21,7 +21,7 @@ unexport CONDA_PREFIX
 # Built by themselves, with dependencies or instruments that the workspace must not have.
 OWN_WORKSPACES := benches/ingest benches/peers fuzz
 
-.PHONY: help demo check test-unit test test-build test-rust test-python test-postgres test-chaos notebooks soak lint lint-rust lint-python fmt fuzz bench bench-against bench-log bench-bundle bench-restore coverage mutants lint-own docs docs-rust generated screenshots wheel check-wheel check-sdist semver venv module clean load soak-serve
+.PHONY: help demo check test-unit test test-build test-rust test-python test-postgres test-chaos notebooks soak lint lint-rust lint-python fmt fuzz bench bench-against bench-log bench-bundle bench-interleaved bench-restore coverage mutants lint-own docs docs-rust generated screenshots wheel check-wheel check-sdist semver venv module clean load soak-serve
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,7 @@ soak: module ## Run the long tests: crashes, faults at every system call, attack
 		$(CARGO) test --release --locked --workspace --test stores -- --test-threads 2 crash:: race::
 	$(MAKE) test-postgres
 	$(CARGO) build --release --locked --workspace --bin eds
+	EDGESENTRY_PART_CASES=$${EDGESENTRY_PART_CASES:-3000} $(CARGO) test --release --locked --workspace --test parts
 	EDGESENTRY_EVERY_FAULT=1 $(SERVERS) $(BIN)/python -m pytest tests/faults tests/adversary/test_ledger_writer.py
 	EDGESENTRY_HOSTILE_PRODUCERS=$${EDGESENTRY_HOSTILE_PRODUCERS:-100000} $(BIN)/python -m pytest tests/test_arrow_memory.py
 	EDGESENTRY_MUTANTS=$${EDGESENTRY_MUTANTS:-1000} $(BIN)/python -m pytest tests/test_verify_html.py
@@ -130,6 +131,10 @@ bench-against: module ## Compare verification and ingest with another build: BAS
 bench-log: venv ## Measure the transparency log beside ingest and verification: LOG="--only verify --records 1000000"
 	$(CARGO) build --release --locked --workspace --bin eds --example log
 	$(SERVERS) $(BIN)/python benches/log.py $(LOG)
+
+bench-interleaved: module ## Compare rows of many devices as they arrive with rows sorted by device: INTERLEAVED="--records 4000000"
+	$(CARGO) build --release --locked --workspace --bin eds
+	$(BIN)/python benches/interleaved.py $(INTERLEAVED)
 
 bench-bundle: venv ## Measure the verifiers of evidence bundles: BUNDLE="--only eds --records 1000000"
 	$(CARGO) build --release --locked --workspace --bin eds --example log

@@ -10,4 +10,6 @@ pub use bundle_seeds::{BUNDLE_POLICY, bundles};
 pub use input::{Entries, read, read_back, written};
 pub use log_seeds::{ProvenLog, WitnessedLog, log_binary, log_text, log_tree};
 pub use memory::bounded;
-pub use seeds::{arrow, chain, fleet, heads, json, key_ring, parquet, plant, record, signatures, timestamps};
+pub use seeds::{
+    arrow, chain, fleet, heads, json, key_ring, parquet, parts, plant, record, signatures, split_rows, timestamps,
+};

@@ -8,8 +8,11 @@ use arrow_array::{ArrayRef, DictionaryArray, RecordBatch};
 use arrow_ipc::CompressionType;
 use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 use arrow_schema::{Field, Schema};
-use edgesentry_chain::{AuditRecord, Device, Head, Heads, KeyRing, RingKey, Scheme};
-use edgesentry_formats::{Compression, Format, records_to_batch, write_heads, write_key_ring};
+use edgesentry_chain::{AuditRecord, Checks, Device, Head, Heads, KeyRing, Order, RingKey, Scheme};
+use edgesentry_formats::fuzzing::rows_of;
+use edgesentry_formats::{
+    Compression, Format, Options, Source, records_to_batch, verify_part, write_heads, write_key_ring,
+};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression as PageCompression;
 use parquet::file::properties::WriterProperties;
@@ -174,6 +177,48 @@ pub fn heads() -> Vec<Vec<u8>> {
     let heads: Heads =
         records.iter().map(|record| (record.device_id.as_str().into(), head(record))).collect();
     [Heads::new(), heads].iter().map(|heads| write_heads(heads).into_bytes()).collect()
+}
+
+/// Returns parts in both orders, as rows: the length of the device id, or 0 for none, the device id, two bytes for the
+/// length of the state, the state.
+pub fn parts() -> Vec<Vec<u8>> {
+    let (_, records, ring) = fleet(3, 1);
+    let checks = Checks { keys: Some(&ring), ..Checks::default() };
+    let mut tampered = records.clone();
+    tampered.reverse();
+    let mut seeds = vec![Vec::new()];
+    for records in [records, tampered] {
+        for order in [Order::Position, Order::Sequence] {
+            let options = Options { order, ..Options::default() };
+            let source = Source::Records { name: "r".into(), records: Box::new(records.clone().into_iter().map(Ok)) };
+            let Ok(part) = verify_part(vec![source], &checks, 0, &options, &Arc::default()) else { continue };
+            let mut seed = Vec::new();
+            for (device_id, state) in rows_of(&part) {
+                let device_id = device_id.as_deref().unwrap_or_default();
+                seed.push(device_id.len() as u8);
+                seed.extend(device_id.as_bytes());
+                seed.extend((state.len() as u16).to_le_bytes());
+                seed.extend(state);
+            }
+            seeds.push(seed);
+        }
+    }
+    seeds
+}
+
+/// Returns the rows of a seed of [`parts`].
+pub fn split_rows(mut input: &[u8]) -> Vec<(Option<&str>, &[u8])> {
+    let mut rows = Vec::new();
+    while let Some((length, rest)) = input.split_first()
+        && let Some((device_id, rest)) = rest.split_at_checked(usize::from(*length))
+        && let Some((length, rest)) = rest.split_first_chunk()
+    {
+        let (state, rest) = rest.split_at(rest.len().min(usize::from(u16::from_le_bytes(*length))));
+        let device_id = std::str::from_utf8(device_id).ok().filter(|device_id| !device_id.is_empty());
+        rows.push((device_id, state));
+        input = rest;
+    }
+    rows
 }
 
 /// Returns edits of the records of a fleet; see `fuzz_targets/chain.rs`.

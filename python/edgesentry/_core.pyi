@@ -16,6 +16,7 @@ from edgesentry._typing import (
     ByteField,
     Bytes,
     CheckpointConflictDict,
+    Contested,
     FindingCode,
     FlushedDict,
     HeadDict,
@@ -26,6 +27,7 @@ from edgesentry._typing import (
     Keys,
     Level,
     LogEntryDict,
+    Order,
     OutcomeStatus,
     Path,
     PendingDict,
@@ -65,15 +67,18 @@ __all__ = [
     "Policy",
     "RecordReader",
     "Report",
+    "Segments",
     "SignatureCoverage",
     "Statistics",
     "TimeStamp",
+    "Verifier",
     "Witness",
     "__version__",
     "_restore",
     "device_statistics",
     "end_telemetry",
     "init_telemetry",
+    "merge",
     "metrics_text",
     "payload_hash",
     "proven_fields",
@@ -83,6 +88,7 @@ __all__ = [
     "shown",
     "verify_bundle",
     "verify_chain",
+    "verify_part",
     "verify_record",
     "verify_timestamp",
     "write_heads",
@@ -344,6 +350,29 @@ class KeyRing:
 
     def keys(self, device_id: str) -> list[KeyDict]:
         """Returns the keys of a device in the order in which they become valid; empty if it is unknown."""
+
+    @classmethod
+    def from_arrow(cls, table: ArrowStream, *, scheme: Scheme | None = None) -> KeyRing:
+        """Reads keys from a table: `device_id`, `key`, and optionally `scheme` and `valid_from`.
+
+        Each key is checked once, here. A pickle of the ring, as engines send it to workers, is not checked
+        again.
+
+        Args:
+            table: An object with `__arrow_c_stream__`. `key` has 32 bytes, or 64 hex digits.
+            scheme: The scheme of keys that have none of their own; by default `record`.
+
+        Raises:
+            TypeError: The object exports no Arrow.
+            UnreadableError: A column is missing or has another type.
+            ConfigError: A key is weak or malformed, or has both schemes.
+        """
+
+    def subset(self, devices: Iterable[str]) -> KeyRing:
+        """Returns a ring with the keys of these devices alone, for a worker that has no others.
+
+        A device that the ring lacks is left out: its records are an `unknown_device`.
+        """
 
     def to_json(self) -> str:
         """Returns the ring as JSON, which `KeyRing` and `--keys` read."""
@@ -1058,6 +1087,7 @@ def verify_chain(
     timestamps: Path | Sequence[Path] | None = None,
     tsa_roots: Path | None = None,
     scheme: Scheme | None = None,
+    order: Order = "position",
     require: Level | Iterable[Level] | None = None,
     progress: bool | BarFactory | None = None,
     threads: int | None = None,
@@ -1091,6 +1121,9 @@ def verify_chain(
         timestamps: Time stamps of the checkpoint (RFC 3161); required with `tsa_roots`.
         tsa_roots: Certificates in PEM: the roots of the time stamping authorities that you trust.
         scheme: The scheme of keys that do not name one; by default as in `KeyRing`.
+        order: The place of a record in its chain. `position` is that in the source, as in an export.
+            `sequence` is its sequence number, as in a table whose rows have no order: the report is that of
+            the table sorted by all seven columns.
         require: Levels that trusted inputs must cover in full. `heads` requires both ends of each chain: a
             trusted head, and a beginning at sequence 1 or after a trusted start head. `log` requires all
             records of a log up to the checkpoint, and no others.
@@ -1114,6 +1147,178 @@ def verify_chain(
             not the one that the manifest describes. It has the report.
         KeyboardInterrupt: Ctrl-C. The threads end by themselves soon after.
     """
+
+@final
+class Segments:
+    """Verified records of some inputs of a run, without the records: one small row for each input and device.
+
+    `verify_part` and `Verifier` make them, in any process. They pickle, and are Arrow tables. `merge` joins
+    those of a run, and `report` gives the report that one process over all inputs would give.
+
+    Segments are as trusted as the process that made them: it decides the verdict about its records. Damaged
+    segments, and those of other runs, are refused.
+    """
+
+    @property
+    def order(self) -> Order:
+        """The place of a record in its chain: `position` or `sequence`."""
+
+    @property
+    def records(self) -> int:
+        """The number of records."""
+
+    @property
+    def devices(self) -> int:
+        """The number of devices with records."""
+
+    @property
+    def inputs(self) -> dict[int, Input]:
+        """The inputs, by their position."""
+
+    @property
+    def contested(self) -> Contested:
+        """The records to verify again before there is a report, by device.
+
+        Each item has the first sequence, the last sequence and the number of records. In the order of
+        position, these are chains that run backwards and have records in several parts; in the order of
+        sequence, chains with the same sequence in several places. Intact records are never among them.
+        """
+
+    def report(
+        self,
+        *,
+        heads: Heads | None = None,
+        start_heads: Heads | None = None,
+        inputs: int | None = None,
+    ) -> Report:
+        """Returns the report of all inputs.
+
+        Args:
+            heads: The same trusted heads as those of the parts; each part needs those of its devices alone.
+            start_heads: Heads after which the chains must begin.
+            inputs: The number of inputs of the run, to refuse a result that lacks some.
+
+        Raises:
+            ValueError: Records are contested, an input is missing, or the heads are not those of the parts.
+        """
+
+    def heads_table(self) -> ArrowStream:
+        """Returns the last link of each chain as a table, to be the heads of a later run."""
+
+    @classmethod
+    def from_arrow(cls, table: ArrowStream) -> Segments:
+        """Restores segments from the rows of one part or of several, in any order.
+
+        Raises:
+            TypeError: The object exports no Arrow.
+            UnreadableError: A row is damaged, missing, there twice, or of another release.
+            ValueError: The rows are of different runs.
+        """
+
+    def __arrow_c_schema__(self) -> object:
+        """Exports the schema of the stream."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Exports the rows as an Arrow stream; one row has no device.
+
+        Its columns are `device_id`, `first_sequence`, `last_sequence`, `records`, `findings` and `state`.
+        """
+
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: None  # type: ignore[assignment]
+
+def merge(parts: Iterable[Segments]) -> Segments:
+    """Joins the segments of one run; their order and grouping change nothing.
+
+    Raises:
+        TypeError: An item is not `Segments`.
+        ValueError: There are none, they are not of one run, or two have the same input.
+    """
+
+def verify_part(
+    source: Source,
+    *,
+    position: int,
+    keys: Keys | None = None,
+    payloads: Path | None = None,
+    heads: Heads | None = None,
+    scheme: Scheme | None = None,
+    order: Order = "position",
+    contested: Contested | None = None,
+    threads: int | None = None,
+    max_findings: int = 100_000,
+) -> Segments:
+    """Verifies some inputs of a run, such as one file in a task of an engine.
+
+    Args:
+        source: The records, as `verify_chain` takes them.
+        position: The position of the source among the inputs of the run, from 0. Several paths have positions
+            from this one on. In the order of position it is the order of the inputs, without holes.
+        keys: Public keys, at least those of the devices in the source: see `KeyRing.subset`.
+        payloads: A directory of payloads, to hash them again.
+        heads: Trusted heads, at least those of the devices in the source.
+        scheme: The scheme of keys that do not name one; by default as in `KeyRing`.
+        order: The place of a record in its chain, as in `verify_chain`.
+        contested: Records to verify again: `Segments.contested` of all merged parts, or some of its devices.
+            The source is then all inputs with such records, from `position` on; others are skipped.
+        threads: Number of threads; by default as in `verify_chain`.
+        max_findings: Findings to keep; all are counted. The same in all parts.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        OSError: A file cannot be read.
+        ConfigError: Keys or heads are unreadable, or a key is weak.
+        UnreadableError: An input is not in a format that holds records.
+        StoreError: A payload exists but cannot be read.
+        TypeError: An argument has the wrong type.
+        ValueError: An argument has a wrong value, or the rows are in random order and too many.
+        KeyboardInterrupt: Ctrl-C. The threads end by themselves soon after.
+    """
+
+@final
+class Verifier:
+    """Verifies a part whose records are pushed, such as in a table function or an actor.
+
+    Args:
+        position: The position of the records among the inputs of the run, as in `verify_part`.
+        keys: Public keys, at least those of the devices in the records.
+        payloads: A directory of payloads, to hash them again.
+        heads: Trusted heads, at least those of the devices in the records.
+        scheme: The scheme of keys that do not name one; by default as in `KeyRing`.
+        order: The place of a record in its chain, as in `verify_chain`.
+        name: The name of the input in findings.
+        threads: Number of threads; by default as in `verify_chain`.
+        max_findings: Findings to keep; all are counted. The same in all parts.
+    """
+
+    def __new__(
+        cls,
+        *,
+        position: int,
+        keys: Keys | None = None,
+        payloads: Path | None = None,
+        heads: Heads | None = None,
+        scheme: Scheme | None = None,
+        order: Order = "position",
+        name: str = "records",
+        threads: int | None = None,
+        max_findings: int = 100_000,
+    ) -> Self: ...
+    def push(self, batch: Source) -> None:
+        """Verifies the next records, as `verify_chain` takes them. After an error the verifier is of no use.
+
+        Raises:
+            UnreadableError: The batch is not in a format that holds records.
+            StoreError: A payload exists but cannot be read.
+            ValueError: The verifier has ended, or a call has failed.
+        """
+
+    def finish(self) -> Segments:
+        """Returns the segments of all records, and ends the verifier.
+
+        Raises:
+            ValueError: The verifier has ended, or a call has failed.
+        """
 
 def device_statistics(
     source: Source,

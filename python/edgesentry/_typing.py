@@ -11,6 +11,9 @@ from edgesentry._core import AuditRecord, Device, Head, KeyRing, Report
 Scheme: TypeAlias = Literal["payload-hash", "record"]
 """The scheme of a signature: it covers the payload hash only, or the whole record."""
 
+Order: TypeAlias = Literal["position", "sequence"]
+"""The place of a record in its chain: that in the input, or its sequence number."""
+
 Level: TypeAlias = Literal["signatures", "payloads", "heads", "log"]
 """A level of verification that needs an input of its own. Links are always checked."""
 
@@ -239,4 +242,5 @@ class BarFactory(Protocol):
 Records: TypeAlias = Iterable[AuditRecord | Mapping[str, object]]
 Source: TypeAlias = Path | Sequence[Path] | Bytes | BinaryFile | ArrowStream | Records
 Keys: TypeAlias = Path | KeyRing | Device | Sequence[Device] | Mapping[str, object]
-Heads: TypeAlias = Path | Report | Mapping[str, Head] | Mapping[str, HeadDict]
+Heads: TypeAlias = Path | Report | ArrowStream | Mapping[str, Head] | Mapping[str, HeadDict]
+Contested: TypeAlias = dict[str, list[tuple[int, int, int]]]

@@ -176,8 +176,8 @@ pub enum RowError {
 /// # Errors
 /// The state has a path or a time that cannot be encoded.
 pub fn encode_row(row: &PartRow) -> Result<Vec<u8>, PartError> {
-    let content = postcard::to_stdvec(&row.state)
-        .map_err(|_| PartError::Inconsistent("a path or a time in it cannot be encoded"))?;
+    const UNFIT: PartError = PartError::Inconsistent("a path or a time in it cannot be encoded");
+    let content = encode_state(row).ok_or(UNFIT)?;
     let mut bytes = Vec::with_capacity(1 + CHECKSUM_BYTES + content.len());
     bytes.push(ROW_VERSION);
     bytes.extend(checksum(row.device_id.as_deref(), &content));
@@ -209,9 +209,18 @@ fn decode_row(row: u64, device_id: Option<&str>, bytes: &[u8]) -> Result<RowStat
     if sum != checksum(device_id, content) {
         return Err(damaged);
     }
+    decode_state(content).ok_or(damaged)
+}
+
+pub(crate) fn encode_state(row: &PartRow) -> Option<Vec<u8>> {
+    postcard::to_stdvec(&row.state).ok()
+}
+
+/// Decodes the state of a row. Memory is limited by the size of the bytes.
+pub(crate) fn decode_state(content: &[u8]) -> Option<RowState> {
     match postcard::take_from_bytes(content) {
-        Ok((state, [])) => Ok(state),
-        _ => Err(damaged),
+        Ok((state, [])) => Some(state),
+        _ => None,
     }
 }
 

@@ -136,6 +136,19 @@ impl KeyRing {
         PyList::new(py, self.devices())?.try_iter()
     }
 
+    /// Reads keys from a table: `device_id`, `key`, and optionally `scheme` and `valid_from`.
+    ///
+    /// Each key is checked once, here. A pickle of the ring, as engines send it to workers, is not checked
+    /// again.
+    ///
+    /// Args:
+    ///     table: An object with `__arrow_c_stream__`. `key` has 32 bytes, or 64 hex digits.
+    ///     scheme: The scheme of keys that have none of their own; by default `record`.
+    ///
+    /// Raises:
+    ///     TypeError: The object exports no Arrow.
+    ///     UnreadableError: A column is missing or has another type.
+    ///     ConfigError: A key is weak or malformed, or has both schemes.
     #[classmethod]
     #[pyo3(signature = (table, *, scheme = None))]
     fn from_arrow(
@@ -147,6 +160,9 @@ impl KeyRing {
         Ok(KeyRing::of(Arc::new(tables::keys(table, scheme)?), false))
     }
 
+    /// Returns a ring with the keys of these devices alone, for a worker that has no others.
+    ///
+    /// A device that the ring lacks is left out: its records are an `unknown_device`.
     fn subset(&self, devices: &Bound<'_, PyAny>) -> PyResult<KeyRing> {
         let ring = self.snapshot();
         let mut subset = chain::KeyRing::new();

@@ -29,6 +29,13 @@ use crate::tables;
 use crate::verify::payload_directory;
 use crate::work::{Work, pool, wait};
 
+/// Verified records of some inputs of a run, without the records: one small row for each input and device.
+///
+/// `verify_part` and `Verifier` make them, in any process. They pickle, and are Arrow tables. `merge` joins
+/// those of a run, and `report` gives the report that one process over all inputs would give.
+///
+/// Segments are as trusted as the process that made them: it decides the verdict about its records. Damaged
+/// segments, and those of other runs, are refused.
 #[pyclass(frozen, module = "edgesentry")]
 pub(crate) struct Segments(Part);
 
@@ -82,6 +89,7 @@ fn segments_schema() -> SchemaRef {
 
 #[pymethods]
 impl Segments {
+    /// The place of a record in its chain: `position` or `sequence`.
     #[getter]
     fn order(&self) -> &'static str {
         match self.0.order() {
@@ -90,21 +98,28 @@ impl Segments {
         }
     }
 
+    /// The number of records.
     #[getter]
     fn records(&self) -> u64 {
         self.0.records()
     }
 
+    /// The number of devices with records.
     #[getter]
     fn devices(&self) -> u64 {
         self.0.devices().len() as u64
     }
 
+    /// The inputs, by their position.
     #[getter]
     fn inputs(&self) -> BTreeMap<u64, Input> {
         self.0.inputs().iter().map(|(number, input)| (*number, Input::from(input.clone()))).collect()
     }
 
+    /// The records to verify again before there is a report, by device.
+    ///
+    /// Each item has the first sequence, the last sequence and the number of records. In the order of position, chains that run backwards and have records in several parts. In the order of
+    /// sequence, chains with the same sequence in several places. Intact records are never among them.
     #[getter]
     fn contested(&self) -> BTreeMap<String, Vec<(u64, u64, u64)>> {
         let range = |range: &ContestedRange| (range.first, range.last, range.records);
@@ -113,6 +128,15 @@ impl Segments {
         ranges.collect()
     }
 
+    /// Returns the report of all inputs.
+    ///
+    /// Args:
+    ///     heads: The same trusted heads as those of the parts; each part needs those of its devices alone.
+    ///     start_heads: Heads after which the chains must begin.
+    ///     inputs: The number of inputs of the run, to refuse a result that lacks some.
+    ///
+    /// Raises:
+    ///     ValueError: Records are contested, an input is missing, or the heads are not those of the parts.
     #[pyo3(signature = (*, heads = None, start_heads = None, inputs = None))]
     fn report(
         &self,
@@ -131,10 +155,17 @@ impl Segments {
         Ok(Report::new(report.map_err(unusable)?, Call::default()))
     }
 
+    /// Returns the last link of each chain as a table, to be the heads of a later run.
     fn heads_table(&self) -> PyResult<Batches> {
         tables::heads_table(&self.0.heads())
     }
 
+    /// Restores segments from the rows of one part or of several, in any order.
+    ///
+    /// Raises:
+    ///     TypeError: The object exports no Arrow.
+    ///     UnreadableError: A row is damaged, missing, there twice, or of another release.
+    ///     ValueError: The rows are of different runs.
     #[classmethod]
     fn from_arrow(_class: &Bound<'_, PyType>, table: &Bound<'_, PyAny>) -> PyResult<Segments> {
         let fields = [
@@ -149,10 +180,14 @@ impl Segments {
         decode_rows(rows).map(Segments).map_err(|error| unreadable_row(&error))
     }
 
+    /// Exports the schema of the stream.
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
         schema_capsule(py, &segments_schema())
     }
 
+    /// Exports the rows as an Arrow stream; one row has no device.
+    ///
+    /// Its columns are `device_id`, `first_sequence`, `last_sequence`, `records`, `findings` and `state`.
     #[pyo3(signature = (requested_schema = None))]
     fn __arrow_c_stream__<'py>(
         &self,
@@ -179,6 +214,11 @@ impl Segments {
     }
 }
 
+/// Joins the segments of one run; their order and grouping change nothing.
+///
+/// Raises:
+///     TypeError: An item is not `Segments`.
+///     ValueError: There are none, they are not of one run, or two have the same input.
 #[pyfunction]
 pub(crate) fn merge(parts: &Bound<'_, PyAny>) -> PyResult<Segments> {
     let mut whole: Option<Part> = None;
@@ -197,6 +237,31 @@ pub(crate) fn merge(parts: &Bound<'_, PyAny>) -> PyResult<Segments> {
     whole.map(Segments).ok_or_else(|| PyValueError::new_err("there are no parts to merge"))
 }
 
+/// Verifies some inputs of a run, such as one file in a task of an engine.
+///
+/// Args:
+///     source: The records, as `verify_chain` takes them.
+///     position: The position of the source among the inputs of the run, from 0. Several paths have positions
+///         from this one on. In the order of position it is the order of the inputs, without holes.
+///     keys: Public keys, at least those of the devices in the source: see `KeyRing.subset`.
+///     payloads: A directory of payloads, to hash them again.
+///     heads: Trusted heads, at least those of the devices in the source.
+///     scheme: The scheme of keys that do not name one; by default as in `KeyRing`.
+///     order: The place of a record in its chain, as in `verify_chain`.
+///     contested: Records to verify again: `Segments.contested` of all merged parts, or some of its devices.
+///         The source is then all inputs with such records, from `position` on; others are skipped.
+///     threads: Number of threads; by default as in `verify_chain`.
+///     max_findings: Findings to keep; all are counted. The same in all parts.
+///
+/// Raises:
+///     FileNotFoundError: A file is missing.
+///     OSError: A file cannot be read.
+///     ConfigError: Keys or heads are unreadable, or a key is weak.
+///     UnreadableError: An input is not in a format that holds records.
+///     StoreError: A payload exists but cannot be read.
+///     TypeError: An argument has the wrong type.
+///     ValueError: An argument has a wrong value, or the rows are in random order and too many.
+///     KeyboardInterrupt: Ctrl-C. The threads end by themselves soon after.
 #[pyfunction]
 #[pyo3(signature = (
     source, *, position, keys = None, payloads = None, heads = None, scheme = None, order = "position",
@@ -293,6 +358,18 @@ impl Given {
     }
 }
 
+/// Verifies a part whose records are pushed, such as in a table function or an actor.
+///
+/// Args:
+///     position: The position of the records among the inputs of the run, as in `verify_part`.
+///     keys: Public keys, at least those of the devices in the records.
+///     payloads: A directory of payloads, to hash them again.
+///     heads: Trusted heads, at least those of the devices in the records.
+///     scheme: The scheme of keys that do not name one; by default as in `KeyRing`.
+///     order: The place of a record in its chain, as in `verify_chain`.
+///     name: The name of the input in findings.
+///     threads: Number of threads; by default as in `verify_chain`.
+///     max_findings: Findings to keep; all are counted. The same in all parts.
 #[pyclass(frozen, module = "edgesentry")]
 pub(crate) struct Verifier {
     given: Arc<Given>,
@@ -331,6 +408,12 @@ impl Verifier {
         })
     }
 
+    /// Verifies the next records, as `verify_chain` takes them. After an error the verifier is of no use.
+    ///
+    /// Raises:
+    ///     UnreadableError: The batch is not in a format that holds records.
+    ///     StoreError: A payload exists but cannot be read.
+    ///     ValueError: The verifier has ended, or a call has failed.
     fn push(&self, py: Python<'_>, batch: &Bound<'_, PyAny>) -> PyResult<()> {
         let mut verifier = self.take()?;
         let (given, pool) = (Arc::clone(&self.given), Arc::clone(&self.pool));
@@ -346,6 +429,10 @@ impl Verifier {
         Ok(())
     }
 
+    /// Returns the segments of all records, and ends the verifier.
+    ///
+    /// Raises:
+    ///     ValueError: The verifier has ended, or a call has failed.
     fn finish(&self, py: Python<'_>) -> PyResult<Segments> {
         let mut verifier = self.take()?;
         let (given, pool) = (&self.given, &self.pool);
