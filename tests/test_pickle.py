@@ -47,10 +47,12 @@ from edgesentry import (
     Statistics,
     UnreadableError,
     VerificationError,
+    Verifier,
     Witness,
     device_statistics,
     read_records,
     verify_chain,
+    verify_part,
     verify_timestamp,
 )
 from edgesentry.testing import (
@@ -127,6 +129,7 @@ EXAMPLES: list[Any] = [
     key_ring(DEVICES),
     DEVICES[0].public_key,
     KeyRing(),
+    verify_part(BAD, position=7, keys=key_ring(DEVICES)),
     device_statistics(RECORDS),
     Manifest(1, 1, REPORT.heads, {}, {"name": "x"}, {}, "sqlite:x", 5),
     Policy(f"log {LOG_KEY}\nquorum none\n"),
@@ -177,6 +180,7 @@ NOT_RESULTS = {
     Outbox,
     RecordReader,
     Served,
+    Verifier,
     Witness,
 }
 
@@ -285,6 +289,7 @@ def test_what_belongs_to_its_process_says_so(tmp_path: Path) -> None:
         AsyncClient("http://127.0.0.1:9"),
         outbox,
         read_records(RECORDS),
+        Verifier(position=0),
         Served("http://127.0.0.1:9", client, "hush", place, tmp_path),
     ]
     assert {type(thing) for thing in things} == NOT_RESULTS
@@ -308,7 +313,9 @@ def reduced(thing: Any) -> tuple[Callable[[str, bytes], Any], str, bytes]:
 
 
 def test_a_damaged_pickle_is_an_error() -> None:
-    for example in (REPORT, REPORT.findings, REPORT.coverage, key_ring(DEVICES), device_statistics(RECORDS)):
+    part = verify_part(RECORDS, position=0)
+    results = (REPORT, REPORT.findings, REPORT.coverage, key_ring(DEVICES), device_statistics(RECORDS), part)
+    for example in results:
         restore, kind, state = reduced(example)
         chosen = random.Random(7)
         broken = [b"", state[:1], state[:-1], state + b"\0", bytes([state[0] + 1]) + state[1:]]

@@ -145,14 +145,17 @@ impl PublicKey {
         Ok(PublicKey { bytes, minus_point: -point })
     }
 
-    /// Returns a key that [`PublicKey::from_bytes`] accepted before, such as one that another process of ours checked:
-    /// only the point is decoded.
+    /// Returns a key that [`PublicKey::from_bytes`] accepted before, such as one that another process of ours checked.
+    /// The check for a torsion component, which takes most of the time, is left out.
     ///
     /// # Errors
-    /// The bytes are not the encoding of a point.
+    /// The bytes are not the encoding of a point, or the point is of small order.
     pub fn from_checked_bytes(bytes: [u8; 32]) -> Result<PublicKey, KeyError> {
         let point = CompressedEdwardsY(bytes).decompress();
         let point = point.ok_or_else(|| KeyError::NotCanonical(hex::encode(bytes)))?;
+        if point.mul_by_cofactor().is_identity() {
+            return Err(KeyError::SmallOrder(hex::encode(bytes)));
+        }
         Ok(PublicKey { bytes, minus_point: -point })
     }
 

@@ -583,7 +583,7 @@ fn number_consecutively(report: &mut Report, inputs: &BTreeMap<u64, Input>) -> R
         if let Some(cause) = &mut finding.cause {
             cause.index = index(cause.index).ok_or(OUTSIDE)?;
         }
-        finding.predecessor = None;
+        finding.predecessor = finding.predecessor.and_then(index);
     }
     Ok(())
 }

@@ -228,7 +228,7 @@ fn intact_records_in_any_order_are_never_accused() {
 #[test]
 fn a_row_is_small() {
     for order in [Order::Position, Order::Sequence] {
-        let part = part(&intact(), 1000, order);
+        let part = part(&intact()[..600], 1000, order);
         for row in part.rows().iter().filter(|row| row.device_id.is_some()) {
             let bytes = encode_row(row).unwrap().len();
             assert!(bytes <= 190, "{bytes} bytes");
@@ -298,7 +298,8 @@ fn damaged_rows_are_refused() {
 #[test]
 fn a_repetition_in_another_file_is_contested() {
     let chain: Vec<Entry> = CHAINS[0].iter().cloned().map(Some).collect();
-    for order in [Order::Position, Order::Sequence] {
+    // In the order of position, only the step back is a finding.
+    for (order, repeated) in [(Order::Position, 1), (Order::Sequence, 50)] {
         let checks = Checks::default();
         let options = options(order, 100_000);
         let pieces = [&chain[..200], &chain[150..300]];
@@ -312,7 +313,7 @@ fn a_repetition_in_another_file_is_contested() {
         let again = verify_contested(sources(), &checks, 0, contested.clone(), &options, &progress()).unwrap();
         let report = whole.clone().merge(again).unwrap().report(&Ends::default()).unwrap();
         assert_eq!(report.coverage.records, 350);
-        assert_eq!(report.counts.get(&Code::SequenceDuplicate), Some(&50), "{:?}", report.counts);
+        assert_eq!(report.counts.get(&Code::SequenceDuplicate), Some(&repeated), "{:?}", report.counts);
         // The records of one file are not those of the parts.
         let half = vec![ndjson(pieces[0])];
         let again = verify_contested(half, &checks, 0, contested, &options, &progress()).unwrap();

@@ -21,7 +21,7 @@ use crate::errors::{UnreadableError, failure, sentence};
 use crate::frames::Batches;
 use crate::heads::heads_from_any;
 use crate::keys::{GivenKeys, given_keys, scheme_of};
-use crate::pickle::{Reduced, reduce};
+use crate::pickle::{Reduced, reduce, refuse};
 use crate::progress::Bar;
 use crate::report::{Call, Report};
 use crate::source::inputs;
@@ -433,6 +433,10 @@ impl Verifier {
     ///
     /// Raises:
     ///     ValueError: The verifier has ended, or a call has failed.
+    fn __reduce__(&self) -> PyResult<()> {
+        refuse("Verifier", "send the segments of its finish(), or make a verifier in each process")
+    }
+
     fn finish(&self, py: Python<'_>) -> PyResult<Segments> {
         let mut verifier = self.take()?;
         let (given, pool) = (&self.given, &self.pool);
