@@ -190,7 +190,8 @@ pub fn parts() -> Vec<Vec<u8>> {
     for records in [records, tampered] {
         for order in [Order::Position, Order::Sequence] {
             let options = Options { order, ..Options::default() };
-            let source = Source::Records { name: "r".into(), records: Box::new(records.clone().into_iter().map(Ok)) };
+            let source =
+                Source::Records { name: "r".into(), records: Box::new(records.clone().into_iter().map(Ok)) };
             let Ok(part) = verify_part(vec![source], &checks, 0, &options, &Arc::default()) else { continue };
             let mut seed = Vec::new();
             for (device_id, state) in rows_of(&part) {

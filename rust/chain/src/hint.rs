@@ -178,7 +178,7 @@ impl<'a> Among<'a> {
     pub(crate) fn add(&mut self, device_id: &'a Arc<str>, cases: u64) {
         if cases > 0 {
             self.devices += 1;
-            self.cases += cases;
+            self.cases = self.cases.saturating_add(cases);
             self.first = self.first.into_iter().chain([device_id]).min();
         }
     }

@@ -25,6 +25,17 @@ fn place(finding: &Finding) -> Place {
     (finding.index, finding.code.rank(), finding.code)
 }
 
+/// Compares the places of two records.
+fn compare_records(order: Order, a: &Finding, b: &Finding) -> Ordering {
+    match order {
+        Order::Position => a.index.cmp(&b.index),
+        Order::Sequence => {
+            let in_table = |finding: &Finding| (finding.sequence, finding.index);
+            a.device_id.cmp(&b.device_id).then_with(|| in_table(a).cmp(&in_table(b)))
+        }
+    }
+}
+
 /// Compares two findings by the order of their records.
 pub(crate) fn compare(order: Order, a: &Finding, b: &Finding) -> Ordering {
     match order {
@@ -66,7 +77,9 @@ impl Kept {
             return;
         }
         let (order, last) = (self.order, self.last.as_ref());
-        let is_first = |finding: &Finding| last.is_none_or(|last| compare(order, finding, last).is_lt());
+        // A finding may come back under another code.
+        let is_first =
+            |finding: &Finding| last.is_none_or(|last| compare_records(order, finding, last).is_le());
         self.findings.extend(findings.into_iter().filter(is_first));
         if self.findings.len() >= self.most.saturating_add(self.most / 4).saturating_add(SLACK) {
             self.cut();

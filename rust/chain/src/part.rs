@@ -39,13 +39,18 @@ pub const MAX_OPEN_GAPS: usize = 1 << 20;
 #[non_exhaustive]
 pub enum PartError {
     /// Two parts have the same input.
-    #[error("input {0} is in two parts; merge each part once, and give each input of a run a position of its own")]
+    #[error(
+        "input {0} is in two parts; merge each part once, and give each input of a run a position of its own"
+    )]
     Repeated(u64),
     /// The parts are of runs with different options.
     #[error("the parts are of different runs: {0} differ; verify all parts with the same options")]
     OtherRun(&'static str),
     /// The keys or heads of a device differ between parts, or from those of the report.
-    #[error("device {}: its {what} are not the same in all parts and in the report; use the same for all", escape::quoted(device_id))]
+    #[error(
+        "device {}: its {what} are not the same in all parts and in the report; use the same for all",
+        escape::quoted(device_id)
+    )]
     OtherBasis {
         /// The device.
         device_id: Arc<str>,
@@ -214,9 +219,7 @@ impl Part {
 
     fn empty(checks: &Checks<'_>, order: Order, most: usize) -> Part {
         let claims = &checks.claims;
-        let by = |brought: bool, claim: Option<ProvidedBy>| {
-            brought.then_some(ProvidedBy::Auditor).or(claim)
-        };
+        let by = |brought: bool, claim: Option<ProvidedBy>| brought.then_some(ProvidedBy::Auditor).or(claim);
         let plan = Plan {
             order,
             most: most as u64,
@@ -472,7 +475,10 @@ impl Part {
         if let Some(first) = contested.keys().next() {
             let devices = crate::count(contested.len() as u64, "device");
             let are = if contested.len() == 1 { "is" } else { "are" };
-            return Err(PartError::Contested { devices: format!("{devices} {are}"), first: Arc::clone(first) });
+            return Err(PartError::Contested {
+                devices: format!("{devices} {are}"),
+                first: Arc::clone(first),
+            });
         }
         let mut segments = Segments::default();
         for block in std::mem::take(&mut self.blocks).into_values() {
@@ -486,6 +492,12 @@ impl Part {
         for (code, count) in faults {
             let total = &mut segments.found.counts[code as usize];
             *total = total.saturating_add(count);
+        }
+        let entries = self.inputs.values().fold(0, |sum: u64, input| sum.saturating_add(input.entries));
+        let counted = segments.found.counts.iter().fold(0, |sum: u64, count| sum.saturating_add(*count));
+        // An entry has a finding of each level at most, and the link to it another.
+        if segments.records() > entries || counted > entries.saturating_mul(8).min(1 << 62) {
+            return Err(PartError::Inconsistent("it counts more than its inputs have"));
         }
         let mut kept = Counts::default();
         self.kept.findings().iter().for_each(|finding| kept[finding.code as usize] += 1);
@@ -609,7 +621,9 @@ impl Again {
     /// Returns the heads of chains that were verified again, if the last record of the chain was.
     fn heads(&self, found: &Heads) -> Heads {
         let mut heads = self.segments.heads();
-        heads.retain(|device_id, head| found.get(device_id).is_none_or(|found| found.sequence <= head.sequence));
+        heads.retain(|device_id, head| {
+            found.get(device_id).is_none_or(|found| found.sequence <= head.sequence)
+        });
         heads
     }
 

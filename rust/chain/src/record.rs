@@ -48,7 +48,8 @@ impl AuditRecord {
     /// Compares two records by all seven fields, in the order of [`FIELDS`]: a total order of the rows of a table.
     pub fn cmp_in_table(&self, other: &AuditRecord) -> std::cmp::Ordering {
         let fields = |record: &AuditRecord| {
-            let AuditRecord { sequence, timestamp_ms, payload_hash, signature, prev_record_hash, .. } = record;
+            let AuditRecord { sequence, timestamp_ms, payload_hash, signature, prev_record_hash, .. } =
+                record;
             (*sequence, *timestamp_ms, payload_hash.0, *signature, prev_record_hash.0)
         };
         let ids = self.device_id.cmp(&other.device_id);

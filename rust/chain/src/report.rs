@@ -460,8 +460,7 @@ impl Segments {
                 finding.code = code;
                 if let Seen::Other(prefix) = seen {
                     let prefix = hex::encode(prefix.to_le_bytes());
-                    finding.expected =
-                        Evidence::text(format!("the record seen before, with hash {prefix}…"));
+                    finding.expected = Evidence::text(format!("the record seen before, with hash {prefix}…"));
                     if let Some(hash) = finding.record_hash {
                         finding.actual = Evidence::Hash(hash);
                     }

@@ -1,8 +1,8 @@
 //! Chains whose records come in any order, as in a table: their place is their sequence.
 //!
-//! A run is a segment of consecutive sequences. Runs that touch are joined, in whatever order they come, so records in
-//! any order become one run if none is missing. Two segments with the same sequence are contested: only their records,
-//! sorted together, decide which findings they have.
+//! A run is a segment of consecutive sequences. Runs that touch are joined, so records in any order become one run if none
+//! is missing. Two segments with the same sequence are contested: only their records, sorted together, decide which
+//! findings they have.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,8 +18,7 @@ pub enum Order {
     /// The order in which the input has them, as in an export.
     #[default]
     Position,
-    /// The order of [`AuditRecord::cmp_in_table`](crate::AuditRecord::cmp_in_table), whatever order the input has, as in
-    /// a table.
+    /// The order of [`AuditRecord::cmp_in_table`](crate::AuditRecord::cmp_in_table), as in a table.
     Sequence,
 }
 

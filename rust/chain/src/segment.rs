@@ -217,7 +217,8 @@ pub(crate) struct Found {
 
 impl Found {
     pub(crate) fn add(&mut self, finding: Finding) {
-        self.counts[finding.code as usize] += 1;
+        let count = &mut self.counts[finding.code as usize];
+        *count = count.saturating_add(1);
         self.findings.push(finding);
     }
 
@@ -351,7 +352,8 @@ impl Segments {
 
     /// Returns all segments, each with its device.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Segment)> {
-        let runs = self.runs.iter().flat_map(|(device_id, runs)| runs.iter().map(move |run| (device_id, run)));
+        let runs =
+            self.runs.iter().flat_map(|(device_id, runs)| runs.iter().map(move |run| (device_id, run)));
         self.chains.iter().chain(runs)
     }
 
@@ -520,7 +522,8 @@ impl Segment {
     /// Returns true if the chain is complete and its links hold, but its records came in another order.
     pub(crate) fn lacks_only_order(&self) -> bool {
         let breaks = self.breaks.as_ref();
-        self.lacked_only_order || breaks.is_some_and(|breaks| breaks.are_only_order(&self.first, &self.last, self.span.records))
+        self.lacked_only_order
+            || breaks.is_some_and(|breaks| breaks.are_only_order(&self.first, &self.last, self.span.records))
     }
 
     pub(crate) fn see(&mut self, which: usize, sight: HeadSight) {

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use edgesentry_chain::part::{Contested, ContestedRange, Ends, Part, PartError, PartRow};
 use edgesentry_chain::part::RowState;
+pub use edgesentry_chain::part::{Contested, ContestedRange, Ends, Part, PartError, PartRow};
 use edgesentry_chain::{Checks, Hash, Input};
 
 use crate::error::Error;
@@ -34,8 +34,7 @@ pub fn verify_part(
     options: &Options,
     progress: &Arc<Progress>,
 ) -> Result<Part, Error> {
-    let Folded { segments, kept, inputs, .. } =
-        fold_sources(sources, &Plan::new(checks, options, progress))?;
+    let Folded { segments, kept, inputs, .. } = fold_sources(sources, &Plan::new(checks, options, progress))?;
     Ok(Part::new(checks, options.order, number, inputs, segments, kept)?)
 }
 
@@ -159,7 +158,9 @@ pub enum RowError {
     #[error("row {0} of the segments is damaged; get an intact copy, or verify its part again")]
     Damaged(u64),
     /// Another release wrote the row.
-    #[error("row {row} of the segments has version {version}, this release reads {ROW_VERSION}; verify its part again")]
+    #[error(
+        "row {row} of the segments has version {version}, this release reads {ROW_VERSION}; verify its part again"
+    )]
     Version {
         /// The row.
         row: u64,

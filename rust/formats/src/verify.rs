@@ -55,7 +55,8 @@ pub fn verify_with_log(
     options: &Options,
     progress: &Arc<Progress>,
 ) -> Result<Report, Error> {
-    let paths = options.order == Order::Sequence && sources.iter().all(|source| matches!(source, Source::Path(_)));
+    let paths =
+        options.order == Order::Sequence && sources.iter().all(|source| matches!(source, Source::Path(_)));
     let paths = paths.then(|| paths_of(&sources));
     let plan = Plan { log, ..Plan::new(checks, options, progress) };
     let Folded { mut segments, kept, replay, erased, inputs } = fold_sources(sources, &plan)?;

@@ -77,7 +77,11 @@ impl Window {
             // The levels of a log keep the order of arrival, in which the records are leaves.
             let is_grouped = plan.log.is_none() && plan.withheld == 0 && part.rows * SHORT_ROW > entries;
             let chunks = if is_grouped { 2 } else { 1 };
-            return Ok(Verified { part: part.piece, window: Window { is_grouped, chunks, ..*self }, gathered: Vec::new() });
+            return Ok(Verified {
+                part: part.piece,
+                window: Window { is_grouped, chunks, ..*self },
+                gathered: Vec::new(),
+            });
         }
         let decoded = decode(chunks, first_index, plan)?;
         let records = decoded.iter().flat_map(|(decoded, index)| with_positions(decoded, *index));
@@ -180,11 +184,7 @@ fn slices(
 }
 
 /// Decodes all entries on all threads.
-fn decode(
-    chunks: &[Chunk],
-    first_index: u64,
-    plan: &Plan<'_>,
-) -> Result<Vec<(Decoded, u64)>, Error> {
+fn decode(chunks: &[Chunk], first_index: u64, plan: &Plan<'_>) -> Result<Vec<(Decoded, u64)>, Error> {
     let slices = slices(chunks, first_index, |entries| slice_records(plan, entries));
     let decoded = slices.into_par_iter().map(|(chunk, range, first_index)| {
         if plan.progress.is_cancelled() {
@@ -264,11 +264,7 @@ fn grouped<'r>(records: &[(&'r AuditRecord, u64)]) -> Grouped<'r> {
         *end -= 1;
         places[*end] = at;
     }
-    Grouped {
-        records: places.into_iter().map(|at| records[at]).collect(),
-        rows,
-        devices: numbers.len(),
-    }
+    Grouped { records: places.into_iter().map(|at| records[at]).collect(), rows, devices: numbers.len() }
 }
 
 /// Cuts sorted records into slices. Records of one device and sequence stay together, because their order decides about

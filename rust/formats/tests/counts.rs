@@ -10,8 +10,8 @@ use std::sync::Arc;
 use arrow_array::{Array, RecordBatch, RecordBatchIterator, UInt64Array};
 use arrow_schema::{DataType, Field, Schema};
 use edgesentry_chain::{
-    AuditRecord, Checks, Evidence, Finding, FindingCode as Code, Hash, Head, Heads, Hint, KeyRing, MAX_KEPT_BYTES,
-    Report,
+    AuditRecord, Checks, Evidence, Finding, FindingCode as Code, Hash, Head, Heads, Hint, KeyRing,
+    MAX_KEPT_BYTES, Report,
 };
 use edgesentry_formats::{Options, Progress, Source, records_to_batch, verify};
 use proptest::prelude::*;

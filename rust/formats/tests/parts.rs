@@ -13,8 +13,8 @@ use edgesentry_chain::{
     AuditRecord, Checks, Finding, FindingCode as Code, Hash, Head, Heads, Order, Report, Verdict,
 };
 use edgesentry_formats::{
-    Contested, Ends, Error, Options, Part, PartError, Progress, RowError, Source, decode_rows, encode_row, verify,
-    verify_contested, verify_part,
+    Contested, Ends, Error, Options, Part, PartError, Progress, RowError, Source, decode_rows, encode_row,
+    verify, verify_contested, verify_part,
 };
 use proptest::prelude::*;
 use tampered::{CHAINS, Entry, KEYS, device, entries, ndjson};
@@ -66,8 +66,12 @@ struct Way {
 fn way() -> impl Strategy<Value = Way> {
     let cuts = proptest::collection::vec(any::<prop::sample::Index>(), 0..6);
     let pairs = proptest::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 8);
-    (cuts, pairs, any::<bool>(), any::<bool>())
-        .prop_map(|(cuts, pairs, travels, at_once)| Way { cuts, pairs, travels, at_once })
+    (cuts, pairs, any::<bool>(), any::<bool>()).prop_map(|(cuts, pairs, travels, at_once)| Way {
+        cuts,
+        pairs,
+        travels,
+        at_once,
+    })
 }
 
 impl Way {
@@ -244,7 +248,8 @@ fn parts_that_are_not_of_one_run_are_refused() {
     assert_eq!(merged(&one, &one).unwrap_err(), PartError::Repeated(0));
     let other = part(&entries, 1, Order::Sequence);
     assert!(matches!(merged(&one, &other), Err(PartError::OtherRun("the orders"))));
-    let without = verify_part(vec![ndjson(&entries)], &Checks::default(), 1, &Options::default(), &progress());
+    let without =
+        verify_part(vec![ndjson(&entries)], &Checks::default(), 1, &Options::default(), &progress());
     assert!(matches!(merged(&one, &without.unwrap()), Err(PartError::OtherRun(_))));
     let ends = |inputs| Ends { inputs: Some(inputs), ..Ends::default() };
     let both = merged(&two, &one).unwrap();
@@ -310,7 +315,8 @@ fn a_repetition_in_another_file_is_contested() {
         let contested = whole.contested();
         assert_eq!(contested.len(), 1);
         let sources = || pieces.iter().map(|piece| ndjson(piece)).collect::<Vec<Source>>();
-        let again = verify_contested(sources(), &checks, 0, contested.clone(), &options, &progress()).unwrap();
+        let again =
+            verify_contested(sources(), &checks, 0, contested.clone(), &options, &progress()).unwrap();
         let report = whole.clone().merge(again).unwrap().report(&Ends::default()).unwrap();
         assert_eq!(report.coverage.records, 350);
         assert_eq!(report.counts.get(&Code::SequenceDuplicate), Some(&repeated), "{:?}", report.counts);

@@ -7,8 +7,8 @@ use arrow_array::{ArrayRef, BinaryArray, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use edgesentry_chain::{Checks, Claims, Heads, Order, Payloads, count};
 use edgesentry_formats::{
-    Contested, ContestedRange, Ends, Options, Part, PartError, PartVerifier, PayloadFolder, Progress, RowError,
-    decode_rows, encode_row, verify_contested, verify_part as verify_as_part,
+    Contested, ContestedRange, Ends, Options, Part, PartError, PartVerifier, PayloadFolder, Progress,
+    RowError, decode_rows, encode_row, verify_contested, verify_part as verify_as_part,
 };
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -52,9 +52,7 @@ impl Segments {
 
     fn encoded(&self) -> Result<SegmentsState, PartError> {
         let rows = self.0.rows();
-        let rows = rows.iter().map(|row| {
-            Ok((row.device_id.as_deref().map(str::to_owned), encode_row(row)?))
-        });
+        let rows = rows.iter().map(|row| Ok((row.device_id.as_deref().map(str::to_owned), encode_row(row)?)));
         rows.collect::<Result<_, _>>().map(SegmentsState)
     }
 
@@ -124,7 +122,8 @@ impl Segments {
     fn contested(&self) -> BTreeMap<String, Vec<(u64, u64, u64)>> {
         let range = |range: &ContestedRange| (range.first, range.last, range.records);
         let contested = self.0.contested();
-        let ranges = contested.iter().map(|(id, ranges)| (id.to_string(), ranges.iter().map(range).collect()));
+        let ranges =
+            contested.iter().map(|(id, ranges)| (id.to_string(), ranges.iter().map(range).collect()));
         ranges.collect()
     }
 
@@ -168,10 +167,8 @@ impl Segments {
     ///     ValueError: The rows are of different runs.
     #[classmethod]
     fn from_arrow(_class: &Bound<'_, PyType>, table: &Bound<'_, PyAny>) -> PyResult<Segments> {
-        let fields = [
-            Field::new("device_id", DataType::Utf8, true),
-            Field::new("state", DataType::Binary, false),
-        ];
+        let fields =
+            [Field::new("device_id", DataType::Utf8, true), Field::new("state", DataType::Binary, false)];
         let columns = tables::read(table, "segments", &fields)?;
         let rows = columns.iter().flat_map(|table| {
             (0..table.rows())
@@ -299,7 +296,8 @@ pub(crate) fn verify_part(
 fn contested_from_any(value: &Bound<'_, PyDict>) -> PyResult<Contested> {
     let ranges: BTreeMap<String, Vec<(u64, u64, u64)>> = value.extract()?;
     let range = |(first, last, records)| ContestedRange { first, last, records };
-    let ranges = ranges.into_iter().map(|(id, ranges)| (Arc::from(id), ranges.into_iter().map(range).collect()));
+    let ranges =
+        ranges.into_iter().map(|(id, ranges)| (Arc::from(id), ranges.into_iter().map(range).collect()));
     Ok(ranges.collect())
 }
 
@@ -440,9 +438,8 @@ impl Verifier {
     fn finish(&self, py: Python<'_>) -> PyResult<Segments> {
         let mut verifier = self.take()?;
         let (given, pool) = (&self.given, &self.pool);
-        let part = py.detach(|| {
-            pool.install(|| verifier.finish(&given.checks(), &Arc::new(Progress::default())))
-        });
+        let part =
+            py.detach(|| pool.install(|| verifier.finish(&given.checks(), &Arc::new(Progress::default()))));
         part.map(Segments).map_err(|error| failure(py, error))
     }
 }
@@ -450,7 +447,8 @@ impl Verifier {
 impl Verifier {
     fn take(&self) -> PyResult<PartVerifier> {
         let verifier = self.verifier.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let message = "the verifier has ended, failed, or is used by another thread; make another for this part";
+        let message =
+            "the verifier has ended, failed, or is used by another thread; make another for this part";
         verifier.ok_or_else(|| PyValueError::new_err(message))
     }
 }

@@ -29,7 +29,8 @@ pub(crate) struct Columns {
 /// Returns true if the object exports Arrow.
 pub(crate) fn is_table(source: &Bound<'_, PyAny>) -> PyResult<bool> {
     let py = source.py();
-    Ok(source.hasattr(intern!(py, "__arrow_c_stream__"))? || source.hasattr(intern!(py, "__arrow_c_array__"))?)
+    Ok(source.hasattr(intern!(py, "__arrow_c_stream__"))?
+        || source.hasattr(intern!(py, "__arrow_c_array__"))?)
 }
 
 /// Reads columns of a table, in any types that hold their values. A nullable column may be missing; others of the table are
@@ -94,7 +95,8 @@ fn column(batch: &RecordBatch, field: &Field) -> Result<ArrayRef, String> {
 fn unhex(name: &str, column: &StringArray) -> Result<ArrayRef, String> {
     let bytes = (0..column.len()).map(|row| {
         let text = column.is_valid(row).then(|| column.value(row));
-        let bytes = text.map(|text| hex::decode(text).map_err(|_| format!("row {}: {name} is not hex digits", row + 1)));
+        let bytes = text
+            .map(|text| hex::decode(text).map_err(|_| format!("row {}: {name} is not hex digits", row + 1)));
         bytes.transpose()
     });
     let bytes = bytes.collect::<Result<Vec<_>, _>>()?;
@@ -218,4 +220,3 @@ pub(crate) fn signed(numbers: impl Iterator<Item = Option<u64>>) -> ArrayRef {
     let numbers = numbers.map(|number| number.and_then(|number| i64::try_from(number).ok()));
     Arc::new(numbers.collect::<arrow_array::PrimitiveArray<Int64Type>>())
 }
-

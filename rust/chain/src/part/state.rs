@@ -135,7 +135,9 @@ impl Part {
     ///
     /// # Errors
     /// Rows are missing, are there twice, or are not of one run.
-    pub fn from_rows(rows: impl IntoIterator<Item = (Option<Arc<str>>, RowState)>) -> Result<Part, PartError> {
+    pub fn from_rows(
+        rows: impl IntoIterator<Item = (Option<Arc<str>>, RowState)>,
+    ) -> Result<Part, PartError> {
         let mut wholes = Vec::new();
         let mut segments = Vec::new();
         for (device_id, RowState(content)) in rows {
@@ -160,7 +162,8 @@ impl Part {
             part.add_segment(device_id, *state)?;
         }
         part.join_neighbours()?;
-        if part.blocks.values().map(|block| block.segments.open_gaps()).sum::<usize>() > super::MAX_OPEN_GAPS {
+        if part.blocks.values().map(|block| block.segments.open_gaps()).sum::<usize>() > super::MAX_OPEN_GAPS
+        {
             return Err(PartError::Scattered);
         }
         Ok(part)
@@ -171,10 +174,13 @@ impl Part {
         let WholeState { plan, blocks, loose, findings, inputs, ranges, rows: _ } = whole;
         self.check_plan(&plan)?;
         for (number, input) in inputs {
-            if number > super::MAX_NUMBER {
-                return Err(PartError::Inconsistent("the position of an input is above 2^23"));
+            let input = Input::from(input);
+            if number > super::MAX_NUMBER || input.entries >> ROW_BITS > 0 {
+                return Err(PartError::Inconsistent(
+                    "a position is above 2^23, or an input has 2^40 records",
+                ));
             }
-            if self.inputs.insert(number, Input::from(input)).is_some() {
+            if self.inputs.insert(number, input).is_some() {
                 return Err(PartError::Repeated(number));
             }
         }
@@ -258,8 +264,12 @@ fn row(device_id: &Arc<str>, segment: &Segment, findings: Vec<FindingState>, aga
     let state = SegmentState {
         again,
         first: (first.sequence, first.hash, first.prev, first.timestamp_ms, first.index),
-        last: (last.index != first.index || last.sequence != first.sequence)
-            .then_some((last.sequence, last.hash, last.timestamp_ms, last.index)),
+        last: (last.index != first.index || last.sequence != first.sequence).then_some((
+            last.sequence,
+            last.hash,
+            last.timestamp_ms,
+            last.index,
+        )),
         tally: segment.tally,
         span: (*span != implied).then_some(*span),
         sights: segment.sights,
@@ -306,6 +316,14 @@ impl SegmentState {
         let holds = |link: &Link| (span.lowest_sequence..=span.highest_sequence).contains(&link.sequence);
         if span.records == 0 || !holds(&first) || !holds(&last) || (order == Order::Sequence && !is_whole) {
             return Err(PartError::Inconsistent("the records of a device are not within its sequences"));
+        }
+        let Tally { payload_hash_signatures, record_signatures, unsigned, other_scheme, payloads } =
+            self.tally;
+        let [one, other] = other_scheme;
+        let checked = [payload_hash_signatures, record_signatures, unsigned, one, other, payloads];
+        let faults = self.faults.iter().map(|(_, count)| *count);
+        if checked.into_iter().chain(faults).any(|count| count > span.records) {
+            return Err(PartError::Inconsistent("it counts more than its records"));
         }
         let mut segment = Segment::new(first, Order::Sequence);
         segment.last = last;
