@@ -23,7 +23,6 @@ from edgesentry import (
     AuditRecord,
     ConfigError,
     KeyRing,
-    Order,
     Report,
     Segments,
     UnreadableError,
@@ -33,6 +32,7 @@ from edgesentry import (
     verify_part,
     write_records,
 )
+from edgesentry._typing import Order
 from edgesentry.testing import CATALOGUE, make_fleet
 from support import chains, device, key_ring
 
@@ -68,7 +68,7 @@ def settled(whole: Segments, files: Sequence[Path], **options: Any) -> Segments:
 
 def plain(report: Report) -> dict[str, Any]:
     """Returns a report without the places in the inputs."""
-    fields = json.loads(report.to_json())
+    fields: dict[str, Any] = json.loads(report.to_json())
     del fields["inputs"]
     for finding in fields["findings"]:
         del finding["index"], finding["location"]

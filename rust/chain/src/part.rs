@@ -417,17 +417,16 @@ impl Part {
             let segments = segments.filter(|(_, segment)| segment.contested);
             contested.extend(segments.map(|(device_id, segment)| (Arc::clone(device_id), range(segment))));
         } else {
-            let mut chains: HashMap<&Arc<str>, (bool, u64, ContestedRange)> = HashMap::new();
+            let mut chains: HashMap<&Arc<str>, (bool, &Segment, ContestedRange)> = HashMap::new();
             for (device_id, segment) in self.blocks.values().flat_map(|block| &block.segments.chains) {
                 let more = range(segment);
                 match chains.get_mut(device_id) {
-                    None => {
-                        chains.insert(device_id, (segment.contested, segment.last.sequence, more));
-                    }
-                    Some((is_contested, last, range)) => {
-                        let steps_back = segment.first.sequence < *last;
-                        *is_contested |= segment.contested || segment.runs_backwards || steps_back;
-                        *last = segment.last.sequence;
+                    None => drop(chains.insert(device_id, (segment.contested, segment, more))),
+                    Some((is_contested, before, range)) => {
+                        let steps_back = segment.first.sequence < before.last.sequence;
+                        let runs_backwards = before.runs_backwards || segment.runs_backwards || steps_back;
+                        *is_contested |= segment.contested || runs_backwards;
+                        *before = segment;
                         range.first = range.first.min(more.first);
                         range.last = range.last.max(more.last);
                         range.records = range.records.saturating_add(more.records);

@@ -450,10 +450,10 @@ impl Segment {
     }
 
     pub(crate) fn append(&mut self, device_id: &Arc<str>, next: Segment, found: &mut Found) {
-        let steps_back = self.link(device_id, &next.first, found);
-        // Whether the step repeats a record depends on those before it.
-        self.contested |= next.contested || next.runs_backwards || steps_back;
+        self.link(device_id, &next.first, found);
         self.runs_backwards |= next.runs_backwards;
+        // Whether a step back repeats a record, and whether the chain lacks nothing but order, depends on all records.
+        self.contested |= next.contested || self.runs_backwards;
         self.lacked_only_order = false;
         self.faults.append(&next.faults);
         if let Some(breaks) = next.breaks {
@@ -474,14 +474,12 @@ impl Segment {
         }
     }
 
-    /// Checks a record against the previous one. Returns true if its sequence runs backwards.
-    fn link(&mut self, device_id: &Arc<str>, link: &Link, found: &mut Found) -> bool {
-        let Some(finding) = check_link(device_id, &self.last, link) else { return false };
-        let steps_back = finding.code == FindingCode::SequenceOutOfOrder;
-        self.runs_backwards |= steps_back;
+    /// Checks a record against the previous one.
+    fn link(&mut self, device_id: &Arc<str>, link: &Link, found: &mut Found) {
+        let Some(finding) = check_link(device_id, &self.last, link) else { return };
+        self.runs_backwards |= finding.code == FindingCode::SequenceOutOfOrder;
         self.fault(finding, found);
         self.add_breaks(Breaks::between(&self.last, link));
-        steps_back
     }
 
     /// Adds a finding about one of its records.
