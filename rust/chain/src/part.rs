@@ -421,7 +421,9 @@ impl Part {
             for (device_id, segment) in self.blocks.values().flat_map(|block| &block.segments.chains) {
                 let more = range(segment);
                 match chains.get_mut(device_id) {
-                    None => drop(chains.insert(device_id, (segment.contested, segment, more))),
+                    None => {
+                        chains.insert(device_id, (segment.contested, segment, more));
+                    }
                     Some((is_contested, before, range)) => {
                         let steps_back = segment.first.sequence < before.last.sequence;
                         let runs_backwards = before.runs_backwards || segment.runs_backwards || steps_back;
