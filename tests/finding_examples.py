@@ -89,6 +89,18 @@ def key_not_valid_at_sequence(_folder: Path) -> Report:
     return verify_chain(chain(count=1), keys=ring("lift-01", valid_from=6))
 
 
+def succession_invalid(_folder: Path) -> Report:
+    """The device rotates its key at sequence 3, and the key ring has another key from sequence 4 on."""
+    device = Device.from_seed("lift-01", SEED).resume(chain()[1])
+    rotated, _payload = device.rotate(
+        Device.from_seed("lift-01", bytes([2]) * 32), timestamp_ms=START_MS + 3
+    )
+    keys = ring("lift-01")
+    other = Device.from_seed("lift-01", bytes([3]) * 32).public_key
+    keys.add("lift-01", other, scheme="record", valid_from=4)
+    return verify_chain([*chain()[:2], rotated], keys=keys)
+
+
 def payloads(folder: Path) -> list[AuditRecord]:
     """A chain and its payloads in a directory."""
     records = chain()
@@ -221,6 +233,7 @@ EXAMPLES: dict[str, Callable[[Path], Report]] = {
         signature_invalid,
         unknown_device,
         key_not_valid_at_sequence,
+        succession_invalid,
         payload_hash_mismatch,
         payload_missing,
         head_mismatch,

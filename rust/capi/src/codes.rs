@@ -103,11 +103,13 @@ pub const EDGESENTRY_FINDING_KEY_NOT_VALID_AT_SEQUENCE: u32 = 9;
 pub const EDGESENTRY_FINDING_PAYLOAD_HASH_MISMATCH: u32 = 10;
 /// `head_mismatch`
 pub const EDGESENTRY_FINDING_HEAD_MISMATCH: u32 = 11;
+/// `succession_invalid`
+pub const EDGESENTRY_FINDING_SUCCESSION_INVALID: u32 = 12;
 /// A finding that this version of the interface does not name.
 pub const EDGESENTRY_FINDING_OTHER: u32 = 255;
 
 /// The findings of this interface, with their numbers.
-const FINDINGS: [(FindingCode, u32); 11] = [
+const FINDINGS: [(FindingCode, u32); 12] = [
     (FindingCode::PrevHashMismatch, EDGESENTRY_FINDING_PREV_HASH_MISMATCH),
     (FindingCode::SequenceGap, EDGESENTRY_FINDING_SEQUENCE_GAP),
     (FindingCode::SequenceDuplicate, EDGESENTRY_FINDING_SEQUENCE_DUPLICATE),
@@ -119,6 +121,7 @@ const FINDINGS: [(FindingCode, u32); 11] = [
     (FindingCode::KeyNotValidAtSequence, EDGESENTRY_FINDING_KEY_NOT_VALID_AT_SEQUENCE),
     (FindingCode::PayloadHashMismatch, EDGESENTRY_FINDING_PAYLOAD_HASH_MISMATCH),
     (FindingCode::HeadMismatch, EDGESENTRY_FINDING_HEAD_MISMATCH),
+    (FindingCode::SuccessionInvalid, EDGESENTRY_FINDING_SUCCESSION_INVALID),
 ];
 
 /// Returns the number of a finding.

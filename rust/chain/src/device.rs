@@ -7,10 +7,11 @@ use zeroize::Zeroizing;
 
 use crate::hash::Hash;
 use crate::head::Head;
-use crate::key::{KeyError, PublicKey, Scheme};
+use crate::key::{KeyError, PublicKey, RingKey, Scheme};
 use crate::record::AuditRecord;
 use crate::record_ref::RecordRef;
 use crate::signature::signed_message;
+use crate::succession::{Succession, SuccessionError};
 
 /// The length of a seed, the secret from which the key pair of a device is derived.
 pub const SEED_BYTES: usize = 32;
@@ -101,6 +102,36 @@ impl Device {
         record.signature = self.key.sign(&record.signed_message(self.scheme)).to_bytes();
         self.head = Some(record.head());
         Ok(record)
+    }
+
+    /// Signs the next record of the chain as the succession of this device's key, and continues as `successor`, which
+    /// signs from the following sequence on. Returns the record and its payload. The head of `successor` does not count.
+    ///
+    /// # Errors
+    /// `successor` has another device id, the same key, a weak key, or a weaker scheme, or the chain is full. The device is
+    /// unchanged then.
+    pub fn succeed(
+        &mut self,
+        timestamp_ms: u64,
+        successor: Device,
+    ) -> Result<(AuditRecord, Vec<u8>), SuccessionError> {
+        if successor.device_id != self.device_id {
+            let (device_id, successor) = (self.device_id.clone(), successor.device_id);
+            return Err(SuccessionError::OtherDevice { device_id, successor });
+        }
+        let full = |ChainFull| SuccessionError::ChainFull;
+        let (sequence, _) = Head::next_link(self.head).map_err(full)?;
+        let valid_from = sequence.checked_add(1).ok_or(SuccessionError::ChainFull)?;
+        let old = RingKey { key: self.public_key()?, scheme: self.scheme, valid_from: sequence };
+        let new = (&successor.public_key()?, successor.scheme);
+        let (succession, payload) = Succession::make(&self.device_id, valid_from, &old, new, |statement| {
+            Ok::<_, SuccessionError>(successor.key.sign(statement).to_bytes())
+        })?;
+        let mut signer = self.clone();
+        let record = signer.sign(timestamp_ms, &payload, succession.object_ref()).map_err(full)?;
+        succession.check(&record, &old)?;
+        *self = successor.resume(signer.head);
+        Ok((record, payload))
     }
 
     /// Signs a record as it is, without changing the chain, as an attacker with the key could do.

@@ -56,6 +56,8 @@ finding_codes! {
     UnknownDevice = "unknown_device", "the key ring has no key for this device";
     /// The signature belongs to a key that is not valid here.
     KeyNotValidAtSequence = "key_not_valid_at_sequence", "the key is not valid at this sequence";
+    /// The record states a new key of its device that does not hold, or that contradicts the key ring.
+    SuccessionInvalid = "succession_invalid", "the succession of the key does not hold";
     /// The payload does not match the hash in the record.
     PayloadHashMismatch = "payload_hash_mismatch", "the payload is not the one the record commits to";
     /// The payload store has no such payload.
@@ -99,6 +101,7 @@ impl FindingCode {
             FindingCode::SignatureInvalid
             | FindingCode::PayloadHashMismatch
             | FindingCode::KeyNotValidAtSequence
+            | FindingCode::SuccessionInvalid
             | FindingCode::UnknownDevice
             | FindingCode::PayloadMissing => 1,
             FindingCode::SequenceGap

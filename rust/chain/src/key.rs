@@ -8,6 +8,10 @@ use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::traits::IsIdentity;
 use serde::{Deserialize, Serialize};
 
+use crate::record::AuditRecord;
+use crate::signature::{Signed, signed_message, verify_signature};
+use crate::succession::Succession;
+
 /// What the signature of a device covers. It is a property of the registered key, never of the record, so that the writer
 /// of a record cannot choose the weaker one. Exhaustive: every place that signs, verifies or stores a key must decide about
 /// each scheme.
@@ -119,6 +123,20 @@ pub enum KeyError {
     /// Neither `payload-hash` nor `record`.
     #[error("unknown signature scheme {0:?}: use \"payload-hash\" or \"record\"")]
     UnknownScheme(String),
+}
+
+/// [`KeyRing::follow`] adds no key to a device with so many: a device could make the search for the key of a signature
+/// arbitrarily slow.
+pub const MAX_FOLLOWED: usize = 64;
+
+/// A succession that a key ring does not follow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the succession does not hold: expected {expected}, found {actual}")]
+pub struct FollowError {
+    /// The expected value.
+    pub expected: String,
+    /// The actual value.
+    pub actual: String,
 }
 
 /// A public key that passed step 2 of docs/reference/spec.md: canonical, not of small order, torsion-free.
@@ -288,6 +306,53 @@ impl KeyRing {
         key_at(self.keys(device_id)?, sequence)
     }
 
+    /// Adds the key that a record states as the successor of the device's key (step 12.4), and returns it; `None` if the
+    /// record is not a succession, or the ring has no key of its device. The records of a device must come in the order
+    /// of its chain. A key that is in the ring already stays as it is.
+    ///
+    /// The ring then trusts each record that its keys have signed. A thief of a key can make a succession too, so compare
+    /// the chains with heads or with a log.
+    ///
+    /// # Errors
+    /// The succession does not hold, or contradicts the ring: the expected and the actual value.
+    pub fn follow(&mut self, record: &AuditRecord) -> Result<Option<RingKey>, FollowError> {
+        let Some(succession) = Succession::of(record) else { return Ok(None) };
+        let Some(keys) = self.keys(&record.device_id) else { return Ok(None) };
+        let failed = |(expected, actual): (String, String)| FollowError { expected, actual };
+        let Some(old) = key_at(keys, record.sequence).copied() else {
+            let expected = format!("a key valid at sequence {}", record.sequence);
+            return Err(failed((expected, "a record before the first key of the device".to_owned())));
+        };
+        let message = signed_message(record, old.scheme);
+        let signed = Signed { key: &old.key, message: &message, signature: &record.signature };
+        if !verify_signature(&signed) {
+            let expected = format!("a signature by key {} ({})", old.key, old.scheme);
+            return Err(failed((expected, "one that does not hold under it".to_owned())));
+        }
+        let checked = succession.and_then(|succession| succession.check(record, &old));
+        let new = checked.map_err(|error| failed(error.evidence()))?;
+        let stated = || {
+            format!("a succession to key {} ({}) from sequence {} on", new.key, new.scheme, new.valid_from)
+        };
+        if keys.contains(&new) {
+            return Ok(Some(new));
+        }
+        if let Some(later) = keys.last().filter(|key| key.valid_from > record.sequence) {
+            let expected =
+                format!("key {} from sequence {} on, as in the key ring", later.key, later.valid_from);
+            return Err(failed((expected, stated())));
+        }
+        if self.schemes.contains_key(new.key.as_bytes()) {
+            return Err(failed(("a key that no device had before".to_owned(), stated())));
+        }
+        if keys.len() >= MAX_FOLLOWED {
+            return Err(failed((format!("at most {MAX_FOLLOWED} keys of a device"), stated())));
+        }
+        self.insert(&record.device_id, new)
+            .map_err(|error| failed(("a key ring".to_owned(), error.to_string())))?;
+        Ok(Some(new))
+    }
+
     /// Returns the devices and their keys, by device id.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[RingKey])> {
         self.devices.iter().map(|(device_id, keys)| (device_id.as_str(), keys.as_slice()))
@@ -304,6 +369,7 @@ impl KeyRing {
     }
 }
 
+/// The keys of a device are in the order in which they become valid.
 pub(crate) fn key_at(keys: &[RingKey], sequence: u64) -> Option<&RingKey> {
-    keys.iter().rev().find(|key| key.valid_from <= sequence)
+    keys[..keys.partition_point(|key| key.valid_from <= sequence)].last()
 }

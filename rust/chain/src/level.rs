@@ -91,7 +91,8 @@ impl FindingCode {
             | FindingCode::RecordMalformed => Level::Links,
             FindingCode::SignatureInvalid
             | FindingCode::UnknownDevice
-            | FindingCode::KeyNotValidAtSequence => Level::Signatures,
+            | FindingCode::KeyNotValidAtSequence
+            | FindingCode::SuccessionInvalid => Level::Signatures,
             FindingCode::PayloadHashMismatch | FindingCode::PayloadMissing => Level::Payloads,
             FindingCode::HeadMismatch | FindingCode::DeviceMissing => Level::Heads,
             FindingCode::CheckpointUntrusted

@@ -34,6 +34,7 @@ mod signature;
 mod slice;
 pub mod state;
 mod statistics;
+mod succession;
 mod vector;
 
 pub use checks::{Checks, Claim, Claims, PayloadError, Payloads};
@@ -49,7 +50,7 @@ pub use hash::{Hash, HashTextError};
 pub use head::{Head, Heads};
 pub use hint::Hint;
 pub use kept::Kept;
-pub use key::{KeyError, KeyRing, PublicKey, RingKey, Scheme};
+pub use key::{FollowError, KeyError, KeyRing, MAX_FOLLOWED, PublicKey, RingKey, Scheme};
 pub use level::{
     InputKind, Level, MissingInput, NotCovered, ProvidedBy, Providers, UnknownLevel, missing_inputs, require,
 };
@@ -60,3 +61,4 @@ pub use runs::Order;
 pub use segment::{ChainSpan, SLICE_RECORDS, Segments, slice_size};
 pub use signature::{Signed, signed_message, verify_signature, verify_signatures};
 pub use statistics::DeviceStatistics;
+pub use succession::{SUCCESSION_PREFIX, Succession, SuccessionError};

@@ -13,6 +13,7 @@ use crate::record::AuditRecord;
 use crate::runs::Order;
 use crate::segment::{Basis, Found, HeadSight, Link, Segment, Segments, at_link};
 use crate::signature::{Signed, signed_message, verify_signature, verify_signatures};
+use crate::succession::{Succession, SuccessionError};
 
 /// The maximum length of text from a record in evidence: a device may have chosen it.
 const MAX_SHOWN_CHARS: usize = 1000;
@@ -97,6 +98,11 @@ impl<'c: 'r, 'r> Slice<'c, 'r> {
                 Some(keys) => match key_at(keys, record.sequence) {
                     None => chain.no_key_yet(&link, keys, &mut self.found),
                     Some(key) => {
+                        // Step 12: the ring decides, so that a verdict depends on no other record.
+                        if let Some(succession) = Succession::of(record) {
+                            let checked = succession.and_then(|succession| succession.check(record, key));
+                            chain.succession(&link, keys, checked, &mut self.found);
+                        }
                         let message = signed_message(record, key.scheme);
                         self.signers.push(Signer { chain: at, key, message, record, link });
                     }
@@ -202,6 +208,31 @@ impl Chain<'_> {
         self.segment.fault(finding, found);
     }
 
+    /// Step 12: the succession holds, and the ring has its key from the next sequence on.
+    fn succession(
+        &self,
+        link: &Link,
+        keys: &[RingKey],
+        checked: Result<RingKey, SuccessionError>,
+        found: &mut Found,
+    ) {
+        let (expected, actual) = match checked.map_err(|error| error.evidence()) {
+            Err(evidence) => evidence,
+            Ok(new) => match key_at(keys, new.valid_from) {
+                Some(key) if *key == new => return,
+                key => (
+                    key.map_or_else(
+                        || "no key".to_owned(),
+                        |key| format!("the key ring with {}", described(key)),
+                    ),
+                    format!("a succession to {}", described(&new)),
+                ),
+            },
+        };
+        let (expected, actual) = (Evidence::text(expected), Evidence::text(actual));
+        found.add(self.finding(FindingCode::SuccessionInvalid, link, expected, actual));
+    }
+
     /// Tries the other scheme to name a likely cause, never to accept a signature.
     fn invalid_signature(&mut self, signer: &Signer<'_>) -> Evidence {
         let RingKey { key, scheme, .. } = signer.key;
@@ -228,6 +259,10 @@ impl Chain<'_> {
         let finding = self.finding(code, link, expected, actual);
         self.segment.fault(finding, found);
     }
+}
+
+fn described(RingKey { key, scheme, valid_from }: &RingKey) -> String {
+    format!("key {key} ({scheme}) from sequence {valid_from} on")
 }
 
 /// Shortens text of a record to the maximum length.

@@ -19,6 +19,7 @@ mod ingest;
 mod inject;
 mod inspect_key;
 mod keygen;
+mod keys;
 mod log;
 #[cfg(feature = "serve")]
 mod monitor;
@@ -123,6 +124,7 @@ commands! {
     "explain" Explain(explain::Explain),
     "heads" Heads(heads::WriteHeads),
     "keygen" Keygen(keygen::Keygen),
+    "keys" Keys(keys::Keys),
     "inspect-key" InspectKey(inspect_key::InspectKey),
     "sign-record" SignRecord(sign_record::SignRecord),
     "verify-record" VerifyRecord(verify_record::VerifyRecord),

@@ -33,6 +33,7 @@ pub(crate) fn page(code: FindingCode) -> &'static str {
         FindingCode::KeyNotValidAtSequence => {
             include_str!("../../../docs/findings/key_not_valid_at_sequence.md")
         }
+        FindingCode::SuccessionInvalid => include_str!("../../../docs/findings/succession_invalid.md"),
         FindingCode::PayloadHashMismatch => {
             include_str!("../../../docs/findings/payload_hash_mismatch.md")
         }

@@ -15,6 +15,7 @@ mod bytes;
 mod compressed;
 mod destination;
 mod error;
+mod follow;
 mod format;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -55,6 +56,7 @@ pub use bytes::bytes_from_text;
 pub use destination::{Destination, DestinationError, Destinations, ReportKind, Writing};
 pub use edgesentry_log::{LogCheck, MaxAge};
 pub use error::{Error, describe};
+pub use follow::{Followed, Refused, follow_keys};
 pub use format::{Compression, Format, by_name};
 pub use heads::{HeadsError, read_heads, write_heads};
 pub use json::record_from_json;

@@ -2010,6 +2010,50 @@ class KeyRing:
         return ring
 
 
+# --- Successions of keys: step 12 of the specification ---
+
+SUCCESSION_PREFIX = b"edgesentry:succession:"
+SUCCESSION_CONTEXT = b"edgesentry-rs 2026 key succession v1"
+SUCCESSION_FORM = re.compile(rb"1:(payload-hash|record):([0-9a-f]{64}):([0-9a-f]{128})")
+
+
+def succession_problem(reference, device, sequence, payload_hash, old):
+    """Returns the expected and the actual value of the first check that fails; None if the succession holds."""
+    form = SUCCESSION_FORM.fullmatch(reference)
+    if form is None:
+        expected = "an object reference of the form edgesentry:succession:1:SCHEME:KEY:PROOF"
+        return expected, "one of another form"
+    scheme, encoding, proof = form[1].decode(), bytes.fromhex(form[2].decode()), bytes.fromhex(form[3].decode())
+    valid_from = sequence + 1
+    if valid_from == 1 << 64:
+        return "a sequence at which the new key signs", "the last sequence"
+    if encoding == old.key.encoding:
+        return "another key than the old one", f"key {encoding.hex()}"
+    if (old.scheme, scheme) == ("record", "payload-hash"):
+        return "a new key of scheme record, as the old one", "one of scheme payload-hash"
+    parts = [write_varint(len(SUCCESSION_CONTEXT)), SUCCESSION_CONTEXT]
+    parts += [write_varint(len(device.device_id)), device.device_id, write_varint(valid_from)]
+    parts += [bytes([SCHEMES.index(old.scheme)]), old.key.encoding, bytes([SCHEMES.index(scheme)]), encoding]
+    statement = b"".join(parts)
+    found = blake3_many([statement + proof])[0]
+    if found != payload_hash:
+        expected = f"payload hash {found.hex()}, that of the succession under the device's key"
+        return expected, f"payload hash {payload_hash.hex()}"
+    try:
+        key = PublicKey(encoding)
+    except Malformed as problem:
+        return "a key that is not weak", str(problem)
+    if not verify(key, statement, proof):
+        return f"a proof of possession by key {encoding.hex()}", "a signature that does not hold under it"
+    at = device.keys.at(valid_from)
+    ring = device.keys.keys[at]
+    if (device.keys.starts[at], ring.scheme, ring.key.encoding) != (valid_from, scheme, encoding):
+        expected = f"key {ring.key.encoding.hex()} ({ring.scheme}) from sequence {device.keys.starts[at]} on"
+        actual = f"a succession to key {encoding.hex()} ({scheme}) from sequence {valid_from} on"
+        return f"the key ring with {expected}", actual
+    return None
+
+
 def unique(pairs):
     """Returns an object of JSON, whose names are all different."""
     found = dict(pairs)
@@ -2414,6 +2458,7 @@ CODES = (
     "signature_invalid",
     "unknown_device",
     "key_not_valid_at_sequence",
+    "succession_invalid",
     "payload_hash_mismatch",
     "payload_missing",
     "head_mismatch",
@@ -2438,6 +2483,7 @@ CONTENT_FIRST = (
     "signature_invalid",
     "unknown_device",
     "key_not_valid_at_sequence",
+    "succession_invalid",
     "payload_hash_mismatch",
     "payload_missing",
     "sequence_gap",
@@ -3045,6 +3091,14 @@ class Verification:
             return
         device.used.add(at)
         key = device.keys.keys[at]
+        if SUCCESSION_PREFIX in leaf:
+            _, start = read_varint(leaf, place + 97)
+            if leaf.startswith(SUCCESSION_PREFIX, start):
+                reference = leaf[start + len(SUCCESSION_PREFIX) :]
+                problem = succession_problem(reference, device, sequence, payload_hash, key)
+                if problem is not None:
+                    finding = Finding("succession_invalid", *problem, device.device_id, sequence)
+                    self.findings.at_record(index, finding)
         self.signed[key.scheme] += 1
         signer = device, index, sequence, key, payload_hash, signature, leaf[1:place] + leaf[place + 65 :]
         wanted = self.inputs.signatures
