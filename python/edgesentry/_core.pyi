@@ -278,6 +278,26 @@ class Device:
             EdgesentryError: The sequence has reached its largest value.
         """
 
+    def rotate(
+        self, successor: Device, *, timestamp_ms: int | None = None
+    ) -> tuple[AuditRecord, bytes]:
+        """Signs the next record of the chain as the succession of this device's key, and continues as `successor`.
+
+        The record states the new key, which signs from the following sequence on. It is an ordinary record of
+        the chain: store and send it with its payload.
+
+        Args:
+            successor: The device of the same id with the new key, such as `Device.generate(device.device_id)`.
+                Keep its seed first.
+            timestamp_ms: Unix milliseconds; the clock of this machine if None.
+
+        Returns:
+            The record and its payload.
+
+        Raises:
+            ValueError: The successor has another id, the same key, or a weaker scheme.
+        """
+
     def sign_record(self, record: AuditRecord) -> AuditRecord:
         """Returns a copy of the record with this device's signature; the device's chain does not change.
 
@@ -342,6 +362,29 @@ class KeyRing:
         Raises:
             ConfigError: The key is weak, the ring has it with the other scheme, or another key of the device
                 begins at this sequence.
+        """
+
+    def follow(
+        self,
+        source: Source,
+        *,
+        progress: bool | BarFactory | None = None,
+        threads: int | None = None,
+    ) -> KeyRing:
+        """Returns a ring with the keys that devices of this ring have stated as successors of their keys.
+
+        Reads the records once, in order, and checks successions only: verify the same records with the ring
+        that it returns, and with heads or a checkpoint. A thief of a key can state a successor as well.
+
+        Args:
+            source: As for `verify_chain`.
+            progress: As for `verify_chain`.
+            threads: As for `verify_chain`.
+
+        Raises:
+            ConfigError: A succession does not hold, or contradicts the ring.
+            FileNotFoundError: A file is missing.
+            UnreadableError: An input is not in a format that holds records.
         """
 
     @property
@@ -1780,6 +1823,24 @@ class Outbox:
 
         Raises:
             EdgesentryError: No ledger could accept the record, or the chain or the outbox is full.
+            StoreError: The outbox cannot be written.
+        """
+
+    def rotate(self, successor: Device, *, timestamp_ms: int | None = None) -> AuditRecord:
+        """Signs the next record of the chain as the succession of the device's key, and stores it, durably.
+
+        The outbox then signs with the new key, and with the old one in no process any more. After an
+        exception or a crash, open the outbox with the successor, or call this again with the old key: one of
+        the two works.
+
+        Args:
+            successor: The device of the same id with the new key. Keep its seed first, and delete the old seed
+                after.
+            timestamp_ms: Unix milliseconds; the current time by default.
+
+        Raises:
+            EdgesentryError: The successor has another id, the same key, or a weaker scheme, the key of the
+                outbox was succeeded already, or the chain or the outbox is full.
             StoreError: The outbox cannot be written.
         """
 

@@ -287,6 +287,18 @@ def _other_scheme(fleet: Fleet, victim: Victim, _random: Random) -> Tampered:
     return _signatures.sign_under_other_scheme(fleet.records, *victim, seed=signer.seed, scheme=signer.scheme)
 
 
+@_attack("A record is turned into the succession of its device's key.")
+def _forged_succession(fleet: Fleet, victim: Victim, _random: Random) -> Tampered:
+    return _signatures.forge_succession(fleet.records, *victim, forger=_forger(fleet, victim))
+
+
+@_attack("A record is replaced by a succession to a key of the thief.", attacker="key holder")
+def _own_successor(fleet: Fleet, victim: Victim, _random: Random) -> Tampered:
+    thief = fleet.signers[victim.device_id].device()
+    successor = _forger(fleet, victim)
+    return _signatures.state_own_successor(fleet.records, *victim, thief=thief, successor=successor)
+
+
 @_attack("A record of a device without a key is added.")
 def _unknown_device(fleet: Fleet, _victim: Victim, random: Random) -> Tampered:
     stranger = Device.from_seed("stranger", random.randbytes(32))

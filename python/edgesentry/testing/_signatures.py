@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from edgesentry._core import AuditRecord, Device
 from edgesentry._typing import Scheme
 from edgesentry.testing import _curve
-from edgesentry.testing._chain import find, invalid_at, last_of
+from edgesentry.testing._chain import find, head_is_missed, invalid_at, last_of, next_link_breaks
 from edgesentry.testing._edits import edit
 from edgesentry.testing._expected import Expectations, Expected, Expecteds, Tampered, both
 
@@ -230,6 +230,56 @@ def sign_with_key_of_other_sequence(
     signature = other.sign_record(find(records, device_id, sequence)).signature
     findings = (Expected("key_not_valid_at_sequence", device_id, sequence),)
     return set_signature(records, device_id, sequence, signature=signature, findings=findings)
+
+
+def forge_succession(
+    records: Sequence[AuditRecord], device_id: str, sequence: int, *, forger: Device
+) -> Tampered:
+    """Turns a record into the succession of its device's key, without that key.
+
+    Args:
+        records: The records.
+        device_id: The victim's device.
+        sequence: The victim's sequence.
+        forger: The stated successor, with the device's id and scheme.
+    """
+    # The reference of a succession by another key: its proof is one, but of another statement.
+    other = Device.from_seed(device_id, bytes(32), scheme=forger.scheme)
+    reference = other.rotate(forger, timestamp_ms=0)[0].object_ref
+    stated = (Expected("succession_invalid", device_id, sequence),)
+    return edit(
+        records,
+        device_id,
+        sequence,
+        {"object_ref": reference},
+        under_record=(*invalid_at(device_id, sequence), *stated),
+        under_payload_hash=stated,
+        payloads=(Expected("payload_missing", device_id, sequence),),
+    )
+
+
+def state_own_successor(
+    records: Sequence[AuditRecord], device_id: str, sequence: int, *, thief: Device, successor: Device
+) -> Tampered:
+    """Replaces a record by a succession to another key, signed with the device's key.
+
+    Args:
+        records: The records.
+        device_id: The victim's device.
+        sequence: The victim's sequence.
+        thief: The device with its key.
+        successor: The device with the key of the thief, which is not in the key ring.
+    """
+    victim = find(records, device_id, sequence)
+    before = find(records, device_id, sequence - 1) if sequence > 1 else None
+    record, payload = thief.resume(before).rotate(successor, timestamp_ms=victim.timestamp_ms)
+    changed = [record if one is victim else one for one in records]
+    expectations = Expectations(
+        links=next_link_breaks(records, device_id, sequence),
+        signatures=both(Expected("succession_invalid", device_id, sequence)),
+        heads=head_is_missed(records, device_id, sequence),
+    )
+    return Tampered(tuple(changed), expectations, {record.object_ref: payload})
 
 
 def sign_under_other_scheme(

@@ -40,6 +40,7 @@ from edgesentry.testing._signatures import (
     add_torsion_to_r,
     add_unknown_device,
     append_forged,
+    forge_succession,
     mixed_order_r,
     move_r_off_curve,
     negative_zero_r,
@@ -50,6 +51,7 @@ from edgesentry.testing._signatures import (
     sign_with_key_of_other_sequence,
     sign_with_wrong_key,
     small_order_r,
+    state_own_successor,
     zero_signature,
 )
 
@@ -76,6 +78,7 @@ __all__ = [
     "flip_timestamp_bit",
     "forge_payload",
     "forge_payload_and_relink",
+    "forge_succession",
     "fork",
     "insert_forged",
     "mixed_order_r",
@@ -94,6 +97,7 @@ __all__ = [
     "sign_with_key_of_other_sequence",
     "sign_with_wrong_key",
     "small_order_r",
+    "state_own_successor",
     "swap_and_relink",
     "swap_devices",
     "swap_payloads",

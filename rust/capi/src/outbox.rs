@@ -63,6 +63,11 @@ impl Outbox {
         run(&self.runtime, self.outbox.sign(timestamp_ms, payload, object_ref))
     }
 
+    /// Signs the succession of the key, and returns its sequence.
+    pub(crate) fn succeed(&self, timestamp_ms: u64, successor: Device) -> Result<u64, Status> {
+        run(&self.runtime, self.outbox.succeed(timestamp_ms, successor)).map(|record| record.sequence)
+    }
+
     /// Sends the waiting records by `post`, which returns status and body of a response, or `None`.
     pub(crate) fn flush(
         &self,

@@ -82,6 +82,33 @@ pub unsafe extern "C" fn edgesentry_outbox_sign(
     unsafe { enter(work) }
 }
 
+/// Replaces the key of the device: signs the next record of the chain, which states the key of `seed`, with the present key
+/// and keeps it. The key of `seed` signs all later records. Store `seed` durably before, and delete the present seed after.
+/// After a failure or a crash, open the outbox with the present seed and call the function again, or with `seed`: an outbox
+/// signs nothing with a key that was replaced.
+///
+/// `seed` has EDGESENTRY_SEED_SIZE bytes; `scheme` must not be weaker than the present one. `sequence` receives the sequence
+/// of the record; the new key is valid from the next one on.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn edgesentry_outbox_rotate(
+    outbox: *mut Outbox,
+    timestamp_ms: u64,
+    seed: *const u8,
+    seed_size: usize,
+    scheme: u32,
+    sequence: *mut u64,
+) -> Status {
+    let work = |border: &Border| {
+        let Outbox(outbox) = border.handle("outbox", outbox)?;
+        border.write("sequence", sequence, 0)?;
+        let seed = border.array::<SEED_BYTES>("seed", seed, seed_size)?;
+        let successor = Device::from_seed(outbox.device_id.as_str(), *seed, records::scheme(scheme)?);
+        border.write("sequence", sequence, outbox.succeed(timestamp_ms, successor)?)
+    };
+    // SAFETY: the arguments, with their sizes.
+    unsafe { enter(work) }
+}
+
 /// Sends the waiting records in order with the function `send`, which gets `context`, one record at a time. Each leaves
 /// the outbox when the service has confirmed it. Sending a record again is safe. `send` must neither use nor close an
 /// outbox; a use returns EDGESENTRY_INVALID_ARGUMENT.

@@ -6,10 +6,11 @@
 //! outcome is `duplicate`.
 
 mod receipts;
+mod rotate;
 mod state;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
 use edgesentry_chain::{AuditRecord, Device, Hash, Head};
@@ -34,10 +35,11 @@ use state::acknowledge;
 static SCHEMA: Schema = Schema {
     name: "outbox",
     tables: &["device", "waiting", "rejection"],
-    later_tables: &["receipts", "acknowledged", "checkpoint", "conflict"],
+    later_tables: &["receipts", "acknowledged", "checkpoint", "conflict", "superseded"],
     migrations: &[
         (1, "outbox", include_str!("../migrations/outbox/0001_outbox.sql")),
         (2, "receipts", include_str!("../migrations/outbox/0002_receipts.sql")),
+        (3, "superseded", include_str!("../migrations/outbox/0003_superseded.sql")),
     ],
 };
 
@@ -76,6 +78,8 @@ pub struct KeptRejection {
 /// A device with its outbox.
 pub struct Outbox {
     device: Device,
+    /// The same device under the key that has succeeded the one it was opened with.
+    successor: RwLock<Option<Device>>,
     database: Database,
     rules: Option<ReceiptRules>,
     max_records: Option<u64>,
@@ -89,7 +93,8 @@ impl Outbox {
     /// The file cannot be opened, is of another device, or continues another chain.
     pub async fn open(outbox: &Path, device: Device) -> Result<Outbox, Error> {
         let database = Database::open(outbox, Component::Outbox, true, &SCHEMA).await?;
-        let outbox = Outbox { device, database, rules: None, max_records: None };
+        let outbox =
+            Outbox { device, successor: RwLock::default(), database, rules: None, max_records: None };
         outbox.claim().await?;
         Ok(outbox)
     }
@@ -157,8 +162,8 @@ impl Outbox {
     /// outbox when this returns, and none after an error. It waits for the disk once, not once per record.
     ///
     /// # Errors
-    /// No ledger takes a record of these sizes, the chain or the outbox is full, or the disk fails; nothing is signed
-    /// then.
+    /// No ledger takes a record of these sizes, the chain or the outbox is full, the key of the device was succeeded, or
+    /// the disk fails; nothing is signed then.
     pub async fn sign_many(
         &self,
         items: impl IntoIterator<Item = (u64, Bytes, String)>,
@@ -181,7 +186,8 @@ impl Outbox {
         // The head of the outbox counts; another process may have moved it.
         let head = device_row(&mut transaction).await.map_err(failed())?.and_then(|(_, head)| head);
         self.check_room(items.len(), kept_records(&mut transaction).await.map_err(failed())?).await?;
-        let mut device = self.device.clone().resume(head);
+        let mut device = self.signer().resume(head);
+        self.refuse_superseded(&device, &mut transaction).await?;
         let mut waiting = Vec::with_capacity(items.len());
         for (timestamp_ms, payload, object_ref) in items {
             let record = sign(&mut device, timestamp_ms, &payload, object_ref)

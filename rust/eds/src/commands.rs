@@ -30,6 +30,8 @@ mod prove;
 #[cfg(feature = "serve")]
 mod push;
 mod report;
+#[cfg(feature = "serve")]
+mod rotate;
 mod sending;
 #[cfg(feature = "serve")]
 mod serve;
@@ -56,7 +58,7 @@ use crate::output::Output;
 use crate::stores::Opened;
 
 #[cfg(not(feature = "serve"))]
-use absent::network::{inject, monitor, push, serve, token};
+use absent::network::{inject, monitor, push, rotate, serve, token};
 #[cfg(not(feature = "ops"))]
 use absent::operations::{drill, ops};
 pub(crate) use ops::FETCH_WAL;
@@ -143,6 +145,7 @@ commands! {
     "config" Config(config::Config),
     "serve" Serve(serve::Serve),
     "push" Push(push::Push),
+    "rotate" Rotate(rotate::Rotate),
     "inject" Inject(inject::Inject),
     "token" Token(token::Token),
     "update" Update(update::Update),

@@ -115,6 +115,38 @@ impl Device {
         signed.map(AuditRecord).map_err(chain_full)
     }
 
+    /// Signs the next record of the chain as the succession of this device's key, and continues as `successor`.
+    ///
+    /// The record states the new key, which signs from the following sequence on. It is an ordinary record of
+    /// the chain: store and send it with its payload.
+    ///
+    /// Args:
+    ///     successor: The device of the same id with the new key, such as `Device.generate(device.device_id)`.
+    ///         Keep its seed first.
+    ///     timestamp_ms: Unix milliseconds; the clock of this machine if None.
+    ///
+    /// Returns:
+    ///     The record and its payload.
+    ///
+    /// Raises:
+    ///     ValueError: The successor has another id, the same key, or a weaker scheme.
+    #[pyo3(signature = (successor, *, timestamp_ms = None))]
+    fn rotate(
+        &self,
+        successor: &Bound<'_, Device>,
+        timestamp_ms: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<(AuditRecord, Vec<u8>)> {
+        let timestamp_ms = match timestamp_ms {
+            Some(timestamp_ms) => record::timestamp_ms(timestamp_ms)?,
+            None => now_ms()?,
+        };
+        // It may be this very device, which is locked below.
+        let successor = successor.get().device().clone();
+        let succeeded = self.device().succeed(timestamp_ms, successor);
+        let (record, payload) = succeeded.map_err(|error| PyValueError::new_err(error.to_string()))?;
+        Ok((AuditRecord(record), payload))
+    }
+
     /// Returns a copy of the record with this device's signature; the device's chain does not change.
     ///
     /// For tests of an attacker who holds the key.

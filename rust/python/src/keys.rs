@@ -20,9 +20,11 @@ use crate::device::Device;
 use crate::errors::{ConfigError, bad_key, bad_keys, os_error, write_text};
 use crate::html;
 use crate::pickle::{Reduced, reduce};
+use crate::progress::Bar;
 use crate::record::{AuditRecord, bytes};
-use crate::source::path_of;
+use crate::source::{inputs, path_of};
 use crate::tables;
+use crate::work::{Work, pool, wait};
 
 /// The public keys of the devices, each key with its scheme and its first valid sequence.
 ///
@@ -102,6 +104,45 @@ impl KeyRing {
         };
         let key = RingKey { key: public_key(key)?, scheme: scheme_for(key, scheme)?, valid_from };
         Arc::make_mut(&mut self.ring()).insert(device_id, key).map_err(bad_key)
+    }
+
+    /// Returns a ring with the keys that devices of this ring have stated as successors of their keys.
+    ///
+    /// Reads the records once, in order, and checks successions only: verify the same records with the ring
+    /// that it returns, and with heads or a checkpoint. A thief of a key can state a successor as well.
+    ///
+    /// Args:
+    ///     source: As for `verify_chain`.
+    ///     progress: As for `verify_chain`.
+    ///     threads: As for `verify_chain`.
+    ///
+    /// Raises:
+    ///     ConfigError: A succession does not hold, or contradicts the ring.
+    ///     FileNotFoundError: A file is missing.
+    ///     UnreadableError: An input is not in a format that holds records.
+    #[pyo3(signature = (source, *, progress = None, threads = None))]
+    fn follow(
+        &self,
+        py: Python<'_>,
+        source: &Bound<'_, PyAny>,
+        progress: Option<&Bound<'_, PyAny>>,
+        threads: Option<i64>,
+    ) -> PyResult<KeyRing> {
+        let (pool, bar) = (pool(threads)?, Bar::named("read", progress)?);
+        let ring = (*self.snapshot()).clone();
+        let work = Work::start(inputs(source)?, move |sources, progress, results| {
+            results.put(pool.install(|| edgesentry_formats::follow_keys(sources, ring, progress))?)
+        })?;
+        let followed = wait(py, work, bar)?;
+        match followed.refused.first() {
+            None => Ok(KeyRing::of(Arc::new(followed.ring), self.of_ledger)),
+            Some(refused) => Err(ConfigError::new_err(format!(
+                "keys: device {}, sequence {}: {}",
+                chain::escape::quoted(&refused.device_id),
+                refused.sequence,
+                refused.error
+            ))),
+        }
     }
 
     /// The ids of the devices that have a key, sorted.

@@ -114,6 +114,38 @@ impl Outbox {
         record.map(AuditRecord).map_err(|error| service_failure(py, error))
     }
 
+    /// Signs the next record of the chain as the succession of the device's key, and stores it, durably.
+    ///
+    /// The outbox then signs with the new key, and with the old one in no process any more. After an
+    /// exception or a crash, open the outbox with the successor, or call this again with the old key: one of
+    /// the two works.
+    ///
+    /// Args:
+    ///     successor: The device of the same id with the new key. Keep its seed first, and delete the old seed
+    ///         after.
+    ///     timestamp_ms: Unix milliseconds; the current time by default.
+    ///
+    /// Raises:
+    ///     EdgesentryError: The successor has another id, the same key, or a weaker scheme, the key of the
+    ///         outbox was succeeded already, or the chain or the outbox is full.
+    ///     StoreError: The outbox cannot be written.
+    #[pyo3(signature = (successor, *, timestamp_ms = None))]
+    fn rotate(
+        &self,
+        py: Python<'_>,
+        successor: &Bound<'_, Device>,
+        timestamp_ms: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<AuditRecord> {
+        let timestamp_ms = match timestamp_ms {
+            Some(timestamp_ms) => record::timestamp_ms(timestamp_ms)?,
+            None => now_ms()?,
+        };
+        let successor = successor.get().device().clone();
+        let agent = self.agent()?;
+        let record = wait_on(py, async move { agent.succeed(timestamp_ms, successor).await })?;
+        record.map(AuditRecord).map_err(|error| service_failure(py, error))
+    }
+
     /// Sends the waiting records, in order, until none waits or the service rejects one.
     ///
     /// If the outbox requires receipts, it then fetches those of acknowledged records, and deletes each

@@ -56,6 +56,10 @@ pub(super) mod network {
         pub(crate) use super::Absent as Push;
     }
 
+    pub(crate) mod rotate {
+        pub(crate) use super::Absent as Rotate;
+    }
+
     pub(crate) mod serve {
         pub(crate) use super::Absent as Serve;
     }

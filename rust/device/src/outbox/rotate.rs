@@ -1,0 +1,107 @@
+//! The succession of the key of an outbox.
+
+use bytes::Bytes;
+use edgesentry_chain::{AuditRecord, Device, KeyError};
+use futures::future::BoxFuture;
+use sqlx::{Connection, SqliteConnection};
+
+use super::{Outbox, device_row, keep, kept_records};
+use crate::error::Error;
+use crate::limits::MAX_SEQUENCE;
+
+impl Outbox {
+    /// Signs the next record of the chain as the succession of the device's key; `successor` signs all later ones. The
+    /// record is durably in the outbox when this returns, and from then on the outbox signs nothing with the old key, in no
+    /// process. Keep the seed of `successor` before, and delete the old one after.
+    ///
+    /// After an error or a crash the succession may be in the outbox: open it with `successor`, or make it again with the
+    /// old key. One of the two succeeds.
+    ///
+    /// # Errors
+    /// `successor` has another device id, the same key, one that was succeeded before, a weak one, or a weaker scheme, the
+    /// chain or the outbox is full, the key of the outbox was succeeded already, or the disk fails.
+    pub fn succeed(&self, timestamp_ms: u64, successor: Device) -> BoxFuture<'_, Result<AuditRecord, Error>> {
+        Box::pin(async move {
+            let device_id = self.device.device_id();
+            let refused = |problem: String| Error::Agent(format!("device {device_id:?}: {problem}"));
+            if timestamp_ms > MAX_SEQUENCE {
+                return Err(refused(format!(
+                    "expected a timestamp_ms of at most {MAX_SEQUENCE}; nothing was signed"
+                )));
+            }
+            let failed = || self.failed("keep records in the outbox");
+            let mut writer = self.database.writer().await.map_err(failed())?;
+            let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
+            let head = device_row(&mut transaction).await.map_err(failed())?.and_then(|(_, head)| head);
+            self.check_room(1, kept_records(&mut transaction).await.map_err(failed())?).await?;
+            let mut device = self.signer().resume(head);
+            self.refuse_superseded(&device, &mut transaction).await?;
+            self.refuse_superseded(&successor, &mut transaction).await?;
+            let key = |device: &Device| device.public_key().map_err(|error| refused(error.to_string()));
+            let old = key(&device)?;
+            let (record, payload) =
+                device.succeed(timestamp_ms, successor).map_err(|error| refused(error.to_string()))?;
+            keep(&mut transaction, &[(record.clone(), Bytes::from(payload))], device.head())
+                .await
+                .map_err(failed())?;
+            sqlx::query("INSERT INTO superseded VALUES (?, ?, ?)")
+                .bind(old.as_bytes().to_vec())
+                .bind(key(&device)?.as_bytes().to_vec())
+                .bind(record.sequence.cast_signed())
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed())?;
+            transaction.commit().await.map_err(failed())?;
+            *self.successor.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(device);
+            Ok(record)
+        })
+    }
+
+    /// Returns the device that signs.
+    pub(super) fn signer(&self) -> Device {
+        let successor = self.successor.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        successor.as_ref().unwrap_or(&self.device).clone()
+    }
+
+    /// Returns the sequence of the succession that has replaced the key with which the outbox was opened, and the new key,
+    /// 64 hex digits; `None` if the key still signs, or this process has made the succession.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn succeeded(&self) -> Result<Option<(u64, String)>, Error> {
+        let mut reader = self.database.readers.acquire().await.map_err(self.failed("read the outbox"))?;
+        self.successor_of(&self.signer(), &mut reader).await
+    }
+
+    /// Refuses a key that a succession has replaced, perhaps in another process.
+    pub(super) async fn refuse_superseded(
+        &self,
+        device: &Device,
+        connection: &mut SqliteConnection,
+    ) -> Result<(), Error> {
+        let Some((sequence, successor)) = self.successor_of(device, connection).await? else { return Ok(()) };
+        Err(Error::Agent(format!(
+            "{}: the key of the device was succeeded at sequence {sequence}; sign with the seed of key {successor}, or of a \
+             later one; nothing was signed",
+            self.database.place
+        )))
+    }
+
+    fn successor_of<'a>(
+        &'a self,
+        device: &'a Device,
+        connection: &'a mut SqliteConnection,
+    ) -> BoxFuture<'a, Result<Option<(u64, String)>, Error>> {
+        Box::pin(async move {
+            let weak = |error: KeyError| Error::Agent(format!("device {:?}: {error}", device.device_id()));
+            let key = device.public_key().map_err(weak)?;
+            let row: Option<(i64, Vec<u8>)> =
+                sqlx::query_as("SELECT sequence, successor FROM superseded WHERE public_key = ?")
+                    .bind(key.as_bytes().to_vec())
+                    .fetch_optional(connection)
+                    .await
+                    .map_err(self.failed("read the outbox"))?;
+            Ok(row.map(|(sequence, successor)| (sequence.cast_unsigned(), hex::encode(successor))))
+        })
+    }
+}
