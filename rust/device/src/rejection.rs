@@ -26,6 +26,8 @@ pub enum RejectionCode {
     Fork,
     /// No key of the device is valid at this sequence, or the one that was has been revoked.
     KeyNotValidAtSequence,
+    /// The record states a new key of its device that the service does not take.
+    SuccessionInvalid,
     /// A number or a text exceeds the limits of the ledger.
     OutOfRange,
     /// Another payload is already stored under the object reference. Only services of earlier releases report it; this
@@ -40,7 +42,7 @@ pub enum RejectionCode {
 
 impl RejectionCode {
     /// Every code.
-    pub const ALL: [RejectionCode; 12] = [
+    pub const ALL: [RejectionCode; 13] = [
         RejectionCode::PayloadHashMismatch,
         RejectionCode::UnknownDevice,
         RejectionCode::SignatureInvalid,
@@ -49,6 +51,7 @@ impl RejectionCode {
         RejectionCode::PrevHashMismatch,
         RejectionCode::Fork,
         RejectionCode::KeyNotValidAtSequence,
+        RejectionCode::SuccessionInvalid,
         RejectionCode::OutOfRange,
         RejectionCode::ObjectConflict,
         RejectionCode::ObjectRefInvalid,
@@ -66,6 +69,7 @@ impl RejectionCode {
             RejectionCode::PrevHashMismatch => "prev_hash_mismatch",
             RejectionCode::Fork => "fork",
             RejectionCode::KeyNotValidAtSequence => "key_not_valid_at_sequence",
+            RejectionCode::SuccessionInvalid => "succession_invalid",
             RejectionCode::OutOfRange => "out_of_range",
             RejectionCode::ObjectConflict => "object_conflict",
             RejectionCode::ObjectRefInvalid => "object_ref_invalid",
@@ -86,6 +90,7 @@ impl RejectionCode {
             | RejectionCode::SequenceDuplicate
             | RejectionCode::PrevHashMismatch
             | RejectionCode::Fork
+            | RejectionCode::SuccessionInvalid
             | RejectionCode::ObjectConflict
             | RejectionCode::ObjectRefInvalid
             | RejectionCode::StoreRefused => true,

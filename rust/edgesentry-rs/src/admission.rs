@@ -7,6 +7,7 @@
 mod admit;
 mod chain;
 mod registry;
+mod rotation;
 #[cfg(test)]
 mod tests;
 
@@ -18,3 +19,5 @@ pub use admit::Admitted;
 pub(crate) use admit::decide;
 pub use chain::Chain;
 pub use registry::{DeviceKeys, RegisteredKey, Registry};
+pub use rotation::Rotation;
+pub(crate) use rotation::{Refusal, Succeeding, refusal};

@@ -118,6 +118,7 @@ fn status_of(code: RejectionCode) -> StatusCode {
         | RejectionCode::UnknownDevice
         | RejectionCode::KeyNotValidAtSequence
         | RejectionCode::SignatureInvalid
+        | RejectionCode::SuccessionInvalid
         | RejectionCode::ObjectRefInvalid
         | RejectionCode::StoreRefused => StatusCode::UNPROCESSABLE_ENTITY,
         RejectionCode::Fork

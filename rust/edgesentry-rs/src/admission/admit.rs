@@ -8,9 +8,10 @@ use edgesentry_chain::{
 };
 use rayon::prelude::*;
 
+use super::rotation::succeeding;
 use super::{
-    CheckedValue, DeviceKeys, MAX_ID_BYTES, MAX_PAYLOAD_BYTES, MAX_SEQUENCE, Registry, Rejection,
-    RejectionCode, Submission,
+    CheckedValue, DeviceKeys, MAX_ID_BYTES, MAX_PAYLOAD_BYTES, MAX_SEQUENCE, Refusal, RegisteredKey,
+    Registry, Rejection, RejectionCode, Rotation, Submission, Succeeding,
 };
 
 /// A record that passed every check but those of the chain; only `decide` creates one.
@@ -20,6 +21,7 @@ pub struct Admitted {
     hash: Hash,
     payload: Bytes,
     keys_version: i64,
+    succeeding: Option<Arc<Succeeding>>,
 }
 
 impl Admitted {
@@ -43,21 +45,30 @@ impl Admitted {
         self.keys_version
     }
 
+    /// Returns the new key that the record states, unless the operator has registered it.
+    pub(crate) fn succeeding(&self) -> Option<&Succeeding> {
+        self.succeeding.as_deref()
+    }
+
     /// Returns the record and payload, to admit them again.
     pub(crate) fn to_submission(&self) -> Submission {
         Submission { record: Arc::clone(&self.record), payload: self.payload.clone() }
     }
 }
 
-/// Checks, on all threads, everything that needs no chain: numbers in range, payload hash, key, signature, in this
-/// order; the first failure is the rejection. It emits no events: a rejection under stale keys is not final, and
+/// Checks, on all threads, everything that needs no chain: numbers in range, payload hash, key, signature, succession, in
+/// this order; the first failure is the rejection. It emits no events: a rejection under stale keys is not final, and
 /// workers must not block on the subscriber.
-pub(crate) fn decide(submissions: Vec<Submission>, registry: &Registry) -> Vec<Result<Admitted, Rejection>> {
+pub(crate) fn decide(
+    submissions: Vec<Submission>,
+    registry: &Registry,
+    rotation: Rotation,
+) -> Vec<Result<Admitted, Rejection>> {
     edgesentry_formats::limit_shared_threads();
     // Waking a thread pays from some dozens of signatures on, and so does a batch.
     let share = submissions.len().div_ceil(rayon::current_num_threads()).max(64);
     if submissions.len() <= share {
-        return admit_slice(submissions, registry);
+        return admit_slice(submissions, registry, rotation);
     }
     let mut shares = Vec::new();
     let mut rest = submissions;
@@ -66,19 +77,26 @@ pub(crate) fn decide(submissions: Vec<Submission>, registry: &Registry) -> Vec<R
         shares.push(std::mem::replace(&mut rest, tail));
     }
     shares.push(rest);
-    shares.into_par_iter().map(|share| admit_slice(share, registry)).collect::<Vec<_>>().concat()
+    shares.into_par_iter().map(|share| admit_slice(share, registry, rotation)).collect::<Vec<_>>().concat()
 }
 
-fn admit_slice(submissions: Vec<Submission>, registry: &Registry) -> Vec<Result<Admitted, Rejection>> {
+fn admit_slice(
+    submissions: Vec<Submission>,
+    registry: &Registry,
+    rotation: Rotation,
+) -> Vec<Result<Admitted, Rejection>> {
     let mut results: Vec<Result<Admitted, Rejection>> = Vec::with_capacity(submissions.len());
     let mut keys = Vec::with_capacity(submissions.len());
+    let mut registered: Vec<&[RegisteredKey]> = Vec::with_capacity(submissions.len());
     for submission in submissions {
         let record = submission.record;
         match key_of(&record, &submission.payload, registry) {
-            Ok((key, keys_version)) => {
+            Ok((key, device)) => {
                 let hash = record.hash();
-                let admitted = Admitted { hash, record, payload: submission.payload, keys_version };
+                let (payload, keys_version) = (submission.payload, device.version);
+                let admitted = Admitted { hash, record, payload, keys_version, succeeding: None };
                 keys.push((results.len(), key, signed_message(&admitted.record, key.scheme)));
+                registered.push(&*device.keys);
                 results.push(Ok(admitted));
             }
             Err((code, expected, actual)) => {
@@ -110,6 +128,17 @@ fn admit_slice(submissions: Vec<Submission>, registry: &Registry) -> Vec<Result<
             });
         }
     }
+    // Only who has the key gets here.
+    for ((at, key, _), registered) in keys.iter().zip(registered) {
+        let Ok(admitted) = &mut results[*at] else { continue };
+        match succeeding(&admitted.record, key, registered, rotation) {
+            Ok(succeeding) => admitted.succeeding = succeeding.map(Arc::new),
+            Err((code, expected, actual)) => {
+                let record = Arc::clone(&admitted.record);
+                results[*at] = Err(Rejection { code, expected, actual, record });
+            }
+        }
+    }
     results
 }
 
@@ -125,20 +154,18 @@ fn invalid_signature(record: &AuditRecord, key: &RingKey) -> CheckedValue {
     CheckedValue::Signature(Box::new(record.signature))
 }
 
-type Refusal = (RejectionCode, CheckedValue, CheckedValue);
-
 fn key_of<'a>(
     record: &AuditRecord,
     payload: &[u8],
     registry: &'a Registry,
-) -> Result<(&'a RingKey, i64), Refusal> {
+) -> Result<(&'a RingKey, &'a DeviceKeys), Refusal> {
     in_range(record, payload)?;
     let payload_hash = Hash::of(payload);
     if payload_hash != record.payload_hash {
         let code = RejectionCode::PayloadHashMismatch;
         return Err((code, record.payload_hash.into(), payload_hash.into()));
     }
-    let Some(DeviceKeys { version, keys, .. }) = registry.get(record.device_id.as_str()) else {
+    let Some(device) = registry.get(record.device_id.as_str()) else {
         let actual = format!("{:?}", record.device_id);
         return Err((RejectionCode::UnknownDevice, "a registered device".into(), actual.into()));
     };
@@ -146,6 +173,7 @@ fn key_of<'a>(
         let actual = format!("sequence {}", record.sequence);
         (RejectionCode::KeyNotValidAtSequence, expected.into(), actual.into())
     };
+    let keys = &device.keys;
     let Some(key) = keys.iter().rev().find(|key| key.key.valid_from <= record.sequence) else {
         let first = keys.first().map_or(0, |key| key.key.valid_from);
         return Err(not_valid(format!("sequence {first} or later, where the first key begins")));
@@ -154,7 +182,7 @@ fn key_of<'a>(
         Some(revoked_from) if record.sequence >= revoked_from => {
             Err(not_valid(format!("a sequence below {revoked_from}, from which the key is revoked")))
         }
-        _ => Ok((&key.key, *version)),
+        _ => Ok((&key.key, device)),
     }
 }
 

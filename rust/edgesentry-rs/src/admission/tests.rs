@@ -47,7 +47,7 @@ fn decided(record: AuditRecord, payload: impl Into<Bytes>) -> Result<Admitted, R
 }
 
 fn under(registry: &Registry, record: AuditRecord, payload: impl Into<Bytes>) -> Result<Admitted, Rejection> {
-    let mut results = decide(vec![submission(record, payload)], registry);
+    let mut results = decide(vec![submission(record, payload)], registry, Rotation::Device);
     assert_eq!(results.len(), 1);
     results.remove(0)
 }
@@ -194,7 +194,7 @@ fn many_records_keep_their_order() {
             submission(record, PAYLOAD)
         })
         .collect();
-    let results = decide(submissions, &registry("lift", &[(1, 1, None)]));
+    let results = decide(submissions, &registry("lift", &[(1, 1, None)]), Rotation::Device);
     assert_eq!(results.len(), count);
     for (record, result) in records.iter().zip(results) {
         let (sequence, code) = match result {

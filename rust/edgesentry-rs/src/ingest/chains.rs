@@ -5,10 +5,10 @@
 //! its head. So a stale view costs time but never rejects a record, and a record that does not continue its chain
 //! leaves no payload behind.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use edgesentry_chain::{AuditRecord, Hash, Head};
+use edgesentry_chain::{AuditRecord, Hash, Head, SUCCESSION_PREFIX};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
@@ -29,6 +29,8 @@ struct Chain {
     head: Option<Head>,
     /// Records in progress, by sequence: their payloads are written or being written, and they are not committed yet.
     claims: BTreeMap<u64, Hash>,
+    /// Those that state a new key for the records behind them.
+    successions: BTreeSet<u64>,
 }
 
 impl Chain {
@@ -38,6 +40,12 @@ impl Chain {
         !self.claims.contains_key(&record.sequence)
             && (self.claims.get(&before).copied().is_some_and(is_before)
                 || self.head.is_some_and(|head| head.sequence == before && is_before(head.hash)))
+    }
+
+    fn note_succession(&mut self, record: &AuditRecord) {
+        if record.object_ref.starts_with(SUCCESSION_PREFIX) {
+            self.successions.insert(record.sequence);
+        }
     }
 }
 
@@ -73,11 +81,21 @@ impl Chains {
 
     /// Waits until no record is in progress at the places of these; returns false after the deadline.
     pub(super) async fn free(&self, records: &[&AuditRecord], deadline: Instant) -> bool {
+        self.end(deadline, || records.iter().any(|record| self.is_taken(record))).await
+    }
+
+    /// Waits until no succession is in progress before one of these records, whose key it changes, or until the deadline.
+    pub(super) async fn succeeded(&self, records: &[Arc<AuditRecord>], deadline: Instant) {
+        self.end(deadline, || records.iter().any(|record| self.is_succeeding(record))).await;
+    }
+
+    /// Waits until claims end and `is_open` is false; returns false after the deadline.
+    async fn end(&self, deadline: Instant, is_open: impl Fn() -> bool) -> bool {
         loop {
             let mut ended = std::pin::pin!(self.ended.notified());
             // From here on no notification is missed.
             ended.as_mut().enable();
-            if !records.iter().any(|record| self.is_taken(record)) {
+            if !is_open() {
                 return true;
             }
             if timeout_at(deadline, ended).await.is_err() {
@@ -90,6 +108,12 @@ impl Chains {
         let chains = self.lock();
         let chain = chains.get(record.device_id.as_str());
         chain.is_some_and(|chain| chain.claims.contains_key(&record.sequence))
+    }
+
+    fn is_succeeding(&self, record: &AuditRecord) -> bool {
+        let chains = self.lock();
+        let chain = chains.get(record.device_id.as_str());
+        chain.is_some_and(|chain| chain.successions.first().is_some_and(|first| *first < record.sequence))
     }
 
     /// Returns the devices whose head must be read again before the places of these records are known.
@@ -125,6 +149,7 @@ impl Claims {
                 return false;
             }
             chain.claims.insert(record.sequence, admitted.hash());
+            chain.note_succession(record);
             self.records.push(Arc::clone(record));
             true
         };
@@ -147,6 +172,7 @@ impl Claims {
             let chain = chains.entry(record.device_id.as_str().into()).or_default();
             // Of two at one place in this call the ledger accepts the first.
             if chain.claims.insert(record.sequence, admitted.hash()).is_none() {
+                chain.note_succession(record);
                 self.records.push(Arc::clone(record));
             }
         }
@@ -164,6 +190,7 @@ impl Drop for Claims {
             for record in &self.records {
                 if let Some(chain) = chains.get_mut(record.device_id.as_str()) {
                     chain.claims.remove(&record.sequence);
+                    chain.successions.remove(&record.sequence);
                 }
             }
         }

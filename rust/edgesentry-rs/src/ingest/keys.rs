@@ -10,7 +10,9 @@ use super::chains::Chains;
 use super::group::Unit;
 use super::limits::{Limits, backoff};
 
-use crate::admission::{self, Admitted, DeviceKeys, Registry, Rejection, RejectionCode, Submission};
+use crate::admission::{
+    self, Admitted, DeviceKeys, Registry, Rejection, RejectionCode, Rotation, Submission,
+};
 use crate::error::StoreError;
 use crate::ledger::Ledger;
 
@@ -97,7 +99,7 @@ async fn verify_all(keys: &Keys, submissions: Vec<Submission>) -> Verified {
     let (registry, old) = keys.of(device_ids).await?;
     let payloads: Vec<bytes::Bytes> =
         submissions.iter().map(|submission| submission.payload.clone()).collect();
-    let mut verified = admit_elsewhere(submissions, registry).await;
+    let mut verified = admit_elsewhere(submissions, registry, keys.limits.rotation).await;
     // Records that cached keys reject may be valid under the current ones.
     let doubtful = |verified: &Result<Admitted, Rejection>| match verified {
         Err(Rejection { code, record, .. }) => {
@@ -121,7 +123,7 @@ async fn verify_all(keys: &Keys, submissions: Vec<Submission>) -> Verified {
     let device_ids: Vec<Arc<str>> =
         devices(again.iter().map(|submission| &*submission.record)).into_iter().collect();
     let registry = keys.read(&device_ids).await?;
-    for (at, anew) in places.into_iter().zip(admit_elsewhere(again, registry).await) {
+    for (at, anew) in places.into_iter().zip(admit_elsewhere(again, registry, keys.limits.rotation).await) {
         verified[at] = anew;
     }
     Ok(verified)
@@ -131,8 +133,9 @@ async fn verify_all(keys: &Keys, submissions: Vec<Submission>) -> Verified {
 async fn admit_elsewhere(
     submissions: Vec<Submission>,
     registry: Registry,
+    rotation: Rotation,
 ) -> Vec<Result<Admitted, Rejection>> {
-    match tokio::task::spawn_blocking(move || admission::decide(submissions, &registry)).await {
+    match tokio::task::spawn_blocking(move || admission::decide(submissions, &registry, rotation)).await {
         Ok(admitted) => admitted,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }

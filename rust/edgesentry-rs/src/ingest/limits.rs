@@ -5,6 +5,7 @@ use std::time::Duration;
 use backon::ExponentialBuilder;
 
 use super::retention::RejectionSettings;
+use crate::admission::Rotation;
 
 /// The limits of the service.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
@@ -16,6 +17,8 @@ pub struct Limits {
     pub payload_puts: usize,
     /// How often a store operation is tried before it fails.
     pub attempts: usize,
+    /// Who states new keys of devices.
+    pub rotation: Rotation,
     /// Retention of rejections in the operation log.
     pub rejections: RejectionSettings,
 }
@@ -26,6 +29,7 @@ impl Default for Limits {
             batch_records: 4096,
             payload_puts: 64,
             attempts: 5,
+            rotation: Rotation::default(),
             rejections: RejectionSettings::default(),
         }
     }

@@ -4,11 +4,11 @@
 //! acknowledged before the commit, and a failure before it leaves no trace that would block a retry. Payloads are
 //! written only for records that continue their chains; every verdict on a chain is the ledger's.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use edgesentry_chain::{AuditRecord, Head};
+use edgesentry_chain::{AuditRecord, Head, SUCCESSION_PREFIX};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
@@ -22,7 +22,8 @@ use super::keys::{Keys, Verified, verify_units};
 pub use super::limits::Limits;
 use super::outcomes::{record_error, record_of, shared_record_of};
 use super::puts::Puts;
-use crate::admission::{Admitted, Outcome, Rejection, Submission};
+pub use crate::admission::Rotation;
+use crate::admission::{Admitted, Outcome, Rejection, RejectionCode, Submission};
 use crate::error::{Component, Error, FailureKind, NotTried, StoreError};
 use crate::ledger::{Decision, Entry, ErasureStep, Ledger, Registration};
 use crate::payload::{PayloadStore, Put, Stored};
@@ -32,6 +33,8 @@ use crate::telemetry::metrics::{Metrics, Queue};
 const READMISSIONS: usize = 5;
 /// How long a record waits for another one at its place that is in progress in another call.
 const UNDER_WAY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a unit is cut behind the succession of a key. Records behind further ones are rejected, and sent again.
+const MAX_CUTS: usize = 8;
 
 /// Ingests records. Cheap to clone; clones are one service.
 ///
@@ -162,9 +165,10 @@ impl IngestService {
         // One unit after the other: a unit is placed in its chains after the unit before it has claimed its places. The
         // types are named and boxed because the compiler cannot prove the plain ones to be Send.
         let checked: BoxStream<'a, (Instant, CheckedUnit)> = units
-            .then(move |unit| -> BoxFuture<'a, (Instant, CheckedUnit)> {
+            .flat_map(|unit| futures::stream::iter(cut(unit)))
+            .then(move |part| -> BoxFuture<'a, (Instant, CheckedUnit)> {
                 let begin = Instant::now();
-                Box::pin(async move { (begin, service.check(unit).await) })
+                Box::pin(async move { (begin, service.check(part).await) })
             })
             .boxed();
         let prepared: BoxStream<'a, (Instant, PreparedUnit)> = checked
@@ -175,11 +179,16 @@ impl IngestService {
             .boxed();
         let state = (prepared, Failed::default());
         futures::stream::unfold(state, move |(mut prepared, mut failed)| async move {
-            let (begin, unit) = prepared.next().await?;
-            let mut answers = Vec::with_capacity(unit.records.len());
-            service.finish(unit, &mut failed, &mut answers).await;
-            service.metrics.observe_ingest(begin.elapsed());
-            Some((answers, (prepared, failed)))
+            let mut answers = Vec::new();
+            loop {
+                let (begin, unit) = prepared.next().await?;
+                let is_last = unit.is_last;
+                service.finish(unit, &mut failed, &mut answers).await;
+                service.metrics.observe_ingest(begin.elapsed());
+                if is_last {
+                    return Some((answers, (prepared, failed)));
+                }
+            }
         })
     }
 }
@@ -188,12 +197,17 @@ impl IngestService {
 #[derive(Default)]
 struct Failed {
     devices: HashMap<String, NotTried>,
+    /// Those whose failed record states the key of the records behind it.
+    succeeding: HashSet<String>,
     ledger: Option<NotTried>,
 }
 
 impl Failed {
     fn note(&mut self, record: &AuditRecord, error: &Error) {
         self.devices.insert(record.device_id.clone(), NotTried::behind(error));
+        if record.object_ref.starts_with(SUCCESSION_PREFIX) {
+            self.succeeding.insert(record.device_id.clone());
+        }
         let concerns_all = match error {
             Error::Store(error) => error.is_retryable() && error.component != Component::RawDataStore,
             other => matches!(other, Error::Stopped),
@@ -201,6 +215,12 @@ impl Failed {
         if concerns_all {
             self.ledger = Some(NotTried::behind(error));
         }
+    }
+
+    /// Returns true if the rejection of a record by its key may be due to a succession that was not stored.
+    fn may_lack_key(&self, Rejection { code, record, .. }: &Rejection) -> bool {
+        [RejectionCode::SignatureInvalid, RejectionCode::KeyNotValidAtSequence].contains(code)
+            && self.succeeding.contains(&record.device_id)
     }
 
     /// Returns the reason not to try a record, if there is one.
@@ -222,6 +242,7 @@ enum Checked {
 struct CheckedUnit {
     records: Vec<Checked>,
     claims: Claims,
+    is_last: bool,
 }
 
 /// A prepared record: an entry for the ledger, or the error.
@@ -231,6 +252,8 @@ type Prepared = Result<Entry, (Arc<AuditRecord>, Error)>;
 struct PreparedUnit {
     records: Vec<Prepared>,
     claims: Claims,
+    /// False if another part of the same unit follows.
+    is_last: bool,
 }
 
 /// Splits a large call into a few units; a unit also ends if its payloads grow large.
@@ -252,9 +275,34 @@ fn split(submissions: Vec<Submission>, records: usize) -> Vec<Vec<Submission>> {
     units
 }
 
+/// Cuts a unit behind the succession of a key if records of the same device follow: they are verified under the new key,
+/// which is valid after the commit. Each part states whether it is the last one.
+fn cut(unit: Vec<Submission>) -> Vec<(Vec<Submission>, bool)> {
+    let mut last: HashMap<&str, usize> = HashMap::new();
+    let is_succession = |submission: &Submission| submission.record.object_ref.starts_with(SUCCESSION_PREFIX);
+    let mut cuts = Vec::new();
+    if unit.iter().any(is_succession) {
+        last.extend(unit.iter().enumerate().map(|(at, submission)| (&*submission.record.device_id, at)));
+        let is_cut = |(at, submission): (usize, &Submission)| {
+            let more = last.get(&*submission.record.device_id).is_some_and(|last| *last > at);
+            (is_succession(submission) && more).then_some(at + 1)
+        };
+        cuts.extend(unit.iter().enumerate().filter_map(is_cut).take(MAX_CUTS));
+    }
+    let mut parts = Vec::with_capacity(cuts.len() + 1);
+    let mut rest = unit;
+    for at in cuts.into_iter().rev() {
+        let tail = rest.split_off(at);
+        parts.push((tail, parts.is_empty()));
+    }
+    parts.push((rest, parts.is_empty()));
+    parts.reverse();
+    parts
+}
+
 impl Service {
     /// Verifies one unit, and determines which of its records continue their chains.
-    async fn check(&self, unit: Vec<Submission>) -> CheckedUnit {
+    async fn check(&self, (unit, is_last): (Vec<Submission>, bool)) -> CheckedUnit {
         for Submission { record, payload } in &unit {
             debug!(
                 device_id = record.device_id,
@@ -266,11 +314,13 @@ impl Service {
         }
         let records: Vec<Arc<AuditRecord>> =
             unit.iter().map(|submission| Arc::clone(&submission.record)).collect();
+        // Records behind a succession are signed by its key.
+        self.chains.succeeded(&records, tokio::time::Instant::now() + UNDER_WAY_TIMEOUT).await;
         let mut claims = Claims::new(&self.chains);
         let error = match self.verify.submit(unit, info_span!("verify", records = records.len())).await {
             Some(Ok(verified)) => {
                 let records = self.place(verified, &mut claims).await;
-                return CheckedUnit { records, claims };
+                return CheckedUnit { records, claims, is_last };
             }
             Some(Err(error)) => {
                 for record in &records {
@@ -281,7 +331,7 @@ impl Service {
             None => Error::Stopped,
         };
         let failed = |record| Checked::Failed(record, error.clone());
-        CheckedUnit { records: records.into_iter().map(failed).collect(), claims }
+        CheckedUnit { records: records.into_iter().map(failed).collect(), claims, is_last }
     }
 
     /// Separates the records that continue their chains from all others, and claims their places.
@@ -326,7 +376,11 @@ impl Service {
             Checked::Rejected(rejection) => Ok(Entry::Rejected(rejection)),
             Checked::Failed(record, error) => Err((record, error)),
         };
-        PreparedUnit { records: unit.records.into_iter().map(prepared).collect(), claims: unit.claims }
+        PreparedUnit {
+            records: unit.records.into_iter().map(prepared).collect(),
+            claims: unit.claims,
+            is_last: unit.is_last,
+        }
     }
 
     /// Writes payloads; if the store can never keep one, its record is rejected.
@@ -359,9 +413,9 @@ impl Service {
         for prepared in unit.records {
             match prepared {
                 Ok(entry) => {
-                    // A rejection by admission stands, regardless of earlier records.
+                    // A rejection by admission stands, regardless of earlier records, unless one of them has its key.
                     let behind = match &entry {
-                        Entry::Rejected(_) => None,
+                        Entry::Rejected(rejection) if !failed.may_lack_key(rejection) => None,
                         entry => failed.behind(record_of(entry)),
                     };
                     match behind {
@@ -524,6 +578,9 @@ impl Service {
         for (device_id, head) in last.values() {
             self.chains.learn(device_id, *head);
         }
+        let has_new_key = |entry: &&Entry| entry.admitted().is_some_and(|one| one.succeeding().is_some());
+        let changed = entries.iter().filter(has_new_key);
+        self.keys.forget(changed.map(|entry| record_of(entry).device_id.as_str()));
     }
 
     /// Commits entries once; admits them again if keys have changed meanwhile.

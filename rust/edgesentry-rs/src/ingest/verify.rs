@@ -3,16 +3,16 @@
 use edgesentry_chain::AuditRecord;
 use tracing::debug;
 
-use crate::admission::decide;
 pub use crate::admission::{
     Admitted, Chain, CheckedValue, DeviceKeys, MAX_ID_BYTES, MAX_PAYLOAD_BYTES, MAX_SEQUENCE, Outcome,
     RegisteredKey, Registry, Rejection, RejectionCode, Submission,
 };
+use crate::admission::{Rotation, decide};
 
 /// Checks, on all threads, everything that needs no chain: numbers in range, payload hash, key, signature, in this
-/// order; the first failure is the rejection.
+/// order; the first failure is the rejection. A device takes no new key of its own here.
 pub fn admit(submissions: Vec<Submission>, registry: &Registry) -> Vec<Result<Admitted, Rejection>> {
-    let results = decide(submissions, registry);
+    let results = decide(submissions, registry, Rotation::Operator);
     for rejection in results.iter().filter_map(|result| result.as_ref().err()) {
         log_rejection(rejection);
     }

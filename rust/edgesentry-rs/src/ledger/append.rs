@@ -1,6 +1,7 @@
 //! The transactions that write the chains: appending a group, registering a key, and revoking the keys of a device.
 //! They are the same for every database; [`Dialect`] has the statements that differ.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -31,6 +32,9 @@ pub(super) trait Dialect: Send {
 
     /// Locks the head of a device, if it has one, and reads the device.
     async fn lock_device(&mut self, device_id: &str) -> Result<Option<RegisteredDevice>, sqlx::Error>;
+
+    /// Returns those of the keys that a device has, or has had. No other key can be registered until the transaction ends.
+    async fn registered_keys(&mut self, keys: &[RingKey]) -> Result<HashSet<[u8; 32]>, sqlx::Error>;
 
     /// Returns a device that has the key of `registration` under the other scheme. No other key can be registered until
     /// the transaction ends.
@@ -70,8 +74,17 @@ where
     }
     let behind = plan::behind_heads(entries, &chains);
     let held = transaction.held(&behind).await.map_err(ledger("read records"))?;
-    let plan = plan::plan(entries, chains, held);
+    let new_keys = plan::new_keys(entries);
+    let taken = match new_keys.is_empty() {
+        true => HashSet::new(),
+        false => transaction.registered_keys(&new_keys).await.map_err(ledger("read device keys"))?,
+    };
+    let plan = plan::plan(entries, chains, held, taken);
     transaction.write_records(&plan).await.map_err(ledger("append to the ledger"))?;
+    for (device_id, key) in &plan.keys {
+        transaction.count_change_of_keys(device_id).await.map_err(ledger("register a key"))?;
+        transaction.write_key(device_id, *key).await.map_err(ledger("register a key"))?;
+    }
     let log_failed = failed(place, Component::OperationLog, "write the operation log");
     timing_operation_log(transaction.write_log(&plan.log)).await.map_err(log_failed)?;
     transaction.commit().await.map_err(ledger("commit to the ledger"))?;

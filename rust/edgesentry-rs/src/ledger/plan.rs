@@ -1,12 +1,14 @@
 //! The effect of a group on a ledger: one decision for every store.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use edgesentry_chain::{Hash, Head};
+use edgesentry_chain::{Hash, Head, RingKey};
 
 use super::{Decision, Entry};
-use crate::admission::{Admitted, Chain, MAX_ID_BYTES, Outcome, OutcomeKind, RejectionCode};
+use crate::admission::{
+    Admitted, Chain, MAX_ID_BYTES, Outcome, OutcomeKind, Refusal, Rejection, RejectionCode, refusal,
+};
 use crate::payload::Stored;
 
 /// Limits on the stored evidence of a record that was rejected before its signature was verified: of each text, and of
@@ -30,6 +32,8 @@ pub(super) struct Plan<'a> {
     pub(super) accepted: Vec<&'a Stored>,
     pub(super) log: Vec<LogRow>,
     pub(super) heads: Vec<(Arc<str>, Head)>,
+    /// New keys that devices have stated.
+    pub(super) keys: BTreeMap<Arc<str>, RingKey>,
     pub(super) decisions: Vec<Decision>,
 }
 
@@ -75,9 +79,25 @@ pub(super) fn keys_are_current(entries: &[Entry], chains: &Chains) -> bool {
     })
 }
 
-/// Decides every record, in order.
-pub(super) fn plan<'a>(entries: &'a [Entry], mut chains: Chains, mut held: Held) -> Plan<'a> {
-    let mut plan = Plan { accepted: Vec::new(), log: Vec::new(), heads: Vec::new(), decisions: Vec::new() };
+/// Returns the new keys that the records state.
+pub(super) fn new_keys(entries: &[Entry]) -> Vec<RingKey> {
+    admitted(entries).filter_map(|admitted| admitted.succeeding()?.as_ref().ok().copied()).collect()
+}
+
+/// Decides every record, in order. `taken` are those of the new keys that a device already has.
+pub(super) fn plan<'a>(
+    entries: &'a [Entry],
+    mut chains: Chains,
+    mut held: Held,
+    mut taken: HashSet<[u8; 32]>,
+) -> Plan<'a> {
+    let mut plan = Plan {
+        accepted: Vec::new(),
+        log: Vec::new(),
+        heads: Vec::new(),
+        keys: BTreeMap::new(),
+        decisions: Vec::new(),
+    };
     let mut moved: HashMap<Arc<str>, Head> = HashMap::new();
     // Devices with a record that waits for its payload: records behind it are not decided before it.
     let mut waiting: HashSet<&str> = HashSet::new();
@@ -87,8 +107,16 @@ pub(super) fn plan<'a>(entries: &'a [Entry], mut chains: Chains, mut held: Held)
             Entry::Record(stored) => {
                 let admitted = stored.admitted();
                 let (chain, key) = chain_of(&mut chains, admitted);
-                let outcome = chain.decide(admitted, held.get(&key).copied());
+                let mut outcome = chain.judge(admitted, held.get(&key).copied());
+                if outcome == Outcome::Accepted
+                    && let Err((code, expected, actual)) =
+                        succeed(&mut plan.keys, &mut taken, &key.0, admitted)
+                {
+                    let record = Arc::clone(admitted.record());
+                    outcome = Outcome::Rejected(Rejection { code, expected, actual, record });
+                }
                 if outcome == Outcome::Accepted {
+                    chain.decide(admitted, None);
                     plan.accepted.push(stored);
                     moved.insert(Arc::clone(&key.0), chain.head);
                     held.insert(key, admitted.hash());
@@ -119,6 +147,30 @@ pub(super) fn plan<'a>(entries: &'a [Entry], mut chains: Chains, mut held: Held)
     }
     plan.heads = moved.into_iter().collect();
     plan
+}
+
+/// Takes the new key that a record states, if it states one. A record behind a succession of this group was admitted
+/// under the old key, which is not valid there any more.
+fn succeed(
+    keys: &mut BTreeMap<Arc<str>, RingKey>,
+    taken: &mut HashSet<[u8; 32]>,
+    device_id: &Arc<str>,
+    admitted: &Admitted,
+) -> Result<(), Refusal> {
+    let sequence = admitted.record().sequence;
+    if let Some(new) = keys.get(device_id) {
+        let expected = format!("a signature by key {}, valid from sequence {} on", new.key, new.valid_from);
+        let actual = format!("one by the key before it, at sequence {sequence}");
+        return Err((RejectionCode::KeyNotValidAtSequence, expected.into(), actual.into()));
+    }
+    let Some(succeeding) = admitted.succeeding() else { return Ok(()) };
+    let new = succeeding.clone()?;
+    if !taken.insert(*new.key.as_bytes()) {
+        let actual = format!("a succession to key {}", new.key);
+        return Err(refusal("a key that no device has had", actual));
+    }
+    keys.insert(Arc::clone(device_id), new);
+    Ok(())
 }
 
 /// Returns the locked chain of a record, and the record's place in it.
@@ -163,7 +215,14 @@ fn log_row(entry: &Entry, outcome: &Outcome) -> LogRow {
         reason: rejection.map(|rejection| rejection.code.name()),
         record_hash,
         expected: rejection.map(|rejection| storable(&rejection.expected.to_string(), text_bytes)),
-        actual: rejection.map(|rejection| storable(&rejection.actual.to_string(), text_bytes)),
+        actual: match (rejection, outcome, entry.admitted().and_then(Admitted::succeeding)) {
+            (Some(rejection), ..) => Some(storable(&rejection.actual.to_string(), text_bytes)),
+            (None, Outcome::Accepted, Some(Ok(new))) => Some(format!(
+                "key {} of scheme {} succeeds from sequence {} on",
+                new.key, new.scheme, new.valid_from
+            )),
+            _ => None,
+        },
         evidence: rejection.map(evidence),
     }
 }

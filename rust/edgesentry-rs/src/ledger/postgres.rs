@@ -6,6 +6,7 @@ mod log;
 mod schema;
 mod url;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -488,6 +489,18 @@ impl Dialect for PgConnection {
             .await?;
         let rows: Vec<PgRow> = device_rows(self, Some(device_id)).try_collect().await?;
         Ok(registered(&rows)?.pop())
+    }
+
+    /// Returns those of the keys that a device has. No other key can be registered until the transaction ends, so two
+    /// concurrent calls cannot both take one.
+    async fn registered_keys(&mut self, keys: &[RingKey]) -> Result<HashSet<[u8; 32]>, sqlx::Error> {
+        sqlx::query("LOCK TABLE devices IN SHARE ROW EXCLUSIVE MODE").execute(&mut *self).await?;
+        let found: Vec<Vec<u8>> =
+            sqlx::query_scalar("SELECT public_key FROM devices WHERE public_key = ANY($1)")
+                .bind(keys.iter().map(|key| &key.key.as_bytes()[..]).collect::<Vec<&[u8]>>())
+                .fetch_all(&mut *self)
+                .await?;
+        Ok(found.into_iter().filter_map(|key| key.try_into().ok()).collect())
     }
 
     /// Returns a device that has the key under the other scheme. No other key can be registered until the transaction

@@ -2,6 +2,7 @@
 
 mod log;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -447,6 +448,18 @@ impl Dialect for SqliteConnection {
 
     async fn lock_device(&mut self, device_id: &str) -> Result<Option<RegisteredDevice>, sqlx::Error> {
         Ok(devices(self, Some(device_id)).await?.pop())
+    }
+
+    /// Returns those of the keys that a device has. The transaction already holds the file's only write lock.
+    async fn registered_keys(&mut self, keys: &[RingKey]) -> Result<HashSet<[u8; 32]>, sqlx::Error> {
+        let keys: Vec<String> = keys.iter().map(|key| key.key.to_string().to_uppercase()).collect();
+        let found: Vec<Vec<u8>> = sqlx::query_scalar(
+            "SELECT public_key FROM devices WHERE hex(public_key) IN (SELECT value FROM json_each(?))",
+        )
+        .bind(serde_json::json!(keys).to_string())
+        .fetch_all(&mut *self)
+        .await?;
+        Ok(found.into_iter().filter_map(|key| key.try_into().ok()).collect())
     }
 
     /// Returns a device that has the key under the other scheme. The transaction already holds the file's only write

@@ -23,6 +23,7 @@ mod payloads;
 mod proofs;
 mod race;
 mod reading;
+mod rotation;
 mod service;
 mod silence;
 mod stamp;

@@ -50,6 +50,7 @@ async fn every_rejection_has_its_code(place: Place) {
         (with(|record| record.prev_record_hash.0[0] ^= 1), "prev_hash_mismatch"),
         (with(|record| record.sequence = 2), "fork"),
         (next(&mut early), "key_not_valid_at_sequence"),
+        (with(|record| record.object_ref = "edgesentry:succession:".into()), "succession_invalid"),
         (with(|record| record.sequence = 0), "out_of_range"),
         (with(|record| record.sequence = u64::MAX), "out_of_range"),
         (with(|record| record.timestamp_ms = u64::MAX), "out_of_range"),
@@ -72,7 +73,7 @@ async fn every_rejection_has_its_code(place: Place) {
     assert_eq!(names(&[service.ingest(good).await]), ["accepted"], "none of them is in the way");
     let report = place.report().await;
     assert!(report.ok(), "{report:?}");
-    assert_eq!(RejectionCode::ALL.len(), 12);
+    assert_eq!(RejectionCode::ALL.len(), 13);
 }
 
 async fn a_bad_record_costs_its_own_device_only(place: Place) {
