@@ -166,10 +166,11 @@ def test_keys_rotate_and_are_revoked(ledger: Ledger) -> None:
     ledger.register_device(fresh)
     record = fresh.sign(b"new key", "lift-01/4.bin")
     assert ledger.ingest(record, b"new key").ok
-    assert ledger.revoke_device("lift-01") == 5
+    assert ledger.revoke_device("lift-01", reason="retired") == 5
     assert ledger.ingest(fresh.sign(b"x", "lift-01/5.bin"), b"x").reason == "key_not_valid_at_sequence"
     (registered,) = ledger.devices()
     assert [(key["valid_from"], key["revoked_from"]) for key in registered["keys"]] == [(1, 5), (4, 5)]
+    assert [key["revoked_reason"] for key in registered["keys"]] == ["retired", "retired"]
     assert registered["head"] == ledger.heads()["lift-01"]
     with pytest.raises(edgesentry.RegistryError, match="not registered"):
         ledger.revoke_device("nobody")

@@ -19,6 +19,7 @@ from edgesentry._typing import (
     LogReason,
     Path,
     RegisteredDeviceDict,
+    RevocationReason,
     Scheme,
     Source,
 )
@@ -99,9 +100,9 @@ class AsyncLedger:
             start=start,
         )
 
-    async def revoke_device(self, device_id: str) -> int:
+    async def revoke_device(self, device_id: str, *, reason: RevocationReason = "unspecified") -> int:
         """See `Ledger.revoke_device`."""
-        return await self._run(self.ledger.revoke_device, device_id)
+        return await self._run(self.ledger.revoke_device, device_id, reason=reason)
 
     async def devices(self) -> list[RegisteredDeviceDict]:
         """See `Ledger.devices`."""

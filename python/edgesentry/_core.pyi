@@ -278,17 +278,15 @@ class Device:
             EdgesentryError: The sequence has reached its largest value.
         """
 
-    def rotate(
-        self, successor: Device, *, timestamp_ms: int | None = None
-    ) -> tuple[AuditRecord, bytes]:
-        """Signs the next record of the chain as the succession of this device's key, and continues as `successor`.
+    def rotate(self, successor: Device, *, timestamp_ms: int | None = None) -> tuple[AuditRecord, bytes]:
+        """Signs the succession of this device's key as the next record, and continues as `successor`.
 
         The record states the new key, which signs from the following sequence on. It is an ordinary record of
         the chain: store and send it with its payload.
 
         Args:
-            successor: The device of the same id with the new key, such as `Device.generate(device.device_id)`.
-                Keep its seed first.
+            successor: The device of the same id with the new key, such as
+                `Device.generate(device.device_id)`. Keep its seed first.
             timestamp_ms: Unix milliseconds; the clock of this machine if None.
 
         Returns:
@@ -1572,7 +1570,7 @@ class LedgerCore:
     def register(
         self, device_id: str, key: ByteField, scheme: Scheme, valid_from: int | None, start: Head | None
     ) -> None: ...
-    def revoke(self, device_id: str) -> int: ...
+    def revoke(self, device_id: str, reason: str) -> int: ...
     def key_ring(self) -> KeyRing: ...
     def devices(self) -> list[RegisteredDeviceDict]: ...
     def html(self) -> str: ...
@@ -1827,15 +1825,15 @@ class Outbox:
         """
 
     def rotate(self, successor: Device, *, timestamp_ms: int | None = None) -> AuditRecord:
-        """Signs the next record of the chain as the succession of the device's key, and stores it, durably.
+        """Signs the succession of the device's key as the next record, and stores it, durably.
 
         The outbox then signs with the new key, and with the old one in no process any more. After an
         exception or a crash, open the outbox with the successor, or call this again with the old key: one of
         the two works.
 
         Args:
-            successor: The device of the same id with the new key. Keep its seed first, and delete the old seed
-                after.
+            successor: The device of the same id with the new key. Keep its seed first, and delete the old
+                seed after.
             timestamp_ms: Unix milliseconds; the current time by default.
 
         Raises:

@@ -38,6 +38,7 @@ from edgesentry._typing import (
     Path,
     RegisteredDeviceDict,
     RejectionCode,
+    RevocationReason,
     Scheme,
     Source,
 )
@@ -296,13 +297,18 @@ class Ledger:
             scheme = public_key.scheme
         self._core.register(device_id, public_key, scheme or "record", valid_from, start)
 
-    def revoke_device(self, device_id: str) -> int:
+    def revoke_device(self, device_id: str, *, reason: RevocationReason = "unspecified") -> int:
         """Revokes all keys of a device from its next sequence on, and returns that sequence.
+
+        Args:
+            device_id: The device.
+            reason: `compromised`, `superseded`, `retired` or `lost`; `devices` has it. The transparency log
+                and key rings do not.
 
         Raises:
             RegistryError: The device is not registered.
         """
-        return self._core.revoke(device_id)
+        return self._core.revoke(device_id, reason)
 
     def devices(self) -> list[RegisteredDeviceDict]:
         """Returns the registered devices with their keys and heads, sorted by device id."""

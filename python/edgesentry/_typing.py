@@ -112,10 +112,18 @@ class KeyDict(TypedDict):
     valid_from: int
 
 
+RevocationReason: TypeAlias = Literal["unspecified", "compromised", "superseded", "retired", "lost"]
+"""Why the keys of a device are revoked."""
+
+
 class RegisteredKeyDict(KeyDict):
-    """A key of the device registry; from sequence `revoked_from` on it is no longer accepted."""
+    """A key of the device registry; from sequence `revoked_from` on it is no longer accepted.
+
+    `revoked_reason` is None if it is not revoked, or was revoked by an earlier release.
+    """
 
     revoked_from: int | None
+    revoked_reason: RevocationReason | None
 
 
 class RegisteredDeviceDict(TypedDict):

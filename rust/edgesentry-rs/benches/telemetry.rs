@@ -15,7 +15,7 @@ use edgesentry_rs::ingest::storage::{IngestService, Limits};
 use edgesentry_rs::ingest::verify::{DeviceKeys, Outcome, RegisteredKey, Registry, Submission};
 use edgesentry_rs::ledger::{
     AppendError, Decision, Entry, Ledger, LogEntry, LogQuery, Page, RecordStream, RegisteredDevice,
-    Registration,
+    Registration, RevocationReason,
 };
 use edgesentry_rs::payload::{Memory, PayloadStore};
 use edgesentry_rs::telemetry::metrics::Metrics;
@@ -48,7 +48,7 @@ impl Ledger for Nowhere {
         Ok(())
     }
 
-    async fn revoke(&self, _: &str) -> Result<u64, Error> {
+    async fn revoke_for(&self, _: &str, _: RevocationReason) -> Result<u64, Error> {
         Ok(1)
     }
 

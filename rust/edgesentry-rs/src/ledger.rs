@@ -16,6 +16,7 @@ pub(crate) mod postgres;
 pub(crate) mod postgres;
 mod postgres_settings;
 mod prune;
+mod revocation;
 mod rows;
 mod sqlite;
 mod stream;
@@ -44,6 +45,7 @@ pub use log::{
 #[cfg(feature = "postgres")]
 pub use postgres::Postgres;
 pub use postgres_settings::PostgresSettings;
+pub use revocation::{Revocation, RevocationReason, UnknownReason, revocation_reason};
 pub use sqlite::Sqlite;
 
 /// The tables that identify a ledger.
@@ -295,7 +297,17 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Revokes every key of a device from its next sequence on, and returns that sequence. Records in the ledger stay
     /// valid, and keys registered later are not affected.
-    async fn revoke(&self, device_id: &str) -> Result<u64, Error>;
+    async fn revoke_for(&self, device_id: &str, reason: RevocationReason) -> Result<u64, Error>;
+
+    /// Revokes every key of a device without a reason, see [`Ledger::revoke_for`].
+    async fn revoke(&self, device_id: &str) -> Result<u64, Error> {
+        self.revoke_for(device_id, RevocationReason::Unspecified).await
+    }
+
+    /// Returns the revocations with their reasons, by device and sequence; none from a ledger of an earlier release.
+    async fn revocations(&self) -> Result<Vec<Revocation>, StoreError> {
+        Ok(Vec::new())
+    }
 
     /// Returns all devices, by device id.
     async fn devices(&self) -> Result<Vec<RegisteredDevice>, StoreError>;

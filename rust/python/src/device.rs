@@ -115,14 +115,14 @@ impl Device {
         signed.map(AuditRecord).map_err(chain_full)
     }
 
-    /// Signs the next record of the chain as the succession of this device's key, and continues as `successor`.
+    /// Signs the succession of this device's key as the next record, and continues as `successor`.
     ///
     /// The record states the new key, which signs from the following sequence on. It is an ordinary record of
     /// the chain: store and send it with its payload.
     ///
     /// Args:
-    ///     successor: The device of the same id with the new key, such as `Device.generate(device.device_id)`.
-    ///         Keep its seed first.
+    ///     successor: The device of the same id with the new key, such as
+    ///         `Device.generate(device.device_id)`. Keep its seed first.
     ///     timestamp_ms: Unix milliseconds; the clock of this machine if None.
     ///
     /// Returns:

@@ -12,7 +12,10 @@ use edgesentry_log::BundleScope;
 use edgesentry_ops::OpsSettings;
 use edgesentry_rs::export::{LogBeside, Manifest, Target, export, export_logged};
 use edgesentry_rs::ingest::storage::IngestService;
-use edgesentry_rs::ledger::{Filter, LogQuery, LogTablesError, RegisteredDevice, Registration, key_ring};
+use edgesentry_rs::ledger::{
+    Filter, LogQuery, LogTablesError, RegisteredDevice, Registration, Revocation, RevocationReason, key_ring,
+    revocation_reason,
+};
 use edgesentry_rs::log::{
     BundleContent, EraseError, Eraser, Erasure, ErasureState, LogError, LogReader, Logged,
 };
@@ -194,12 +197,14 @@ impl LedgerCore {
         done.map_err(|error| service_failure(py, error))
     }
 
-    fn revoke(&self, py: Python<'_>, device_id: String) -> PyResult<u64> {
+    fn revoke(&self, py: Python<'_>, device_id: String, reason: &str) -> PyResult<u64> {
         let open = self.open()?;
+        let reason = reason.parse::<RevocationReason>();
+        let reason = reason.map_err(|error| PyValueError::new_err(error.to_string()))?;
         let done = wait_on(py, async move {
             match &open.service {
-                Some(service) => service.revoke(&device_id).await,
-                None => open.ledger.revoke(&device_id).await,
+                Some(service) => service.revoke_for(&device_id, reason).await,
+                None => open.ledger.revoke_for(&device_id, reason).await,
             }
         })?;
         done.map_err(|error| service_failure(py, error))
@@ -211,8 +216,11 @@ impl LedgerCore {
 
     fn devices<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let list = PyList::empty(py);
+        let open = self.open()?;
+        let revocations = wait_on(py, async move { open.ledger.revocations().await })?;
+        let revocations = revocations.map_err(|error| service_failure(py, error.into()))?;
         for device in self.registered(py)? {
-            list.append(device_dict(py, &device)?)?;
+            list.append(device_dict(py, &device, &revocations)?)?;
         }
         Ok(list)
     }
@@ -695,7 +703,11 @@ impl From<Result<Outcome, Error>> for IngestAnswer {
     }
 }
 
-fn device_dict<'py>(py: Python<'py>, device: &RegisteredDevice) -> PyResult<Bound<'py, PyDict>> {
+fn device_dict<'py>(
+    py: Python<'py>,
+    device: &RegisteredDevice,
+    revocations: &[Revocation],
+) -> PyResult<Bound<'py, PyDict>> {
     let keys = PyList::empty(py);
     for key in &device.keys {
         let fields = PyDict::new(py);
@@ -703,6 +715,8 @@ fn device_dict<'py>(py: Python<'py>, device: &RegisteredDevice) -> PyResult<Boun
         fields.set_item("scheme", key.key.scheme.name())?;
         fields.set_item("valid_from", key.key.valid_from)?;
         fields.set_item("revoked_from", key.revoked_from)?;
+        let reason = revocation_reason(revocations, &device.device_id, key.revoked_from);
+        fields.set_item("revoked_reason", reason.map(|reason| reason.name()))?;
         keys.append(fields)?;
     }
     let fields = PyDict::new(py);

@@ -114,15 +114,15 @@ impl Outbox {
         record.map(AuditRecord).map_err(|error| service_failure(py, error))
     }
 
-    /// Signs the next record of the chain as the succession of the device's key, and stores it, durably.
+    /// Signs the succession of the device's key as the next record, and stores it, durably.
     ///
     /// The outbox then signs with the new key, and with the old one in no process any more. After an
     /// exception or a crash, open the outbox with the successor, or call this again with the old key: one of
     /// the two works.
     ///
     /// Args:
-    ///     successor: The device of the same id with the new key. Keep its seed first, and delete the old seed
-    ///         after.
+    ///     successor: The device of the same id with the new key. Keep its seed first, and delete the old
+    ///         seed after.
     ///     timestamp_ms: Unix milliseconds; the current time by default.
     ///
     /// Raises:

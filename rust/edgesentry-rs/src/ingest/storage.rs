@@ -25,7 +25,7 @@ use super::puts::Puts;
 pub use crate::admission::Rotation;
 use crate::admission::{Admitted, Outcome, Rejection, RejectionCode, Submission};
 use crate::error::{Component, Error, FailureKind, NotTried, StoreError};
-use crate::ledger::{Decision, Entry, ErasureStep, Ledger, Registration};
+use crate::ledger::{Decision, Entry, ErasureStep, Ledger, Registration, RevocationReason};
 use crate::payload::{PayloadStore, Put, Stored};
 use crate::telemetry::metrics::{Metrics, Queue};
 
@@ -124,14 +124,22 @@ impl IngestService {
         Ok(())
     }
 
-    /// Revokes the keys of a device, see [`Ledger::revoke`].
+    /// Revokes the keys of a device, see [`Ledger::revoke_for`].
     ///
     /// # Errors
-    /// As [`Ledger::revoke`].
-    pub async fn revoke(&self, device_id: &str) -> Result<u64, Error> {
-        let from = self.0.ledger.revoke(device_id).await?;
+    /// As [`Ledger::revoke_for`].
+    pub async fn revoke_for(&self, device_id: &str, reason: RevocationReason) -> Result<u64, Error> {
+        let from = self.0.ledger.revoke_for(device_id, reason).await?;
         self.0.keys.forget([device_id]);
         Ok(from)
+    }
+
+    /// Revokes the keys of a device without a reason.
+    ///
+    /// # Errors
+    /// As [`Ledger::revoke_for`].
+    pub async fn revoke(&self, device_id: &str) -> Result<u64, Error> {
+        self.revoke_for(device_id, RevocationReason::Unspecified).await
     }
 
     /// Ingests one record. When it returns [`Outcome::Accepted`] or [`Outcome::Duplicate`], record and payload are

@@ -10,7 +10,7 @@ use sqlx::Transaction;
 
 use super::change::{self, Change};
 use super::plan::{self, Chains, Held, LogRow, Plan};
-use super::{AppendError, Decision, Entry, RegisteredDevice, Registration};
+use super::{AppendError, Decision, Entry, RegisteredDevice, Registration, RevocationReason};
 use crate::error::{Component, Error};
 use crate::sql::failed;
 use crate::telemetry::metrics::timing_operation_log;
@@ -52,6 +52,14 @@ pub(super) trait Dialect: Send {
 
     /// Revokes the keys of a device that are not revoked yet, from a sequence on.
     async fn revoke_keys(&mut self, device_id: &str, from: i64) -> Result<(), sqlx::Error>;
+
+    /// Keeps the reason of a revocation; the last one at a sequence counts.
+    async fn write_revocation(
+        &mut self,
+        device_id: &str,
+        from: i64,
+        reason: RevocationReason,
+    ) -> Result<(), sqlx::Error>;
 }
 
 /// Decides, writes and commits a group: under the lock on the heads every record is compared with its chain, so no
@@ -133,6 +141,7 @@ pub(super) async fn revoke<DB>(
     mut transaction: Transaction<'_, DB>,
     place: &Arc<str>,
     device_id: &str,
+    reason: RevocationReason,
 ) -> Result<u64, Error>
 where
     DB: sqlx::Database,
@@ -142,6 +151,7 @@ where
     let next = transaction.count_change_of_keys(device_id).await.map_err(failed())?;
     let next = next.ok_or_else(|| change::unknown(device_id))?;
     transaction.revoke_keys(device_id, next).await.map_err(failed())?;
+    transaction.write_revocation(device_id, next, reason).await.map_err(failed())?;
     transaction.commit().await.map_err(failed())?;
     Ok(next.cast_unsigned())
 }

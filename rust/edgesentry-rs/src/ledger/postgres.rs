@@ -25,8 +25,8 @@ use super::plan::{Chains, Held, LogRow, Plan};
 use super::rows::Kind;
 use super::{
     AppendError, Decision, Entry, Filter, Ledger, LogEntry, LogQuery, LogTables, Page, PostgresSettings,
-    Pruned, RecordStream, RegisteredDevice, Registration, RejectionLimits, Rejections, WitnessTables, prune,
-    rows, stream,
+    Pruned, RecordStream, RegisteredDevice, Registration, RejectionLimits, Rejections, Revocation,
+    RevocationReason, WitnessTables, prune, rows, stream,
 };
 use crate::admission::{OutcomeKind, Registry, RejectionCode};
 use crate::clock::now_ms;
@@ -141,13 +141,25 @@ impl Postgres {
         Ok(())
     }
 
-    async fn revoke_once(&self, device_id: &str) -> Result<u64, Error> {
+    async fn revoke_once(&self, device_id: &str, reason: RevocationReason) -> Result<u64, Error> {
         let failed = || self.failed("revoke the keys of a device");
         let mut connection = self.servers.writer().await.map_err(failed())?;
         let transaction = self.servers.begin(&mut connection, "BEGIN").await.map_err(failed())?;
-        let next = append::revoke(transaction, self.servers.place(), device_id).await?;
+        let next = append::revoke(transaction, self.servers.place(), device_id, reason).await?;
         connection.end().await.map_err(failed())?;
         Ok(next)
+    }
+
+    async fn revocations_once(&self) -> Result<Vec<Revocation>, sqlx::Error> {
+        let mut reader = self.servers.reader().await?;
+        let rows = sqlx::query(AssertSqlSafe(format!(
+            "SELECT {} FROM revocations ORDER BY device_id, revoked_from",
+            columns(&rows::REVOCATION),
+        )))
+        .fetch_all(&mut *reader)
+        .await?;
+        reader.end().await?;
+        rows.iter().map(rows::revocation).collect()
     }
 
     async fn counts_once(&self) -> Result<Vec<Rejections>, sqlx::Error> {
@@ -260,9 +272,17 @@ impl Ledger for Postgres {
         }
     }
 
-    async fn revoke(&self, device_id: &str) -> Result<u64, Error> {
+    async fn revoke_for(&self, device_id: &str, reason: RevocationReason) -> Result<u64, Error> {
         let late = self.failed("get a response in time");
-        self.servers.in_time(self.revoke_once(device_id)).await.map_err(late)?
+        self.servers.in_time(self.revoke_once(device_id, reason)).await.map_err(late)?
+    }
+
+    async fn revocations(&self) -> Result<Vec<Revocation>, StoreError> {
+        match self.servers.in_time(self.revocations_once()).await.and_then(|read| read) {
+            // A ledger opened for reading may be of an earlier release, or grant nothing on this table.
+            Err(sqlx::Error::Database(_)) => Ok(Vec::new()),
+            read => read.map_err(self.failed("read the revocations")),
+        }
     }
 
     async fn devices(&self) -> Result<Vec<RegisteredDevice>, StoreError> {
@@ -555,6 +575,25 @@ impl Dialect for PgConnection {
             .bind(device_id)
             .execute(&mut *self)
             .await?;
+        Ok(())
+    }
+
+    async fn write_revocation(
+        &mut self,
+        device_id: &str,
+        from: i64,
+        reason: RevocationReason,
+    ) -> Result<(), sqlx::Error> {
+        sqlx::query(
+            "INSERT INTO revocations VALUES ($1, $2, $3, $4) ON CONFLICT (device_id, revoked_from)
+             DO UPDATE SET reason = $3, at_ms = $4",
+        )
+        .bind(device_id)
+        .bind(from)
+        .bind(reason.name())
+        .bind(now_ms())
+        .execute(&mut *self)
+        .await?;
         Ok(())
     }
 }

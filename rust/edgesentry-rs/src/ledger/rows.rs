@@ -9,9 +9,9 @@ use edgesentry_device::UnknownOutcome;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::LogEntry;
 use super::plan::Locked;
 use super::stream::{self, malformed};
+use super::{LogEntry, Revocation};
 use crate::admission::{Chain, OutcomeKind, RegisteredKey};
 use crate::error::BoxError;
 
@@ -66,6 +66,8 @@ pub(super) const DEVICE: [Column; 9] = [
     ("d.valid_from", Integer),
     ("d.revoked_from", Integer),
 ];
+pub(super) const REVOCATION: [Column; 4] =
+    [("device_id", Text), ("revoked_from", Integer), ("reason", Text), ("at_ms", Integer)];
 pub(super) const LOG: [Column; 10] = [
     ("id", Integer),
     ("at_ms", Integer),
@@ -232,6 +234,16 @@ fn key_at(
 ) -> Result<RegisteredKey, sqlx::Error> {
     let revoked_from = row.optional_integer(index + 3)?;
     key(device_id, row.bytes(index)?, row.text(index + 1)?, row.integer(index + 2)?, revoked_from)
+}
+
+pub(super) fn revocation(row: &impl Columns) -> Result<Revocation, sqlx::Error> {
+    let row = Named { row, columns: &REVOCATION };
+    Ok(Revocation {
+        device_id: row.text(0)?.to_owned(),
+        from: row.number(1)?,
+        reason: row.text(2)?.parse().unwrap_or_default(),
+        at_ms: row.number(3)?,
+    })
 }
 
 pub(super) fn log_entry(row: &impl Columns) -> Result<LogEntry, sqlx::Error> {

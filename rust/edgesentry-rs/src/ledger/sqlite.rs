@@ -19,7 +19,7 @@ use super::rows::Kind;
 use super::stream::{self, CHUNK, MAX_EVIDENCE_BYTES, MAX_TEXT_BYTES};
 use super::{
     AppendError, Decision, Entry, Filter, Ledger, LogEntry, LogQuery, LogTables, Page, Pruned, RecordStream,
-    RegisteredDevice, Registration, RejectionLimits, Rejections, prune, rows,
+    RegisteredDevice, Registration, RejectionLimits, Rejections, Revocation, RevocationReason, prune, rows,
 };
 use crate::admission::{OutcomeKind, Registry, RejectionCode};
 use crate::clock::now_ms;
@@ -45,6 +45,7 @@ static SCHEMA: Schema = Schema {
         "erasures",
         "cosignatures",
         "timestamps",
+        "revocations",
     ],
     migrations: &[
         (1, "ledger", include_str!("../../migrations/sqlite/0001_ledger.sql")),
@@ -53,6 +54,7 @@ static SCHEMA: Schema = Schema {
         (4, "erasures", include_str!("../../migrations/sqlite/0004_erasures.sql")),
         (5, "cosignatures", include_str!("../../migrations/sqlite/0005_cosignatures.sql")),
         (6, "timestamps", include_str!("../../migrations/sqlite/0006_timestamps.sql")),
+        (7, "revocations", include_str!("../../migrations/sqlite/0007_revocations.sql")),
     ],
 };
 
@@ -219,11 +221,28 @@ impl Ledger for Sqlite {
         append::register(transaction, &self.database.place, registration).await
     }
 
-    async fn revoke(&self, device_id: &str) -> Result<u64, Error> {
+    async fn revoke_for(&self, device_id: &str, reason: RevocationReason) -> Result<u64, Error> {
         let failed = || self.failed("revoke the keys of a device");
         let mut writer = self.database.writer().await.map_err(failed())?;
         let transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
-        append::revoke(transaction, &self.database.place, device_id).await
+        append::revoke(transaction, &self.database.place, device_id, reason).await
+    }
+
+    async fn revocations(&self) -> Result<Vec<Revocation>, StoreError> {
+        let columns = columns(&rows::REVOCATION);
+        let rows = sqlx::query(AssertSqlSafe(format!(
+            "SELECT {columns} FROM revocations ORDER BY device_id, revoked_from",
+        )))
+        .fetch_all(&self.database.readers)
+        .await;
+        match rows {
+            // A ledger opened for reading may be of an earlier release.
+            Err(sqlx::Error::Database(_)) => Ok(Vec::new()),
+            rows => {
+                let decoded = rows.and_then(|rows| rows.iter().map(rows::revocation).collect());
+                self.database.unchanged(decoded).map_err(self.failed("read the revocations"))
+            }
+        }
     }
 
     async fn devices(&self) -> Result<Vec<RegisteredDevice>, StoreError> {
@@ -508,6 +527,22 @@ impl Dialect for SqliteConnection {
         sqlx::query("UPDATE devices SET revoked_from = ? WHERE device_id = ? AND revoked_from IS NULL")
             .bind(from)
             .bind(device_id)
+            .execute(&mut *self)
+            .await?;
+        Ok(())
+    }
+
+    async fn write_revocation(
+        &mut self,
+        device_id: &str,
+        from: i64,
+        reason: RevocationReason,
+    ) -> Result<(), sqlx::Error> {
+        sqlx::query("INSERT OR REPLACE INTO revocations VALUES (?, ?, ?, ?)")
+            .bind(device_id)
+            .bind(from)
+            .bind(reason.name())
+            .bind(now_ms())
             .execute(&mut *self)
             .await?;
         Ok(())

@@ -13,7 +13,7 @@ use edgesentry_rs::ingest::storage::{IngestService, Limits};
 use edgesentry_rs::ingest::verify::{Admitted, Outcome, Registry, Submission};
 use edgesentry_rs::ledger::{
     AppendError, Decision, Entry, Filter, Ledger, LogEntry, LogQuery, Page, PostgresSettings, RecordStream,
-    RegisteredDevice, Registration,
+    RegisteredDevice, Registration, RevocationReason,
 };
 use edgesentry_rs::payload::{Leftovers, PayloadStore, Put, Version};
 use edgesentry_rs::{Error, StoreError};
@@ -81,8 +81,8 @@ impl Ledger for FaultyLedger {
         self.0.register(registration).await
     }
 
-    async fn revoke(&self, device_id: &str) -> Result<u64, Error> {
-        self.0.revoke(device_id).await
+    async fn revoke_for(&self, device_id: &str, reason: RevocationReason) -> Result<u64, Error> {
+        self.0.revoke_for(device_id, reason).await
     }
 
     async fn devices(&self) -> Result<Vec<RegisteredDevice>, StoreError> {

@@ -4,11 +4,12 @@ mod list;
 
 use std::path::{Path, PathBuf};
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use edgesentry_chain::{Head, Scheme};
 use edgesentry_formats::Destinations;
 use edgesentry_formats::describe;
-use edgesentry_rs::ledger::{Registration, key_ring};
+use edgesentry_rs::ledger::{Registration, RevocationReason, key_ring};
 use edgesentry_rs::settings::Access;
 use serde_json::json;
 
@@ -26,7 +27,7 @@ use crate::text::{count, name};
 Examples:
   eds device register lift-01 --key d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a
   eds device rotate lift-01 --key 3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c
-  eds device revoke lift-01                         its further records are rejected
+  eds device revoke lift-01 --reason compromised    its further records are rejected
   eds device list --ledger postgres://db/audit
   eds device keys -o keys.json                      the key ring that verify-chain --keys takes")]
 pub(crate) struct Device {
@@ -59,6 +60,10 @@ enum Action {
         /// The device
         #[arg(value_name = "ID", value_parser = device_id)]
         device: String,
+        /// Why: compromised, superseded, retired, lost or unspecified
+        #[arg(long, value_name = "REASON", value_parser = reason(), hide_possible_values = true)]
+        #[arg(default_value = "unspecified")]
+        reason: RevocationReason,
         #[command(flatten)]
         ledger: LedgerArgs,
     },
@@ -109,17 +114,19 @@ impl Device {
                 known_devices(&opened, std::slice::from_ref(&key.device))?;
                 register(&opened, &registration, output)
             }
-            Action::Revoke { device, ledger } => {
+            Action::Revoke { device, reason, ledger } => {
                 let opened = ledger.open(Access::Existing)?;
-                let from = opened.wait(opened.ledger.revoke(device))?;
+                let from = opened.wait(opened.ledger.revoke_for(device, *reason))?;
                 let text = format!("{}: records are rejected from sequence {from} on\n", name(device));
-                let content = json!({"device_id": device, "revoked_from": from});
+                let content = json!({"device_id": device, "revoked_from": from, "reason": reason.name()});
                 answer(output, "device", &content, text)
             }
             Action::List { ledger } => {
                 let opened = ledger.open(Access::Read)?;
                 let devices = opened.wait(opened.ledger.devices())?;
-                answer(output, "devices", &list::content(&devices), list::table(&devices))
+                let revocations = opened.wait(opened.ledger.revocations())?;
+                let content = list::content(&devices, &revocations);
+                answer(output, "devices", &content, list::table(&devices, &revocations))
             }
             Action::Keys { output: file, ledger } => keys(ledger, file.as_deref(), output),
         }
@@ -206,6 +213,12 @@ fn keys(ledger: &LedgerArgs, file: Option<&Path>, output: &Output) -> Result<Exi
 fn answer(output: &Output, name: &str, content: &serde_json::Value, text: String) -> Result<Exit, Failure> {
     output.answer(&Answer { ok: true, name, content, text, failure: None })?;
     Ok(Exit::Holds)
+}
+
+/// Parses the reason of a revocation.
+fn reason() -> impl TypedValueParser<Value = RevocationReason> {
+    let names = RevocationReason::ALL.map(RevocationReason::name);
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<RevocationReason>())
 }
 
 /// Parses `1000:9f86…`: a sequence and a record hash.

@@ -47,16 +47,16 @@ fn a_device_is_registered_rotated_and_revoked() {
     assert_eq!(folder.eds(ingest).code, 0);
     assert_eq!(folder.eds("verify-chain export.ndjson --keys keys.json --require signatures").code, 0);
 
-    let run = folder.eds("device revoke lift-01");
+    let run = folder.eds("device revoke lift-01 --reason lost");
     assert_eq!(run.stdout, "lift-01: records are rejected from sequence 4 on\n");
     let list = folder.eds("--json device list").envelope()["devices"].clone();
     assert_eq!(list[0]["head"]["sequence"], 3);
     assert_eq!(
         list[0]["keys"][1],
-        json!({"key": two, "scheme": "record", "valid_from": 3, "revoked_from": 4})
+        json!({"key": two, "scheme": "record", "valid_from": 3, "revoked_from": 4, "revoked_reason": "lost"})
     );
     let run = folder.eds("device list");
-    assert!(run.stdout.contains("from 3  revoked from 4\n"), "{}", run.stdout);
+    assert!(run.stdout.contains("from 3  revoked from 4 (lost)\n"), "{}", run.stdout);
     // The records of the ledger stay valid, and sending them again gives duplicates.
     assert_eq!(folder.eds(ingest).code, 0);
     assert_eq!(folder.eds("verify-chain --ledger --registered --payload-store").code, 0);

@@ -12,7 +12,7 @@ use super::{App, State};
 use crate::bodies::{Room, reader};
 use crate::json::Json;
 use crate::problem::Problem;
-use edgesentry_rs::ledger::Registration;
+use edgesentry_rs::ledger::{Registration, RevocationReason};
 use edgesentry_rs::log::{EraseError, ErasureState, ProveError};
 use edgesentry_rs::wire::ProblemCode;
 
@@ -51,6 +51,10 @@ pub(super) struct Revocation {
     /// The device.
     #[schema(min_length = 1, max_length = 1024)]
     device_id: String,
+    /// `compromised`, `superseded`, `retired`, `lost` or `unspecified` (default).
+    #[serde(default)]
+    #[schema(example = "compromised")]
+    reason: Option<String>,
 }
 
 /// The sequence from which the keys are revoked.
@@ -117,10 +121,12 @@ pub(super) async fn revoke(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Revoked>, Problem> {
-    let Revocation { device_id } = read_json(&app, &headers, body).await?;
+    let Revocation { device_id, reason } = read_json(&app, &headers, body).await?;
     check_device_id(&device_id)?;
-    let revoked_from = app.service.revoke(&device_id).await?;
-    tracing::info!(target: TARGET, device_id, revoked_from, "device revoked over the network");
+    let reason = reason.as_deref().map_or(Ok(RevocationReason::Unspecified), str::parse);
+    let reason = reason.map_err(|error| Problem::malformed(format!("reason: {error}")))?;
+    let revoked_from = app.service.revoke_for(&device_id, reason).await?;
+    tracing::info!(target: TARGET, device_id, revoked_from, %reason, "device revoked over the network");
     Ok(Json(Revoked { device_id, revoked_from }))
 }
 

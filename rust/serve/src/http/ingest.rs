@@ -32,7 +32,7 @@ const LARGE_BODY_BYTES: usize = 256 << 10;
         (status = 409, description = "fork, sequence_gap, sequence_duplicate, prev_hash_mismatch"),
         (status = 413, description = "too_large"),
         (status = 415, description = "encoding_unknown"),
-        (status = 422, description = "out_of_range, payload_hash_mismatch, unknown_device, key_not_valid_at_sequence, signature_invalid, store_refused"),
+        (status = 422, description = "out_of_range, payload_hash_mismatch, unknown_device, key_not_valid_at_sequence, signature_invalid, succession_invalid, store_refused"),
         (status = 429, description = "rate_limited, with Retry-After"),
         (status = 500, description = "store: the operator must repair the store; keep the record"),
         (status = 503, description = "store, busy, stopped, with Retry-After: no outcome yet, send again"),

@@ -13,7 +13,7 @@ use super::schema::WireRecord;
 use super::{Query, State};
 use crate::json::{self, Json};
 use crate::problem::Problem;
-use edgesentry_rs::ledger::{Filter, LogEntry, LogQuery, Page};
+use edgesentry_rs::ledger::{Filter, LogEntry, LogQuery, Page, revocation_reason};
 
 /// Maximum records or entries of a page.
 const MAX_PAGE_RECORDS: u32 = 10_000;
@@ -43,6 +43,8 @@ pub(super) struct Key {
     valid_from: u64,
     /// The first sequence at which it is no longer accepted.
     revoked_from: Option<u64>,
+    /// Why it was revoked: `compromised`, `superseded`, `retired`, `lost` or `unspecified`; null if no release has kept it.
+    revoked_reason: Option<String>,
 }
 
 /// Every registered device.
@@ -63,8 +65,8 @@ pub(super) struct Devices {
     security(("token" = ["read"]))
 )]
 pub(super) async fn devices(State(app): State) -> Result<Json<Devices>, Problem> {
+    let revocations = app.service.ledger().revocations().await?;
     let devices = app.service.ledger().devices().await?.into_iter().map(|device| Device {
-        device_id: device.device_id,
         keys: device
             .keys
             .iter()
@@ -73,10 +75,13 @@ pub(super) async fn devices(State(app): State) -> Result<Json<Devices>, Problem>
                 scheme: key.key.scheme.to_string(),
                 valid_from: key.key.valid_from,
                 revoked_from: key.revoked_from,
+                revoked_reason: revocation_reason(&revocations, &device.device_id, key.revoked_from)
+                    .map(|reason| reason.to_string()),
             })
             .collect(),
         head: device.head.map(Link::from),
         start: device.start.map(Link::from),
+        device_id: device.device_id,
     });
     Ok(Json(Devices { devices: devices.collect() }))
 }

@@ -132,8 +132,14 @@ async fn devices_are_registered_and_revoked_by_administrators() {
     let shown = &listed["devices"][0];
     assert_eq!((&shown["device_id"], &shown["keys"][0]["scheme"]), (&json!("lift-01"), &json!("record")));
     assert_eq!(lift.scheme(), Scheme::Record);
-    let revoke = serving.post("/api/v1/devices/revoke", &admin, "{\"device_id\":\"lift-01\"}").await;
+    let unknown = json!({"device_id": "lift-01", "reason": "bored"}).to_string();
+    let refused = serving.post("/api/v1/devices/revoke", &admin, unknown).await;
+    assert_eq!(refused.problem(), (400, "malformed".to_owned()));
+    let reason = json!({"device_id": "lift-01", "reason": "compromised"}).to_string();
+    let revoke = serving.post("/api/v1/devices/revoke", &admin, reason).await;
     assert_eq!(revoke.json(), json!({"device_id": "lift-01", "revoked_from": 1}));
+    let listed: Value = serving.get("/api/v1/devices", Some("keeper")).await.json();
+    assert_eq!(listed["devices"][0]["keys"][0]["revoked_reason"], json!("compromised"));
     // Sending needs a token here: one with the scope ingest is configured.
     let mut lift = lift;
     let first = crate::common::next(&mut lift);

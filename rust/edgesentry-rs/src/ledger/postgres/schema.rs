@@ -24,6 +24,7 @@ pub(super) static SCHEMA: Schema = Schema {
         "erasures",
         "cosignatures",
         "timestamps",
+        "revocations",
     ],
     migrations: &[
         (1, "ledger", include_str!("../../../migrations/postgres/0001_ledger.sql")),
@@ -33,6 +34,7 @@ pub(super) static SCHEMA: Schema = Schema {
         (5, "erasures", include_str!("../../../migrations/postgres/0005_erasures.sql")),
         (6, "cosignatures", include_str!("../../../migrations/postgres/0006_cosignatures.sql")),
         (7, "timestamps", include_str!("../../../migrations/postgres/0007_timestamps.sql")),
+        (8, "revocations", include_str!("../../../migrations/postgres/0008_revocations.sql")),
     ],
 };
 
