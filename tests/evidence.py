@@ -132,6 +132,20 @@ class Lift:
     sequence: int = 0
     hash: bytes = bytes(32)
 
+    def state(self, entry: Entry, key: Ed25519PrivateKey, encoding: bytes | None = None) -> bytes:
+        """Makes a record the succession to a key, or to its `encoding`; signs it, and returns its payload."""
+        old = self.keys[max(valid_from for valid_from in self.keys if valid_from <= max(1, entry.sequence))]
+        kind, new = bytes([self.scheme == "record"]), encoding or public_bytes(key)
+        context = text(b"edgesentry-rs 2026 key succession v1")
+        place = text(entry.device_id) + varint(min(entry.sequence + 1, 2**64 - 1))
+        statement = context + place + kind + public_bytes(old) + kind + new
+        proof = key.sign(statement)
+        reference = f"edgesentry:succession:1:{self.scheme}:{new.hex()}:{proof.hex()}"
+        entry.object_ref = reference.encode()
+        entry.payload_hash = blake3(statement + proof).digest()
+        entry.sign(old, self.scheme)
+        return statement + proof
+
 
 def heads_entry(device_id: bytes, sequence: int, record_hash: bytes, start: tuple[int, bytes]) -> bytes:
     return b"\x10" + text(device_id) + varint(sequence) + record_hash + varint(start[0]) + start[1]
@@ -184,6 +198,16 @@ class Log:
         valid = max(valid_from for valid_from in lift.keys if valid_from <= sequence)
         entry.sign(lift.keys[valid], lift.scheme)
         self.payloads[payload_hash] = payload
+        self.add(entry)
+        return entry
+
+    def succeed(self, name: bytes) -> Entry:
+        """Adds the record by which a device states its next key."""
+        lift = self.lifts[name]
+        sequence = lift.sequence + 1
+        entry = Entry(name, sequence, bytes(32), lift.hash, START_MS + 1000 * sequence)
+        payload = lift.state(entry, lift.keys[sequence + 1])
+        self.payloads[entry.payload_hash] = payload
         self.add(entry)
         return entry
 
@@ -489,6 +513,36 @@ def resign(draw: random.Random, log: Log, at: int) -> None:
     log.leaves[at] = b"\1" + record.encode()
 
 
+def state_successor(draw: random.Random, log: Log, at: int) -> None:
+    """Makes a record the succession to a key, often with a fault; the device signs it."""
+    entry = next((one for one in log.entries() if one[0] == at), None)
+    if entry is None or entry[1].device_id not in log.lifts:
+        return
+    record = entry[1]
+    lift = log.lifts[record.device_id]
+    if draw.random() < 0.2:
+        record.sequence = draw.choice([2**64 - 1, record.sequence + 1])
+    keys = [*lift.keys.values(), Ed25519PrivateKey.from_private_bytes(bytes([77] * 32))]
+    weak = [None, None, None, bytes(32), b"\1" + bytes(31), bytes([2] * 32), b"\xff" * 32]
+    lift.state(record, draw.choice(keys), draw.choice(weak))
+    edits: list[Callable[[bytes], bytes]] = [
+        lambda reference: reference,
+        lambda reference: reference.upper(),
+        lambda reference: reference + b":",
+        lambda reference: reference.replace(b":1:", b":2:"),
+        lambda reference: reference.replace(b"record", b"payload-hash"),
+        lambda reference: reference[:-1] + b"0",
+        lambda reference: reference.replace(b"edgesentry:s", b"edgesentry:S"),
+        lambda reference: b"edgesentry:succession:" + bytes([0xC3, 0xA9]),
+        lambda reference: b"\xef\xbb\xbf" + reference,
+    ]
+    record.object_ref = draw.choice([edits[0], *edits])(record.object_ref)
+    if draw.random() < 0.5:
+        old = lift.keys[max(one for one in lift.keys if one <= max(1, record.sequence))]
+        record.sign(old, lift.scheme)
+    log.leaves[at] = b"\1" + record.encode()
+
+
 def corrupt(draw: random.Random, log: Log, at: int) -> None:
     leaf = bytearray(log.leaves[at])
     place = draw.randrange(len(leaf))
@@ -540,6 +594,7 @@ def erase(draw: random.Random, log: Log, at: int) -> None:
 FORGERIES: list[tuple[str, Callable[[random.Random, Log, int], None]]] = [
     ("resign", resign),
     ("resign", resign),
+    ("state_successor", state_successor),
     ("corrupt", corrupt),
     ("move", move),
     ("add", add_leaf),

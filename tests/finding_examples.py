@@ -92,9 +92,7 @@ def key_not_valid_at_sequence(_folder: Path) -> Report:
 def succession_invalid(_folder: Path) -> Report:
     """The device rotates its key at sequence 3, and the key ring has another key from sequence 4 on."""
     device = Device.from_seed("lift-01", SEED).resume(chain()[1])
-    rotated, _payload = device.rotate(
-        Device.from_seed("lift-01", bytes([2]) * 32), timestamp_ms=START_MS + 3
-    )
+    rotated, _payload = device.rotate(Device.from_seed("lift-01", bytes([2]) * 32), timestamp_ms=START_MS + 3)
     keys = ring("lift-01")
     other = Device.from_seed("lift-01", bytes([3]) * 32).public_key
     keys.add("lift-01", other, scheme="record", valid_from=4)

@@ -18,6 +18,7 @@ from edgesentry import (
     EdgesentryError,
     Head,
     KeyRing,
+    Outbox,
     verify_chain,
     verify_record,
 )
@@ -171,3 +172,39 @@ def test_a_ring_given_to_a_verification_stays_as_it_was(records: list[AuditRecor
     assert report.counts == {"unknown_device": 3}
     ring.add("lift-01", device(1).public_key, scheme="record")
     assert verify_chain(records, keys=ring).counts == {"unknown_device": 2}
+
+
+def test_a_device_rotates_its_key_and_a_ring_follows() -> None:
+    lift = Device.from_seed("lift-01", bytes([1]) * 32)
+    first = KeyRing(lift)
+    records = [lift.sign(b"a", "1.bin", timestamp_ms=1)]
+    with pytest.raises(ValueError, match="the new key is the old one"):
+        lift.rotate(lift)
+    with pytest.raises(ValueError, match="cannot take a key of device"):
+        lift.rotate(Device.generate("lift-02"))
+    record, payload = lift.rotate(Device.from_seed("lift-01", bytes([2]) * 32), timestamp_ms=2)
+    records += [record, lift.sign(b"b", "3.bin", timestamp_ms=3)]
+    assert record.payload_hash == Device.from_seed("x", bytes(32)).sign(payload, "x").payload_hash
+    report = verify_chain(records, keys=first)
+    assert list(report.counts) == ["signature_invalid", "succession_invalid"]
+    keys = first.follow(records)
+    assert [key["valid_from"] for key in keys.keys("lift-01")] == [1, 3]
+    assert verify_chain(records, keys=keys, require="signatures").ok
+    assert first.follow(records[:1]) == first
+    forged = [records[0], record.replace(object_ref=record.object_ref.replace(":1:", ":2:"))]
+    with pytest.raises(ConfigError, match='device "lift-01", sequence 2: '):
+        first.follow(forged)
+
+
+def test_an_outbox_rotates_its_key(tmp_path: Path) -> None:
+    old, new = (Device.from_seed("lift-01", bytes([seed]) * 32) for seed in (1, 2))
+    with Outbox(tmp_path / "outbox", old) as outbox:
+        assert outbox.rotate(new).sequence == 1
+        assert outbox.sign(b"x", "x.bin").sequence == 2
+    with (
+        Outbox(tmp_path / "outbox", old) as outbox,
+        pytest.raises(EdgesentryError, match="was succeeded at sequence 1"),
+    ):
+        outbox.sign(b"x", "x.bin")
+    with Outbox(tmp_path / "outbox", new) as outbox:
+        assert outbox.sign(b"x", "x.bin").sequence == 3

@@ -448,9 +448,20 @@ def cut_chain(log: Log) -> Bundle:
     return bundle
 
 
+def own_successor(log: Log) -> Bundle:
+    """The device states a key that the key ring does not have."""
+    at, entry = log.entries()[-1]
+    log.lifts[entry.device_id].state(entry, Ed25519PrivateKey.from_private_bytes(bytes([77] * 32)))
+    log.leaves[at] = b"\1" + entry.encode()
+    log.lifts[entry.device_id].hash = entry.hash()
+    log.leaves[-1] = log.heads_leaf()
+    return log.full()
+
+
 @pytest.mark.parametrize(
     ("forge", "counts"),
     [
+        (own_successor, {"succession_invalid": 1}),
         (forge_payload, {"payload_hash_mismatch": 1}),
         (without_payload, {"payload_missing": 1}),
         (cut_leaves, {"checkpoint_mismatch": 1}),
@@ -471,6 +482,19 @@ def test_each_attack_has_its_finding(forge: Any, counts: dict[str, int]) -> None
     report = check(forge(log), log, policy=policy)
     assert report["counts"] == counts
     assert ("unknown_leaves" in gaps(report)) == (forge is unknown_kind)
+
+
+def test_a_succession_of_the_key_ring_holds() -> None:
+    for scheme in ("record", "payload-hash"):
+        log = Log()
+        log.register(b"lift-01", 1, scheme)
+        log.record(b"lift-01")
+        log.register(b"lift-01", 2, scheme, valid_from=3)
+        log.succeed(b"lift-01")
+        log.record(b"lift-01")
+        log.close()
+        report = check(log.full(), log, policy=verify.Policy(log.policy()))
+        assert report["counts"] == {}
 
 
 def test_an_earlier_checkpoint_shows_a_rewritten_log() -> None:

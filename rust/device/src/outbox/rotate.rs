@@ -7,7 +7,7 @@ use sqlx::{Connection, SqliteConnection};
 
 use super::{Outbox, device_row, keep, kept_records};
 use crate::error::Error;
-use crate::limits::MAX_SEQUENCE;
+use crate::limits::{MAX_ID_BYTES, MAX_SEQUENCE, is_valid_id};
 
 impl Outbox {
     /// Signs the next record of the chain as the succession of the device's key; `successor` signs all later ones. The
@@ -24,9 +24,11 @@ impl Outbox {
         Box::pin(async move {
             let device_id = self.device.device_id();
             let refused = |problem: String| Error::Agent(format!("device {device_id:?}: {problem}"));
-            if timestamp_ms > MAX_SEQUENCE {
+            // A record that no ledger accepts would block the outbox for ever.
+            if timestamp_ms > MAX_SEQUENCE || !is_valid_id(device_id) {
                 return Err(refused(format!(
-                    "expected a timestamp_ms of at most {MAX_SEQUENCE}; nothing was signed"
+                    "expected a timestamp_ms of at most {MAX_SEQUENCE}, and a device id of 1 to {MAX_ID_BYTES} bytes without \
+                     U+0000; nothing was signed"
                 )));
             }
             let failed = || self.failed("keep records in the outbox");

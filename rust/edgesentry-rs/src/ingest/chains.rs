@@ -6,6 +6,7 @@
 //! leaves no payload behind.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use edgesentry_chain::{AuditRecord, Hash, Head, SUCCESSION_PREFIX};
@@ -18,6 +19,8 @@ use crate::admission::Admitted;
 #[derive(Default)]
 pub(super) struct Chains {
     chains: Mutex<HashMap<Arc<str>, Chain>>,
+    /// The number of successions in progress, in all chains.
+    successions: AtomicUsize,
     /// Notified when claims end.
     ended: Notify,
 }
@@ -42,9 +45,9 @@ impl Chain {
                 || self.head.is_some_and(|head| head.sequence == before && is_before(head.hash)))
     }
 
-    fn note_succession(&mut self, record: &AuditRecord) {
-        if record.object_ref.starts_with(SUCCESSION_PREFIX) {
-            self.successions.insert(record.sequence);
+    fn note_succession(&mut self, record: &AuditRecord, total: &AtomicUsize) {
+        if record.object_ref.starts_with(SUCCESSION_PREFIX) && self.successions.insert(record.sequence) {
+            total.fetch_add(1, Ordering::SeqCst);
         }
     }
 }
@@ -86,7 +89,9 @@ impl Chains {
 
     /// Waits until no succession is in progress before one of these records, whose key it changes, or until the deadline.
     pub(super) async fn succeeded(&self, records: &[Arc<AuditRecord>], deadline: Instant) {
-        self.end(deadline, || records.iter().any(|record| self.is_succeeding(record))).await;
+        if self.successions.load(Ordering::SeqCst) > 0 {
+            self.end(deadline, || self.is_succeeding(records)).await;
+        }
     }
 
     /// Waits until claims end and `is_open` is false; returns false after the deadline.
@@ -110,10 +115,13 @@ impl Chains {
         chain.is_some_and(|chain| chain.claims.contains_key(&record.sequence))
     }
 
-    fn is_succeeding(&self, record: &AuditRecord) -> bool {
+    fn is_succeeding(&self, records: &[Arc<AuditRecord>]) -> bool {
         let chains = self.lock();
-        let chain = chains.get(record.device_id.as_str());
-        chain.is_some_and(|chain| chain.successions.first().is_some_and(|first| *first < record.sequence))
+        let is_before = |record: &Arc<AuditRecord>| {
+            let chain = chains.get(record.device_id.as_str())?;
+            Some(*chain.successions.first()? < record.sequence)
+        };
+        records.iter().filter_map(is_before).any(|is_before| is_before)
     }
 
     /// Returns the devices whose head must be read again before the places of these records are known.
@@ -149,7 +157,7 @@ impl Claims {
                 return false;
             }
             chain.claims.insert(record.sequence, admitted.hash());
-            chain.note_succession(record);
+            chain.note_succession(record, &self.chains.successions);
             self.records.push(Arc::clone(record));
             true
         };
@@ -172,7 +180,7 @@ impl Claims {
             let chain = chains.entry(record.device_id.as_str().into()).or_default();
             // Of two at one place in this call the ledger accepts the first.
             if chain.claims.insert(record.sequence, admitted.hash()).is_none() {
-                chain.note_succession(record);
+                chain.note_succession(record, &self.chains.successions);
                 self.records.push(Arc::clone(record));
             }
         }
@@ -190,7 +198,9 @@ impl Drop for Claims {
             for record in &self.records {
                 if let Some(chain) = chains.get_mut(record.device_id.as_str()) {
                     chain.claims.remove(&record.sequence);
-                    chain.successions.remove(&record.sequence);
+                    if chain.successions.remove(&record.sequence) {
+                        self.chains.successions.fetch_sub(1, Ordering::SeqCst);
+                    }
                 }
             }
         }

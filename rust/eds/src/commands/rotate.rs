@@ -27,7 +27,7 @@ use crate::threads;
 Examples:
   eds rotate --outbox lift-01.outbox --device lift-01 --key lift-01.seed --new-key lift-01-2.seed")]
 pub(crate) struct Rotate {
-    /// The outbox of the device; created if it does not exist
+    /// The outbox of the device
     #[arg(long, value_name = "FILE")]
     outbox: PathBuf,
     /// The device
@@ -52,6 +52,11 @@ impl Rotate {
         let Some(now) = times::clock_ms() else {
             return Err(Failure::usage("usage", "the system clock is before 1970; set it"));
         };
+        if !self.outbox.exists() {
+            // A new one would begin another chain.
+            let message = format!("{}: there is no outbox", self.outbox.display());
+            return Err(Failure::usage("outbox_unreadable", message));
+        }
         let device = Device::from_seed(self.device.as_str(), *read_seed_file(&self.key)?, self.scheme);
         if !self.new_key.exists() {
             let mut seed = Seed::default();

@@ -26,6 +26,7 @@ mod outputs;
 mod proofs;
 mod proxy;
 mod reading;
+mod rotation;
 mod runbook;
 mod schedule;
 mod serve;

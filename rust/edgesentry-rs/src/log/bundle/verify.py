@@ -2018,12 +2018,13 @@ SUCCESSION_FORM = re.compile(rb"1:(payload-hash|record):([0-9a-f]{64}):([0-9a-f]
 
 
 def succession_problem(reference, device, sequence, payload_hash, old):
-    """Returns the expected and the actual value of the first check that fails; None if the succession holds."""
+    """Returns expected and actual value of the first check that fails; None if the succession holds."""
     form = SUCCESSION_FORM.fullmatch(reference)
     if form is None:
         expected = "an object reference of the form edgesentry:succession:1:SCHEME:KEY:PROOF"
         return expected, "one of another form"
-    scheme, encoding, proof = form[1].decode(), bytes.fromhex(form[2].decode()), bytes.fromhex(form[3].decode())
+    scheme, encoding, proof = [part.decode() for part in form.groups()]
+    encoding, proof = bytes.fromhex(encoding), bytes.fromhex(proof)
     valid_from = sequence + 1
     if valid_from == 1 << 64:
         return "a sequence at which the new key signs", "the last sequence"
