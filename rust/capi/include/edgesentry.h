@@ -120,6 +120,9 @@
 // `head_mismatch`
 #define EDGESENTRY_FINDING_HEAD_MISMATCH 11
 
+// `succession_invalid`
+#define EDGESENTRY_FINDING_SUCCESSION_INVALID 12
+
 // A finding that this version of the interface does not name.
 #define EDGESENTRY_FINDING_OTHER 255
 
@@ -466,6 +469,20 @@ edgesentry_status edgesentry_outbox_sign(struct edgesentry_outbox *outbox,
                                          const uint8_t *payload,
                                          size_t payload_size,
                                          struct edgesentry_record *record);
+
+// Replaces the key of the device: signs the next record of the chain, which states the key of `seed`, with the present key
+// and keeps it. The key of `seed` signs all later records. Store `seed` durably before, and delete the present seed after.
+// After a failure or a crash, open the outbox with the present seed and call the function again, or with `seed`: an outbox
+// signs nothing with a key that was replaced.
+//
+// `seed` has EDGESENTRY_SEED_SIZE bytes; `scheme` must not be weaker than the present one. `sequence` receives the sequence
+// of the record; the new key is valid from the next one on.
+edgesentry_status edgesentry_outbox_rotate(struct edgesentry_outbox *outbox,
+                                           uint64_t timestamp_ms,
+                                           const uint8_t *seed,
+                                           size_t seed_size,
+                                           uint32_t scheme,
+                                           uint64_t *sequence);
 
 // Sends the waiting records in order with the function `send`, which gets `context`, one record at a time. Each leaves
 // the outbox when the service has confirmed it. Sending a record again is safe. `send` must neither use nor close an

@@ -132,6 +132,7 @@ pub const MAX_FOLLOWED: usize = 64;
 /// A succession that a key ring does not follow.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the succession does not hold: expected {expected}, found {actual}")]
+#[non_exhaustive]
 pub struct FollowError {
     /// The expected value.
     pub expected: String,
