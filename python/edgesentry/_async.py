@@ -139,6 +139,7 @@ class AsyncLedger:
         before: Time | None = None,
         log: bool = False,
         stamped: bool = False,
+        int64: bool = False,
         progress: bool | BarFactory | None = None,
     ) -> Manifest:
         """See `Ledger.export`. A thread other than the event loop's updates the bar."""
@@ -152,6 +153,7 @@ class AsyncLedger:
             before=before,
             log=log,
             stamped=stamped,
+            int64=int64,
             progress=progress,
         )
 

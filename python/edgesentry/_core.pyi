@@ -6,6 +6,7 @@ from typing import Any, BinaryIO, Final, Literal, NoReturn, Self, final, overloa
 
 import pandas
 import polars
+import pyarrow
 
 from edgesentry._difference import Difference
 from edgesentry._keys import PublicKey
@@ -585,6 +586,17 @@ class Findings:
             ImportError: pandas or pyarrow is not installed.
         """
 
+    def to_arrow(self, *, int64: bool = False) -> pyarrow.Table:
+        """Returns the findings as a pyarrow table.
+
+        Args:
+            int64: Numbers are int64, for engines without unsigned types such as Spark.
+
+        Raises:
+            ImportError: pyarrow is not installed.
+            ValueError: With `int64`, a number is larger than any int64.
+        """
+
     def __arrow_c_schema__(self) -> object:
         """Exports the schema of the stream."""
 
@@ -868,6 +880,17 @@ class Report:
     def heads(self) -> dict[str, Head]:
         """The last link of each chain, as found, by device id."""
 
+    def heads_to_arrow(self, *, int64: bool = False) -> pyarrow.Table:
+        """Returns the heads as a pyarrow table: `device_id`, `sequence`, and `hash` as 64 hex digits.
+
+        Args:
+            int64: Numbers are int64, for engines without unsigned types such as Spark.
+
+        Raises:
+            ImportError: pyarrow is not installed.
+            ValueError: With `int64`, a number is larger than any int64.
+        """
+
     @property
     def chains(self) -> dict[str, ChainSpan]:
         """The range of each chain, by device id."""
@@ -990,6 +1013,17 @@ class Statistics:
         """
 
     def __len__(self) -> int: ...
+    def to_arrow(self, *, int64: bool = False) -> pyarrow.Table:
+        """Returns the table as a pyarrow table.
+
+        Args:
+            int64: Numbers are int64, for engines without unsigned types such as Spark.
+
+        Raises:
+            ImportError: pyarrow is not installed.
+            ValueError: With `int64`, a number is larger than any int64.
+        """
+
     def __arrow_c_schema__(self) -> object:
         """Exports the schema of the stream."""
 
@@ -1115,6 +1149,8 @@ def verify_timestamp(
 def verify_chain(
     source: Source,
     *,
+    columns: Mapping[str, str] | None = None,
+    ignore: str | Sequence[str] | None = None,
     keys: Keys | None = None,
     payloads: Path | None = None,
     heads: Heads | None = None,
@@ -1140,10 +1176,15 @@ def verify_chain(
     Ctrl-C raises KeyboardInterrupt within 200 ms.
 
     Args:
-        source: A path or a list of paths (JSON, NDJSON, Arrow IPC or Parquet, recognised by content, also in
-            gzip or zstd), the bytes of such a file, a binary file object, an iterable of records or of
-            mappings with the seven fields, or an object with `__arrow_c_stream__`. Python objects are read by
-            the calling thread.
+        source: A path or a list of paths: files (JSON, NDJSON, Arrow IPC or Parquet, recognised by content, also
+            in gzip or zstd), directories with all files in them, patterns such as `day=*/*.parquet`, `file:` and
+            `s3://BUCKET/KEY` URLs. Or the bytes of such a file, a binary file object, an iterable of records or
+            of mappings with the seven fields, an object with `__arrow_c_stream__`, or a frame, dataset or table
+            of pyarrow, pandas, polars, DuckDB, Dask, Daft, DataFusion, Spark, deltalake or pyiceberg. Python
+            objects are read by the calling thread.
+        columns: The name of the column that holds a field, if it has another: `{"timestamp_ms": "event_time"}`.
+        ignore: Names of columns that are not fields of a record, which are left out. No hash covers them, so
+            any other column is an error.
         keys: Public keys, to check signatures: see `KeyRing`.
         payloads: A directory of payloads, to hash them again.
         heads: Trusted heads that the chains must contain, to find truncated chains and missing devices: a
@@ -1364,6 +1405,8 @@ class Verifier:
 def device_statistics(
     source: Source,
     *,
+    columns: Mapping[str, str] | None = None,
+    ignore: str | Sequence[str] | None = None,
     gap_ms: int | None = None,
     until_ms: int | None = None,
     progress: bool | BarFactory | None = None,
@@ -1376,6 +1419,8 @@ def device_statistics(
 
     Args:
         source: As for `verify_chain`; also the records of a ledger, `ledger.records()`.
+        columns: As for `verify_chain`.
+        ignore: As for `verify_chain`.
         gap_ms: The time between two records above which it is a gap, in milliseconds; ten times the device's
             median if None.
         until_ms: The time until which silence is counted, Unix milliseconds; the latest time of all records
@@ -1407,11 +1452,22 @@ def verify_record(record: AuditRecord, key: ByteField, scheme: Scheme | None = N
 def _restore(kind: str, state: bytes) -> Any:
     """Restores a result from its pickle."""
 
-def read_records(source: Source, *, on_malformed: Literal["raise", "skip"] = "raise") -> RecordReader:
+def read_records(
+    source: Source,
+    *,
+    columns: Mapping[str, str] | None = None,
+    ignore: str | Sequence[str] | None = None,
+    int64: bool = False,
+    on_malformed: Literal["raise", "skip"] = "raise",
+) -> RecordReader:
     """Reads the records of a source one by one, or as an Arrow stream. Nothing is verified.
 
     Args:
         source: As for `verify_chain`.
+        columns: As for `verify_chain`.
+        ignore: As for `verify_chain`.
+        int64: Numbers in the Arrow stream are int64, for engines without unsigned types such as Spark. A number
+            that is larger is an error of the stream.
         on_malformed: For an entry that is not a record: raise `RecordMalformed`, or skip and count it.
 
     Raises:
@@ -1420,7 +1476,14 @@ def read_records(source: Source, *, on_malformed: Literal["raise", "skip"] = "ra
             read.
     """
 
-def write_records(records: Source, path: Path) -> int:
+def write_records(
+    records: Source,
+    path: Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    ignore: str | Sequence[str] | None = None,
+    int64: bool = False,
+) -> int:
     """Writes records to a file and returns their number. The extension of the file selects the format.
 
     The file appears under its name only when it is complete.
@@ -1428,11 +1491,14 @@ def write_records(records: Source, path: Path) -> int:
     Args:
         records: As for `verify_chain`.
         path: `.json`, `.ndjson` or `.jsonl`, also followed by `.gz` or `.zst`; `.arrow` or `.parquet`.
+        columns: As for `verify_chain`.
+        ignore: As for `verify_chain`.
+        int64: Numbers in Arrow and Parquet are int64, for engines without unsigned types such as Spark.
 
     Raises:
         ValueError: The extension is not that of a format.
         RecordMalformed: An entry of the source is not a record; nothing is written.
-        OSError: The file cannot be written.
+        OSError: The file cannot be written, or with `int64`, a number is larger than any int64.
     """
 
 def read_heads(path: Path) -> dict[str, Head]:
@@ -1587,6 +1653,7 @@ class LedgerCore:
         before_ms: int | None,
         log: bool,
         stamped: bool,
+        int64: bool,
         progress: bool | BarFactory | None,
     ) -> str: ...
     def records(

@@ -381,6 +381,7 @@ class Ledger:
         before: Time | None = None,
         log: bool = False,
         stamped: bool = False,
+        int64: bool = False,
         progress: bool | BarFactory | None = None,
     ) -> Manifest:
         """Exports records to a file, with a manifest beside it, in bounded memory.
@@ -398,6 +399,7 @@ class Ledger:
                 log in `path` plus `.log` and the checkpoint in `path` plus `.checkpoint`, for
                 `verify_chain(..., checkpoint=, policy=)`. It takes no devices and no range.
             stamped: With `log`, the records up to the last checkpoint with a time stamp.
+            int64: Write numbers in Arrow and Parquet as int64, for engines without unsigned types.
             progress: True for a bar, or a callable that creates one, such as tqdm; it counts records.
 
         Ctrl-C, or an exception of the bar, ends the export; the file is complete or does not exist.
@@ -410,7 +412,7 @@ class Ledger:
                 true, and no checkpoint has a time stamp.
         """
         filters = _filters(devices, from_sequence, to_sequence, since, before)
-        manifest = json.loads(self._core.export(os.fspath(path), *filters, log, stamped, progress))
+        manifest = json.loads(self._core.export(os.fspath(path), *filters, log, stamped, int64, progress))
         names = ("records", "devices", "file", "filter", "ledger", "created_at_ms")
         fields = {name: manifest[name] for name in names}
         heads, start_heads = _heads(manifest["heads"]), _heads(manifest["start_heads"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, Protocol, TypeAlias, TypedDict
+from typing import Any, Literal, Protocol, TypeAlias, TypedDict
 
 from edgesentry._core import AuditRecord, Device, Head, KeyRing, Report
 
@@ -249,8 +249,38 @@ class BarFactory(Protocol):
         """Creates the bar; `total` is None if it is not known."""
 
 
+class LazyFrame(Protocol):
+    """A query of polars that has not run yet."""
+
+    def collect_schema(self) -> Any:
+        """Returns the columns."""
+
+
+class DeltaTable(Protocol):
+    """A table of deltalake."""
+
+    def to_pyarrow_dataset(self, *args: Any, **options: Any) -> Any:
+        """Returns the live files."""
+
+
+class IcebergTable(Protocol):
+    """A table of pyiceberg."""
+
+    def scan(self, *args: Any, **options: Any) -> Any:
+        """Returns the live rows."""
+
+
+class DaskFrame(Protocol):
+    """A data frame of Dask."""
+
+    @property
+    def partitions(self) -> Any:
+        """The parts, in order."""
+
+
+LibraryTable: TypeAlias = LazyFrame | DeltaTable | IcebergTable | DaskFrame
 Records: TypeAlias = Iterable[AuditRecord | Mapping[str, object]]
-Source: TypeAlias = Path | Sequence[Path] | Bytes | BinaryFile | ArrowStream | Records
+Source: TypeAlias = Path | Sequence[Path] | Bytes | BinaryFile | ArrowStream | LibraryTable | Records
 Keys: TypeAlias = Path | KeyRing | Device | Sequence[Device] | Mapping[str, object]
 Heads: TypeAlias = Path | Report | ArrowStream | Mapping[str, Head] | Mapping[str, HeadDict]
 Contested: TypeAlias = dict[str, list[tuple[int, int, int]]]

@@ -154,6 +154,8 @@ pub enum Target {
     },
     /// A writer; only the records are written.
     Writer(Box<RecordWriter>),
+    /// Another target, with numbers in Arrow and Parquet as int64.
+    Int64(Box<Target>),
 }
 
 /// Exports the records of a filter, in bounded memory. `exported` gets the number of records written so far, and
@@ -279,6 +281,10 @@ async fn export_all(
     mut exported: impl FnMut(u64) -> bool,
 ) -> Result<Manifest, Error> {
     let starts = start_heads(ledger, filter).await?;
+    let (target, is_int64) = match target {
+        Target::Int64(target) => (*target, true),
+        target => (target, false),
+    };
     let (file, writer) = match target {
         Target::File(path) => {
             let mut destinations = Destinations::default();
@@ -297,7 +303,11 @@ async fn export_all(
             (Some((path, manifest)), Box::new(writer))
         }
         Target::Writer(writer) => (None, writer),
+        Target::Int64(_) => {
+            return Err(Error::Config("the target of an export is int64 twice; name it once".to_owned()));
+        }
     };
+    let writer = Box::new(writer.with_int64(is_int64));
     let (path, manifest_place) = file.unzip();
     let mut records = ledger.records(filter);
     let (chunks, work) = mpsc::channel::<Arc<Vec<AuditRecord>>>(2);

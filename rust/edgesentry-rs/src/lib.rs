@@ -16,6 +16,11 @@ pub mod export;
 pub mod extension;
 mod files;
 pub mod ingest;
+#[cfg(feature = "s3")]
+pub mod lake;
+#[cfg(not(feature = "s3"))]
+#[path = "lake_absent.rs"]
+pub mod lake;
 pub mod ledger;
 pub mod log;
 pub mod objects;

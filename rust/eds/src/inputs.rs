@@ -6,11 +6,15 @@ use std::sync::Arc;
 use clap::Args;
 use edgesentry_chain::{AuditRecord, Checks, Heads, KeyRing, PublicKey, Report, RingKey, Scheme};
 use edgesentry_formats::{
-    LogCheck, Malformed, MaxAge, Options, PayloadFolder, Progress, Source, describe, read_start, times,
+    ColumnNames, LogCheck, Malformed, MaxAge, Options, PayloadFolder, Progress, Source, describe, files_of,
+    path_of_url, read_start, times,
 };
+use edgesentry_rs::lake;
+use edgesentry_rs::settings::Overrides;
 
 use crate::exit::Failure;
 use crate::progress::{self, When};
+use crate::stores;
 use crate::threads;
 
 /// The name of stdin on the command line.
@@ -75,10 +79,51 @@ impl Running {
     }
 }
 
-/// Returns the inputs named on the command line; `-` is stdin.
+/// The columns of tables whose names are not those of the fields.
+#[derive(Args, Debug)]
+pub(crate) struct Columns {
+    /// Column that holds a field, if it has another name; may be repeated
+    #[arg(long = "column", value_name = "FIELD=COLUMN")]
+    columns: Vec<String>,
+    /// Column that is not a field of a record and is left out, because no hash covers it; may be repeated
+    #[arg(long = "ignore", value_name = "COLUMN")]
+    ignored: Vec<String>,
+}
+
+impl Columns {
+    /// Returns the names of the columns.
+    pub(crate) fn names(&self) -> Result<Arc<ColumnNames>, Failure> {
+        let mut columns = Vec::with_capacity(self.columns.len());
+        for column in &self.columns {
+            let message = || format!("--column: expected FIELD=COLUMN, got {column:?}");
+            columns.push(column.split_once('=').ok_or_else(|| Failure::usage("usage", message()))?);
+        }
+        let names = ColumnNames::new(columns, self.ignored.iter().map(String::as_str));
+        names.map(Arc::new).map_err(|error| Failure::usage("usage", error.to_string()))
+    }
+}
+
+/// Returns the inputs named on the command line: files, all files in directories, objects in S3, and `-` for stdin.
 pub(crate) fn sources(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
     refuse_second_stdin(paths)?;
-    Ok(paths.iter().map(|path| source(path)).collect())
+    let mut sources = Vec::with_capacity(paths.len());
+    for path in paths {
+        sources.extend(sources_of(path)?);
+    }
+    Ok(sources)
+}
+
+fn sources_of(path: &Path) -> Result<Vec<Source>, Failure> {
+    if is_stdin(path) {
+        return Ok(vec![source(path)]);
+    }
+    let name = path.to_str().unwrap_or_default();
+    if ["s3://", "s3a://", "s3n://"].iter().any(|scheme| name.starts_with(scheme)) {
+        let settings = stores::load(None, &Overrides::default())?;
+        return Ok(lake::sources(name, &settings.s3)?);
+    }
+    let path = path_of_url(name).transpose()?.unwrap_or_else(|| path.to_owned());
+    Ok(files_of(&path)?.into_iter().map(Source::Path).collect())
 }
 
 /// Refuses stdin as more than one input.

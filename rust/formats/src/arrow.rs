@@ -4,6 +4,7 @@ mod batches;
 mod column;
 mod delta;
 mod guard;
+mod int64;
 mod ipc;
 mod metadata;
 mod owned;
@@ -28,12 +29,14 @@ use edgesentry_chain::AuditRecord;
 
 pub(crate) use self::batches::BatchChunks;
 pub(crate) use self::column::RecordColumns;
+pub use self::int64::{int64_batch, int64_schema};
 pub(crate) use self::ipc::ArrowChunks;
 pub(crate) use self::parquet::ParquetChunks;
-pub(crate) use self::schema::check_schema;
+pub(crate) use self::schema::Selection;
 pub use self::schema::schema;
 pub(crate) use self::writer::ColumnWriter;
 use crate::Error;
+use crate::columns::ColumnNames;
 use crate::progress::Progress;
 use crate::read::{Chunk, Decoded, Malformed};
 
@@ -79,10 +82,11 @@ pub fn records_to_batch(records: &[AuditRecord]) -> RecordBatch {
 /// width. If a row is not a record, the error names the row, counted from 1.
 pub fn records_from_batch(batch: &RecordBatch) -> Result<Vec<AuditRecord>, Error> {
     let name: Arc<str> = Arc::from("record batch");
-    check_schema(&name, batch.schema_ref())?;
+    let selection = Selection::of(&name, batch.schema_ref(), &ColumnNames::default())?;
     let decoded = guard::caught(&name, "record batch", || {
-        batches::validate(batch)?;
-        Ok(decode_batch(batch, 0..batch.num_rows(), 0))
+        let batch = selection.apply(batch)?;
+        batches::validate(&batch)?;
+        Ok(decode_batch(&batch, 0..batch.num_rows(), 0))
     })?;
     match decoded.malformed.into_iter().next() {
         None => Ok(decoded.records),
@@ -106,6 +110,14 @@ pub fn record_batch(batch: &RecordBatch) -> Option<RecordBatch> {
     guard::caught(&"batch".into(), "Arrow", || batches::validate(batch)).ok()?;
     // Rejects nulls.
     RecordBatch::try_new(schema, batch.columns().to_vec()).ok()
+}
+
+/// Returns the positions of the columns that hold the fields, in the order of the fields.
+///
+/// # Errors
+/// A column is missing, ambiguous or of another type, or a column is neither a field nor left out.
+pub fn select_columns(name: &Arc<str>, schema: &Schema, names: &ColumnNames) -> Result<Vec<usize>, Error> {
+    Ok(Selection::of(name, schema, names)?.positions().to_vec())
 }
 
 /// Decodes rows of a batch whose schema is already checked. `first_row` is the index of the first row of the batch in

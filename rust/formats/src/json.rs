@@ -16,6 +16,7 @@ use std::sync::Arc;
 use edgesentry_chain::AuditRecord;
 use split::{Cut, Fault, Splitter};
 
+use crate::columns::ColumnNames;
 use crate::error::Error;
 use crate::format::Format;
 use crate::progress::Progress;
@@ -44,6 +45,7 @@ pub struct TextChunk {
     first_line: u64,
     /// The line number at every multiple of [`LINES_BYTES`].
     lines: Vec<u64>,
+    names: Option<Arc<ColumnNames>>,
 }
 
 impl TextChunk {
@@ -67,7 +69,7 @@ impl TextChunk {
         };
         let lines = text.chunks(LINES_BYTES).map(count).collect();
         text.resize(text.len() + PADDING, 0);
-        (TextChunk { text, entries, fault: None, first_byte, first_line, lines }, line)
+        (TextChunk { text, entries, fault: None, first_byte, first_line, lines, names: None }, line)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -86,9 +88,14 @@ impl TextChunk {
                 }));
                 continue;
             };
-            match fast::record(&self.text[start..], end - start) {
+            // The fast path knows only the names of the fields.
+            let fast = match self.names.as_ref().is_some_and(|names| names.is_renamed()) {
+                true => None,
+                false => fast::record(&self.text[start..], end - start),
+            };
+            match fast {
                 Some(record) => decoded.records.push(record),
-                None => match strict::record(&self.text[start..end]) {
+                None => match self.strict(&self.text[start..end]) {
                     Ok(record) => decoded.records.push(record),
                     Err(fault) => {
                         let actual = places.place(start + fault.offset, &fault.problem);
@@ -100,6 +107,15 @@ impl TextChunk {
             }
         }
         decoded
+    }
+}
+
+impl TextChunk {
+    fn strict(&self, entry: &[u8]) -> Result<AuditRecord, strict::Fault> {
+        match &self.names {
+            None => strict::record(entry),
+            Some(names) => strict::named_record(entry, names),
+        }
     }
 }
 
@@ -188,6 +204,7 @@ pub(crate) struct TextChunks {
     first_line: u64,
     chunk_bytes: usize,
     at_end: bool,
+    names: Option<Arc<ColumnNames>>,
 }
 
 impl TextChunks {
@@ -202,7 +219,13 @@ impl TextChunks {
             first_line: 1,
             chunk_bytes: (CHUNK_BYTES_PER_THREAD * rayon::current_num_threads()).clamp(4 << 20, 64 << 20),
             at_end: false,
+            names: None,
         }
+    }
+
+    pub(crate) fn with_names(mut self, names: &Arc<ColumnNames>) -> TextChunks {
+        self.names = (!names.is_plain()).then(|| Arc::clone(names));
+        self
     }
 
     pub(crate) fn with_chunk_bytes(mut self, bytes: usize) -> TextChunks {
@@ -249,6 +272,7 @@ impl TextChunks {
             (chunk.first_byte + fault.at as u64, Places::of(&chunk).place(fault.at, &fault.problem))
         };
         chunk.fault = fault.map(place);
+        chunk.names = self.names.clone();
         self.first_byte += bytes as u64;
         self.first_line = next_line;
         chunk

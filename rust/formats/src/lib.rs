@@ -12,9 +12,11 @@ mod arrow;
 mod bounded;
 mod bundle;
 mod bytes;
+mod columns;
 mod compressed;
 mod destination;
 mod error;
+mod files;
 mod follow;
 mod format;
 #[doc(hidden)]
@@ -49,13 +51,19 @@ mod window;
 mod write;
 
 #[cfg(feature = "columnar")]
-pub use arrow::{record_batch, records_from_batch, records_to_batch, schema};
+pub use arrow::{
+    int64_batch, int64_schema, record_batch, records_from_batch, records_to_batch, schema, select_columns,
+};
 pub use bounded::{MAX_FILE_BYTES, read_file, read_start};
 pub use bundle::{BundleInputs, BundleWriter, verify_bundle};
 pub use bytes::bytes_from_text;
+pub use columns::{ColumnNames, ColumnNamesError};
 pub use destination::{Destination, DestinationError, Destinations, ReportKind, Writing};
 pub use edgesentry_log::{LogCheck, MaxAge};
 pub use error::{Error, describe};
+pub use files::{
+    MAX_FILES, Pattern, TableKind, Tables, files_of, has_pattern, is_hidden, path_of_url, table_of,
+};
 pub use follow::{Followed, Refused, follow_keys};
 pub use format::{Compression, Format, by_name};
 pub use heads::{HeadsError, read_heads, write_heads};
@@ -73,7 +81,7 @@ pub use part::{
 pub use payloads::PayloadFolder;
 pub use progress::Progress;
 pub use public_key::{public_key, public_key_from_bytes};
-pub use read::{BoxError, Chunk, Decoded, Malformed, Source, missing_url, records};
+pub use read::{BoxError, Chunk, Decoded, Malformed, ReadSeek, Source, missing_url, records};
 pub use recognise::other_file;
 pub use report::{ReportError, read_report};
 pub use seed::{Seed, SeedError, create_seed_file, read_seed_file, read_seed_file_of_group};

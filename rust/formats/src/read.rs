@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, Cursor, Read};
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use edgesentry_chain::AuditRecord;
 
 use crate::arrow::{self, RecordBatch, RecordBatchReader};
+use crate::columns::ColumnNames;
 use crate::compressed::peel;
 use crate::error::Error;
 use crate::format::Compression;
@@ -50,7 +51,49 @@ pub enum Source {
         /// The batches.
         batches: Box<dyn RecordBatchReader + Send>,
     },
+    /// Bytes that are read in ranges, such as an object of a store; the first bytes identify their format.
+    Ranges {
+        /// Their name in findings.
+        name: Arc<str>,
+        /// The bytes, from the first.
+        ranges: Box<dyn ReadSeek>,
+        /// Their number.
+        bytes: u64,
+        /// The time of the last change.
+        modified: Option<SystemTime>,
+    },
+    /// A source that names its columns differently, or has others.
+    Named {
+        /// The source.
+        source: Box<Source>,
+        /// The names of its columns.
+        names: Arc<ColumnNames>,
+    },
 }
+
+impl Source {
+    /// Returns the source with these names of columns.
+    pub fn named(self, names: &Arc<ColumnNames>) -> Source {
+        match names.is_plain() {
+            true => self,
+            false => Source::Named { source: Box::new(self), names: Arc::clone(names) },
+        }
+    }
+
+    /// Returns the path of a file.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Source::Path(path) => Some(path),
+            Source::Named { source, .. } => source.path(),
+            _ => None,
+        }
+    }
+}
+
+/// Bytes that can be read from any position.
+pub trait ReadSeek: Read + Seek + Send {}
+
+impl<T: Read + Seek + Send> ReadSeek for T {}
 
 /// The reason why an entry is not a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,8 +188,27 @@ pub(crate) struct Opened {
 /// Opens a source. `progress` counts the bytes read.
 pub(crate) fn open(source: Source, progress: &Arc<Progress>) -> Result<Opened, Error> {
     match source {
-        Source::Path(path) => open_path(&path, progress),
-        Source::Reader { name, reader } => open_reader(name, reader, None, progress),
+        // The outer names are those of the caller.
+        Source::Named { source, names } => {
+            let mut source = *source;
+            while let Source::Named { source: inner, .. } = source {
+                source = *inner;
+            }
+            open_named(source, &names, progress)
+        }
+        source => open_named(source, &Arc::default(), progress),
+    }
+}
+
+fn open_named(source: Source, names: &Arc<ColumnNames>, progress: &Arc<Progress>) -> Result<Opened, Error> {
+    match source {
+        Source::Path(path) => open_path(&path, names, progress),
+        Source::Reader { name, reader } => open_reader(name, reader, None, names, progress),
+        Source::Ranges { name, ranges, bytes, modified } => {
+            let opened = open_ranges(name, ranges, bytes, names, progress)?;
+            Ok(Opened { modified, ..opened })
+        }
+        Source::Named { source, .. } => open_named(*source, names, progress),
         Source::Records { name, records } => Ok(Opened {
             chunks: Box::new(RecordChunks { name: Arc::clone(&name), records }),
             name,
@@ -155,7 +217,7 @@ pub(crate) fn open(source: Source, progress: &Arc<Progress>) -> Result<Opened, E
             modified: None,
         }),
         Source::Batches { name, batches } => Ok(Opened {
-            chunks: Box::new(arrow::BatchChunks::new(Arc::clone(&name), batches)?),
+            chunks: Box::new(arrow::BatchChunks::new(Arc::clone(&name), batches, names)?),
             name,
             format: "arrow".into(),
             bytes: None,
@@ -168,11 +230,13 @@ pub(crate) fn open(source: Source, progress: &Arc<Progress>) -> Result<Opened, E
 pub(crate) fn size_bytes(source: &Source) -> Option<u64> {
     match source {
         Source::Path(path) => path.metadata().ok().map(|metadata| metadata.len()),
+        Source::Ranges { bytes, .. } => Some(*bytes),
+        Source::Named { source, .. } => size_bytes(source),
         _ => None,
     }
 }
 
-fn open_path(path: &Path, progress: &Arc<Progress>) -> Result<Opened, Error> {
+fn open_path(path: &Path, names: &Arc<ColumnNames>, progress: &Arc<Progress>) -> Result<Opened, Error> {
     let name: Arc<str> = path.display().to_string().into();
     let io_error = |source| Error::Io { name: Arc::clone(&name), action: "open", source };
     let file = File::open(path).map_err(|error| missing_url(path).unwrap_or_else(|| io_error(error)))?;
@@ -186,24 +250,39 @@ fn open_path(path: &Path, progress: &Arc<Progress>) -> Result<Opened, Error> {
     let bytes = metadata.is_file().then_some(metadata.len());
     let modified = bytes.and(metadata.modified().ok());
     let mut head = [0u8; HEAD_BYTES];
-    if bytes.is_some() {
+    if let Some(size) = bytes {
         let length = read_head(&file, &mut head).map_err(io_error)?;
         let file = || File::open(path).map_err(io_error);
-        if let Some(problem) = unreadable_head(&head[..length]) {
-            return Err(Error::Unreadable { name, problem });
-        }
-        if head[..length].starts_with(b"PAR1") {
-            let chunks = arrow::ParquetChunks::open(Arc::clone(&name), file()?)?;
-            return Ok(Opened { name, format: "parquet".into(), bytes, modified, chunks: Box::new(chunks) });
-        }
         if head[..length].starts_with(b"ARROW1") {
-            let chunks = arrow::ArrowChunks::file(Arc::clone(&name), file()?)?;
+            let chunks = arrow::ArrowChunks::file(Arc::clone(&name), file()?, names)?;
             return Ok(Opened { name, format: "arrow".into(), bytes, modified, chunks: Box::new(chunks) });
         }
-        let opened = open_reader(name.clone(), Box::new(file()?), bytes, progress)?;
+        let opened = open_ranges(Arc::clone(&name), Box::new(file()?), size, names, progress)?;
         return Ok(Opened { modified, ..opened });
     }
-    open_reader(name, Box::new(file), None, progress)
+    open_reader(name, Box::new(file), None, names, progress)
+}
+
+/// Opens bytes that are read in ranges: Parquet by its footer, another format from the first byte on.
+fn open_ranges(
+    name: Arc<str>,
+    mut ranges: Box<dyn ReadSeek>,
+    size: u64,
+    names: &Arc<ColumnNames>,
+    progress: &Arc<Progress>,
+) -> Result<Opened, Error> {
+    let failed = |source| Error::reading(&name, source);
+    let mut head = Vec::with_capacity(HEAD_BYTES);
+    ranges.by_ref().take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(failed)?;
+    if let Some(problem) = unreadable_head(&head) {
+        return Err(Error::Unreadable { name, problem });
+    }
+    ranges.seek(SeekFrom::Start(0)).map_err(failed)?;
+    if !head.starts_with(b"PAR1") {
+        return open_reader(name, ranges, Some(size), names, progress);
+    }
+    let chunks = Box::new(arrow::ParquetChunks::open(Arc::clone(&name), ranges, names)?);
+    Ok(Opened { name, format: "parquet".into(), bytes: Some(size), modified: None, chunks })
 }
 
 /// Returns the error for a path that is a URL, whose password it does not repeat; `None` for any other path.
@@ -231,6 +310,7 @@ fn open_reader(
     name: Arc<str>,
     reader: Box<dyn Read + Send>,
     bytes: Option<u64>,
+    names: &Arc<ColumnNames>,
     progress: &Arc<Progress>,
 ) -> Result<Opened, Error> {
     let reader = Counted { reader, progress: Arc::clone(progress) };
@@ -253,20 +333,20 @@ fn open_reader(
     };
     if head.starts_with(b"PAR1") {
         let file = arrow::spool(&name, reader, progress)?;
-        return Ok(opened(
-            "parquet",
-            Box::new(arrow::ParquetChunks::open(Arc::clone(&name), file)?.uncounted()),
-        ));
+        let chunks = arrow::ParquetChunks::open(Arc::clone(&name), Box::new(file), names)?;
+        return Ok(opened("parquet", Box::new(chunks.uncounted())));
     }
     if head.starts_with(b"ARROW1") {
         let file = arrow::spool(&name, reader, progress)?;
-        return Ok(opened("arrow", Box::new(arrow::ArrowChunks::file(Arc::clone(&name), file)?.uncounted())));
+        let chunks = arrow::ArrowChunks::file(Arc::clone(&name), file, names)?;
+        return Ok(opened("arrow", Box::new(chunks.uncounted())));
     }
     if head.starts_with(&[0xff, 0xff, 0xff, 0xff]) {
-        return Ok(opened("arrow-stream", Box::new(arrow::ArrowChunks::stream(Arc::clone(&name), reader)?)));
+        let chunks = arrow::ArrowChunks::stream(Arc::clone(&name), reader, names)?;
+        return Ok(opened("arrow-stream", Box::new(chunks)));
     }
     let format = text_format(&name, &head)?;
-    let chunks = TextChunks::new(Arc::clone(&name), format, reader);
+    let chunks = TextChunks::new(Arc::clone(&name), format, reader).with_names(names);
     Ok(opened(&format.to_string(), Box::new(chunks)))
 }
 

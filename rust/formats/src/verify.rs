@@ -153,10 +153,7 @@ pub(crate) fn fold(
 }
 
 fn absolute_path(source: &Source) -> Option<PathBuf> {
-    match source {
-        Source::Path(path) => std::path::absolute(path).ok(),
-        _ => None,
-    }
+    source.path().and_then(|path| std::path::absolute(path).ok())
 }
 
 /// The result of a piece of the input.

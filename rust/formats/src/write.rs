@@ -37,14 +37,25 @@ pub struct RecordWriter {
     name: Arc<str>,
     /// `None` after a failed write: the output cannot be completed.
     layout: Option<Layout>,
+    /// Columns of numbers are int64.
+    is_int64: bool,
     file: Option<NewFile>,
     records: u64,
 }
 
 enum Layout {
-    Json { out: Output, text: Vec<u8>, first: bool },
-    Ndjson { out: Output, text: Vec<u8> },
+    Json {
+        out: Output,
+        text: Vec<u8>,
+        first: bool,
+    },
+    Ndjson {
+        out: Output,
+        text: Vec<u8>,
+    },
     Columns(Box<ColumnWriter>),
+    /// Columns that are not begun yet, as their types can still change.
+    New(Output, Format),
 }
 
 impl RecordWriter {
@@ -123,9 +134,27 @@ impl RecordWriter {
         let layout = match format {
             Format::Json => Layout::Json { out, text: b"[".to_vec(), first: true },
             Format::Ndjson => Layout::Ndjson { out, text: Vec::new() },
-            Format::Arrow | Format::Parquet => Layout::Columns(Box::new(ColumnWriter::new(out, format)?)),
+            Format::Arrow | Format::Parquet => Layout::New(out, format),
         };
-        Ok(RecordWriter { name, layout: Some(layout), file: None, records: 0 })
+        Ok(RecordWriter { name, layout: Some(layout), is_int64: false, file: None, records: 0 })
+    }
+
+    /// Writes numbers in Arrow and Parquet as int64, for engines without unsigned types. JSON stays the same. A number
+    /// that is larger than any int64 is then an error of [`RecordWriter::write`] or [`RecordWriter::finish`].
+    pub fn with_int64(mut self, is_int64: bool) -> RecordWriter {
+        self.is_int64 = is_int64;
+        self
+    }
+
+    /// Begins the columns.
+    fn begin(&mut self) -> io::Result<()> {
+        self.layout = match self.layout.take() {
+            Some(Layout::New(out, format)) => {
+                Some(Layout::Columns(Box::new(ColumnWriter::new(out, format, self.is_int64)?)))
+            }
+            layout => layout,
+        };
+        Ok(())
     }
 
     /// Writes more records; their division among calls does not affect the result.
@@ -133,10 +162,10 @@ impl RecordWriter {
     /// # Errors
     /// The output cannot be written.
     pub fn write(&mut self, records: &[AuditRecord]) -> Result<(), Error> {
-        let written = match &mut self.layout {
+        let written = self.begin().and_then(|()| match &mut self.layout {
             Some(layout) => layout.write(records),
             None => Err(failed_before()),
-        };
+        });
         if let Err(source) = written {
             self.layout = None;
             return Err(self.error(source));
@@ -158,10 +187,10 @@ impl RecordWriter {
     /// # Errors
     /// The last bytes cannot be written.
     pub fn complete(mut self) -> Result<CompleteOutput, Error> {
-        let finished = match self.layout.take() {
+        let finished = self.begin().and_then(|()| match self.layout.take() {
             Some(layout) => layout.finish(),
             None => Err(failed_before()),
-        };
+        });
         let synced = finished.and_then(|()| self.file.as_mut().map_or(Ok(()), NewFile::sync));
         synced.map_err(|source| self.error(source))?;
         Ok(CompleteOutput { name: self.name, file: self.file, records: self.records })
@@ -211,6 +240,7 @@ impl Layout {
                     hand_on(text, out)?;
                 }
                 Layout::Columns(columns) => columns.push(record)?,
+                Layout::New(..) => return Err(failed_before()),
             }
         }
         Ok(())
@@ -228,6 +258,7 @@ impl Layout {
                 out
             }
             Layout::Columns(columns) => columns.finish()?,
+            Layout::New(..) => return Err(failed_before()),
         };
         out.finish()
     }

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, UInt64Type};
 use arrow_array::{Array, ArrayRef, RecordBatch, StructArray};
-use arrow_schema::{ArrowError, Field, Schema, SchemaRef};
+use arrow_cast::{CastOptions, can_cast_types, cast_with_options};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use edgesentry_formats::{int64_batch, int64_schema};
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
+use pyo3_arrow::PySchema;
 use pyo3_arrow::ffi::{ArrayIterator, to_schema_pycapsule, to_stream_pycapsule};
 
 /// Returns record batches as an Arrow C stream.
@@ -19,8 +22,32 @@ pub(crate) fn stream_capsule<'py>(
 ) -> PyResult<Bound<'py, PyCapsule>> {
     let rows = Field::new_struct("", schema.fields().clone(), false);
     let arrays = batches.map(|batch| Ok(Arc::new(StructArray::from(batch?)) as ArrayRef));
+    let requested = requested_schema.map(|capsule| PySchema::from_arrow_pycapsule(&capsule)).transpose()?;
+    let requested = requested.map(|schema| DataType::Struct(schema.into_inner().fields().clone()));
+    let requested = requested.filter(|requested| can_cast_types(rows.data_type(), requested));
+    let Some(requested) = requested else {
+        let reader = ArrayIterator::new(arrays, Arc::new(rows));
+        return Ok(to_stream_pycapsule(py, Box::new(reader), None)?);
+    };
+    // A value that the requested type does not hold is an error and not a null.
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    let rows = Field::new("", requested.clone(), false);
+    let arrays = arrays.map(move |array| cast_with_options(&array?, &requested, &options));
     let reader = ArrayIterator::new(arrays, Arc::new(rows));
-    Ok(to_stream_pycapsule(py, Box::new(reader), requested_schema)?)
+    Ok(to_stream_pycapsule(py, Box::new(reader), None)?)
+}
+
+/// Returns a schema, or if the caller wants int64, the schema without unsigned columns.
+pub(crate) fn int64_schema_if(is_int64: bool, schema: SchemaRef) -> SchemaRef {
+    if is_int64 { int64_schema(&schema) } else { schema }
+}
+
+/// Returns batches, or if the caller wants int64, batches without unsigned columns.
+pub(crate) fn int64_batches(
+    is_int64: bool,
+    batches: impl Iterator<Item = Result<RecordBatch, ArrowError>>,
+) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> {
+    batches.map(move |batch| if is_int64 { int64_batch(&batch?) } else { batch })
 }
 
 /// Returns a schema as an Arrow C schema, so that the caller need not open the stream for it.

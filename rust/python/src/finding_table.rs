@@ -159,6 +159,7 @@ fn holds(field: &Field, data_type: &DataType) -> bool {
             !matches!(**values, DataType::Dictionary(..)) && holds(field, values)
         }
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => is_text(field),
+        DataType::Decimal128(_, 0) | DataType::Decimal256(_, 0) => !is_text(field),
         other => !is_text(field) && other.is_integer(),
     }
 }

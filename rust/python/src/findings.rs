@@ -210,6 +210,22 @@ impl Findings {
         frames::to_pandas(slf.as_any())
     }
 
+    /// Returns the findings as a pyarrow table.
+    ///
+    /// Args:
+    ///     int64: Numbers are int64, for engines without unsigned types such as Spark.
+    ///
+    /// Raises:
+    ///     ImportError: pyarrow is not installed.
+    ///     ValueError: With `int64`, a number is larger than any int64.
+    #[pyo3(signature = (*, int64 = false))]
+    fn to_arrow<'py>(&self, py: Python<'py>, int64: bool) -> PyResult<Bound<'py, PyAny>> {
+        let Positions { start, end } = self.positions;
+        let batches = py.detach(|| self.table.batches(self.held.all(), start..end));
+        let batches = batches.map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+        frames::to_arrow(py, frames::Batches { schema: findings_schema(), batches }, int64)
+    }
+
     fn _repr_html_(&self) -> String {
         html::findings(self.as_slice())
     }

@@ -2,11 +2,11 @@
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use pyo3::exceptions::PyImportError;
+use pyo3::exceptions::{PyImportError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict};
 
-use crate::arrow::stream_capsule;
+use crate::arrow::{int64_batches, int64_schema_if, stream_capsule};
 
 /// Batches as an Arrow stream that does not call Python while it is read. When we call polars and pyarrow, they release
 /// the interpreter without notice to our pyo3, and a stream that needs it would crash.
@@ -54,6 +54,15 @@ pub(crate) fn to_pandas<'py>(stream: &Bound<'py, PyAny>) -> PyResult<Bound<'py, 
     let options = PyDict::new(py);
     options.set_item("types_mapper", types.getattr("get")?)?;
     table.call_method("to_pandas", (), Some(&options))
+}
+
+/// Returns a pyarrow table over the same buffers; with int64, one without unsigned columns.
+pub(crate) fn to_arrow<'py>(py: Python<'py>, batches: Batches, int64: bool) -> PyResult<Bound<'py, PyAny>> {
+    let pyarrow = module(py, "pyarrow", "to_arrow")?;
+    let schema = int64_schema_if(int64, batches.schema);
+    let batches = int64_batches(int64, batches.batches.into_iter().map(Ok)).collect::<Result<_, _>>();
+    let batches = batches.map_err(|error| PyValueError::new_err(error.to_string()))?;
+    pyarrow.call_method1("table", (Bound::new(py, Batches { schema, batches })?,))
 }
 
 /// Returns the module polars. An error names the package to install.

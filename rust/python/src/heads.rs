@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arrow_array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
+use arrow_schema::{DataType, Field, Schema};
 use edgesentry_chain as chain;
 use edgesentry_chain::{Checks, FindingCode, Hash, Heads, Verdict, check_extension};
 use edgesentry_formats::{Destinations, MAX_FILE_BYTES, Options, Snapshot, read_file};
 use edgesentry_rs::Ledger;
 use edgesentry_rs::extension::Extension;
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyMapping};
@@ -18,6 +20,7 @@ use crate::errors::{
     write_text,
 };
 use crate::findings::Finding;
+use crate::frames::Batches;
 use crate::ledger::LedgerCore;
 use crate::progress::Bar;
 use crate::record::{bytes, unsigned};
@@ -297,4 +300,21 @@ pub(crate) fn heads_to_dict<'py>(py: Python<'py>, heads: &Heads) -> PyResult<Bou
         dict.set_item(&**device_id, Head(*head))?;
     }
     Ok(dict)
+}
+
+/// Returns heads as a table.
+pub(crate) fn heads_batches(heads: &Heads) -> PyResult<Batches> {
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("device_id", DataType::Utf8, false),
+        Field::new("sequence", DataType::UInt64, false),
+        Field::new("hash", DataType::Utf8, false),
+    ]));
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from_iter_values(heads.keys())),
+        Arc::new(UInt64Array::from_iter_values(heads.values().map(|head| head.sequence))),
+        Arc::new(StringArray::from_iter_values(heads.values().map(|head| head.hash.to_string()))),
+    ];
+    let batch = RecordBatch::try_new(Arc::clone(&schema), columns);
+    let batch = batch.map_err(|error| PyValueError::new_err(error.to_string()))?;
+    Ok(Batches { schema, batches: vec![batch] })
 }

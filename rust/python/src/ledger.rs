@@ -251,7 +251,7 @@ impl LedgerCore {
     }
 
     /// Writes an export and returns its manifest as JSON. Ctrl-C leaves no file.
-    #[pyo3(signature = (path, devices, from_sequence, to_sequence, from_ms, before_ms, log, stamped, progress))]
+    #[pyo3(signature = (path, devices, from_sequence, to_sequence, from_ms, before_ms, log, stamped, int64, progress))]
     #[allow(clippy::too_many_arguments)]
     fn export(
         &self,
@@ -264,6 +264,7 @@ impl LedgerCore {
         before_ms: Option<u64>,
         log: bool,
         stamped: bool,
+        int64: bool,
         progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<String> {
         let open = self.open()?;
@@ -285,6 +286,7 @@ impl LedgerCore {
         }
         telemetry::ask_loggers(py)?;
         let (bar, handle) = (Bar::named("export", progress)?, runtime()?.handle().clone());
+        let typed = move |target| if int64 { Target::Int64(Box::new(target)) } else { target };
         let work = Work::start(Vec::new(), move |_, progress, results| {
             let mut before = 0;
             let exported = |records| {
@@ -293,9 +295,9 @@ impl LedgerCore {
                 !progress.is_cancelled()
             };
             let exported = match log {
-                None => handle.block_on(export(&*open.ledger, &filter, Target::File(path), exported)),
+                None => handle.block_on(export(&*open.ledger, &filter, typed(Target::File(path)), exported)),
                 Some((log, target)) => handle
-                    .block_on(export_logged(&*open.ledger, log.logged(), target, exported))
+                    .block_on(export_logged(&*open.ledger, log.logged(), typed(target), exported))
                     .and_then(|manifest| log.write().map(|()| manifest).map_err(Error::from)),
             };
             let manifest = exported.and_then(|manifest| {

@@ -9,6 +9,7 @@
 mod arrow;
 mod bundle;
 mod client;
+mod columns;
 mod command;
 mod coverage;
 mod device;

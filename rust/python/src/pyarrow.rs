@@ -60,12 +60,14 @@ pub(crate) fn batches(source: &Bound<'_, PyAny>) -> PyResult<Option<Batches>> {
     let Some(schema) = schema else { return Ok(None) };
     let schema: SchemaRef = import(&schema, |schema| Ok(schema.extract::<PySchema>()?.into_inner()))?;
     let batches = batches.try_iter()?.unbind();
-    Ok(Some(Batches { schema, batches, dictionaries: HashMap::new() }))
+    Ok(Some(Batches { schema, selected: None, batches, dictionaries: HashMap::new() }))
 }
 
 /// Batches of pyarrow.
 pub(crate) struct Batches {
     schema: SchemaRef,
+    /// The schema and the positions of the columns that hold the fields, if others are to be skipped.
+    selected: Option<(SchemaRef, Vec<usize>)>,
     batches: Py<PyIterator>,
     /// The last dictionary copied of each column, with its address: batches share dictionaries.
     dictionaries: HashMap<usize, (Vec<(usize, usize)>, ArrayRef)>,
@@ -73,7 +75,7 @@ pub(crate) struct Batches {
 
 impl RecordBatchReader for Batches {
     fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
+        Arc::clone(self.selected.as_ref().map_or(&self.schema, |(schema, _)| schema))
     }
 }
 
@@ -90,6 +92,33 @@ impl Iterator for Batches {
 }
 
 impl Batches {
+    /// Returns the schema with all columns.
+    pub(crate) fn all_columns(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    /// Reads only these columns, as the fields of records in their order.
+    pub(crate) fn select(&mut self, positions: Vec<usize>) {
+        let ours = edgesentry_formats::schema();
+        let fields = self.schema.fields();
+        let is_same = fields.len() == ours.fields().len()
+            && positions.iter().enumerate().all(|(index, at)| index == *at)
+            && fields.iter().zip(ours.fields()).all(|(field, own)| field.name() == own.name());
+        if is_same {
+            return;
+        }
+        let selected = positions
+            .iter()
+            .zip(ours.fields())
+            .filter_map(|(at, own)| Some(Field::new(own.name(), fields.get(*at)?.data_type().clone(), true)));
+        self.selected = Some((Arc::new(Schema::new(selected.collect::<Vec<_>>())), positions));
+    }
+
+    /// Returns true if a batch has exactly the columns that are read, in their order.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.selected.is_none()
+    }
+
     /// Returns the next batch: a copy, which is checked, and the batch itself.
     pub(crate) fn next_pair<'py>(
         &mut self,
@@ -114,12 +143,20 @@ impl Batches {
         let columns = batch.getattr(intern!(py, "columns"))?;
         let mut fields = Vec::new();
         let mut arrays = Vec::new();
-        for (at, column) in columns.try_iter()?.enumerate() {
-            let Some(field) = self.schema.fields().get(at) else {
-                return Err(PyValueError::new_err("a batch has more columns than its schema"));
+        let columns = columns.try_iter()?.collect::<PyResult<Vec<_>>>()?;
+        if columns.len() > self.schema.fields().len() {
+            return Err(PyValueError::new_err("a batch has more columns than its schema"));
+        }
+        let (schema, positions) = match &self.selected {
+            Some((schema, positions)) => (Arc::clone(schema), positions.clone()),
+            None => (Arc::clone(&self.schema), (0..columns.len()).collect()),
+        };
+        for (field, at) in schema.fields().iter().zip(positions) {
+            let Some(column) = columns.get(at) else {
+                return Err(PyValueError::new_err("a batch has fewer columns than its schema"));
             };
             let (name, data_type) = (field.name().clone(), field.data_type().clone());
-            let column = Column { array: column? };
+            let column = Column { array: column.clone() };
             let array = match &data_type {
                 DataType::Dictionary(keys, values) => self.dictionary(at, &column, keys, values)?,
                 _ => column.copy(&data_type)?,

@@ -1,6 +1,6 @@
 //! `read_records`: records one by one, or as an Arrow stream, in limited memory.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::{RecordBatch, RecordBatchIterator, RecordBatchReader};
@@ -13,13 +13,14 @@ use pyo3::sync::MutexExt;
 use pyo3::types::PyCapsule;
 use pyo3_arrow::PyRecordBatch;
 
-use crate::arrow::{schema_capsule, stream_capsule};
+use crate::arrow::{int64_batches, int64_schema_if, schema_capsule, stream_capsule};
+use crate::columns::{Ignored, column_names};
 use crate::errors::malformed;
 use crate::frames;
 use crate::pickle::refuse;
 use crate::pyarrow;
 use crate::record::AuditRecord;
-use crate::source::{Input, import, inputs};
+use crate::source::{Input, import, named_inputs};
 use crate::work::Work;
 
 /// Number of entries that the worker passes on at a time, and of rows in an Arrow batch.
@@ -38,8 +39,14 @@ type Entry = Result<chain::AuditRecord, Malformed>;
 ///     UnreadableError: An input is not in a format that holds records; raised when the first record is
 ///         read.
 #[pyfunction]
-#[pyo3(signature = (source, *, on_malformed = "raise"))]
-pub(crate) fn read_records(source: &Bound<'_, PyAny>, on_malformed: &str) -> PyResult<RecordReader> {
+#[pyo3(signature = (source, *, columns = None, ignore = None, int64 = false, on_malformed = "raise"))]
+pub(crate) fn read_records(
+    source: &Bound<'_, PyAny>,
+    columns: Option<BTreeMap<String, String>>,
+    ignore: Option<Ignored>,
+    int64: bool,
+    on_malformed: &str,
+) -> PyResult<RecordReader> {
     let skip_malformed = match on_malformed {
         "raise" => false,
         "skip" => true,
@@ -48,7 +55,9 @@ pub(crate) fn read_records(source: &Bound<'_, PyAny>, on_malformed: &str) -> PyR
             return Err(PyValueError::new_err(message));
         }
     };
-    reader(inputs(source)?, skip_malformed)
+    let inputs = named_inputs(source, &column_names(columns, ignore)?)?;
+    let RecordReader { reading, .. } = reader(inputs, skip_malformed)?;
+    Ok(RecordReader { reading, int64 })
 }
 
 /// Reads inputs one by one.
@@ -72,7 +81,7 @@ pub(crate) fn reader(inputs: Vec<Input>, skip_malformed: bool) -> PyResult<Recor
         skipped: 0,
         exported: false,
     };
-    Ok(RecordReader(Mutex::new(reading)))
+    Ok(RecordReader { reading: Mutex::new(reading), int64: false })
 }
 
 /// The records of a source, one by one, in bounded memory; created by `read_records`.
@@ -81,7 +90,11 @@ pub(crate) fn reader(inputs: Vec<Input>, skip_malformed: bool) -> PyResult<Recor
 /// once. Columns: device_id, sequence, timestamp_ms, payload_hash, signature, prev_record_hash, object_ref;
 /// the byte fields as fixed-size binary.
 #[pyclass(frozen, module = "edgesentry")]
-pub(crate) struct RecordReader(Mutex<Reading>);
+pub(crate) struct RecordReader {
+    reading: Mutex<Reading>,
+    /// Exports numbers as int64.
+    int64: bool,
+}
 
 #[pymethods]
 impl RecordReader {
@@ -94,14 +107,14 @@ impl RecordReader {
     /// Raises:
     ///     RecordMalformed: The entry is not a record. The reader can continue with the next entry.
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<AuditRecord>> {
-        let mut reading = self.0.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
+        let mut reading = self.reading.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
         Ok(reading.next_record(py)?.map(AuditRecord))
     }
 
     /// Malformed entries skipped so far.
     #[getter]
     fn skipped(&self, py: Python<'_>) -> u64 {
-        self.0.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner).skipped
+        self.reading.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner).skipped
     }
 
     /// Returns the rest of the records as a polars data frame, once.
@@ -124,7 +137,7 @@ impl RecordReader {
 
     /// Exports the schema of the stream.
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
-        schema_capsule(py, &edgesentry_formats::schema())
+        schema_capsule(py, &int64_schema_if(self.int64, edgesentry_formats::schema()))
     }
 
     /// Exports the rest of the records as an Arrow stream, once; the reader cannot be used afterwards.
@@ -137,13 +150,14 @@ impl RecordReader {
         py: Python<'py>,
         requested_schema: Option<Bound<'py, PyCapsule>>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
-        let mut reading = self.0.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
+        let mut reading = self.reading.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
         let batches = RecordBatches(reading.take()?);
-        stream_capsule(py, edgesentry_formats::schema(), batches, requested_schema)
+        let schema = int64_schema_if(self.int64, edgesentry_formats::schema());
+        stream_capsule(py, schema, int64_batches(self.int64, batches), requested_schema)
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
-        let reading = self.0.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
+        let reading = self.reading.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
         match reading.exported {
             true => "<RecordReader, exported as Arrow>".to_owned(),
             false => format!("<RecordReader at entry {}>", reading.index),
@@ -158,8 +172,8 @@ impl RecordReader {
 impl RecordReader {
     /// Reads all remaining records.
     fn rest(&self, py: Python<'_>) -> PyResult<frames::Batches> {
-        let reading = self.0.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner).take()?;
-        let batches = RecordBatches(reading).collect::<Result<Vec<_>, _>>();
+        let reading = self.reading.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner).take()?;
+        let batches = int64_batches(self.int64, RecordBatches(reading)).collect::<Result<Vec<_>, _>>();
         let batches = batches.map_err(|error| match error {
             ArrowError::ExternalError(error) => match error.downcast::<PyErr>() {
                 Ok(error) => *error,
@@ -167,7 +181,8 @@ impl RecordReader {
             },
             error => PyValueError::new_err(error.to_string()),
         })?;
-        Ok(frames::Batches { schema: edgesentry_formats::schema(), batches })
+        let schema = int64_schema_if(self.int64, edgesentry_formats::schema());
+        Ok(frames::Batches { schema, batches })
     }
 }
 
@@ -232,7 +247,9 @@ fn pair(
     batches: &mut pyarrow::Batches,
 ) -> PyResult<Option<(RecordBatch, Option<RecordBatch>)>> {
     let Some((copy, batch)) = batches.next_pair(py)? else { return Ok(None) };
-    let Some(records) = record_batch(&copy) else { return Ok(Some((copy, None))) };
+    let Some(records) = record_batch(&copy).filter(|_| batches.is_whole()) else {
+        return Ok(Some((copy, None)));
+    };
     let columns = import(&batch, |batch| Ok(batch.extract::<PyRecordBatch>()?.into_inner()))?;
     let schema = records.schema();
     let itself = RecordBatch::try_new(schema, columns.columns().to_vec());

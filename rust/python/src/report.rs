@@ -19,7 +19,8 @@ use crate::difference::{Parted, parted};
 use crate::errors::{UnreadableError, VerificationError, sentence, write_text};
 use crate::finding_table::{FindingTable, findings_schema};
 use crate::findings::Findings;
-use crate::heads::heads_to_dict;
+use crate::frames;
+use crate::heads::{heads_batches, heads_to_dict};
 use crate::html;
 use crate::pickle::{Reduced, reduce};
 
@@ -101,6 +102,19 @@ impl Report {
     #[getter]
     fn heads<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         heads_to_dict(py, &self.0.heads)
+    }
+
+    /// Returns the heads as a pyarrow table: `device_id`, `sequence`, and `hash` as 64 hex digits.
+    ///
+    /// Args:
+    ///     int64: Numbers are int64, for engines without unsigned types such as Spark.
+    ///
+    /// Raises:
+    ///     ImportError: pyarrow is not installed.
+    ///     ValueError: With `int64`, a number is larger than any int64.
+    #[pyo3(signature = (*, int64 = false))]
+    fn heads_to_arrow<'py>(&self, py: Python<'py>, int64: bool) -> PyResult<Bound<'py, PyAny>> {
+        frames::to_arrow(py, heads_batches(&self.0.heads)?, int64)
     }
 
     /// The range of each chain, by device id.

@@ -5,7 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use edgesentry_formats::{Source, missing_url};
+use edgesentry_formats::{ColumnNames, Source, files_of, missing_url, path_of_url, select_columns, table_of};
+use edgesentry_rs::lake;
+use edgesentry_rs::settings::{Overrides, Settings};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -16,6 +18,7 @@ use pyo3_arrow::input::AnyRecordBatch;
 use crate::errors::{UnreadableError, failure, os_error};
 use crate::pyarrow;
 use crate::record::AuditRecord;
+use crate::service::service_failure;
 
 /// One input of a verification or a conversion.
 pub(crate) enum Input {
@@ -48,7 +51,7 @@ impl Input {
     /// Returns the path of the input, if it is known.
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {
-            Input::Ready(Source::Path(path)) => Some(path),
+            Input::Ready(source) if source.path().is_some() => source.path(),
             Input::File { name, .. } => Some(Path::new(&**name)),
             Input::Ready(_) | Input::PyArrow { .. } | Input::Records { .. } => None,
         }
@@ -58,17 +61,84 @@ impl Input {
 /// Returns the inputs in a path, a list of paths, bytes, a binary file object, an iterable of records, or an object
 /// that exports Arrow.
 pub(crate) fn inputs(source: &Bound<'_, PyAny>) -> PyResult<Vec<Input>> {
-    let py = source.py();
-    if let Some(path) = path_of(source)? {
-        return Ok(vec![file(py, path)?]);
-    }
-    if let Some(paths) = list_of_paths(source)? {
-        return paths.into_iter().map(|path| file(py, path)).collect();
-    }
-    one_input(source).map(|input| vec![input])
+    named_inputs(source, &Arc::default())
 }
 
-fn one_input(source: &Bound<'_, PyAny>) -> PyResult<Input> {
+/// Like [`inputs`], with these names of columns.
+pub(crate) fn named_inputs(source: &Bound<'_, PyAny>, names: &Arc<ColumnNames>) -> PyResult<Vec<Input>> {
+    let py = source.py();
+    if let Some(path) = path_of(source)? {
+        return named_files(py, path, names);
+    }
+    let Some(paths) = list_of_paths(source)? else {
+        return one_input(source, names).map(|input| vec![input]);
+    };
+    let mut inputs = Vec::with_capacity(paths.len());
+    for path in paths {
+        inputs.extend(named_files(py, path, names)?);
+    }
+    Ok(inputs)
+}
+
+/// Returns the files, objects or table that a path stands for.
+fn named_files(py: Python<'_>, path: PathBuf, names: &Arc<ColumnNames>) -> PyResult<Vec<Input>> {
+    let ready = |source: Source| Input::Ready(source.named(names));
+    let text = path.to_str().unwrap_or_default();
+    if ["s3://", "s3a://", "s3n://"].iter().any(|scheme| text.starts_with(scheme)) {
+        let settings = Settings::load(None, &Overrides::default());
+        let settings = settings.map_err(|error| service_failure(py, error))?.s3;
+        let sources = py.detach(|| lake::sources(text, &settings)).map_err(|error| failure(py, error))?;
+        return Ok(sources.into_iter().map(ready).collect());
+    }
+    let path = path_of_url(text).transpose().map_err(|error| failure(py, error))?.unwrap_or(path);
+    if let Some(table) = library_table(py, &path)? {
+        return Ok(vec![one_input(&table, names)?]);
+    }
+    let files = py.detach(|| files_of(&path)).map_err(|error| failure(py, error))?;
+    files.into_iter().map(|path| file(py, path).map(ready)).collect()
+}
+
+/// Returns a directory that is a Delta or Iceberg table as an object of its library, if that is installed.
+fn library_table<'py>(py: Python<'py>, path: &Path) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let Some(kind) = table_of(path) else { return Ok(None) };
+    let table = py.import(ADAPTERS)?.call_method1("table", (path, kind.library()))?;
+    Ok((!table.is_none()).then_some(table))
+}
+
+/// The module that opens objects of other libraries.
+const ADAPTERS: &str = "edgesentry._sources";
+
+/// The libraries whose objects are opened in Python: some hold no rows yet, others have types of their own.
+const ADAPTED: [&str; 7] = ["polars", "dask", "dask_expr", "deltalake", "pyiceberg", "ray", "datafusion"];
+
+/// Returns the rows of an object of another library in a form that is read here; any other object unchanged.
+fn adapted<'py>(source: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = source.py();
+    let module = source.get_type().module().and_then(|module| module.extract::<String>());
+    let module = module.unwrap_or_default();
+    match ADAPTED.contains(&module.split('.').next().unwrap_or_default()) {
+        true => py.import(ADAPTERS)?.call_method1("adapted", (source,)),
+        false => Ok(source.clone()),
+    }
+}
+
+fn one_input(source: &Bound<'_, PyAny>, names: &Arc<ColumnNames>) -> PyResult<Input> {
+    let source = &adapted(source)?;
+    let input = unnamed_input(source)?;
+    Ok(match input {
+        Input::Ready(source) => Input::Ready(source.named(names)),
+        Input::PyArrow { name, mut batches } => {
+            // Otherwise the error is that of the reader.
+            if let Ok(positions) = select_columns(&name, &batches.all_columns(), names) {
+                batches.select(positions);
+            }
+            Input::PyArrow { name, batches }
+        }
+        input => input,
+    })
+}
+
+fn unnamed_input(source: &Bound<'_, PyAny>) -> PyResult<Input> {
     let py = source.py();
     if source.is_instance_of::<PyBytes>() || source.is_instance_of::<PyByteArray>() {
         return Ok(in_memory(source.extract()?));
@@ -122,9 +192,6 @@ fn refuse_others(source: &Bound<'_, PyAny>) -> PyResult<()> {
     let kind = name_of_type(source);
     let is_ours = source.get_type().module().is_ok_and(|module| module.to_string().starts_with("edgesentry"));
     let advice = match &*kind {
-        "LazyFrame" => {
-            "a LazyFrame holds no rows yet; pass frame.collect(), or write it with sink_parquet() and pass the path"
-        }
         "Ledger" if is_ours => {
             "a Ledger is verified in place: ledger.verify(keys=...); ledger.records() are its records"
         }
@@ -145,14 +212,14 @@ fn in_memory(bytes: PyBackedBytes) -> Input {
 }
 
 /// Returns an existing file: a missing one is reported before hours of work on the others.
-fn file(py: Python<'_>, path: PathBuf) -> PyResult<Input> {
+fn file(py: Python<'_>, path: PathBuf) -> PyResult<Source> {
     if let Some(error) = missing_url(&path) {
         return Err(failure(py, error));
     }
     let name = path.display().to_string();
     let failed = |error| os_error(py, &error, &name, &format!("{name}: cannot open: {error}"));
     path.metadata().map_err(failed)?;
-    Ok(Input::Ready(Source::Path(path)))
+    Ok(Source::Path(path))
 }
 
 /// Returns the name of a value in messages.

@@ -1,5 +1,6 @@
 //! `device_statistics`: one row per device.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_array::builder::{Float64Builder, StringBuilder, UInt64Builder};
@@ -16,11 +17,12 @@ use pyo3::types::{PyCapsule, PyDict, PyList};
 use serde::{Deserialize, Serialize};
 
 use crate::arrow::{Cell, cell, schema_capsule, stream_capsule};
+use crate::columns::{Ignored, column_names};
 use crate::frames;
 use crate::html;
 use crate::pickle::{Reduced, reduce};
 use crate::progress::Bar;
-use crate::source::inputs;
+use crate::source::named_inputs;
 use crate::work::{Work, pool, wait};
 
 /// Reads records and computes statistics of each device: rate, gaps, silence, clock, duplicates.
@@ -41,10 +43,12 @@ use crate::work::{Work, pool, wait};
 ///     FileNotFoundError: A file is missing.
 ///     UnreadableError: An input is not in a format that holds records.
 #[pyfunction]
-#[pyo3(signature = (source, *, gap_ms = None, until_ms = None, progress = None, threads = None))]
+#[pyo3(signature = (source, *, columns = None, ignore = None, gap_ms = None, until_ms = None, progress = None, threads = None))]
 pub(crate) fn device_statistics(
     py: Python<'_>,
     source: &Bound<'_, PyAny>,
+    columns: Option<BTreeMap<String, String>>,
+    ignore: Option<Ignored>,
     gap_ms: Option<u64>,
     until_ms: Option<u64>,
     progress: Option<&Bound<'_, PyAny>>,
@@ -54,7 +58,8 @@ pub(crate) fn device_statistics(
         return Err(PyValueError::new_err("gap_ms must be a number of milliseconds from 1"));
     }
     let (pool, bar) = (pool(threads)?, Bar::named("read", progress)?);
-    let work = Work::start(inputs(source)?, move |sources, progress, results| {
+    let inputs = named_inputs(source, &column_names(columns, ignore)?)?;
+    let work = Work::start(inputs, move |sources, progress, results| {
         results.put(pool.install(|| formats::device_statistics(sources, progress))?)
     })?;
     let found = wait(py, work, bar)?;
@@ -139,6 +144,20 @@ impl Statistics {
     ///     ImportError: pandas or pyarrow is not installed.
     fn to_pandas<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         frames::to_pandas(slf.as_any())
+    }
+
+    /// Returns the table as a pyarrow table.
+    ///
+    /// Args:
+    ///     int64: Numbers are int64, for engines without unsigned types such as Spark.
+    ///
+    /// Raises:
+    ///     ImportError: pyarrow is not installed.
+    ///     ValueError: With `int64`, a number is larger than any int64.
+    #[pyo3(signature = (*, int64 = false))]
+    fn to_arrow<'py>(&self, py: Python<'py>, int64: bool) -> PyResult<Bound<'py, PyAny>> {
+        let batches = vec![self.batch.clone()];
+        frames::to_arrow(py, frames::Batches { schema: schema(), batches }, int64)
     }
 
     /// Exports the schema of the stream.

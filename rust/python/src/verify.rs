@@ -1,5 +1,6 @@
 //! `verify_chain`: verifies any readable source.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,6 +12,7 @@ use edgesentry_rs::export::Manifest;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
+use crate::columns::{Ignored, column_names};
 use crate::errors::{bad_log_file, failure};
 use crate::heads::heads_from_any;
 use crate::keys::{GivenKeys, given_keys, scheme_of};
@@ -20,7 +22,7 @@ use crate::report::{Call, Report};
 use crate::require::Required;
 use crate::segments::order_of;
 use crate::service::service_failure;
-use crate::source::{inputs, name_of_type, path_of};
+use crate::source::{name_of_type, named_inputs, path_of};
 use crate::work::{Work, pool, wait};
 
 /// Verifies records. Links are always checked, other levels if their input is given.
@@ -78,7 +80,7 @@ use crate::work::{Work, pool, wait};
 ///     KeyboardInterrupt: Ctrl-C. The threads end by themselves soon after.
 #[pyfunction]
 #[pyo3(signature = (
-    source, *, keys = None, payloads = None, heads = None, start_heads = None, manifest = None,
+    source, *, columns = None, ignore = None, keys = None, payloads = None, heads = None, start_heads = None, manifest = None,
     checkpoint = None, policy = None, log_layout = None, previous = None, max_age = None,
     timestamps = None, tsa_roots = None, scheme = None, order = "position", require = None, progress = None, threads = None, max_findings = 100_000
 ))]
@@ -87,6 +89,8 @@ use crate::work::{Work, pool, wait};
 pub(crate) fn verify_chain(
     py: Python<'_>,
     source: &Bound<'_, PyAny>,
+    columns: Option<BTreeMap<String, String>>,
+    ignore: Option<Ignored>,
     keys: Option<&Bound<'_, PyAny>>,
     payloads: Option<&Bound<'_, PyAny>>,
     heads: Option<&Bound<'_, PyAny>>,
@@ -136,7 +140,7 @@ pub(crate) fn verify_chain(
     let pool = pool(threads)?;
     let bar = Bar::new(progress)?;
     let file = given.manifest.as_ref().map(|manifest| described(manifest, source)).transpose()?.flatten();
-    let inputs = inputs(source)?;
+    let inputs = named_inputs(source, &column_names(columns, ignore)?)?;
     let layout = given.log.is_none().then(|| layout_beside(source)).flatten();
     let work = Work::start(inputs, move |sources, progress, results| {
         let difference = match (&given.manifest, &file) {

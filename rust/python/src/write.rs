@@ -1,5 +1,6 @@
 //! `write_records`: writes records to a file, in the format of its name.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use edgesentry_formats::{
@@ -8,9 +9,10 @@ use edgesentry_formats::{
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use crate::columns::{Ignored, column_names};
 use crate::errors::{bad_destination, malformed, shown};
 use crate::progress::Bar;
-use crate::source::{Input, inputs};
+use crate::source::{Input, named_inputs};
 use crate::work::{Work, wait};
 
 /// Number of records written at a time.
@@ -29,7 +31,15 @@ const BLOCK: usize = 8192;
 ///     RecordMalformed: An entry of the source is not a record; nothing is written.
 ///     OSError: The file cannot be written.
 #[pyfunction]
-pub(crate) fn write_records(py: Python<'_>, records: &Bound<'_, PyAny>, path: PathBuf) -> PyResult<u64> {
+#[pyo3(signature = (records, path, *, columns = None, ignore = None, int64 = false))]
+pub(crate) fn write_records(
+    py: Python<'_>,
+    records: &Bound<'_, PyAny>,
+    path: PathBuf,
+    columns: Option<BTreeMap<String, String>>,
+    ignore: Option<Ignored>,
+    int64: bool,
+) -> PyResult<u64> {
     if by_name(&path).is_none() {
         return Err(PyValueError::new_err(shown(&format!(
             "{}: the name has no known format; use .json, .ndjson or .jsonl (also with .gz or .zst), .arrow or \
@@ -37,14 +47,14 @@ pub(crate) fn write_records(py: Python<'_>, records: &Bound<'_, PyAny>, path: Pa
             path.display()
         ))));
     }
-    let inputs = inputs(records)?;
+    let inputs = named_inputs(records, &column_names(columns, ignore)?)?;
     let mut destinations = Destinations::default();
     for file in inputs.iter().filter_map(Input::path) {
         destinations.read("a source", file);
     }
     let destination = destinations.place("path", &path).map_err(|error| bad_destination(py, error))?;
     let work = Work::start(inputs, move |sources, progress, results| {
-        let written = copy(sources, &destination, &path, progress)?;
+        let written = copy(sources, &destination, &path, int64, progress)?;
         results.put(written)
     })?;
     wait(py, work, Bar::new(None)?)?.map_err(|(index, reason)| malformed(index, &reason))
@@ -57,9 +67,10 @@ fn copy(
     sources: Vec<Source>,
     destination: &Destination,
     path: &Path,
+    int64: bool,
     progress: &Progress,
 ) -> Result<Written, Error> {
-    let mut writer = RecordWriter::create_at(destination, path)?;
+    let mut writer = RecordWriter::create_at(destination, path)?.with_int64(int64);
     let mut block = Vec::with_capacity(BLOCK);
     let mut index = 0;
     for source in sources {

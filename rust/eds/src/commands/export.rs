@@ -44,6 +44,9 @@ pub(crate) struct Export {
     /// Write to stdout, or another stream that --output names, in this format and without a manifest
     #[arg(long, value_name = "FORMAT")]
     format: Option<Layout>,
+    /// Write numbers in Arrow and Parquet as int64, for engines without unsigned types, such as Spark, Delta and Iceberg
+    #[arg(long)]
+    int64: bool,
     /// Only this device; may be repeated
     #[arg(long = "device", value_name = "ID")]
     devices: Vec<String>,
@@ -280,6 +283,7 @@ impl Export {
         go_on: impl Fn() -> bool,
     ) -> Result<Manifest, Failure> {
         let filter = self.filter();
+        let target = if self.int64 { Target::Int64(Box::new(target)) } else { target };
         let mut before = 0;
         let exported = |records: u64| {
             progress.add_records(records - before);

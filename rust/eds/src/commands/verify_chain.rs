@@ -18,7 +18,7 @@ use self::reports::Places;
 pub(super) use self::reports::Reports;
 pub(super) use self::required::uncovered;
 use crate::exit::{Exit, Failure};
-use crate::inputs::{self, Running};
+use crate::inputs::{self, Columns, Running};
 use crate::output::{Answer, Output};
 use crate::page;
 use crate::render;
@@ -36,6 +36,7 @@ Examples:
   eds verify-chain export.json --keys keys.json --require signatures --json > verdict.json
   eds verify-chain export.json --keys keys.json --html report.html --junit report.xml --github
   zcat export.ndjson.gz | eds verify-chain - --keys keys.json
+  eds verify-chain s3://bucket/prefix/ --keys keys.json --ignore day --column timestamp_ms=event_time
   eds verify-chain range.parquet --manifest range.parquet.manifest.json --keys keys.json
   eds verify-chain export.parquet --keys keys.json --checkpoint checkpoint --policy policy --require log
   eds verify-chain --ledger edgesentry.db --payload-store --keys keys.json --heads heads.json
@@ -43,9 +44,11 @@ Examples:
 The key ring is JSON: {\"lift-01\": \"<64 hex digits>\"}, or
 {\"lift-01\": {\"key\": \"<64 hex digits>\", \"scheme\": \"record\", \"valid_from\": 1}}.")]
 pub(crate) struct VerifyChain {
-    /// Exports to verify, in order; - is stdin
+    /// Exports to verify, in order: files, directories with all files in them, s3://BUCKET/KEY; - is stdin
     #[arg(required_unless_present = "ledger", value_name = "FILE")]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    columns: Columns,
     #[command(flatten)]
     given: GivenArgs,
     /// Levels that your inputs must cover in full, or the exit code is not 0: signatures, payloads, heads, log.
@@ -113,8 +116,9 @@ impl VerifyChain {
             },
         };
         let log = given.log_check();
-        let mut report =
-            self.running.verify_with_log(inputs::sources(&self.files)?, &checks, log.as_ref())?;
+        let names = self.columns.names()?;
+        let sources = inputs::sources(&self.files)?.into_iter().map(|source| source.named(&names));
+        let mut report = self.running.verify_with_log(sources.collect(), &checks, log.as_ref())?;
         if let ([export], None) = (&self.files[..], &log) {
             hint_erasures(&mut report, &layout_path(export));
         }

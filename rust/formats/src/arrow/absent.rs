@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use edgesentry_chain::AuditRecord;
 
+use crate::columns::ColumnNames;
 use crate::error::Error;
 use crate::format::Format;
 use crate::progress::Progress;
-use crate::read::{Chunk, ChunkReader, Decoded};
+use crate::read::{Chunk, ChunkReader, Decoded, ReadSeek};
 use crate::write::Output;
 
 const ABSENT: &str = "this build has no Arrow and Parquet support; build with --features columnar";
@@ -48,19 +49,23 @@ pub(crate) type ArrowChunks = Columns;
 pub(crate) type ParquetChunks = Columns;
 
 impl Columns {
-    pub(crate) fn new(name: Arc<str>, _: Box<dyn RecordBatchReader + Send>) -> Result<Columns, Error> {
+    pub(crate) fn new(
+        name: Arc<str>,
+        _: Box<dyn RecordBatchReader + Send>,
+        _: &Arc<ColumnNames>,
+    ) -> Result<Columns, Error> {
         Err(absent(&name))
     }
 
-    pub(crate) fn open(name: Arc<str>, _: File) -> Result<Columns, Error> {
+    pub(crate) fn open(name: Arc<str>, _: Box<dyn ReadSeek>, _: &ColumnNames) -> Result<Columns, Error> {
         Err(absent(&name))
     }
 
-    pub(crate) fn file(name: Arc<str>, _: File) -> Result<Columns, Error> {
+    pub(crate) fn file(name: Arc<str>, _: File, _: &ColumnNames) -> Result<Columns, Error> {
         Err(absent(&name))
     }
 
-    pub(crate) fn stream(name: Arc<str>, _: Box<dyn Read + Send>) -> Result<Columns, Error> {
+    pub(crate) fn stream(name: Arc<str>, _: Box<dyn Read + Send>, _: &ColumnNames) -> Result<Columns, Error> {
         Err(absent(&name))
     }
 
@@ -79,7 +84,7 @@ impl ChunkReader for Columns {
 pub(crate) enum ColumnWriter {}
 
 impl ColumnWriter {
-    pub(crate) fn new(_: Output, _: Format) -> io::Result<ColumnWriter> {
+    pub(crate) fn new(_: Output, _: Format, _: bool) -> io::Result<ColumnWriter> {
         Err(io::Error::new(io::ErrorKind::Unsupported, ABSENT))
     }
 

@@ -7,8 +7,9 @@ use arrow_schema::{ArrowError, DataType, FieldRef, Schema, SchemaRef};
 
 use super::guard::{Problem, caught};
 use super::owned::owned;
-use super::{Slices, check_schema};
+use super::{Selection, Slices};
 use crate::Error;
+use crate::columns::ColumnNames;
 use crate::progress::Progress;
 use crate::read::{Chunk, ChunkReader};
 
@@ -17,6 +18,8 @@ pub(crate) struct BatchChunks {
     name: Arc<str>,
     batches: Box<dyn RecordBatchReader + Send>,
     schema: SchemaRef,
+    names: Arc<ColumnNames>,
+    selection: Selection,
     slices: Slices,
     done: bool,
 }
@@ -25,10 +28,12 @@ impl BatchChunks {
     pub(crate) fn new(
         name: Arc<str>,
         batches: Box<dyn RecordBatchReader + Send>,
+        names: &Arc<ColumnNames>,
     ) -> Result<BatchChunks, Error> {
         let schema = batches.schema();
-        check_schema(&name, &schema)?;
-        Ok(BatchChunks { name, batches, schema, slices: Slices::default(), done: false })
+        let selection = Selection::of(&name, &schema, names)?;
+        let (names, slices) = (Arc::clone(names), Slices::default());
+        Ok(BatchChunks { name, batches, schema, names, selection, slices, done: false })
     }
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>, Error> {
@@ -42,10 +47,12 @@ impl BatchChunks {
                 return Err(Error::Source { name: self.name.clone(), source: Box::new(error) });
             }
         };
-        if &self.schema != batch.schema_ref() {
-            check_schema(&self.name, &declared(&self.schema, batch.schema_ref()))?;
+        if &self.schema == batch.schema_ref() {
+            return caught(&self.name, "Arrow", || owned(&self.selection.apply(&batch)?)).map(Some);
         }
-        caught(&self.name, "Arrow", || owned(&batch)).map(Some)
+        let schema = declared(&self.schema, batch.schema_ref());
+        let selection = Selection::of(&self.name, &schema, &self.names)?;
+        caught(&self.name, "Arrow", || owned(&selection.apply(&batch)?)).map(Some)
     }
 }
 

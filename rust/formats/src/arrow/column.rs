@@ -5,7 +5,8 @@ use std::ops::Range;
 use arrow_array::cast::AsArray;
 use arrow_array::types::*;
 use arrow_array::*;
-use arrow_schema::DataType;
+use arrow_buffer::i256;
+use arrow_schema::{DataType, TimeUnit};
 use edgesentry_chain::{AuditRecord, FIELDS, Hash};
 
 use super::schema::{Kind, shown};
@@ -18,7 +19,7 @@ pub(crate) struct RecordColumns {
 }
 
 impl RecordColumns {
-    /// Finds the columns; a batch that passed `check_schema` has all of them.
+    /// Finds the columns; a batch of a `Selection` has all of them.
     pub(crate) fn of(batch: &RecordBatch) -> Result<RecordColumns, Fault> {
         let mut columns = Vec::with_capacity(FIELDS.len());
         for field in FIELDS {
@@ -78,6 +79,14 @@ impl RecordColumns {
             Value::Integer(value) => u64::try_from(value).map_err(|_| {
                 let expected = format!("{} from 0 to {}", FIELDS[index], u64::MAX);
                 Fault::new(expected, format!("{} is {value}", FIELDS[index]))
+            }),
+            Value::Large(value) => {
+                let expected = format!("{} from 0 to {}", FIELDS[index], u64::MAX);
+                Err(Fault::new(expected, format!("{} is {value}", FIELDS[index])))
+            }
+            Value::Time(value, unit) => milliseconds(value, unit).map_err(|actual| {
+                let expected = format!("{} in whole milliseconds since 1970", FIELDS[index]);
+                Fault::new(expected, format!("{} is {actual}", FIELDS[index]))
             }),
             other => Err(unexpected(index, &other)),
         }
@@ -147,11 +156,22 @@ fn short_text(bytes: &[u8], max_bytes: usize) -> Option<String> {
     text.bytes().all(|byte| byte.is_ascii_graphic()).then_some(text)
 }
 
+/// Returns a time in milliseconds. The signature covers whole milliseconds, so no other time is one of a record.
+fn milliseconds(value: i64, unit: TimeUnit) -> Result<u64, String> {
+    let (exact, name) = match unit {
+        TimeUnit::Second => (value.checked_mul(1000), "seconds"),
+        TimeUnit::Millisecond => (Some(value), "milliseconds"),
+        TimeUnit::Microsecond => ((value % 1000 == 0).then_some(value / 1000), "microseconds"),
+        TimeUnit::Nanosecond => ((value % 1_000_000 == 0).then_some(value / 1_000_000), "nanoseconds"),
+    };
+    exact.and_then(|value| u64::try_from(value).ok()).ok_or_else(|| format!("{value} {name}"))
+}
+
 fn unexpected(index: usize, value: &Value<'_>) -> Fault {
     let field = FIELDS[index];
     let expected = match Kind::of_field(index) {
         Kind::Text => format!("{field} as text"),
-        Kind::Integer => format!("{field} as an integer"),
+        Kind::Integer | Kind::Time => format!("{field} as an integer"),
         Kind::Bytes(size) => format!("{field} of {size} bytes"),
     };
     let actual = match value {
@@ -173,6 +193,9 @@ enum Value<'a> {
     Text(&'a str),
     Bytes(&'a [u8]),
     Integer(i128),
+    /// A number that no field can hold.
+    Large(i256),
+    Time(i64, TimeUnit),
     List(&'a Integers, Range<usize>),
 }
 
@@ -217,6 +240,8 @@ enum Values {
     BinaryView(BinaryViewArray),
     FixedSizeBinary(FixedSizeBinaryArray),
     Integer(Integers),
+    Decimal256(Decimal256Array),
+    Time(Int64Array, TimeUnit),
     List(ListArray, Integers),
     LargeList(LargeListArray, Integers),
     FixedSizeList(FixedSizeListArray, Integers),
@@ -234,6 +259,8 @@ macro_rules! with_values {
             Values::BinaryView($array) => $call,
             Values::FixedSizeBinary($array) => $call,
             Values::Integer($array) => $call,
+            Values::Decimal256($array) => $call,
+            Values::Time($array, _) => $call,
             Values::List($array, _) => $call,
             Values::LargeList($array, _) => $call,
             Values::FixedSizeList($array, _) => $call,
@@ -263,6 +290,8 @@ impl Values {
                 let list = array.as_fixed_size_list();
                 Values::FixedSizeList(list.clone(), Integers::of(list.values().as_ref())?)
             }
+            DataType::Decimal256(_, 0) => Values::Decimal256(array.as_primitive().clone()),
+            DataType::Timestamp(unit, _) => Values::Time(numbers(array, *unit), *unit),
             _ => Values::Integer(Integers::of(array)?),
         })
     }
@@ -288,6 +317,11 @@ impl Values {
             Values::BinaryView(array) => Value::Bytes(array.value(row)),
             Values::FixedSizeBinary(array) => Value::Bytes(array.value(row)),
             Values::Integer(integers) => integers.get(row).map_or(Value::Null, Value::Integer),
+            Values::Decimal256(array) => {
+                let value = array.value(row);
+                value.to_i128().map_or(Value::Large(value), Value::Integer)
+            }
+            Values::Time(array, unit) => Value::Time(array.value(row), *unit),
             Values::List(list, items) => {
                 let offsets = list.value_offsets();
                 Value::List(items, offsets[row] as usize..offsets[row + 1] as usize)
@@ -305,6 +339,19 @@ impl Values {
     }
 }
 
+/// Returns the numbers of a timestamp column, without a copy.
+fn numbers(array: &dyn Array, unit: TimeUnit) -> Int64Array {
+    fn of<T: ArrowTimestampType>(array: &dyn Array) -> Int64Array {
+        array.as_primitive::<T>().reinterpret_cast()
+    }
+    match unit {
+        TimeUnit::Second => of::<TimestampSecondType>(array),
+        TimeUnit::Millisecond => of::<TimestampMillisecondType>(array),
+        TimeUnit::Microsecond => of::<TimestampMicrosecondType>(array),
+        TimeUnit::Nanosecond => of::<TimestampNanosecondType>(array),
+    }
+}
+
 enum Integers {
     Int8(Int8Array),
     Int16(Int16Array),
@@ -314,6 +361,8 @@ enum Integers {
     UInt16(UInt16Array),
     UInt32(UInt32Array),
     UInt64(UInt64Array),
+    Decimal32(Decimal32Array),
+    Decimal64(Decimal64Array),
     Decimal128(Decimal128Array),
 }
 
@@ -328,6 +377,8 @@ macro_rules! with_integers {
             Integers::UInt16($array) => $call,
             Integers::UInt32($array) => $call,
             Integers::UInt64($array) => $call,
+            Integers::Decimal32($array) => $call,
+            Integers::Decimal64($array) => $call,
             Integers::Decimal128($array) => $call,
         }
     };
@@ -344,9 +395,9 @@ impl Integers {
             DataType::UInt16 => Integers::UInt16(array.as_primitive::<UInt16Type>().clone()),
             DataType::UInt32 => Integers::UInt32(array.as_primitive::<UInt32Type>().clone()),
             DataType::UInt64 => Integers::UInt64(array.as_primitive::<UInt64Type>().clone()),
-            DataType::Decimal128(_, 0) => {
-                Integers::Decimal128(array.as_primitive::<Decimal128Type>().clone())
-            }
+            DataType::Decimal32(_, 0) => Integers::Decimal32(array.as_primitive().clone()),
+            DataType::Decimal64(_, 0) => Integers::Decimal64(array.as_primitive().clone()),
+            DataType::Decimal128(_, 0) => Integers::Decimal128(array.as_primitive().clone()),
             _ => return None,
         })
     }

@@ -14,8 +14,9 @@ use arrow_schema::{Schema, SchemaRef};
 use lz4_flex::frame::FrameDecoder;
 
 use super::guard::{Problem, caught};
-use super::{BATCH_BYTES, Consumed, LZ4_RATIO, Slices, UNSEEN_BYTES, ZSTD_RATIO, check_schema};
+use super::{BATCH_BYTES, Consumed, LZ4_RATIO, Selection, Slices, UNSEEN_BYTES, ZSTD_RATIO};
 use crate::Error;
+use crate::columns::ColumnNames;
 use crate::progress::Progress;
 use crate::read::{Chunk, ChunkReader};
 
@@ -32,27 +33,37 @@ pub(crate) struct ArrowChunks {
     name: Arc<str>,
     messages: Messages,
     tables: Tables,
+    selection: Selection,
     slices: Slices,
     done: bool,
 }
 
 impl ArrowChunks {
     /// Opens the file format. Bytes read are counted.
-    pub(crate) fn file(name: Arc<str>, file: File) -> Result<ArrowChunks, Error> {
+    pub(crate) fn file(name: Arc<str>, file: File, names: &ColumnNames) -> Result<ArrowChunks, Error> {
         let (messages, tables) = caught(&name, "Arrow", || FileMessages::open(file))?;
-        ArrowChunks::new(name, Messages::File(messages), tables)
+        ArrowChunks::new(name, Messages::File(messages), tables, names)
     }
 
     /// Opens the stream format. The caller's reader counts the bytes.
-    pub(crate) fn stream(name: Arc<str>, reader: Box<dyn Read + Send>) -> Result<ArrowChunks, Error> {
+    pub(crate) fn stream(
+        name: Arc<str>,
+        reader: Box<dyn Read + Send>,
+        names: &ColumnNames,
+    ) -> Result<ArrowChunks, Error> {
         let mut stream = StreamMessages { reader };
         let tables = caught(&name, "Arrow", || stream.schema())?;
-        ArrowChunks::new(name, Messages::Stream(stream), tables)
+        ArrowChunks::new(name, Messages::Stream(stream), tables, names)
     }
 
-    fn new(name: Arc<str>, messages: Messages, tables: Tables) -> Result<ArrowChunks, Error> {
-        check_schema(&name, &tables.schema)?;
-        Ok(ArrowChunks { name, messages, tables, slices: Slices::default(), done: false })
+    fn new(
+        name: Arc<str>,
+        messages: Messages,
+        tables: Tables,
+        names: &ColumnNames,
+    ) -> Result<ArrowChunks, Error> {
+        let selection = Selection::of(&name, &tables.schema, names)?;
+        Ok(ArrowChunks { name, messages, tables, selection, slices: Slices::default(), done: false })
     }
 
     /// Turns counting off, for a file whose bytes have already been counted.
@@ -76,9 +87,12 @@ impl ChunkReader for ArrowChunks {
             if progress.is_cancelled() {
                 return Err(Error::Cancelled);
             }
-            let ArrowChunks { name, messages, tables, .. } = self;
+            let ArrowChunks { name, messages, tables, selection, .. } = self;
             let step = caught(name, "Arrow", || match messages.next(progress)? {
-                Some((metadata, body)) => tables.take(&metadata, body).map(Some),
+                Some((metadata, body)) => {
+                    let batch = tables.take(&metadata, body)?;
+                    batch.map(|batch| selection.apply(&batch)).transpose().map(Some)
+                }
                 None => Ok(None),
             });
             match step {

@@ -59,7 +59,8 @@ fn own(data: &ArrayData) -> Result<ArrayRef, Problem> {
         }
         DataType::Dictionary(keys, _) => dictionary(data, keys),
         kind if kind.is_integer()
-            || matches!(kind, DataType::FixedSizeBinary(_) | DataType::Decimal128(..)) =>
+            || kind.is_decimal()
+            || matches!(kind, DataType::FixedSizeBinary(_) | DataType::Timestamp(..)) =>
         {
             let width = match kind {
                 DataType::FixedSizeBinary(width) => usize::try_from(*width).unwrap_or(usize::MAX),

@@ -1,10 +1,10 @@
 //! Parquet, page by page.
 
-use std::fs::File;
-use std::io::{self, Cursor, Read, Seek, SeekFrom};
+use std::io::{self, Cursor, Read, SeekFrom};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ::parquet::arrow::ProjectionMask;
 use ::parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
@@ -17,11 +17,12 @@ use super::guard::{Problem, caught};
 use super::metadata::check_footer;
 use super::page::PageFault;
 use super::pages::Columns;
-use super::{CHUNK_ROWS, Consumed, Slices, check_schema};
+use super::{CHUNK_ROWS, Consumed, Selection, Slices};
 use crate::Error;
+use crate::columns::ColumnNames;
 use crate::error::Undecodable;
 use crate::progress::Progress;
-use crate::read::{Chunk, ChunkReader};
+use crate::read::{Chunk, ChunkReader, ReadSeek};
 
 /// Maximum size of a footer, in bytes.
 const FOOTER_BYTES: u64 = 64 << 20;
@@ -33,6 +34,7 @@ pub(crate) struct ParquetChunks {
     rows_left: u64,
     input: Arc<Input>,
     columns: Arc<Columns>,
+    selection: Selection,
     consumed: Consumed,
     slices: Slices,
     done: bool,
@@ -40,9 +42,13 @@ pub(crate) struct ParquetChunks {
 
 impl ParquetChunks {
     /// Reads the footer. Bytes read are counted.
-    pub(crate) fn open(name: Arc<str>, file: File) -> Result<ParquetChunks, Error> {
+    pub(crate) fn open(
+        name: Arc<str>,
+        file: Box<dyn ReadSeek>,
+        names: &ColumnNames,
+    ) -> Result<ParquetChunks, Error> {
         let (ranges, metadata) = caught(&name, "Parquet", || open(file))?;
-        check_schema(&name, metadata.schema())?;
+        let selection = Selection::of(&name, metadata.schema(), names)?;
         let (size, input, columns) = (ranges.size, Arc::clone(&ranges.input), Arc::clone(&ranges.columns));
         let (rows, rows_left) = caught(&name, "Parquet", || {
             let mut rows_left = 0u64;
@@ -50,15 +56,18 @@ impl ParquetChunks {
                 let rows = u64::try_from(group.num_rows()).ok().and_then(|rows| rows.checked_add(rows_left));
                 rows_left = rows.ok_or_else(|| Problem::decoder("a row group of negative size"))?;
             }
+            let schema = metadata.metadata().file_metadata().schema_descr_ptr();
+            let columns = ProjectionMask::roots(&schema, selection.positions().iter().copied());
             let rows = ParquetRecordBatchReaderBuilder::new_with_metadata(ranges, metadata.clone())
+                .with_projection(columns)
                 .with_batch_size(CHUNK_ROWS)
                 .build()
                 .map_err(Problem::decoder)?;
             Ok((rows, rows_left))
         })?;
         let consumed = Consumed { left: size };
-        let slices = Slices::default();
-        Ok(ParquetChunks { name, rows, rows_left, input, columns, consumed, slices, done: false })
+        let (selection, slices) = (selection.of_selected(), Slices::default());
+        Ok(ParquetChunks { name, rows, rows_left, input, columns, selection, consumed, slices, done: false })
     }
 
     /// Turns counting off, for a file whose bytes have already been counted.
@@ -77,7 +86,7 @@ impl ChunkReader for ParquetChunks {
             if self.done {
                 return Ok(None);
             }
-            let ParquetChunks { name, rows, rows_left, columns, .. } = self;
+            let ParquetChunks { name, rows, rows_left, columns, selection, .. } = self;
             columns.give_out();
             let step = caught(name, "Parquet", || {
                 let batch = rows.next().transpose().map_err(Problem::decoder)?;
@@ -89,7 +98,7 @@ impl ChunkReader for ParquetChunks {
                 if size == 0 && *rows_left > 0 {
                     return Err(Problem::decoder(format!("{rows_left} rows of its footer are missing")));
                 }
-                Ok(batch.filter(|batch| batch.num_rows() > 0))
+                batch.filter(|batch| batch.num_rows() > 0).map(|batch| selection.apply(&batch)).transpose()
             });
             self.consumed.add(self.input.read.swap(0, Relaxed), progress);
             match step {
@@ -107,7 +116,7 @@ impl ChunkReader for ParquetChunks {
     }
 }
 
-fn open(mut file: File) -> Result<(Ranges, ArrowReaderMetadata), Problem> {
+fn open(mut file: Box<dyn ReadSeek>) -> Result<(Ranges, ArrowReaderMetadata), Problem> {
     let size = file.seek(SeekFrom::End(0))?;
     let mut tail = [0u8; 8];
     file.seek(SeekFrom::Start(size.saturating_sub(8)))?;
@@ -152,7 +161,7 @@ fn viewed(schema: &Schema) -> SchemaRef {
 
 /// The file, as the decoder reads it.
 struct Input {
-    file: Mutex<File>,
+    file: Mutex<Box<dyn ReadSeek>>,
     /// Bytes read since the last count.
     read: AtomicU64,
     /// The error of a failed read; the decoder would report it as damage.

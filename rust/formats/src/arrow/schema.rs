@@ -2,10 +2,13 @@
 
 use std::sync::{Arc, LazyLock};
 
+use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use edgesentry_chain::FIELDS;
 
+use super::guard::Problem;
 use crate::Error;
+use crate::columns::{ColumnNames, Meaning};
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     let types = [
@@ -33,6 +36,8 @@ pub fn schema() -> SchemaRef {
 pub(crate) enum Kind {
     Text,
     Integer,
+    /// Milliseconds since 1970.
+    Time,
     Bytes(usize),
 }
 
@@ -41,7 +46,8 @@ impl Kind {
     pub(crate) fn of_field(index: usize) -> Kind {
         match index {
             0 | 6 => Kind::Text,
-            1 | 2 => Kind::Integer,
+            1 => Kind::Integer,
+            2 => Kind::Time,
             4 => Kind::Bytes(64),
             _ => Kind::Bytes(32),
         }
@@ -54,9 +60,13 @@ impl Kind {
                 keys.is_integer() && !matches!(**values, Dictionary(..)) && self.accepts(values)
             }
             (Kind::Text, Utf8 | LargeUtf8 | Utf8View) => true,
-            // Spark writes unsigned numbers in this type.
-            (Kind::Integer, Decimal128(_, 0)) => true,
-            (Kind::Integer, kind) => kind.is_integer(),
+            // Spark and DuckDB give large and unsigned numbers in these types.
+            (
+                Kind::Integer | Kind::Time,
+                Decimal32(_, 0) | Decimal64(_, 0) | Decimal128(_, 0) | Decimal256(_, 0),
+            ) => true,
+            (Kind::Time, Timestamp(..)) => true,
+            (Kind::Integer | Kind::Time, kind) => kind.is_integer(),
             (Kind::Bytes(size), FixedSizeBinary(width)) => usize::try_from(*width) == Ok(size),
             (Kind::Bytes(size), FixedSizeList(item, length)) => {
                 usize::try_from(*length) == Ok(size) && item.data_type().is_integer()
@@ -71,60 +81,127 @@ impl Kind {
         match self {
             Kind::Text => "a string column",
             Kind::Integer => "an integer column",
+            Kind::Time => "an integer column of milliseconds, or a timestamp column",
             Kind::Bytes(64) => "64 bytes as fixed-size binary, binary, hex or base64 text",
             Kind::Bytes(_) => "32 bytes as fixed-size binary, binary, hex or base64 text",
         }
     }
 }
 
-/// Checks that every column is a field of a record, appears once, and has a suitable type. Other columns are rejected
-/// because a record hash would not cover them.
-pub(crate) fn check_schema(name: &Arc<str>, schema: &Schema) -> Result<(), Error> {
-    match schema_problem(schema) {
-        None => Ok(()),
-        Some(problem) => Err(Error::Unreadable { name: name.clone(), problem }),
+/// The columns of a table that hold the fields of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Selection {
+    /// The position of the column of each field.
+    positions: [usize; FIELDS.len()],
+    /// True if the table has no other columns, and these under the names of the fields.
+    is_whole: bool,
+}
+
+impl Selection {
+    /// Finds the column of each field. Other columns are rejected because a record hash would not cover them, unless the
+    /// caller leaves them out. A name may be in another case if only one column has it.
+    pub(crate) fn of(name: &Arc<str>, schema: &Schema, names: &ColumnNames) -> Result<Selection, Error> {
+        select(schema, names).map_err(|problem| Error::Unreadable { name: name.clone(), problem })
+    }
+
+    /// Returns the position of the column of each field, in the order of [`FIELDS`].
+    pub(crate) fn positions(&self) -> &[usize] {
+        &self.positions
+    }
+
+    /// Returns a batch with the columns of the fields alone, under the names of the fields.
+    pub(super) fn apply(&self, batch: &RecordBatch) -> Result<RecordBatch, Problem> {
+        if self.is_whole {
+            return Ok(batch.clone());
+        }
+        let schema = batch.schema_ref();
+        let (mut fields, mut columns) = (Vec::with_capacity(FIELDS.len()), Vec::with_capacity(FIELDS.len()));
+        for (at, name) in self.positions.iter().zip(FIELDS) {
+            let (Some(field), Some(column)) = (schema.fields().get(*at), batch.columns().get(*at)) else {
+                return Err(Problem::decoder("a batch has fewer columns than its schema"));
+            };
+            // Nullable: a null is a finding about its row.
+            fields.push(Field::new(name, field.data_type().clone(), true));
+            columns.push(Arc::clone(column));
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
+            .map_err(Problem::decoder)
+    }
+
+    /// Returns the selection from a table that has only these columns, in the order of their positions.
+    pub(crate) fn of_selected(&self) -> Selection {
+        let rank = |at: &usize| self.positions.iter().filter(|other| *other < at).count();
+        let positions = self.positions.each_ref().map(rank);
+        Selection { positions, is_whole: false }
     }
 }
 
-fn schema_problem(schema: &Schema) -> Option<String> {
-    let mut found = [false; FIELDS.len()];
-    for field in schema.fields() {
+fn select(schema: &Schema, names: &ColumnNames) -> Result<Selection, String> {
+    let mut found: [Option<usize>; FIELDS.len()] = [None; FIELDS.len()];
+    for (position, field) in schema.fields().iter().enumerate() {
         let column = shown(field.name());
-        if field.name().starts_with("__index_level_") {
-            return Some(format!(
-                "column {column} is the index of a pandas frame and not a field of an audit record; leave it out: \
-                 frame.reset_index(drop=True), or to_parquet(..., index=False)"
-            ));
-        }
-        let Some(index) = FIELDS.iter().position(|known| known == field.name()) else {
-            return Some(format!(
-                "column {column} is not a field of an audit record, so no hash covers it; remove it (the fields are \
-                 {})",
-                FIELDS.join(", ")
-            ));
+        let index = match names.meaning_in_any_case(field.name()) {
+            Meaning::Field(index) => index,
+            Meaning::Ignored => continue,
+            Meaning::Unknown if field.name().starts_with("__index_level_") => {
+                return Err(format!(
+                    "column {column} is the index of a pandas frame and not a field of an audit record; leave it out: \
+                     frame.reset_index(drop=True), or to_parquet(..., index=False)"
+                ));
+            }
+            Meaning::Unknown => {
+                return Err(format!(
+                    "column {column} is not a field of an audit record, so no hash covers it; remove it, or name it in \
+                     ignore= or --ignore (the fields are {})",
+                    FIELDS.join(", ")
+                ));
+            }
         };
-        if std::mem::replace(&mut found[index], true) {
-            return Some(format!("column {column} appears twice; keep one"));
+        if let Some(earlier) = found[index].replace(position) {
+            let earlier = shown(schema.field(earlier).name());
+            return Err(match earlier == column {
+                true => format!("column {column} appears twice; keep one"),
+                false => format!(
+                    "columns {earlier} and {column} differ only in case, so either may hold {}; keep one, or name the \
+                     other one in ignore= or --ignore",
+                    FIELDS[index]
+                ),
+            });
         }
         let kind = Kind::of_field(index);
         if !kind.accepts(field.data_type()) {
             let data_type: String = field.data_type().to_string().chars().take(80).collect();
-            return Some(format!("column {column} has type {data_type}; cast it to {}", kind.wanted()));
+            return Err(format!("column {column} has type {data_type}; cast it to {}", kind.wanted()));
         }
     }
-    let missing: Vec<&str> =
-        FIELDS.iter().zip(found).filter(|(_, found)| !found).map(|(name, _)| *name).collect();
+    let missing: Vec<String> = (0..FIELDS.len())
+        .filter(|index| found[*index].is_none())
+        .map(|index| match names.of(index) {
+            name if name == FIELDS[index] => name.to_owned(),
+            name => format!("{} for {}", shown(name), FIELDS[index]),
+        })
+        .collect();
     match missing.as_slice() {
-        [] => None,
+        [] => {}
         [one] => {
-            Some(format!("column {one} is missing; an audit record has the fields {}", FIELDS.join(", ")))
+            return Err(format!(
+                "column {one} is missing; an audit record has the fields {}",
+                FIELDS.join(", ")
+            ));
         }
-        many => Some(format!(
-            "columns {} are missing; an audit record has the fields {}",
-            many.join(", "),
-            FIELDS.join(", ")
-        )),
+        many => {
+            return Err(format!(
+                "columns {} are missing; an audit record has the fields {}",
+                many.join(", "),
+                FIELDS.join(", ")
+            ));
+        }
     }
+    let positions = found.map(Option::unwrap_or_default);
+    let is_whole = schema.fields().len() == FIELDS.len()
+        && positions.iter().enumerate().all(|(index, at)| schema.field(*at).name() == FIELDS[index]);
+    Ok(Selection { positions, is_whole })
 }
 
 /// Quotes text of an input, shortened to fit a sentence.

@@ -27,7 +27,7 @@ fn some(count: u64) -> Vec<AuditRecord> {
 fn chunks(batches: Vec<RecordBatch>) -> Vec<(RecordBatch, u64)> {
     let schema = batches.first().map_or_else(schema, RecordBatch::schema);
     let reader = RecordBatchIterator::new(batches.into_iter().map(Ok), schema);
-    let mut reader = BatchChunks::new("test".into(), Box::new(reader)).unwrap();
+    let mut reader = BatchChunks::new("test".into(), Box::new(reader), &Arc::default()).unwrap();
     let next = || match reader.next_chunk(&Progress::default()).unwrap() {
         Some(Chunk::Batch(batch, first_row)) => Some((batch, first_row)),
         None => None,
@@ -88,13 +88,17 @@ fn progress_counts_every_byte_of_a_file_once() {
         let name: Arc<str> = name.into();
         let (whole, uncounted) = if name.ends_with("arrow") {
             (
-                read(Box::new(ArrowChunks::file(name.clone(), file()).unwrap())),
-                read(Box::new(ArrowChunks::file(name, file()).unwrap().uncounted())),
+                read(Box::new(ArrowChunks::file(name.clone(), file(), &ColumnNames::default()).unwrap())),
+                read(Box::new(ArrowChunks::file(name, file(), &ColumnNames::default()).unwrap().uncounted())),
             )
         } else {
             (
-                read(Box::new(ParquetChunks::open(name.clone(), file()).unwrap())),
-                read(Box::new(ParquetChunks::open(name, file()).unwrap().uncounted())),
+                read(Box::new(
+                    ParquetChunks::open(name.clone(), Box::new(file()), &ColumnNames::default()).unwrap(),
+                )),
+                read(Box::new(
+                    ParquetChunks::open(name, Box::new(file()), &ColumnNames::default()).unwrap().uncounted(),
+                )),
             )
         };
         assert_eq!((whole, uncounted), (size, 0));

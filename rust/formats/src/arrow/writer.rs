@@ -11,7 +11,7 @@ use arrow_ipc::writer::FileWriter;
 use arrow_schema::ArrowError;
 use edgesentry_chain::AuditRecord;
 
-use super::{Rows, schema};
+use super::{Rows, int64_batch, int64_schema, schema};
 use crate::format::Format;
 use crate::write::Output;
 
@@ -23,6 +23,7 @@ const ROW_GROUP_BYTES: usize = 128 << 20;
 pub(crate) struct ColumnWriter {
     layout: Layout,
     rows: Rows,
+    is_int64: bool,
 }
 
 enum Layout {
@@ -32,14 +33,15 @@ enum Layout {
 
 impl ColumnWriter {
     /// Starts a file: Parquet if that is the format, Arrow IPC otherwise.
-    pub(crate) fn new(out: Output, format: Format) -> io::Result<ColumnWriter> {
+    pub(crate) fn new(out: Output, format: Format, is_int64: bool) -> io::Result<ColumnWriter> {
+        let schema = if is_int64 { int64_schema(&schema()) } else { schema() };
         let layout = if format == Format::Parquet {
             let properties = Some(parquet_properties());
-            Layout::Parquet(Box::new(ArrowWriter::try_new(out, schema(), properties).map_err(parquet_error)?))
+            Layout::Parquet(Box::new(ArrowWriter::try_new(out, schema, properties).map_err(parquet_error)?))
         } else {
-            Layout::Arrow(Box::new(FileWriter::try_new(out, &schema()).map_err(arrow_error)?))
+            Layout::Arrow(Box::new(FileWriter::try_new(out, &schema).map_err(arrow_error)?))
         };
-        Ok(ColumnWriter { layout, rows: Rows::default() })
+        Ok(ColumnWriter { layout, rows: Rows::default(), is_int64 })
     }
 
     /// Adds a record; full batches are written at once.
@@ -62,7 +64,10 @@ impl ColumnWriter {
         if self.rows.is_empty() {
             return Ok(());
         }
-        let batch = self.rows.take();
+        let mut batch = self.rows.take();
+        if self.is_int64 {
+            batch = int64_batch(&batch).map_err(arrow_error)?;
+        }
         match &mut self.layout {
             Layout::Arrow(out) => out.write(&batch).map_err(arrow_error),
             Layout::Parquet(out) => {
@@ -76,11 +81,16 @@ impl ColumnWriter {
     }
 }
 
-/// Returns the properties: zstd, no dictionary, and no minimum or maximum for hashes, which never repeat.
+/// Returns the properties: zstd, no dictionary, and no minimum or maximum for hashes, which never repeat. Numbers have no
+/// dictionary either: Spark cannot read an unsigned one as bigint, the type of its tables.
 fn parquet_properties() -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_compression(ParquetCompression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
+    for field in ["sequence", "timestamp_ms"] {
+        let column = ColumnPath::from(field);
+        properties = properties.set_column_dictionary_enabled(column, false);
+    }
     for field in ["payload_hash", "signature", "prev_record_hash"] {
         let column = ColumnPath::from(field);
         properties = properties
@@ -94,6 +104,7 @@ fn parquet_properties() -> WriterProperties {
 fn arrow_error(error: ArrowError) -> io::Error {
     match error {
         ArrowError::IoError(_, source) => source,
+        ArrowError::ComputeError(problem) => io::Error::new(io::ErrorKind::InvalidData, problem),
         other => io::Error::other(other),
     }
 }

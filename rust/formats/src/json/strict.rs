@@ -1,12 +1,14 @@
 //! The authoritative decoder of records: exactly the seven fields, each once, of the right type and length.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use edgesentry_chain::{AuditRecord, Hash};
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::bytes::bytes_from_text;
+use crate::columns::{ColumnNames, Meaning};
 
 pub(super) const EXPECTED: &str = "an audit record: an object with exactly the seven fields";
 
@@ -18,6 +20,23 @@ pub(super) struct Fault {
 }
 
 pub(super) fn record(entry: &[u8]) -> Result<AuditRecord, Fault> {
+    parse(entry, |text| serde_json::from_str(text))
+}
+
+/// Like [`record`], for an object whose fields have these names, and which may have others that are left out.
+pub(super) fn named_record(entry: &[u8], names: &ColumnNames) -> Result<AuditRecord, Fault> {
+    parse(entry, |text| {
+        let mut input = serde_json::Deserializer::from_str(text);
+        let fields = Named(names).deserialize(&mut input)?;
+        input.end()?;
+        Ok(fields)
+    })
+}
+
+fn parse(
+    entry: &[u8],
+    fields: impl FnOnce(&str) -> Result<Fields, serde_json::Error>,
+) -> Result<AuditRecord, Fault> {
     let start = entry.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(0);
     match entry.get(start) {
         Some(b'{') => {}
@@ -31,7 +50,7 @@ pub(super) fn record(entry: &[u8]) -> Result<AuditRecord, Fault> {
     }
     let text = std::str::from_utf8(entry)
         .map_err(|error| Fault { offset: error.valid_up_to(), problem: "not valid UTF-8".into() })?;
-    let fields: Fields = serde_json::from_str(text).map_err(|error| fault(text, &error))?;
+    let fields = fields(text).map_err(|error| fault(text, &error))?;
     Ok(AuditRecord {
         device_id: fields.device_id,
         sequence: fields.sequence,
@@ -69,6 +88,63 @@ struct Fields {
     signature: Bytes<64>,
     prev_record_hash: Bytes<32>,
     object_ref: String,
+}
+
+/// Reads an object whose fields have other names.
+struct Named<'n>(&'n ColumnNames);
+
+impl<'de> DeserializeSeed<'de> for Named<'_> {
+    type Value = Fields;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Fields, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Named<'_> {
+    type Value = Fields;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Fields, A::Error> {
+        let names = self.0;
+        let (mut device_id, mut sequence, mut timestamp_ms, mut payload_hash) = (None, None, None, None);
+        let (mut signature, mut prev_record_hash, mut object_ref) = (None, None, None);
+        while let Some(name) = object.next_key::<Cow<'de, str>>()? {
+            let index = match names.meaning(&name) {
+                Meaning::Field(index) => index,
+                Meaning::Ignored => {
+                    object.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+                Meaning::Unknown => return Err(A::Error::custom(format_args!("unknown field `{name}`"))),
+            };
+            let repeated = match index {
+                0 => device_id.replace(object.next_value()?).is_some(),
+                1 => sequence.replace(object.next_value()?).is_some(),
+                2 => timestamp_ms.replace(object.next_value()?).is_some(),
+                3 => payload_hash.replace(object.next_value()?).is_some(),
+                4 => signature.replace(object.next_value()?).is_some(),
+                5 => prev_record_hash.replace(object.next_value()?).is_some(),
+                _ => object_ref.replace(object.next_value()?).is_some(),
+            };
+            if repeated {
+                return Err(A::Error::custom(format_args!("duplicate field `{name}`")));
+            }
+        }
+        let missing = |index: usize| A::Error::custom(format_args!("missing field `{}`", names.of(index)));
+        Ok(Fields {
+            device_id: device_id.ok_or_else(|| missing(0))?,
+            sequence: sequence.ok_or_else(|| missing(1))?,
+            timestamp_ms: timestamp_ms.ok_or_else(|| missing(2))?,
+            payload_hash: payload_hash.ok_or_else(|| missing(3))?,
+            signature: signature.ok_or_else(|| missing(4))?,
+            prev_record_hash: prev_record_hash.ok_or_else(|| missing(5))?,
+            object_ref: object_ref.ok_or_else(|| missing(6))?,
+        })
+    }
 }
 
 struct Bytes<const N: usize>([u8; N]);
