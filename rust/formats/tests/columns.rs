@@ -180,7 +180,7 @@ fn columns_that_are_not_those_of_a_record_are_refused() {
     );
 
     let rows = some_records(2);
-    let wrong: [(&str, ArrayRef); 9] = [
+    let wrong: [(&str, ArrayRef); 10] = [
         ("device_id", Arc::new(BinaryArray::from_iter_values([b"a", b"b"]))),
         ("device_id", Arc::new(Int8Array::from(vec![1, 2]))),
         ("sequence", Arc::new(Float64Array::from(vec![1.0, 2.0]))),

@@ -97,7 +97,9 @@ fn columns_have_other_names_and_swap_them() {
     let json: Vec<String> = rows
         .iter()
         .map(|row| {
-            let text = String::from_utf8(record_to_json(row)).unwrap();
+            let mut text = Vec::new();
+            record_to_json(row, &mut text);
+            let text = String::from_utf8(text).unwrap();
             let text = text.replace("\"payload_hash\"", "\"other\"");
             let text = text.replace("\"prev_record_hash\"", "\"payload_hash\"");
             let text = text.replace("\"other\"", "\"prev_record_hash\"");
