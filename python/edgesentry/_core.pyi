@@ -1176,13 +1176,14 @@ def verify_chain(
     Ctrl-C raises KeyboardInterrupt within 200 ms.
 
     Args:
-        source: A path or a list of paths: files (JSON, NDJSON, Arrow IPC or Parquet, recognised by content, also
-            in gzip or zstd), directories with all files in them, patterns such as `day=*/*.parquet`, `file:` and
-            `s3://BUCKET/KEY` URLs. Or the bytes of such a file, a binary file object, an iterable of records or
-            of mappings with the seven fields, an object with `__arrow_c_stream__`, or a frame, dataset or table
-            of pyarrow, pandas, polars, DuckDB, Dask, Daft, DataFusion, Spark, deltalake or pyiceberg. Python
-            objects are read by the calling thread.
-        columns: The name of the column that holds a field, if it has another: `{"timestamp_ms": "event_time"}`.
+        source: A path or a list of paths: files (JSON, NDJSON, Arrow IPC or Parquet, recognised by content,
+            also in gzip or zstd), directories with all files in them, patterns such as `day=*/*.parquet`,
+            `file:` and `s3://BUCKET/KEY` URLs. Or the bytes of such a file, a binary file object, an iterable
+            of records or of mappings with the seven fields, an object with `__arrow_c_stream__`, or a lazy
+            frame of polars, a frame of Dask, or a table of deltalake or pyiceberg. Python objects are read by
+            the calling thread.
+        columns: The name of the column that holds a field, if it is another one, for example
+            `{"timestamp_ms": "event_time"}`.
         ignore: Names of columns that are not fields of a record, which are left out. No hash covers them, so
             any other column is an error.
         keys: Public keys, to check signatures: see `KeyRing`.
@@ -1466,8 +1467,8 @@ def read_records(
         source: As for `verify_chain`.
         columns: As for `verify_chain`.
         ignore: As for `verify_chain`.
-        int64: Numbers in the Arrow stream are int64, for engines without unsigned types such as Spark. A number
-            that is larger is an error of the stream.
+        int64: Numbers in the Arrow stream are int64, for engines without unsigned types such as Spark. A
+            larger number is an error of the stream.
         on_malformed: For an entry that is not a record: raise `RecordMalformed`, or skip and count it.
 
     Raises:

@@ -86,8 +86,8 @@ pub(crate) fn url(name: &str) -> Option<(&str, &'static str)> {
              in Python"
         }
         "http" | "https" => "it is a URL; download it first: curl -f URL | eds verify-chain -",
-        "s3" => "it is the URL of an object, which is read only where records are; copy it to a file first",
-        "gs" | "az" | "abfss" => "it is the URL of an object; copy it to a file first",
+        "s3" | "gs" | "az" => "it is the URL of an object; copy it to a file first",
+        "file" => "it is a URL; pass the path alone",
         _ => return None,
     };
     Some((scheme, advice))

@@ -32,6 +32,10 @@ type Entry = Result<chain::AuditRecord, Malformed>;
 ///
 /// Args:
 ///     source: As for `verify_chain`.
+///     columns: As for `verify_chain`.
+///     ignore: As for `verify_chain`.
+///     int64: Numbers in the Arrow stream are int64, for engines without unsigned types such as Spark. A
+///         larger number is an error of the stream.
 ///     on_malformed: For an entry that is not a record: raise `RecordMalformed`, or skip and count it.
 ///
 /// Raises:

@@ -32,6 +32,8 @@ use crate::work::{Work, pool, wait};
 ///
 /// Args:
 ///     source: As for `verify_chain`; also the records of a ledger, `ledger.records()`.
+///     columns: As for `verify_chain`.
+///     ignore: As for `verify_chain`.
 ///     gap_ms: The time between two records above which it is a gap, in milliseconds; ten times the device's
 ///         median if None.
 ///     until_ms: The time until which silence is counted, Unix milliseconds; the latest time of all records

@@ -31,10 +31,16 @@ use crate::work::{Work, pool, wait};
 /// Ctrl-C raises KeyboardInterrupt within 200 ms.
 ///
 /// Args:
-///     source: A path or a list of paths (JSON, NDJSON, Arrow IPC or Parquet, recognised by content, also in
-///         gzip or zstd), the bytes of such a file, a binary file object, an iterable of records or of
-///         mappings with the seven fields, or an object with `__arrow_c_stream__`. Python objects are read by
+///     source: A path or a list of paths: files (JSON, NDJSON, Arrow IPC or Parquet, recognised by content,
+///         also in gzip or zstd), directories with all files in them, patterns such as `day=*/*.parquet`,
+///         `file:` and `s3://BUCKET/KEY` URLs. Or the bytes of such a file, a binary file object, an iterable
+///         of records or of mappings with the seven fields, an object with `__arrow_c_stream__`, or a lazy
+///         frame of polars, a frame of Dask, or a table of deltalake or pyiceberg. Python objects are read by
 ///         the calling thread.
+///     columns: The name of the column that holds a field, if it is another one, for example
+///         `{"timestamp_ms": "event_time"}`.
+///     ignore: Names of columns that are not fields of a record, which are left out. No hash covers them, so
+///         any other column is an error.
 ///     keys: Public keys, to check signatures: see `KeyRing`.
 ///     payloads: A directory of payloads, to hash them again.
 ///     heads: Trusted heads that the chains must contain, to find truncated chains and missing devices: a

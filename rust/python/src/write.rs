@@ -25,11 +25,14 @@ const BLOCK: usize = 8192;
 /// Args:
 ///     records: As for `verify_chain`.
 ///     path: `.json`, `.ndjson` or `.jsonl`, also followed by `.gz` or `.zst`; `.arrow` or `.parquet`.
+///     columns: As for `verify_chain`.
+///     ignore: As for `verify_chain`.
+///     int64: Numbers in Arrow and Parquet are int64, for engines without unsigned types such as Spark.
 ///
 /// Raises:
 ///     ValueError: The extension is not that of a format.
 ///     RecordMalformed: An entry of the source is not a record; nothing is written.
-///     OSError: The file cannot be written.
+///     OSError: The file cannot be written, or with `int64`, a number is larger than any int64.
 #[pyfunction]
 #[pyo3(signature = (records, path, *, columns = None, ignore = None, int64 = false))]
 pub(crate) fn write_records(
