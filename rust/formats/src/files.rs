@@ -233,6 +233,3 @@ impl Walk {
         Ok(self.files)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -109,7 +109,7 @@ fn library_table<'py>(py: Python<'py>, path: &Path) -> PyResult<Option<Bound<'py
 const ADAPTERS: &str = "edgesentry._sources";
 
 /// The libraries whose objects are opened in Python: some hold no rows yet, others have types of their own.
-const ADAPTED: [&str; 7] = ["polars", "dask", "dask_expr", "deltalake", "pyiceberg", "ray", "datafusion"];
+const ADAPTED: [&str; 5] = ["polars", "dask", "dask_expr", "deltalake", "pyiceberg"];
 
 /// Returns the rows of an object of another library in a form that is read here; any other object unchanged.
 fn adapted<'py>(source: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {

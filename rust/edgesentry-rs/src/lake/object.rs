@@ -132,7 +132,9 @@ async fn fetch(
                 });
             }
         };
-        if object.e_tag() != Some(&*listed.etag) {
+        // Some servers list it without quotes.
+        let bare = |etag: &str| etag.trim_matches('"').to_owned();
+        if object.e_tag().map(bare) != Some(bare(&listed.etag)) {
             return Err(changed());
         }
         let problem = match s3::body(object, length).await {

@@ -99,7 +99,7 @@ impl Tables {
     /// There is one.
     pub fn refuse(&self, name: &Arc<str>) -> Result<(), Error> {
         let Some((path, kind)) = self.first() else { return Ok(()) };
-        let place = match path.as_os_str() == &**name {
+        let place = match path.as_os_str() == &**name || path.as_os_str().is_empty() {
             true => "it".to_owned(),
             false => format!("the directory {}", path.display()),
         };

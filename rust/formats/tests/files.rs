@@ -1,6 +1,10 @@
+//! The files that directories, patterns and URLs stand for.
 #![allow(clippy::unwrap_used)]
 
-use super::*;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use edgesentry_formats::{files_of, path_of_url};
 
 fn names(folder: &Path, pattern: &str) -> Result<Vec<String>, String> {
     let files = files_of(&folder.join(pattern)).map_err(|error| error.to_string())?;
