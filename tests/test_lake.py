@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 import duckdb
 import pandas
@@ -102,6 +104,7 @@ def spark() -> Iterator[Callable[[], Any]]:
             from pyspark.sql import SparkSession
 
             os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+            os.environ["PYSPARK_PYTHON"] = sys.executable
             builder = SparkSession.builder.master("local[1]").appName("edgesentry")
             for name, value in {
                 "spark.ui.enabled": "false",
@@ -284,6 +287,8 @@ def _duckdb_parquet(w: World) -> Any:
 def _dask(w: World) -> Any:
     import dask.dataframe
 
+    # Otherwise Dask takes bytes for text.
+    dask.config.set({"dataframe.convert-string": False})
     return dask.dataframe.from_pandas(pandas.read_parquet(w.path), npartitions=3)
 
 
@@ -353,7 +358,7 @@ def _iceberg_folder(w: World) -> Any:
 def _iceberg_add_files(w: World) -> Any:
     export = w.folder / "int64.parquet"
     write_records(w.path, export, int64=True)
-    iceberg = _iceberg_table(w, "iceberg-add", pa.parquet.read_schema(export))
+    iceberg = _iceberg_table(w, "iceberg-add", pa.parquet.read_table(export))
     iceberg.add_files([str(export)])
     return polars.scan_iceberg(iceberg)
 
@@ -499,7 +504,7 @@ def put(path: str, file: Path | None = None) -> None:
     """Creates a bucket, or writes an object, by a third-party client."""
     signed = ["--aws-sigv4", "aws:amz:us-east-1:s3", "--user", f"{KEY}:{SECRET}"]
     what = ["-X", "PUT"] if file is None else ["-T", str(file)]
-    subprocess.run(["curl", "-sf", *what, *signed, f"{server('EDGESENTRY_TEST_S3')}/{path}"], check=True)
+    subprocess.run(["curl", "-sf", *what, *signed, f"{server('EDGESENTRY_TEST_S3')}/{quote(path)}"], check=True)
 
 
 @pytest.fixture

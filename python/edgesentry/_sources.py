@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ._core import UnreadableError
+from .exceptions import UnreadableError
 
 # The packages that read the tables of a format.
 _PACKAGES = {"deltalake": "deltalake pyarrow", "pyiceberg": "'pyiceberg[pyarrow]'"}

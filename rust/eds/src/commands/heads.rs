@@ -13,7 +13,7 @@ use edgesentry_rs::extension::Extension;
 use crate::commands::scheme;
 use crate::envelope;
 use crate::exit::{Exit, Failure};
-use crate::inputs::{self, Running};
+use crate::inputs::{self, Columns, Running};
 use crate::operations::{self, HEADS_LAST_SUCCESS, HEADS_REWRITTEN, Textfile};
 use crate::output::{Answer, Output};
 use crate::outputs;
@@ -42,6 +42,8 @@ pub(crate) struct WriteHeads {
     /// Exports to read, in order; - is stdin
     #[arg(required_unless_present = "ledger", value_name = "FILE")]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    columns: Columns,
     /// File to write the snapshot to [default: stdout]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -212,7 +214,9 @@ impl WriteHeads {
             heads: old.map(|_| &ended),
             ..Checks::default()
         };
-        let report = self.running.verify(inputs::sources(&self.files)?, &checks)?;
+        let names = self.columns.names()?;
+        let sources = inputs::sources(&self.files)?.into_iter().map(|source| source.named(&names));
+        let report = self.running.verify(sources.collect(), &checks)?;
         let at_start = |device_id: &str, _| continued.get(device_id).map(|head| head.hash);
         let mut findings = check_extension(&continued, &report.heads, at_start);
         if report.heads.is_empty() && old.is_none() {
