@@ -504,7 +504,9 @@ def put(path: str, file: Path | None = None) -> None:
     """Creates a bucket, or writes an object, by a third-party client."""
     signed = ["--aws-sigv4", "aws:amz:us-east-1:s3", "--user", f"{KEY}:{SECRET}"]
     what = ["-X", "PUT"] if file is None else ["-T", str(file)]
-    subprocess.run(["curl", "-sf", *what, *signed, f"{server('EDGESENTRY_TEST_S3')}/{quote(path)}"], check=True)
+    subprocess.run(
+        ["curl", "-sf", *what, *signed, f"{server('EDGESENTRY_TEST_S3')}/{quote(path)}"], check=True
+    )
 
 
 @pytest.fixture
@@ -574,7 +576,16 @@ def test_the_command_reads_objects(bucket: str, tmp_path: Path, monkeypatch: pyt
     write_records(fleet.records, tmp_path / "a.parquet")
     fleet.keys.save(tmp_path / "keys.json")
     put(f"{bucket}/a.parquet", tmp_path / "a.parquet")
-    command = ["eds", "verify-chain", f"s3://{bucket}/", "--keys", str(tmp_path / "keys.json"), "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "edgesentry",
+        "verify-chain",
+        f"s3://{bucket}/",
+        "--keys",
+        str(tmp_path / "keys.json"),
+        "--json",
+    ]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     assert json.loads(done.stdout)["report"]["coverage"]["records"] == 20
     monkeypatch.setenv("EDS_S3__SECRET_ACCESS_KEY", "another-secret")

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow_array::*;
 use arrow_buffer::i256;
-use arrow_schema::{DataType, Field, Schema};
+use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use common::*;
 use edgesentry_chain::{AuditRecord, FIELDS};
 use edgesentry_formats::{
@@ -166,7 +166,9 @@ fn timestamps_are_whole_milliseconds_or_malformed() {
     for column in columns {
         let batch = with_time(&rows, "timestamp_ms", Arc::clone(&column));
         assert_eq!(records_from_batch(&batch).unwrap(), rows, "{}", column.data_type());
-        for source in forms(&batch) {
+        // Parquet has no timestamps in seconds, and its writer in Rust leaves bare integers.
+        let in_seconds = matches!(column.data_type(), DataType::Timestamp(TimeUnit::Second, _));
+        for source in forms(&batch).into_iter().take(if in_seconds { 2 } else { 3 }) {
             assert_eq!(
                 read(source, &Arc::default()).unwrap(),
                 rows.iter().cloned().map(Ok).collect::<Vec<_>>()

@@ -60,6 +60,8 @@ complete -c eds -n "__fish_eds_needs_command" -f -a "drill" -d 'Rehearse a failu
 complete -c eds -n "__fish_eds_needs_command" -f -a "ops" -d 'Back up, restore and verify PostgreSQL ledgers, with an archive in S3 or in a directory'
 complete -c eds -n "__fish_eds_needs_command" -f -a "demo" -d 'Run a demo: sign, ingest, export and verify real telemetry, then tamper with copies and show the findings'
 complete -c eds -n "__fish_eds_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l column -d 'Column that holds a field, if it has another name; may be repeated' -r
+complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l ignore -d 'Column that is not a field of a record and is left out, because no hash covers it; may be repeated' -r
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l keys -d 'Key ring: check the signatures' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: payload-hash]' -r -f -a "record\t''
 payload-hash\t''"
@@ -102,6 +104,8 @@ complete -c eds -n "__fish_eds_using_subcommand report" -l json -d 'Print one li
 complete -c eds -n "__fish_eds_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand explain" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c eds -n "__fish_eds_using_subcommand heads" -l column -d 'Column that holds a field, if it has another name; may be repeated' -r
+complete -c eds -n "__fish_eds_using_subcommand heads" -l ignore -d 'Column that is not a field of a record and is left out, because no hash covers it; may be repeated' -r
 complete -c eds -n "__fish_eds_using_subcommand heads" -s o -l output -d 'File to write the snapshot to [default: stdout]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand heads" -l keys -d 'Key ring: check the signatures too before writing' -r -F
 complete -c eds -n "__fish_eds_using_subcommand heads" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: payload-hash]' -r -f -a "record\t''
@@ -221,6 +225,7 @@ complete -c eds -n "__fish_eds_using_subcommand export" -l config -d 'Settings f
 complete -c eds -n "__fish_eds_using_subcommand export" -l progress -d 'Show progress on stderr: auto (if it is a terminal), always, never' -r -f -a "auto\t'If stderr is a terminal'
 always\t'Always; as lines if stderr is not a terminal'
 never\t'Never'"
+complete -c eds -n "__fish_eds_using_subcommand export" -l int64 -d 'Write numbers in Arrow and Parquet as int64, for engines without unsigned types, such as Spark, Delta and Iceberg'
 complete -c eds -n "__fish_eds_using_subcommand export" -l log -d 'Only the records up to the last checkpoint of the transparency log, with the layout of the log in FILE.log and the checkpoint in FILE.checkpoint: for eds verify-chain --checkpoint'
 complete -c eds -n "__fish_eds_using_subcommand export" -l stamped -d 'With --log, the records up to the last checkpoint with a time stamp'
 complete -c eds -n "__fish_eds_using_subcommand export" -l json -d 'Print one line of JSON on stdout, on success and on failure'
