@@ -590,7 +590,7 @@ def test_the_command_reads_objects(bucket: str, tmp_path: Path, monkeypatch: pyt
     assert json.loads(done.stdout)["report"]["coverage"]["records"] == 20
     monkeypatch.setenv("EDS_S3__SECRET_ACCESS_KEY", "another-secret")
     wrong = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert wrong.returncode == 2
+    assert wrong.returncode == 3
     assert "another-secret" not in wrong.stdout + wrong.stderr
 
 

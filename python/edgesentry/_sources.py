@@ -95,7 +95,7 @@ def _polars(frame: Any) -> Any:
     schema = frame.collect_schema()
     wide = [name for name, kind in schema.items() if kind in (polars.Int128, polars.UInt128)]
     if wide:
-        # The types that other libraries know; numbers of 39 digits are no numbers of records.
+        # The type that other libraries know. A number of 39 digits becomes null, which no record has.
         frame = frame.with_columns(polars.col(wide).cast(polars.Decimal(38, 0), strict=False))
     if isinstance(frame, polars.LazyFrame):
         return frame.collect(engine="streaming")

@@ -38,7 +38,7 @@ pub fn files_of(path: &Path) -> Result<Vec<PathBuf>, Error> {
 /// Returns the path in a `file:` URL; `None` for any other name.
 ///
 /// # Errors
-/// The URL names another machine, or its escapes are no text.
+/// The URL names another machine, or has an escape that is not a byte.
 pub fn path_of_url(name: &str) -> Option<Result<PathBuf, Error>> {
     let rest = name.strip_prefix("file:")?;
     let unreadable = |problem: &str| Error::Unreadable {

@@ -87,7 +87,7 @@ impl Object {
         }
     }
 
-    /// Drops the block that was used least recently, except those that are wanted.
+    /// Drops the block that was used least recently, except those that are required.
     fn make_room(&mut self, is_wanted: impl Fn(u64) -> bool) {
         if self.blocks.len() < MAX_BLOCKS {
             return;

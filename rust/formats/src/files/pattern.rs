@@ -36,7 +36,7 @@ impl Pattern {
     /// Parses a pattern.
     ///
     /// # Errors
-    /// The message says what is wrong with it.
+    /// The message names the fault.
     pub fn new(text: &str) -> Result<Pattern, String> {
         if text.len() > MAX_PATTERN_BYTES {
             return Err(format!("a pattern of more than {MAX_PATTERN_BYTES} bytes"));
