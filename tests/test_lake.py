@@ -289,7 +289,7 @@ def _dask(w: World) -> Any:
 
     # Otherwise Dask takes bytes for text.
     dask.config.set({"dataframe.convert-string": False})
-    return dask.dataframe.from_pandas(pandas.read_parquet(w.path), npartitions=3)
+    return dask.dataframe.from_pandas(pandas.read_parquet(w.path), npartitions=3)  # type: ignore[no-untyped-call]
 
 
 @case("DataFusion: frame")
@@ -464,7 +464,7 @@ def test_names_that_contradict_each_other_are_refused(world: World) -> None:
         ({"columns": {"sequence": "a", "timestamp_ms": "a"}}, "two fields"),
     ):
         with pytest.raises(ValueError, match=message):
-            verify_chain(world.path, **arguments)  # type: ignore[arg-type]
+            verify_chain(world.path, **arguments)
 
 
 def test_a_reader_does_not_hand_on_columns_in_another_order(world: World) -> None:
@@ -554,7 +554,9 @@ def test_objects_have_the_verdict_of_files(bucket: str, tmp_path: Path) -> None:
         assert objects.inputs[0].name == f"s3://{bucket}/day/day=10/b.parquet"
     one = verify_chain(f"s3://{bucket}/day/{names[0]}", keys=fleet.keys)
     assert one.coverage.records == half
-    assert device_statistics([f"s3://{bucket}/day/{names[0]}", tmp_path / "day" / names[1]]).malformed == 0
+    assert (
+        device_statistics([f"s3://{bucket}/day/{names[0]}", str(tmp_path / "day" / names[1])]).malformed == 0
+    )
 
     with pytest.raises(FileNotFoundError, match="there is no such object, and no object below it"):
         verify_chain(f"s3://{bucket}/missing")

@@ -46,6 +46,8 @@ use crate::work::{Work, pool, wait};
 ///     UnreadableError: An input is not in a format that holds records.
 #[pyfunction]
 #[pyo3(signature = (source, *, columns = None, ignore = None, gap_ms = None, until_ms = None, progress = None, threads = None))]
+// The arguments of the Python function.
+#[allow(clippy::too_many_arguments)]
 pub(crate) fn device_statistics(
     py: Python<'_>,
     source: &Bound<'_, PyAny>,
