@@ -26,7 +26,9 @@ import pyarrow.dataset
 import pyarrow.parquet
 import pytest
 
+import edgesentry
 from edgesentry import (
+    Device,
     EdgesentryError,
     Findings,
     KeyRing,
@@ -455,6 +457,16 @@ def test_numbers_that_no_int64_holds_are_an_error(tmp_path: Path) -> None:
         pa.table(read_records([record], int64=True))
     requested = pa.table(read_records([fleet.records[0]], int64=True)).schema
     assert pa.table(read_records([fleet.records[0]]), schema=requested).schema == requested
+
+
+def test_a_ledger_is_exported_as_int64(tmp_path: Path) -> None:
+    device = Device.from_seed("lift-01", bytes(32))
+    with edgesentry.open(tmp_path / "ledger.db") as ledger:
+        ledger.register_device(device)
+        ledger.ingest(device.sign(b"x", "lift-01/1.bin", 1), b"x")
+        ledger.export(tmp_path / "a.parquet", int64=True)
+    assert pa.parquet.read_schema(tmp_path / "a.parquet").field("sequence").type == pa.int64()
+    assert verify_chain(tmp_path / "a.parquet").ok
 
 
 def test_names_that_contradict_each_other_are_refused(world: World) -> None:
