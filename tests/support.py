@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
 import shutil
 import string
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +54,20 @@ def key_ring(devices: Iterable[Device]) -> KeyRing:
     for signer in devices:
         ring.add(signer.device_id, signer.public_key, scheme=signer.scheme)
     return ring
+
+
+@functools.cache
+def softhsm() -> str:
+    """Makes a token with the PIN 4711 for this process, and returns its library.
+
+    A process initializes the library once, so its tests share the token and use labels of their own.
+    """
+    script = Path(__file__).parent.parent / "scripts" / "servers" / "softhsm"
+    folder = tempfile.mkdtemp(prefix="edgesentry-softhsm-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    done = subprocess.run([script, "token", folder], check=True, capture_output=True, text=True)
+    os.environ["SOFTHSM2_CONF"] = f"{folder}/softhsm2.conf"
+    return done.stdout.strip()
 
 
 @contextmanager

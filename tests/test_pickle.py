@@ -37,7 +37,9 @@ from edgesentry import (
     Outbox,
     Outcome,
     Outcomes,
+    Pkcs11Signer,
     Policy,
+    ProgramSigner,
     ProofError,
     Proven,
     RecordReader,
@@ -65,7 +67,7 @@ from edgesentry.testing import (
     make_fleet,
     make_log,
 )
-from support import chains, device, envelope, key_ring
+from support import chains, device, envelope, key_ring, softhsm
 
 DEVICES = [device(number) for number in (1, 2, 3)]
 RECORDS = chains(DEVICES, 6)
@@ -178,6 +180,8 @@ NOT_RESULTS = {
     Ledger,
     Monitor,
     Outbox,
+    Pkcs11Signer,
+    ProgramSigner,
     RecordReader,
     Served,
     Verifier,
@@ -278,6 +282,7 @@ def test_what_belongs_to_its_process_says_so(tmp_path: Path) -> None:
     envelope("witness", "init", "--state", state, "--key", seed, "--name", name)
     (tmp_path / "logs").write_text(f"log {key}\n")
     witness = Witness(state, key=seed, name=name, logs=tmp_path / "logs")
+    token = Pkcs11Signer.generate("pkcs11:object=pickled", module=softhsm(), pin="4711")
     monitor = Monitor("http://127.0.0.1:9", policy=policy, state=tmp_path / "state.db")
     things: list[object] = [
         monitor,
@@ -288,6 +293,8 @@ def test_what_belongs_to_its_process_says_so(tmp_path: Path) -> None:
         client,
         AsyncClient("http://127.0.0.1:9"),
         outbox,
+        token,
+        ProgramSigner("/absent", public_key=lift.public_key),
         read_records(RECORDS),
         Verifier(position=0),
         Served("http://127.0.0.1:9", client, "hush", place, tmp_path),

@@ -1,7 +1,7 @@
 /* Signs a record into an outbox and sends what waits there to a service. Compile with:
  *   cc push.c $(pkg-config --cflags --libs edgesentry)
- * Arguments: the seed file of eds keygen, the outbox, the address and the port of eds serve, the payload. HTTP without
- * TLS, for a service on this machine.
+ * Arguments: the key, the outbox, the address and the port of eds serve, the payload. The key is the seed file of
+ * eds keygen, or the PKCS#11 URI of a key in a token. HTTP without TLS, for a service on this machine.
  */
 #define _POSIX_C_SOURCE 200809L
 #include <edgesentry.h>
@@ -50,18 +50,38 @@ static int failed(const char *what) {
     return 1;
 }
 
-int main(int count, char **arguments) {
+static int open_with_seed(const char *path, const char *place, edgesentry_outbox **outbox) {
     uint8_t seed[EDGESENTRY_SEED_SIZE];
-    FILE *file = count == 6 ? fopen(arguments[1], "r") : NULL;
+    FILE *file = fopen(path, "r");
     for (size_t at = 0; at < sizeof seed; at++)
         if (file == NULL || fscanf(file, "%2hhx", &seed[at]) != 1)
-            return fputs("usage: push SEEDFILE OUTBOX ADDRESS PORT PAYLOAD\n", stderr), 2;
+            return fprintf(stderr, "%s: not a seed file\n", path), 2;
     fclose(file);
+    int status = edgesentry_outbox_open(place, strlen(place), "lift-01", 7, seed, sizeof seed,
+                                        EDGESENTRY_SCHEME_RECORD, outbox);
+    return status == EDGESENTRY_OK ? 0 : failed("open");
+}
 
+static int open_with_token(const char *uri, const char *place, edgesentry_token **token,
+                           edgesentry_outbox **outbox) {
+    edgesentry_signer signer = EDGESENTRY_SIGNER_INIT;
+    if (edgesentry_pkcs11_open(uri, strlen(uri), NULL, 0, NULL, 0, token, &signer) != EDGESENTRY_OK)
+        return failed("token");
+    int status = edgesentry_outbox_open_with(place, strlen(place), "lift-01", 7, &signer,
+                                             EDGESENTRY_SCHEME_RECORD, outbox);
+    return status == EDGESENTRY_OK ? 0 : failed("open");
+}
+
+int main(int count, char **arguments) {
+    if (count != 6)
+        return fputs("usage: push KEY OUTBOX ADDRESS PORT PAYLOAD\n", stderr), 2;
     edgesentry_outbox *outbox;
-    if (edgesentry_outbox_open(arguments[2], strlen(arguments[2]), "lift-01", 7, seed, sizeof seed,
-                               EDGESENTRY_SCHEME_RECORD, &outbox) != EDGESENTRY_OK)
-        return failed("open");
+    edgesentry_token *token = NULL;
+    int unusable = strncmp(arguments[1], "pkcs11:", 7) == 0
+                       ? open_with_token(arguments[1], arguments[2], &token, &outbox)
+                       : open_with_seed(arguments[1], arguments[2], &outbox);
+    if (unusable)
+        return unusable;
     edgesentry_record record = EDGESENTRY_RECORD_INIT;
     record.timestamp_ms = (uint64_t)time(NULL) * 1000;
     record.object_ref = "lift-01/door.txt";
@@ -73,5 +93,6 @@ int main(int count, char **arguments) {
     int result = status == EDGESENTRY_OK ? 0 : failed("flush");
     printf("%llu accepted, %llu wait\n", (unsigned long long)flushed.accepted, (unsigned long long)flushed.waiting);
     edgesentry_outbox_close(outbox);
+    edgesentry_pkcs11_close(token);
     return result;
 }

@@ -1,6 +1,6 @@
 """The Rust core of EdgeSentry."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, BinaryIO, Final, Literal, NoReturn, Self, final, overload
 
@@ -38,6 +38,7 @@ from edgesentry._typing import (
     RegisteredDeviceDict,
     RejectionCode,
     Scheme,
+    Signer,
     Source,
     Verdict,
 )
@@ -65,7 +66,9 @@ __all__ = [
     "MonitorCore",
     "Outbox",
     "PayloadCoverage",
+    "Pkcs11Signer",
     "Policy",
+    "ProgramSigner",
     "RecordReader",
     "Report",
     "Segments",
@@ -227,12 +230,107 @@ class Head:
     def __reduce__(self) -> tuple[object, tuple[int, bytes]]: ...
 
 @final
+class Pkcs11Signer:
+    """An Ed25519 key in a token: a smart card, a USB token, a hardware security module.
+
+    If the token was removed, the next signature finds it again. A wrong PIN is tried once.
+
+    Args:
+        uri: The PKCS#11 URI of the private key, such as `pkcs11:token=site-7;object=lift-01`.
+        module: The library of the token, if the URI has no `module-path`.
+        pin: The PIN.
+        pin_file: A file with the PIN, mode 0600. Without both, the `pin-source` of the URI or the environment
+            variable `EDGESENTRY_PKCS11_PIN`.
+
+    Raises:
+        SignerError: No key or several keys match, or the token, its library or the PIN cannot be used.
+        ValueError: The URI has another form.
+    """
+
+    def __init__(
+        self, uri: str, *, module: Path | None = None, pin: str | None = None, pin_file: Path | None = None
+    ) -> None: ...
+    @classmethod
+    def generate(
+        cls, uri: str, *, module: Path | None = None, pin: str | None = None, pin_file: Path | None = None
+    ) -> Pkcs11Signer:
+        """Makes a key in the token, under the label `object` of the URI. The private key cannot leave it.
+
+        Raises:
+            SignerError: The token has a key of this label, or cannot make the key.
+        """
+
+    @property
+    def public_key(self) -> str:
+        """The public key, 64 hex digits."""
+
+    def sign(self, message: Bytes) -> bytes:
+        """Returns the Ed25519 signature of a message, verified.
+
+        Raises:
+            SignerError: The token did not sign.
+        """
+
+    def __reduce__(self) -> NoReturn: ...
+
+@final
+class ProgramSigner:
+    """An Ed25519 key in another program, which answers one line for each line.
+
+    The program gets no arguments. It is started when it is needed, and ended with this object.
+
+    Args:
+        program: The program.
+        public_key: Its public key, 64 hex digits. The program is asked for it if it is None.
+        timeout: Seconds that the program has for an answer.
+
+    Raises:
+        SignerError: The program does not start, or gives no public key.
+        ConfigError: The public key is weak.
+    """
+
+    def __init__(self, program: Path, *, public_key: str | None = None, timeout: float = 30.0) -> None: ...
+    @property
+    def public_key(self) -> str:
+        """The public key, 64 hex digits."""
+
+    def sign(self, message: Bytes) -> bytes:
+        """Returns the Ed25519 signature of a message, verified.
+
+        Raises:
+            SignerError: The program did not sign.
+        """
+
+    def __reduce__(self) -> NoReturn: ...
+
+@final
 class Device:
     """A device that signs its records and continues its own chain. Safe to use from several threads.
 
-    Created by `generate`, `from_seed` or `from_seed_file`. The seed is kept in memory that is zeroized when
-    the device is dropped, and is never shown.
+    Created by `generate`, `from_seed` or `from_seed_file`, or with a signer that has the key. A seed is kept in
+    memory that is zeroized when the device is dropped, and is never shown.
+
+    Args:
+        device_id: Its id, not empty.
+        signer: A `Pkcs11Signer`, a `ProgramSigner`, an object with `public_key` and `sign(message)`, or a function
+            that gets a message and returns its Ed25519 signature. The message has 32 bytes, never a payload. The
+            signature is verified. An outbox calls it on a thread of its own.
+        public_key: The public key of a function, 64 hex digits or 32 bytes.
+        scheme: The scheme of its signatures.
+
+    Raises:
+        ConfigError: The public key is weak.
+        ValueError: The id is empty, or a public key is missing.
     """
+
+    def __init__(
+        self,
+        device_id: str,
+        *,
+        signer: Signer | Callable[[bytes], bytes],
+        public_key: str | bytes | PublicKey | None = None,
+        scheme: Scheme = "record",
+    ) -> None: ...
 
     @classmethod
     def generate(cls, device_id: str, *, scheme: Scheme = "record") -> Device:
@@ -265,6 +363,7 @@ class Device:
 
         Raises:
             FileExistsError: The file exists; a seed is never overwritten.
+            ValueError: The device has no seed: a signer has its key.
         """
 
     def sign(self, payload: Bytes, object_ref: str, timestamp_ms: int | None = None) -> AuditRecord:
@@ -277,6 +376,7 @@ class Device:
 
         Raises:
             EdgesentryError: The sequence has reached its largest value.
+            SignerError: The signer failed; the chain has not changed.
         """
 
     def rotate(self, successor: Device, *, timestamp_ms: int | None = None) -> tuple[AuditRecord, bytes]:
@@ -301,6 +401,9 @@ class Device:
         """Returns a copy of the record with this device's signature; the device's chain does not change.
 
         For tests of an attacker who holds the key.
+
+        Raises:
+            SignerError: The signer failed.
         """
 
     def resume(self, last: Head | AuditRecord | None) -> Device:
@@ -1889,6 +1992,7 @@ class Outbox:
 
         Raises:
             EdgesentryError: No ledger could accept the record, or the chain or the outbox is full.
+            SignerError: The signer failed; nothing was signed, and the records in the outbox stay.
             StoreError: The outbox cannot be written.
         """
 

@@ -225,6 +225,17 @@ class BinaryFile(Protocol):
         """Reads at most `size` bytes; returns none at the end."""
 
 
+class Signer(Protocol):
+    """An object that has an Ed25519 key, such as the key in a secure element."""
+
+    @property
+    def public_key(self) -> str | bytes:
+        """The public key, 64 hex digits or 32 bytes."""
+
+    def sign(self, message: bytes, /) -> bytes:
+        """Returns the signature of a message, 64 bytes."""
+
+
 class ArrowStream(Protocol):
     """An object that exports an Arrow stream: of pyarrow, polars, duckdb and others."""
 

@@ -20,6 +20,7 @@ __all__ = [
     "RejectedError",
     "RequirementError",
     "ServiceError",
+    "SignerError",
     "StoreError",
     "UnreadableError",
     "VerificationError",
@@ -102,6 +103,22 @@ class ServiceError(EdgesentryError):
 
     Attributes:
         retryable: True if the same call may succeed later.
+    """
+
+    def __init__(self, message: str, retryable: bool = False) -> None:
+        super().__init__(message, retryable)
+        self.retryable = retryable
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class SignerError(EdgesentryError):
+    """A token, a program or another signer did not sign; no record was signed, and no chain has changed.
+
+    Attributes:
+        retryable: True if the same call may succeed later: a token that is not attached, a program that took
+            too long. False for a wrong PIN, for example.
     """
 
     def __init__(self, message: str, retryable: bool = False) -> None:

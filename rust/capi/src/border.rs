@@ -10,18 +10,20 @@
 //! 4. No panic leaves [`enter`].
 //! 5. Memory that is only written may be uninitialized: it is never read.
 //! 6. A handle was made by [`Border::give`], and is used by no other call when [`Border::take`] gets it.
-//! 7. A function of the caller returns normally, and is called on the thread of the exported function.
+//! 7. A function of the caller returns normally, and is called while an exported function runs that got it, or got the
+//!    outbox that has it: one that sends on the thread of this function, one that signs on any thread.
 #![allow(unsafe_code)]
 
-use std::ffi::c_char;
+use std::ffi::{c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use edgesentry_chain::canonical::Output;
+use edgesentry_chain::{PublicKey, Signer, SignerError};
 
 use crate::codes::{
     EDGESENTRY_BUFFER_TOO_SMALL, EDGESENTRY_INTERNAL, EDGESENTRY_INVALID_ARGUMENT, EDGESENTRY_OK, Status,
 };
-use crate::last_error::{clear, fail};
+use crate::last_error::{clear, fail, with};
 
 /// A structure of C, valid for any content.
 ///
@@ -53,6 +55,10 @@ unsafe impl Plain for crate::types::Key {
 unsafe impl Plain for crate::types::Finding {
     const VERSIONED: bool = false;
 }
+// SAFETY: as above, and a pointer to a function, for which null is `None`.
+unsafe impl Plain for crate::types::Signer {
+    const VERSIONED: bool = true;
+}
 // SAFETY: as above.
 unsafe impl Plain for crate::types::UpdateCheck {
     const VERSIONED: bool = true;
@@ -77,6 +83,11 @@ unsafe impl Plain for u64 {
 // SAFETY: a pointer.
 #[cfg(feature = "outbox")]
 unsafe impl Plain for *mut crate::outbox_types::Outbox {
+    const VERSIONED: bool = false;
+}
+// SAFETY: a pointer.
+#[cfg(feature = "pkcs11")]
+unsafe impl Plain for *mut crate::token_exports::Token {
     const VERSIONED: bool = false;
 }
 // SAFETY: integers.
@@ -297,15 +308,17 @@ impl Border {
     }
 }
 
-#[cfg(feature = "outbox")]
+#[cfg(any(feature = "outbox", feature = "pkcs11"))]
 impl Border {
-    /// Gives a value to the caller.
-    pub(crate) fn give<T>(&self, pointer: *mut *mut T, value: T) -> Result<(), Status>
+    /// Gives a value to the caller, and returns its handle.
+    pub(crate) fn give<T>(&self, pointer: *mut *mut T, value: T) -> Result<*mut c_void, Status>
     where
         *mut T: Plain,
     {
         check("handle", pointer, 1)?;
-        self.write("handle", pointer, Box::into_raw(Box::new(value)))
+        let given = Box::into_raw(Box::new(value));
+        self.write("handle", pointer, given)?;
+        Ok(given.cast())
     }
 
     /// Returns the value of a handle.
@@ -325,12 +338,62 @@ impl Border {
     }
 }
 
+/// A key behind a function of the caller.
+pub(crate) struct CallbackSigner {
+    key: PublicKey,
+    sign: unsafe extern "C" fn(*mut c_void, *const u8, usize, *mut u8) -> i32,
+    context: *mut c_void,
+}
+
+// SAFETY: invariant 7: the function may be called on any thread.
+unsafe impl Send for CallbackSigner {}
+// SAFETY: as above; an outbox signs on one thread at a time.
+unsafe impl Sync for CallbackSigner {}
+
+impl CallbackSigner {
+    /// Returns the signer of a structure. The function is called later only as invariant 7 says.
+    pub(crate) fn read(
+        border: &Border,
+        pointer: *const crate::types::Signer,
+    ) -> Result<CallbackSigner, Status> {
+        let given = border.read("signer", pointer)?;
+        crate::records::reserved("signer", given.reserved)?;
+        let key = crate::records::public_key(given.public_key)?;
+        let sign = given.sign.ok_or_else(|| invalid("signer", "sign is null"))?;
+        Ok(CallbackSigner { key, sign, context: given.context })
+    }
+}
+
+impl Signer for CallbackSigner {
+    fn public_key(&self) -> &PublicKey {
+        &self.key
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<[u8; 64], SignerError> {
+        clear();
+        let mut signature = [0; 64];
+        // SAFETY: invariant 7; the buffers live until the call returns.
+        let result =
+            unsafe { (self.sign)(self.context, message.as_ptr(), message.len(), signature.as_mut_ptr()) };
+        if result == 0 {
+            return Ok(signature);
+        }
+        // The function may have called this library, such as edgesentry_pkcs11_sign.
+        let reason = with(|text| String::from_utf8_lossy(text).into_owned());
+        let problem = match reason.is_empty() {
+            true => format!("its function returned {result}; nothing was signed"),
+            false => format!("its function returned {result}; nothing was signed: {reason}"),
+        };
+        Err(SignerError::passing("the signer", problem))
+    }
+}
+
 /// The function of a caller that sends requests.
 #[cfg(feature = "outbox")]
 pub(crate) struct Callback<'b> {
     _border: &'b Border,
-    send: unsafe extern "C" fn(*mut std::ffi::c_void, *mut crate::outbox_types::Request) -> i32,
-    context: *mut std::ffi::c_void,
+    send: unsafe extern "C" fn(*mut c_void, *mut crate::outbox_types::Request) -> i32,
+    context: *mut c_void,
 }
 
 // SAFETY: invariant 7: the runtime of the outbox runs on the thread of the exported function.
@@ -344,8 +407,8 @@ unsafe impl Sync for Callback<'_> {}
 impl<'b> Callback<'b> {
     pub(crate) fn new(
         border: &'b Border,
-        send: unsafe extern "C" fn(*mut std::ffi::c_void, *mut crate::outbox_types::Request) -> i32,
-        context: *mut std::ffi::c_void,
+        send: unsafe extern "C" fn(*mut c_void, *mut crate::outbox_types::Request) -> i32,
+        context: *mut c_void,
     ) -> Callback<'b> {
         Callback { _border: border, send, context }
     }
@@ -425,7 +488,6 @@ impl Output for Target<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::last_error::with;
 
     fn text() -> String {
         with(|text| String::from_utf8(text.to_vec()).unwrap())

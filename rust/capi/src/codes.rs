@@ -36,6 +36,8 @@ pub const EDGESENTRY_REFUSED: Status = 12;
 pub const EDGESENTRY_STATE_DAMAGED: Status = 13;
 /// The function that reads the image has failed.
 pub const EDGESENTRY_UNREADABLE: Status = 14;
+/// The signer or the token failed, or the signature does not hold; nothing was signed.
+pub const EDGESENTRY_SIGNER: Status = 15;
 /// A bug in this library; please report it.
 pub const EDGESENTRY_INTERNAL: Status = 100;
 

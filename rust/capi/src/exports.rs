@@ -6,17 +6,17 @@
 use std::ffi::c_char;
 
 use edgesentry_chain::canonical::Output;
-use edgesentry_chain::{Device, Hash, RecordRef, SEED_BYTES, Scheme};
+use edgesentry_chain::{Device, Hash, RecordRef, SEED_BYTES, Scheme, sign_with};
 use zeroize::Zeroizing;
 
-use crate::border::{Border, enter};
+use crate::border::{Border, CallbackSigner, enter};
 use crate::codes::{
     EDGESENTRY_ABI_VERSION, EDGESENTRY_FINDING_PAYLOAD_HASH_MISMATCH, EDGESENTRY_FINDING_SIGNATURE_INVALID,
     EDGESENTRY_FINDINGS, EDGESENTRY_MALFORMED, EDGESENTRY_NO_RANDOM, EDGESENTRY_WEAK_KEY, Status,
 };
 use crate::last_error::{self, fail};
 use crate::records;
-use crate::types::{Chain, Finding, Head, Record};
+use crate::types::{Chain, Finding, Head, Record, Signer};
 
 /// The version of the package, with a final zero byte.
 static VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
@@ -139,7 +139,42 @@ pub unsafe extern "C" fn edgesentry_sign(
         let before = records::head(border.read("head", head)?)?;
         let given = border.read("record", record)?;
         let unsigned = records::record(border, &given)?;
-        let signed = records::sign(&unsigned, before, payload, seed, scheme)?;
+        let sign = |record: &mut RecordRef<'_>| {
+            record.sign(seed, scheme);
+            Ok(())
+        };
+        let signed = records::sign(&unsigned, before, payload, sign)?;
+        border.write("record", record, records::structure(&signed))?;
+        border.write("head", head, Head { sequence: signed.sequence, hash: signed.hash().0 })
+    };
+    // SAFETY: the arguments, with their sizes.
+    unsafe { enter(work) }
+}
+
+/// Like edgesentry_sign, with a key that this process does not have. `signer` signs 32 bytes, and its signature is
+/// verified. After a failure of it, EDGESENTRY_SIGNER, neither `record` nor `head` has changed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn edgesentry_sign_with(
+    signer: *const Signer,
+    scheme: u32,
+    head: *mut Head,
+    payload: *const u8,
+    payload_size: usize,
+    record: *mut Record,
+) -> Status {
+    let work = |border: &Border| {
+        let signer = CallbackSigner::read(border, signer)?;
+        let scheme = records::scheme(scheme)?;
+        let payload = border.bytes("payload", payload, payload_size)?;
+        let before = records::head(border.read("head", head)?)?;
+        let given = border.read("record", record)?;
+        let unsigned = records::record(border, &given)?;
+        let sign = |record: &mut RecordRef<'_>| {
+            let signature = sign_with(&signer, &record.signed_message(scheme));
+            record.signature = signature.map_err(|error| records::signer_failed(&error))?;
+            Ok(())
+        };
+        let signed = records::sign(&unsigned, before, payload, sign)?;
         border.write("record", record, records::structure(&signed))?;
         border.write("head", head, Head { sequence: signed.sequence, hash: signed.hash().0 })
     };

@@ -18,6 +18,8 @@ mod outbox_exports;
 #[cfg(feature = "outbox")]
 mod outbox_types;
 mod records;
+#[cfg(feature = "pkcs11")]
+mod token_exports;
 mod types;
 mod update;
 mod update_exports;
@@ -27,5 +29,7 @@ pub use exports::*;
 pub use outbox_exports::*;
 #[cfg(feature = "outbox")]
 pub use outbox_types::*;
+#[cfg(feature = "pkcs11")]
+pub use token_exports::*;
 pub use types::*;
 pub use update_exports::*;

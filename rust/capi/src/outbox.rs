@@ -12,7 +12,8 @@ use edgesentry_device::{
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::codes::{
-    EDGESENTRY_INVALID_ARGUMENT, EDGESENTRY_OUTBOX, EDGESENTRY_REJECTED, EDGESENTRY_TRY_AGAIN, Status,
+    EDGESENTRY_INVALID_ARGUMENT, EDGESENTRY_OUTBOX, EDGESENTRY_REJECTED, EDGESENTRY_SIGNER,
+    EDGESENTRY_TRY_AGAIN, Status,
 };
 use crate::last_error::fail;
 
@@ -30,7 +31,11 @@ pub(crate) struct Outbox {
 
 /// Returns the status of an error, and keeps its text.
 fn failed(error: &Error) -> Status {
-    let status = if error.is_retryable() { EDGESENTRY_TRY_AGAIN } else { EDGESENTRY_OUTBOX };
+    let status = match error {
+        Error::Signer(_) => EDGESENTRY_SIGNER,
+        _ if error.is_retryable() => EDGESENTRY_TRY_AGAIN,
+        _ => EDGESENTRY_OUTBOX,
+    };
     fail(status, format_args!("{}", edgesentry_device::error::describe(error)))
 }
 

@@ -5,17 +5,18 @@
 
 use std::ffi::{c_char, c_void};
 use std::path::Path;
+use std::sync::Arc;
 
 use edgesentry_chain::{Device, SEED_BYTES};
 use edgesentry_device::limits::{MAX_ID_BYTES, is_valid_id};
 
-use crate::border::{Border, Callback, enter};
+use crate::border::{Border, Callback, CallbackSigner, enter};
 use crate::codes::{EDGESENTRY_INVALID_ARGUMENT, Status};
 use crate::last_error::fail;
 use crate::outbox;
 use crate::outbox_types::{Flushed, Outbox, Send};
 use crate::records;
-use crate::types::{Head, Record};
+use crate::types::{Head, Record, Signer};
 
 /// Opens the outbox of a device, creating its file if it is missing. The outbox keeps signed records durably until the
 /// service has confirmed them. Only in libraries with the feature outbox, as are all functions of outboxes.
@@ -41,17 +42,48 @@ pub unsafe extern "C" fn edgesentry_outbox_open(
         let device_id = border.text("device_id", device_id, device_id_size)?;
         let seed = border.array::<SEED_BYTES>("seed", seed, seed_size)?;
         let scheme = records::scheme(scheme)?;
-        if path.is_empty() || path.contains('\0') || !is_valid_id(device_id) {
-            let text = format_args!(
-                "expected a path without U+0000, and a device_id of 1 to {MAX_ID_BYTES} bytes without U+0000"
-            );
-            return Err(fail(EDGESENTRY_INVALID_ARGUMENT, text));
-        }
-        let opened = outbox::Outbox::open(Path::new(path), Device::from_seed(device_id, *seed, scheme))?;
-        border.give(outbox, Outbox(opened))
+        let opened = open(path, Device::from_seed(device_id, *seed, scheme))?;
+        border.give(outbox, Outbox(opened)).map(drop)
     };
     // SAFETY: the arguments, with their sizes.
     unsafe { enter(work) }
+}
+
+/// Like edgesentry_outbox_open, with a key that this process does not have. The function and the context of `signer` must
+/// stay valid until the outbox is closed. If the signer fails, edgesentry_outbox_sign returns EDGESENTRY_SIGNER, nothing
+/// was signed, and the records in the outbox stay.
+#[allow(clippy::too_many_arguments)]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn edgesentry_outbox_open_with(
+    path: *const c_char,
+    path_size: usize,
+    device_id: *const c_char,
+    device_id_size: usize,
+    signer: *const Signer,
+    scheme: u32,
+    outbox: *mut *mut Outbox,
+) -> Status {
+    let work = |border: &Border| {
+        border.write("outbox", outbox, std::ptr::null_mut())?;
+        let path = border.text("path", path, path_size)?;
+        let device_id = border.text("device_id", device_id, device_id_size)?;
+        let signer = Arc::new(CallbackSigner::read(border, signer)?);
+        let scheme = records::scheme(scheme)?;
+        let opened = open(path, Device::from_signer(device_id, signer, scheme))?;
+        border.give(outbox, Outbox(opened)).map(drop)
+    };
+    // SAFETY: the arguments, with their sizes.
+    unsafe { enter(work) }
+}
+
+fn open(path: &str, device: Device) -> Result<outbox::Outbox, Status> {
+    if path.is_empty() || path.contains('\0') || !is_valid_id(device.device_id()) {
+        let text = format_args!(
+            "expected a path without U+0000, and a device_id of 1 to {MAX_ID_BYTES} bytes without U+0000"
+        );
+        return Err(fail(EDGESENTRY_INVALID_ARGUMENT, text));
+    }
+    outbox::Outbox::open(Path::new(path), device)
 }
 
 /// Signs the next record of the device and keeps it with its payload. Both are durable when the function returns

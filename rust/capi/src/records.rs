@@ -4,7 +4,7 @@ use std::ffi::c_char;
 
 use edgesentry_chain::{
     AuditRecord, Checks, Hash, Head, Heads, KeyRing, PublicKey, RecordRef, RingKey, SLICE_RECORDS, Scheme,
-    Segments, Verdict,
+    Segments, SignerError, Verdict,
 };
 use edgesentry_device::limits::{MAX_ID_BYTES, MAX_PAYLOAD_BYTES, MAX_SEQUENCE, is_valid_id};
 
@@ -12,7 +12,7 @@ use crate::border::Border;
 use crate::codes::{
     EDGESENTRY_CHAIN_FULL, EDGESENTRY_FINDINGS, EDGESENTRY_INTERNAL, EDGESENTRY_INVALID_ARGUMENT,
     EDGESENTRY_NOTHING_TO_VERIFY, EDGESENTRY_SCHEME_PAYLOAD_HASH, EDGESENTRY_SCHEME_RECORD,
-    EDGESENTRY_WEAK_KEY, Status, finding_number,
+    EDGESENTRY_SIGNER, EDGESENTRY_WEAK_KEY, Status, finding_number,
 };
 use crate::last_error::fail;
 use crate::types;
@@ -110,13 +110,18 @@ pub(crate) fn check_limits(
     Ok(())
 }
 
-/// Completes and signs a record that continues `head`. The device id, the time and the object reference are in it.
+/// Returns the status of a signer that failed, and keeps its text.
+pub(crate) fn signer_failed(error: &SignerError) -> Status {
+    fail(EDGESENTRY_SIGNER, format_args!("{error}"))
+}
+
+/// Completes a record that continues `head`, and passes it to `sign`. The device id, the time and the object reference are
+/// in it.
 pub(crate) fn sign<'a>(
     unsigned: &RecordRef<'a>,
     head: Option<Head>,
     payload: &[u8],
-    seed: &[u8; 32],
-    scheme: Scheme,
+    sign: impl FnOnce(&mut RecordRef<'a>) -> Result<(), Status>,
 ) -> Result<RecordRef<'a>, Status> {
     check_limits(unsigned.device_id, unsigned.object_ref, unsigned.timestamp_ms, payload)?;
     let (sequence, prev_record_hash) =
@@ -124,7 +129,7 @@ pub(crate) fn sign<'a>(
             fail(EDGESENTRY_CHAIN_FULL, format_args!("the sequence of the chain is at its maximum"))
         })?;
     let mut record = RecordRef { sequence, prev_record_hash, payload_hash: Hash::of(payload), ..*unsigned };
-    record.sign(seed, scheme);
+    sign(&mut record)?;
     Ok(record)
 }
 

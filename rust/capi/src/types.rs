@@ -57,6 +57,34 @@ pub struct Key {
     pub public_key: [u8; 32],
 }
 
+/// Signs a message by Ed25519 (RFC 8032): writes EDGESENTRY_SIGNATURE_SIZE bytes to `signature` and returns 0. Any other
+/// number is a failure; nothing is signed then. A device signs messages of 32 bytes, never payloads.
+pub type Sign = Option<
+    unsafe extern "C" fn(
+        context: *mut c_void,
+        message: *const u8,
+        message_size: usize,
+        signature: *mut u8,
+    ) -> i32,
+>;
+
+/// A key that is not in this process, or not for this library: in a token, in a secure element. An outbox calls `sign` on
+/// a thread of the library, one call at a time, while the caller waits; `sign` must not use the outbox.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Signer {
+    /// sizeof(edgesentry_signer)
+    pub struct_size: u32,
+    /// 0
+    pub reserved: u32,
+    /// Its public key. A signature that does not hold under it is refused.
+    pub public_key: [u8; 32],
+    /// The function that signs.
+    pub sign: Sign,
+    /// The first argument of the function.
+    pub context: *mut c_void,
+}
+
 /// The records of one device and the inputs to verify them.
 #[repr(C)]
 #[derive(Clone, Copy)]

@@ -103,8 +103,8 @@ fn c_and_cpp_programs_get_the_same_results_as_rust() {
 }
 
 /// The files of the outboxes of one run.
-fn outboxes(bench: &Bench, name: &str) -> [PathBuf; 2] {
-    ["one", "two"].map(|file| bench.folder.path().join(format!("{name}-{file}.db")))
+fn outboxes(bench: &Bench, name: &str) -> [PathBuf; 3] {
+    ["one", "two", "three"].map(|file| bench.folder.path().join(format!("{name}-{file}.db")))
 }
 
 fn run_outbox(bench: &Bench, name: &str, before: &[&OsStr], program: &Path) -> String {

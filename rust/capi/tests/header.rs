@@ -8,9 +8,15 @@ fn the_header_is_that_of_the_sources() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let config = cbindgen::Config::from_file(root.join("cbindgen.toml")).unwrap();
     let mut builder = cbindgen::Builder::new().with_config(config);
-    for source in
-        ["codes.rs", "types.rs", "outbox_types.rs", "exports.rs", "outbox_exports.rs", "update_exports.rs"]
-    {
+    for source in [
+        "codes.rs",
+        "types.rs",
+        "outbox_types.rs",
+        "exports.rs",
+        "outbox_exports.rs",
+        "token_exports.rs",
+        "update_exports.rs",
+    ] {
         builder = builder.with_src(root.join("src").join(source));
     }
     let mut header = Vec::new();

@@ -1,8 +1,9 @@
 //! The signing side: a device that extends its own chain.
 
 use std::fmt;
+use std::sync::Arc;
 
-use ed25519_dalek::{Signer, SigningKey};
+use ed25519_dalek::{Signer as _, SigningKey};
 use zeroize::Zeroizing;
 
 use crate::hash::Hash;
@@ -11,12 +12,14 @@ use crate::key::{KeyError, PublicKey, RingKey, Scheme};
 use crate::record::AuditRecord;
 use crate::record_ref::RecordRef;
 use crate::signature::signed_message;
+use crate::signer::{Signer, SignerError, sign_with};
 use crate::succession::{Succession, SuccessionError};
 
 /// The length of a seed, the secret from which the key pair of a device is derived.
 pub const SEED_BYTES: usize = 32;
 
-/// A device that signs its records. Its seed is zeroized on drop and never displayed.
+/// A device that signs its records. Its key is a seed, zeroized on drop and never displayed, or a [`Signer`], which gets
+/// the 32 bytes that the scheme signs, never a payload.
 ///
 /// ```
 /// use edgesentry_chain::{Device, Scheme};
@@ -24,14 +27,31 @@ pub const SEED_BYTES: usize = 32;
 /// let first = device.sign(1_700_000_001_000, b"door closed", "lift-01/1.bin")?;
 /// let second = device.sign(1_700_000_002_000, b"door open", "lift-01/2.bin")?;
 /// assert_eq!(second.prev_record_hash, first.hash());
-/// # Ok::<(), edgesentry_chain::ChainFull>(())
+/// # Ok::<(), edgesentry_chain::SignError>(())
 /// ```
 #[derive(Clone)]
 pub struct Device {
     device_id: String,
     scheme: Scheme,
-    key: SigningKey,
+    key: Key,
     head: Option<Head>,
+}
+
+// A seed is the usual key, and a device with one allocates nothing when it signs.
+#[allow(clippy::large_enum_variant)]
+#[derive(Clone)]
+enum Key {
+    Seed(SigningKey),
+    Signer(Arc<dyn Signer>),
+}
+
+impl Key {
+    fn sign(&self, message: &[u8]) -> Result<[u8; 64], SignerError> {
+        match self {
+            Key::Seed(key) => Ok(key.sign(message).to_bytes()),
+            Key::Signer(signer) => sign_with(&**signer, message),
+        }
+    }
 }
 
 /// The sequence has reached its largest value, so the chain cannot grow.
@@ -40,11 +60,37 @@ pub struct Device {
 #[non_exhaustive]
 pub struct ChainFull;
 
+/// The reason why a record was not signed. The chain has not changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignError {
+    /// The sequence has reached its largest value.
+    #[error(transparent)]
+    ChainFull(#[from] ChainFull),
+    /// The signer of the device failed.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+}
+
 impl Device {
     /// Creates a device at the start of its chain.
     pub fn from_seed(device_id: impl Into<String>, seed: [u8; SEED_BYTES], scheme: Scheme) -> Device {
         let seed = Zeroizing::new(seed);
-        Device { device_id: device_id.into(), scheme, key: SigningKey::from_bytes(&seed), head: None }
+        let key = Key::Seed(SigningKey::from_bytes(&seed));
+        Device { device_id: device_id.into(), scheme, key, head: None }
+    }
+
+    /// Creates a device at the start of its chain, whose key is elsewhere: in a token, in another process.
+    pub fn from_signer(device_id: impl Into<String>, signer: Arc<dyn Signer>, scheme: Scheme) -> Device {
+        Device { device_id: device_id.into(), scheme, key: Key::Signer(signer), head: None }
+    }
+
+    /// Returns true if a signature may take long, so that async code must sign on a thread that may block.
+    pub fn may_block(&self) -> bool {
+        match &self.key {
+            Key::Seed(_) => false,
+            Key::Signer(signer) => signer.may_block(),
+        }
     }
 
     /// Returns the same device, resumed after the last record it signed.
@@ -57,13 +103,13 @@ impl Device {
     /// Signs the next record of the chain.
     ///
     /// # Errors
-    /// The last sequence of the chain is [`u64::MAX`].
+    /// The last sequence of the chain is [`u64::MAX`], or the signer failed; the chain has not changed.
     pub fn sign(
         &mut self,
         timestamp_ms: u64,
         payload: &[u8],
         object_ref: impl Into<String>,
-    ) -> Result<AuditRecord, ChainFull> {
+    ) -> Result<AuditRecord, SignError> {
         let (sequence, prev_record_hash) = Head::next_link(self.head)?;
         let mut record = AuditRecord {
             device_id: self.device_id.clone(),
@@ -74,7 +120,7 @@ impl Device {
             prev_record_hash,
             object_ref: object_ref.into(),
         };
-        self.sign_record(&mut record);
+        self.sign_record(&mut record)?;
         self.head = Some(Head { sequence, hash: record.hash() });
         Ok(record)
     }
@@ -82,13 +128,13 @@ impl Device {
     /// Like [`Device::sign`], without allocation: the record borrows its text.
     ///
     /// # Errors
-    /// The last sequence of the chain is [`u64::MAX`].
+    /// As [`Device::sign`].
     pub fn sign_ref<'a>(
         &'a mut self,
         timestamp_ms: u64,
         payload: &[u8],
         object_ref: &'a str,
-    ) -> Result<RecordRef<'a>, ChainFull> {
+    ) -> Result<RecordRef<'a>, SignError> {
         let (sequence, prev_record_hash) = Head::next_link(self.head)?;
         let mut record = RecordRef {
             device_id: &self.device_id,
@@ -99,7 +145,7 @@ impl Device {
             prev_record_hash,
             object_ref,
         };
-        record.signature = self.key.sign(&record.signed_message(self.scheme)).to_bytes();
+        record.signature = self.key.sign(&record.signed_message(self.scheme))?;
         self.head = Some(record.head());
         Ok(record)
     }
@@ -108,8 +154,8 @@ impl Device {
     /// signs from the following sequence on. Returns the record and its payload. The head of `successor` does not count.
     ///
     /// # Errors
-    /// `successor` has another device id, the same key, a weak key, or a weaker scheme, or the chain is full. The device is
-    /// unchanged then.
+    /// `successor` has another device id, the same key, a weak key, or a weaker scheme, the chain is full, or a signer failed.
+    /// The device is unchanged then.
     pub fn succeed(
         &mut self,
         timestamp_ms: u64,
@@ -125,18 +171,25 @@ impl Device {
         let old = RingKey { key: self.public_key()?, scheme: self.scheme, valid_from: sequence };
         let new = (&successor.public_key()?, successor.scheme);
         let (succession, payload) = Succession::make(&self.device_id, valid_from, &old, new, |statement| {
-            Ok::<_, SuccessionError>(successor.key.sign(statement).to_bytes())
+            successor.key.sign(statement)
         })?;
         let mut signer = self.clone();
-        let record = signer.sign(timestamp_ms, &payload, succession.object_ref()).map_err(full)?;
+        let record = signer.sign(timestamp_ms, &payload, succession.object_ref()).map_err(|error| match error {
+            SignError::ChainFull(error) => full(error),
+            SignError::Signer(error) => SuccessionError::Signer(error),
+        })?;
         succession.check(&record, &old)?;
         *self = successor.resume(signer.head);
         Ok((record, payload))
     }
 
     /// Signs a record as it is, without changing the chain, as an attacker with the key could do.
-    pub fn sign_record(&self, record: &mut AuditRecord) {
-        record.signature = self.key.sign(&signed_message(record, self.scheme)).to_bytes();
+    ///
+    /// # Errors
+    /// The signer failed; never with a seed.
+    pub fn sign_record(&self, record: &mut AuditRecord) -> Result<(), SignerError> {
+        record.signature = self.key.sign(&signed_message(record, self.scheme))?;
+        Ok(())
     }
 
     /// Returns the device id.
@@ -159,12 +212,18 @@ impl Device {
     /// # Errors
     /// The seed makes a weak key.
     pub fn public_key(&self) -> Result<PublicKey, KeyError> {
-        PublicKey::from_bytes(self.key.verifying_key().to_bytes())
+        match &self.key {
+            Key::Seed(key) => PublicKey::from_bytes(key.verifying_key().to_bytes()),
+            Key::Signer(signer) => Ok(*signer.public_key()),
+        }
     }
 
-    /// Returns the secret seed, zeroized on drop.
-    pub fn seed(&self) -> Zeroizing<[u8; SEED_BYTES]> {
-        Zeroizing::new(self.key.to_bytes())
+    /// Returns the secret seed, zeroized on drop; `None` if a [`Signer`] has the key.
+    pub fn seed(&self) -> Option<Zeroizing<[u8; SEED_BYTES]>> {
+        match &self.key {
+            Key::Seed(key) => Some(Zeroizing::new(key.to_bytes())),
+            Key::Signer(_) => None,
+        }
     }
 }
 
@@ -174,7 +233,7 @@ impl fmt::Debug for Device {
             .field("device_id", &self.device_id)
             .field("scheme", &self.scheme)
             .field("head", &self.head)
-            .field("seed", &"redacted")
+            .field("key", &"redacted")
             .finish()
     }
 }

@@ -23,7 +23,7 @@ use crate::report::absent_device;
 /// let found = |_: &str, sequence| (sequence == 1).then(|| first.hash());
 /// assert!(check_extension(&heads(&first), &heads(&second), found).is_empty());
 /// assert_eq!(check_extension(&heads(&second), &heads(&first), found).len(), 1);
-/// # Ok::<(), edgesentry_chain::ChainFull>(())
+/// # Ok::<(), edgesentry_chain::SignError>(())
 /// ```
 pub fn check_extension(
     old: &Heads,

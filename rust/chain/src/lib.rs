@@ -31,6 +31,7 @@ mod rsum;
 mod runs;
 mod segment;
 mod signature;
+mod signer;
 mod slice;
 pub mod state;
 mod statistics;
@@ -43,7 +44,7 @@ pub use coverage::{
     Coverage, HeadCoverage, LinkCoverage, LogCoverage, NotChecked, PayloadCoverage, Predecessor, RootCheck,
     SignatureCoverage, TimeStamp,
 };
-pub use device::{ChainFull, Device, SEED_BYTES};
+pub use device::{ChainFull, Device, SEED_BYTES, SignError};
 pub use extension::check_extension;
 pub use finding::{Cause, Evidence, Finding, FindingCode, Location, UnknownCode};
 pub use hash::{Hash, HashTextError};
@@ -60,5 +61,6 @@ pub use report::{Input, MAX_KEPT_BYTES, Report, Verdict};
 pub use runs::Order;
 pub use segment::{ChainSpan, SLICE_RECORDS, Segments, slice_size};
 pub use signature::{Signed, signed_message, verify_signature, verify_signatures};
+pub use signer::{SeedSigner, Signer, SignerError, sign_with};
 pub use statistics::DeviceStatistics;
 pub use succession::{SUCCESSION_PREFIX, Succession, SuccessionError};

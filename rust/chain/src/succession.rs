@@ -10,6 +10,7 @@ use crate::hash::Hash;
 use crate::key::{KeyError, PublicKey, RingKey, Scheme};
 use crate::record::AuditRecord;
 use crate::signature::{Signed, verify_signature};
+use crate::signer::SignerError;
 
 /// The beginning of the object reference of every succession, of any version.
 pub const SUCCESSION_PREFIX: &str = "edgesentry:succession:";
@@ -80,6 +81,9 @@ pub enum SuccessionError {
         /// The device of the new key.
         successor: String,
     },
+    /// The signer of the old or of the new key failed.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
 }
 
 impl SuccessionError {
@@ -110,6 +114,7 @@ impl SuccessionError {
             other @ SuccessionError::OtherDevice { .. } => {
                 ("a key of the device".to_owned(), other.to_string())
             }
+            SuccessionError::Signer(error) => ("a signature".to_owned(), error.to_string()),
         }
     }
 }

@@ -60,8 +60,8 @@ fn a_buffer_that_is_too_small_says_how_much_it_lacks() {
 fn a_full_chain_does_not_go_on() {
     let last = Head { sequence: u64::MAX, hash: Hash::ZERO };
     let mut device = Device::from_seed("lift-01", [7; 32], Scheme::Record).resume(Some(last));
-    assert_eq!(device.sign_ref(1, b"", "1.bin"), Err(ChainFull::default()));
-    assert_eq!(device.sign(1, b"", "1.bin"), Err(ChainFull::default()));
+    assert_eq!(device.sign_ref(1, b"", "1.bin"), Err(ChainFull::default().into()));
+    assert_eq!(device.sign(1, b"", "1.bin"), Err(ChainFull::default().into()));
     assert_eq!(device.head(), Some(last));
     assert_eq!(Head::next_link(None), Ok((1, Hash::ZERO)));
     let before = Head { sequence: 7, hash: Hash::of(b"7") };

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use edgesentry_chain::AuditRecord;
+use edgesentry_chain::{AuditRecord, SignerError};
 pub use edgesentry_formats::describe;
 
 use crate::wire::ProblemCode;
@@ -173,6 +173,9 @@ pub enum Error {
     /// The device's chain or outbox cannot continue.
     #[error("{0}")]
     Agent(String),
+    /// The signer of a key failed; nothing was signed.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
     /// A receipt or a checkpoint of the transparency log does not hold; the records stay in the outbox.
     #[error("{place}: {problem}; the records stay in the outbox")]
     Receipt {
@@ -212,7 +215,10 @@ impl Error {
         match self {
             Error::Config(_) | Error::Unusable { .. } | Error::Registry { .. } => Fault::Usage,
             Error::Export(_) | Error::Agent(_) | Error::Receipt { .. } => Fault::Data,
-            Error::Store(_)
+            // A wrong PIN or a missing key is the caller's, a token that is not attached is not.
+            Error::Signer(error) if !error.retryable => Fault::Usage,
+            Error::Signer(_)
+            | Error::Store(_)
             | Error::NotTried { .. }
             | Error::Stopped
             | Error::Service { .. }
@@ -232,6 +238,7 @@ impl Error {
             Error::Service { .. } => "service",
             Error::Export(_) => "export",
             Error::Agent(_) => "agent",
+            Error::Signer(_) => "signer",
             Error::Receipt { code, .. } => code,
             Error::Threads(..) => "threads",
             Error::Internal { .. } => "internal",
@@ -242,6 +249,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Error::Store(error) => error.is_retryable(),
+            Error::Signer(error) => error.retryable,
             Error::NotTried { why, .. } => *why != NotTried::BehindPermanent,
             Error::Stopped => true,
             Error::Service { retryable, .. } => *retryable,

@@ -2,7 +2,8 @@
 //!
 //! Without features it signs, hashes, encodes and verifies records, and has the types that cross the network
 //! ([`wire`]); it then needs neither a database nor an async runtime nor a network. `outbox` adds the outbox, one SQLite
-//! file; `client` adds the client of a service over HTTPS.
+//! file; `client` adds the client of a service over HTTPS. Keys may be outside of the process ([`signer`]): `pkcs11` adds
+//! tokens, `program` other programs.
 //!
 //! [`sign_ref`] and the functions of [`RecordRef`] allocate nothing after the first record:
 //!
@@ -30,6 +31,7 @@ mod outbox;
 mod rejection;
 pub mod secret;
 mod sign;
+pub mod signer;
 mod sink;
 #[cfg(feature = "outbox")]
 pub mod sql;
@@ -44,7 +46,7 @@ pub mod wire;
 pub use client::Client;
 pub use edgesentry_chain::{
     AuditRecord, BufferTooSmall, ChainFull, Device, Hash, Head, KeyError, PublicKey, RecordRef, SEED_BYTES,
-    Scheme,
+    Scheme, SeedSigner, SignError, Signer, SignerError, sign_with,
 };
 pub use error::Error;
 #[cfg(feature = "outbox")]

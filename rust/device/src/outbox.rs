@@ -13,10 +13,11 @@ use std::path::Path;
 use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
-use edgesentry_chain::{AuditRecord, Device, Hash, Head};
+use edgesentry_chain::{AuditRecord, Device, Hash, Head, SignError};
 use futures::future::BoxFuture;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, Row, SqliteConnection};
+use tokio::sync::Mutex;
 
 use crate::error::{Component, Error, StoreError};
 use crate::limits::{MAX_ID_BYTES, MAX_PAYLOAD_BYTES, MAX_SEQUENCE, is_valid_id};
@@ -83,7 +84,15 @@ pub struct Outbox {
     database: Database,
     rules: Option<ReceiptRules>,
     max_records: Option<u64>,
+    /// One call of this process signs at a time, so that a slow signer signs each record once.
+    signing: Mutex<()>,
 }
+
+/// The time, the payload and the object reference of a record to sign.
+type Item = (u64, Bytes, String);
+
+/// How often records are signed without a transaction, for a head that another process may move at the same time.
+const OPTIMISTIC_ATTEMPTS: u32 = 2;
 
 impl Outbox {
     /// Opens the outbox of a device, creating it if it is missing. A new outbox begins after the head of `device`; an
@@ -93,8 +102,14 @@ impl Outbox {
     /// The file cannot be opened, is of another device, or continues another chain.
     pub async fn open(outbox: &Path, device: Device) -> Result<Outbox, Error> {
         let database = Database::open(outbox, Component::Outbox, true, &SCHEMA).await?;
-        let outbox =
-            Outbox { device, successor: RwLock::default(), database, rules: None, max_records: None };
+        let outbox = Outbox {
+            device,
+            successor: RwLock::default(),
+            database,
+            rules: None,
+            max_records: None,
+            signing: Mutex::new(()),
+        };
         outbox.claim().await?;
         Ok(outbox)
     }
@@ -162,15 +177,15 @@ impl Outbox {
     /// outbox when this returns, and none after an error. It waits for the disk once, not once per record.
     ///
     /// # Errors
-    /// No ledger takes a record of these sizes, the chain or the outbox is full, the key of the device was succeeded, or
-    /// the disk fails; nothing is signed then.
+    /// No ledger takes a record of these sizes, the chain or the outbox is full, the key of the device was succeeded, or the
+    /// signer of the device or the disk fails; nothing is signed then, and the chain has not changed.
     pub async fn sign_many(
         &self,
         items: impl IntoIterator<Item = (u64, Bytes, String)>,
     ) -> Result<Vec<AuditRecord>, Error> {
-        let items: Vec<(u64, Bytes, String)> = items.into_iter().collect();
+        let items: Vec<Item> = items.into_iter().collect();
         // A record that no ledger accepts would block the outbox for ever.
-        let unfit = |(timestamp_ms, payload, object_ref): &(u64, Bytes, String)| {
+        let unfit = |(timestamp_ms, payload, object_ref): &Item| {
             *timestamp_ms > MAX_SEQUENCE || payload.len() > MAX_PAYLOAD_BYTES || !is_valid_id(object_ref)
         };
         if items.iter().any(unfit) || !is_valid_id(self.device.device_id()) {
@@ -180,23 +195,88 @@ impl Outbox {
             );
             return Err(Error::Agent(problem));
         }
+        let items = Arc::new(items);
+        let _turn = self.signing.lock().await;
+        // A slow signer must stop neither a flush nor another process, so it signs without a transaction.
+        let device = self.signer();
+        if device.may_block() {
+            for _ in 0..OPTIMISTIC_ATTEMPTS {
+                let head = self.head().await?;
+                self.check_room(items.len(), self.kept().await?).await?;
+                let (signed, next) = self.signed(&device, head, &items).await?;
+                if let Some(records) = self.keep_after(&device, head, signed, next, &items).await? {
+                    return Ok(records);
+                }
+            }
+        }
         let failed = || self.failed("keep records in the outbox");
         let mut writer = self.database.writer().await.map_err(failed())?;
         let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
         // The head of the outbox counts; another process may have moved it.
         let head = device_row(&mut transaction).await.map_err(failed())?.and_then(|(_, head)| head);
         self.check_room(items.len(), kept_records(&mut transaction).await.map_err(failed())?).await?;
-        let mut device = self.signer().resume(head);
         self.refuse_superseded(&device, &mut transaction).await?;
-        let mut waiting = Vec::with_capacity(items.len());
-        for (timestamp_ms, payload, object_ref) in items {
-            let record = sign(&mut device, timestamp_ms, &payload, object_ref)
-                .map_err(|error| Error::Agent(format!("device {:?}: {error}", self.device.device_id())))?;
-            waiting.push((record, payload));
-        }
-        keep(&mut transaction, &waiting, device.head()).await.map_err(failed())?;
+        let (signed, next) = self.signed(&device, head, &items).await?;
+        keep(&mut transaction, &signed, &items, next).await.map_err(failed())?;
         transaction.commit().await.map_err(failed())?;
-        Ok(waiting.into_iter().map(|(record, _)| record).collect())
+        Ok(signed)
+    }
+
+    /// Signs records that continue `head`; returns them with the new head.
+    async fn signed(
+        &self,
+        device: &Device,
+        head: Option<Head>,
+        items: &Arc<Vec<Item>>,
+    ) -> Result<(Vec<AuditRecord>, Option<Head>), Error> {
+        let may_block = device.may_block();
+        let device = device.clone().resume(head);
+        let work = {
+            let items = Arc::clone(items);
+            move || {
+                let mut device = device;
+                let signed = items.iter().map(|(timestamp_ms, payload, object_ref)| {
+                    sign(&mut device, *timestamp_ms, payload, object_ref.as_str())
+                });
+                let signed = signed.collect::<Result<Vec<AuditRecord>, SignError>>();
+                signed.map(|signed| (signed, device.head()))
+            }
+        };
+        run_signer(may_block, work).await?.map_err(|error| match error {
+            SignError::Signer(error) => Error::Signer(error),
+            error => Error::Agent(format!("device {:?}: {error}", self.device.device_id())),
+        })
+    }
+
+    /// Keeps signed records if the outbox still ends with `head`, and returns them.
+    fn keep_after<'a>(
+        &'a self,
+        device: &'a Device,
+        head: Option<Head>,
+        signed: Vec<AuditRecord>,
+        next: Option<Head>,
+        items: &'a [Item],
+    ) -> BoxFuture<'a, Result<Option<Vec<AuditRecord>>, Error>> {
+        Box::pin(async move {
+            let failed = || self.failed("keep records in the outbox");
+            let mut writer = self.database.writer().await.map_err(failed())?;
+            let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
+            if device_row(&mut transaction).await.map_err(failed())?.and_then(|(_, head)| head) != head {
+                return Ok(None);
+            }
+            self.refuse_superseded(device, &mut transaction).await?;
+            self.check_room(items.len(), kept_records(&mut transaction).await.map_err(failed())?).await?;
+            keep(&mut transaction, &signed, items, next).await.map_err(failed())?;
+            transaction.commit().await.map_err(failed())?;
+            Ok(Some(signed))
+        })
+    }
+
+    /// Returns the number of records in the outbox.
+    async fn kept(&self) -> Result<u64, Error> {
+        let failed = || self.failed("read the outbox");
+        let mut reader = self.database.readers.acquire().await.map_err(failed())?;
+        Ok(kept_records(&mut reader).await.map_err(failed())?)
     }
 
     /// Checks that records fit into the outbox.
@@ -431,12 +511,27 @@ fn device_row(connection: &mut SqliteConnection) -> BoxFuture<'_, Result<Option<
     })
 }
 
+/// Signs, on a thread that may block if the signer may.
+async fn run_signer<T: Send + 'static>(
+    may_block: bool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    if !may_block {
+        return Ok(work());
+    }
+    let ended = tokio::task::spawn_blocking(work).await;
+    ended.map_err(|error| Error::internal("the thread of a signer has ended", error))
+}
+
 async fn keep(
     connection: &mut SqliteConnection,
-    waiting: &[(AuditRecord, Bytes)],
+    signed: &[AuditRecord],
+    items: &[Item],
     head: Option<Head>,
 ) -> Result<(), sqlx::Error> {
-    insert(connection, "INSERT INTO waiting", 7, waiting, |query, (record, payload)| {
+    let waiting: Vec<(&AuditRecord, &Bytes)> =
+        signed.iter().zip(items).map(|(record, (_, payload, _))| (record, payload)).collect();
+    insert(connection, "INSERT INTO waiting", 7, &waiting, |query, (record, payload)| {
         query
             .bind(record.sequence.cast_signed())
             .bind(record.timestamp_ms.cast_signed())

@@ -43,6 +43,10 @@ pub fn redact(message: &str) -> String {
 /// Returns an argument or a word without the password of a URL in it. A password may contain a slash or an at sign that
 /// should have been encoded.
 pub fn without_password(word: &str) -> String {
+    if let Some((before, pin)) = word.split_once("pin-value=") {
+        let rest = pin.find(['&', ';', '\'']).map_or("", |end| &pin[end..]);
+        return format!("{before}pin-value=***{rest}");
+    }
     let Some((before, url)) = word.split_once("://") else { return without_scheme(word) };
     let (address, query) = match url.rfind('@') {
         // A question mark in the password does not begin the query.
@@ -133,6 +137,8 @@ mod tests {
             ("postgres://db/x?user=u&password=hush", "postgres://db/x?user=u&password=***"),
             ("postgres:u:hush@db", "postgres:u:***@db"),
             ("--ledger=postgres://u:hush@db/x", "--ledger=postgres://u:***@db/x"),
+            ("pkcs11:token=t?pin-value=hush&module-path=/x", "pkcs11:token=t?pin-value=***&module-path=/x"),
+            ("'pkcs11:token=t?pin-value=hush'", "'pkcs11:token=t?pin-value=***'"),
             ("a@b and c: d", "a@b and c: d"),
         ] {
             assert_eq!(redact(message), expected);

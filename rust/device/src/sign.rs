@@ -1,6 +1,6 @@
 //! Signing with an event.
 
-use edgesentry_chain::{AuditRecord, ChainFull, Device, RecordRef};
+use edgesentry_chain::{AuditRecord, Device, RecordRef, SignError};
 use tracing::debug;
 
 /// The target of the event; it is part of the interface.
@@ -9,13 +9,13 @@ const TARGET: &str = "edgesentry_rs::agent";
 /// Signs the next record of a device's chain and emits the event; every signer calls this function or [`sign_ref`].
 ///
 /// # Errors
-/// The last sequence of the chain is [`u64::MAX`].
+/// The last sequence of the chain is [`u64::MAX`], or the signer failed.
 pub fn sign(
     device: &mut Device,
     timestamp_ms: u64,
     payload: &[u8],
     object_ref: impl Into<String>,
-) -> Result<AuditRecord, ChainFull> {
+) -> Result<AuditRecord, SignError> {
     announce(device, payload);
     device.sign(timestamp_ms, payload, object_ref)
 }
@@ -23,13 +23,13 @@ pub fn sign(
 /// Like [`sign`], without allocation: the record borrows its text.
 ///
 /// # Errors
-/// The last sequence of the chain is [`u64::MAX`].
+/// The last sequence of the chain is [`u64::MAX`], or the signer failed.
 pub fn sign_ref<'a>(
     device: &'a mut Device,
     timestamp_ms: u64,
     payload: &[u8],
     object_ref: &'a str,
-) -> Result<RecordRef<'a>, ChainFull> {
+) -> Result<RecordRef<'a>, SignError> {
     announce(device, payload);
     device.sign_ref(timestamp_ms, payload, object_ref)
 }

@@ -39,7 +39,7 @@ pub use admission::{Admitted, CheckedValue, Outcome, OutcomeKind, Rejection, Rej
 use edgesentry_device::loopback;
 #[cfg(feature = "client")]
 use edgesentry_device::tls;
-pub use edgesentry_device::{error, secret, wire};
+pub use edgesentry_device::{error, secret, signer, wire};
 use edgesentry_device::{sql, sqlite};
 
 pub use error::{BoxError, Component, Error, FailureKind, StoreError};

@@ -63,7 +63,7 @@ pub use prove::{LogReader, MAX_RECEIPT_RECORDS, ProveError, Published};
 pub use recover::Recovered;
 pub use replaced::ErasedReplaced;
 pub use settings::{LogSettings, Stores};
-pub use signer::{LogSigner, ProgramSigner};
+pub use signer::LogSigner;
 pub use stamp::{StampClient, StampFailure, StampRound, Stamper, TsaSettings};
 pub use withdraw::Withdrawn;
 pub use witness::{Witness, WitnessError, WitnessSettings, bind_witness};

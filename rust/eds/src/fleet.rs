@@ -4,7 +4,7 @@
 
 use std::io::Read;
 
-use edgesentry_chain::{AuditRecord, ChainFull, Device, Heads, KeyError, KeyRing, RingKey, Scheme};
+use edgesentry_chain::{AuditRecord, Device, Heads, KeyError, KeyRing, RingKey, Scheme, SignError};
 use edgesentry_formats::times::parse_unix_ms;
 use flate2::read::GzDecoder;
 
@@ -32,8 +32,8 @@ pub enum FleetError {
     Telemetry(#[from] csv::Error),
     /// A key was rejected.
     Key(#[from] KeyError),
-    /// A chain is full.
-    Chain(#[from] ChainFull),
+    /// A record was not signed: a chain is full.
+    Chain(#[from] SignError),
 }
 
 /// The records of five devices, interleaved as an ingest service would receive them.
@@ -88,7 +88,7 @@ impl Fleet {
         Ok(fleet)
     }
 
-    fn add(&mut self, device: &mut Device, timestamp_ms: u64, payload: &[u8]) -> Result<(), ChainFull> {
+    fn add(&mut self, device: &mut Device, timestamp_ms: u64, payload: &[u8]) -> Result<(), SignError> {
         let id = device.device_id().to_owned();
         let object_ref = format!("s3://demo/{id}/{}.csv", next_sequence(device));
         self.records.push(device.sign(timestamp_ms, payload, object_ref)?);

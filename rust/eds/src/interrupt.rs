@@ -92,6 +92,7 @@ impl Signals {
             HANGUP.notify_one();
         } else if came.is_some() && !self.asks_for_the_end() {
             edgesentry_formats::remove_unfinished();
+            crate::keys::restore_terminal();
             complain("\ninterrupted: the work was not finished, so there is no verdict");
             std::process::exit(Exit::Interrupted.code().into());
         }

@@ -13,6 +13,7 @@ mod explanations;
 pub mod fleet;
 mod inputs;
 mod interrupt;
+mod keys;
 mod levels;
 #[cfg(feature = "serve")]
 mod network;

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use ed25519_dalek::{Signer, SigningKey};
-use edgesentry_chain::{KeyError, PublicKey, SEED_BYTES, Signed, verify_signature};
+use ed25519_dalek::{Signer as _, SigningKey};
+use edgesentry_chain::{KeyError, PublicKey, SEED_BYTES, Signed, Signer, SignerError, verify_signature};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -229,6 +229,20 @@ impl SignerKey {
 
     pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
         self.key.sign(message).to_bytes()
+    }
+}
+
+impl Signer for SignerKey {
+    fn public_key(&self) -> &PublicKey {
+        self.verifier.key()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<[u8; 64], SignerError> {
+        Ok(self.key.sign(message).to_bytes())
+    }
+
+    fn may_block(&self) -> bool {
+        false
     }
 }
 

@@ -231,7 +231,7 @@ impl Leaf {
 /// use edgesentry_log::{Leaf, leaf_hash_of_record};
 /// let record = Device::from_seed("lift-01", [7; 32], Scheme::Record).sign(1_700_000_001_000, b"door", "1.bin")?;
 /// assert_eq!(leaf_hash_of_record(&record.canonical_bytes()), Leaf::Record(record).hash());
-/// # Ok::<(), edgesentry_chain::ChainFull>(())
+/// # Ok::<(), edgesentry_chain::SignError>(())
 /// ```
 pub fn leaf_hash_of_record(canonical_bytes: &[u8]) -> TreeHash {
     TreeHash(Sha256::new().chain_update([0, RECORD]).chain_update(canonical_bytes).finalize().into())

@@ -138,7 +138,7 @@ fn each_contradiction_has_its_code() {
         move |log: &mut Log, lift: &mut Device| {
             let mut record = sign(lift);
             edit(&mut record);
-            lift.sign_record(&mut record);
+            lift.sign_record(&mut record).unwrap();
             log.push(&Leaf::Record(record));
         }
     };
@@ -164,7 +164,7 @@ fn each_contradiction_has_its_code() {
                 panic!("a record")
             };
             record.timestamp_ms += u64::from(edit == 1);
-            lift.sign_record(&mut record);
+            lift.sign_record(&mut record).unwrap();
             let heads = log.heads.clone();
             log.push(&Leaf::Record(record));
             log.heads = heads;
@@ -213,11 +213,11 @@ fn keys_are_those_of_the_log() {
     // The old key signs no more, and a revoked device neither.
     let mut forged = Log { leaves: log.leaves.clone(), heads: log.heads.clone(), records: log.records };
     let mut record = sign(&mut next);
-    lift.sign_record(&mut record);
+    lift.sign_record(&mut record).unwrap();
     forged.push(&Leaf::Record(record.clone()));
     forged.push_heads();
     assert_eq!(forged.codes(), [(10, "signature_invalid")]);
-    next.sign_record(&mut record);
+    next.sign_record(&mut record).unwrap();
     log.push(&revoke(5));
     log.push(&Leaf::Record(record));
     log.push_heads();

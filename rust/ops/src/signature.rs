@@ -5,13 +5,13 @@
 //! extracted or replayed, unless `ops.allow_unsigned` is set.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
-use ed25519_dalek::{Signer, SigningKey};
-use edgesentry_chain::{Hash, PublicKey, Signed, verify_signature};
-use edgesentry_formats::read_seed_file_of_group;
+use edgesentry_chain::{Hash, PublicKey, Signed, Signer, sign_with, verify_signature};
+use edgesentry_rs::signer::{KeyReaders, KeySource};
 use serde::{Deserialize, Serialize};
 
+use crate::blocking::in_place;
 use crate::error::Error;
 use crate::settings::OpsSettings;
 
@@ -186,9 +186,11 @@ pub enum Standing {
 }
 
 /// The signing key and the trusted keys.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Default)]
 pub struct Trust {
-    signing_key: Option<PathBuf>,
+    signing_key: Option<KeySource>,
+    /// The signing key, once it was needed. A token keeps its session.
+    signer: Arc<OnceLock<Arc<dyn Signer>>>,
     keys: Vec<PublicKey>,
     allow_unsigned: bool,
 }
@@ -198,7 +200,7 @@ impl Trust {
     /// it.
     ///
     /// # Errors
-    /// [`Error::Unusable`] for an invalid trusted key.
+    /// [`Error::Unusable`] for an invalid trusted key, [`Error::Config`] for a signing key of another form.
     pub fn of(settings: &OpsSettings) -> Result<Trust, Error> {
         let keys = settings.trusted_keys.iter().map(|text| {
             text.parse().map_err(|error: edgesentry_chain::KeyError| {
@@ -206,7 +208,8 @@ impl Trust {
             })
         });
         Ok(Trust {
-            signing_key: settings.signing_key.clone(),
+            signing_key: signing_key(settings)?,
+            signer: Arc::default(),
             keys: keys.collect::<Result<_, _>>()?,
             allow_unsigned: settings.allow_unsigned,
         })
@@ -227,18 +230,22 @@ impl Trust {
     /// # Errors
     /// The key cannot be read, or this configuration does not trust it.
     pub fn sign(&self, statement: &Statement<'_>) -> Result<Option<Signature>, Error> {
-        let Some((path, key)) = self.signing_key.as_ref().zip(self.signer()?) else { return Ok(None) };
-        let public = key.verifying_key().to_bytes();
+        let Some((source, signer)) = self.signing_key.as_ref().zip(self.signer()?) else { return Ok(None) };
+        let public = *signer.public_key().as_bytes();
         if !self.keys.is_empty() && !self.keys.iter().any(|trusted| *trusted.as_bytes() == public) {
             return Err(Error::Config(format!(
                 "{}: its public key {} is not in ops.trusted_keys, so nothing signed with it could be restored; add \
                  it there",
-                path.display(),
+                source.file().map_or_else(|| "ops.signing_key".to_owned(), |path| path.display().to_string()),
                 hex::encode(public)
             )));
         }
         let message = statement.message().map_err(Error::Config)?;
-        Ok(Some(Signature { key: public, bytes: key.sign(&message).to_bytes() }))
+        let sign = || sign_with(&*signer, &message);
+        // In place: the other tasks of the runtime go on.
+        let bytes = if signer.may_block() { in_place(sign) } else { sign() };
+        let bytes = bytes.map_err(edgesentry_rs::Error::Signer)?;
+        Ok(Some(Signature { key: public, bytes }))
     }
 
     /// Returns the status of a statement's signature by a trusted key, or why no signature counts.
@@ -266,21 +273,55 @@ impl Trust {
         if !self.keys.is_empty() {
             return Ok(self.keys.clone());
         }
-        let own = self.signer()?.map(|key| PublicKey::from_bytes(key.verifying_key().to_bytes()));
-        Ok(own.transpose().map_err(|error| Error::unusable("ops.signing_key", error))?.into_iter().collect())
+        Ok(self.signer()?.map(|signer| *signer.public_key()).into_iter().collect())
     }
 
-    fn signer(&self) -> Result<Option<SigningKey>, Error> {
-        let Some(path) = &self.signing_key else { return Ok(None) };
-        let seed = read_seed_file_of_group(path).map_err(|error| {
-            Error::unusable(
-                "ops.signing_key: the user that runs this command, or its group, must be able to read it, and without \
-                 it nothing is archived",
-                error,
-            )
-        })?;
-        Ok(Some(SigningKey::from_bytes(&seed)))
+    fn signer(&self) -> Result<Option<Arc<dyn Signer>>, Error> {
+        let Some(source) = &self.signing_key else { return Ok(None) };
+        // A file is read each time: its permissions may have changed.
+        if source.file().is_some() {
+            return open_signing_key(source).map(Some);
+        }
+        if let Some(signer) = self.signer.get() {
+            return Ok(Some(Arc::clone(signer)));
+        }
+        let signer = in_place(|| open_signing_key(source))?;
+        Ok(Some(Arc::clone(self.signer.get_or_init(|| signer))))
     }
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trust")
+            .field("signing_key", &self.signing_key)
+            .field("keys", &self.keys)
+            .field("allow_unsigned", &self.allow_unsigned)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Returns the signing key of the settings.
+///
+/// # Errors
+/// [`Error::Config`] if it has another form.
+pub fn signing_key(settings: &OpsSettings) -> Result<Option<KeySource>, Error> {
+    let source = settings.signing_key.as_deref().map(KeySource::parse).transpose();
+    source.map_err(|problem| Error::Config(format!("ops.signing_key: {problem}")))
+}
+
+/// Opens the signing key of the settings.
+///
+/// # Errors
+/// The file, the token or the program cannot be used.
+pub fn open_signing_key(source: &KeySource) -> Result<Arc<dyn Signer>, Error> {
+    source.open(KeyReaders::Group, None).map_err(|error| match error {
+        error @ edgesentry_rs::Error::Config(_) => Error::unusable(
+            "ops.signing_key: the user that runs this command, or its group, must be able to read it, and without \
+             it nothing is archived",
+            error,
+        ),
+        error => error.into(),
+    })
 }
 
 fn verify(statement: &Statement<'_>, signature: &Signature, keys: &[PublicKey]) -> Result<Standing, String> {
@@ -316,7 +357,7 @@ mod tests {
     }
 
     fn public(seed: u8) -> String {
-        hex::encode(SigningKey::from_bytes(&[seed; 32]).verifying_key().to_bytes())
+        edgesentry_chain::SeedSigner::new([seed; 32]).unwrap().public_key().to_string()
     }
 
     fn trusting(keys: &[u8]) -> Trust {

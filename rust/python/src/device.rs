@@ -1,22 +1,24 @@
 //! `Device`: the signing side, which extends its own chain.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
 
 use edgesentry_chain as chain;
-use edgesentry_chain::SEED_BYTES;
+use edgesentry_chain::{SEED_BYTES, SignError};
 use edgesentry_formats::{create_seed_file, read_seed_file, times};
 use edgesentry_rs::agent::sign;
-use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 use zeroize::Zeroizing;
 
-use crate::errors::{bad_key, bad_seed_file, chain_full};
+use crate::errors::{bad_key, bad_seed_file};
 use crate::heads::Head;
 use crate::keys::{public_key_type, scheme_of};
 use crate::pickle::refuse;
 use crate::record::{self, AuditRecord, bytes, payload_bytes};
+use crate::signer::{PythonSigner, sign_failure, signer_of};
 use crate::telemetry;
 
 /// A device that signs its records and continues its own chain. Safe to use from several threads.
@@ -24,10 +26,32 @@ use crate::telemetry;
 /// Created by `generate`, `from_seed` or `from_seed_file`. The seed is kept in memory that is zeroized when
 /// the device is dropped, and is never shown.
 #[pyclass(frozen, module = "edgesentry")]
-pub(crate) struct Device(Mutex<chain::Device>);
+pub(crate) struct Device {
+    device: Mutex<chain::Device>,
+    /// The Python object that has the key.
+    python: Option<Arc<PythonSigner>>,
+    /// One record at a time is signed by a signer that may block, without a lock on the device.
+    signing: Mutex<()>,
+    /// The thread that signs, on which the signer may call Python.
+    signed_on: Mutex<Option<ThreadId>>,
+}
 
 #[pymethods]
 impl Device {
+    #[new]
+    #[pyo3(signature = (device_id, *, signer, public_key = None, scheme = "record"))]
+    fn new(
+        device_id: String,
+        signer: &Bound<'_, PyAny>,
+        public_key: Option<&Bound<'_, PyAny>>,
+        scheme: &str,
+    ) -> PyResult<Device> {
+        check_id(&device_id)?;
+        let scheme = scheme_of(scheme)?;
+        let (signer, python) = signer_of(signer, public_key)?;
+        Ok(Device::of(chain::Device::from_signer(device_id, signer, scheme), python))
+    }
+
     /// Creates a device with a new key, at the beginning of its chain.
     ///
     /// Args:
@@ -82,7 +106,8 @@ impl Device {
     /// Raises:
     ///     FileExistsError: The file exists; a seed is never overwritten.
     fn save_seed(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
-        let seed = self.device().seed();
+        let no_seed = || PyValueError::new_err("the device has no seed to save: a signer has its key");
+        let seed = self.device().seed().ok_or_else(no_seed)?;
         create_seed_file(&path, &seed).map_err(|error| bad_seed_file(py, error))
     }
 
@@ -110,9 +135,13 @@ impl Device {
         };
         telemetry::ask_loggers(py)?;
         // Log handlers may call this device again, so it must not be locked then.
-        let signed = sign(&mut self.device(), timestamp_ms, &payload, object_ref);
+        let signed = if self.device().may_block() {
+            self.sign_elsewhere(py, timestamp_ms, &payload, object_ref)?
+        } else {
+            sign(&mut self.device(), timestamp_ms, &payload, object_ref)
+        };
         telemetry::hand_over(py)?;
-        signed.map(AuditRecord).map_err(chain_full)
+        signed.map(AuditRecord).map_err(|error| sign_failure(py, error, self.python.as_deref()))
     }
 
     /// Signs the succession of this device's key as the next record, and continues as `successor`.
@@ -150,10 +179,13 @@ impl Device {
     /// Returns a copy of the record with this device's signature; the device's chain does not change.
     ///
     /// For tests of an attacker who holds the key.
-    fn sign_record(&self, record: &Bound<'_, AuditRecord>) -> AuditRecord {
+    fn sign_record(&self, py: Python<'_>, record: &Bound<'_, AuditRecord>) -> PyResult<AuditRecord> {
         let mut record = record.get().0.clone();
-        self.device().sign_record(&mut record);
-        AuditRecord(record)
+        // A signer that calls Python may use this device.
+        let device = self.device().clone();
+        let signed = py.detach(|| device.sign_record(&mut record));
+        signed.map_err(|error| sign_failure(py, error.into(), self.python.as_deref()))?;
+        Ok(AuditRecord(record))
     }
 
     /// Returns the same device, continuing after the last record that it signed; None for the beginning.
@@ -171,7 +203,7 @@ impl Device {
             let message = "a device resumes after a Head, an AuditRecord of its own, or None, not after ";
             return Err(PyTypeError::new_err(format!("{message}{}", last.get_type().name()?)));
         };
-        Ok(Device(Mutex::new(self.device().clone().resume(head))))
+        Ok(Device::of(self.device().clone().resume(head), self.python.clone()))
     }
 
     /// The device id.
@@ -214,10 +246,44 @@ impl Device {
 
 impl Device {
     fn at_start(device_id: String, seed: &Zeroizing<[u8; SEED_BYTES]>, scheme: &str) -> PyResult<Device> {
-        if device_id.is_empty() {
-            return Err(PyValueError::new_err("a device id must have at least one character"));
+        check_id(&device_id)?;
+        Ok(Device::of(chain::Device::from_seed(device_id, **seed, scheme_of(scheme)?), None))
+    }
+
+    fn of(device: chain::Device, python: Option<Arc<PythonSigner>>) -> Device {
+        let (signing, signed_on) = (Mutex::new(()), Mutex::new(None));
+        Device { device: Mutex::new(device), python, signing, signed_on }
+    }
+
+    /// Signs the next record with a signer that may block, and may call Python.
+    fn sign_elsewhere(
+        &self,
+        py: Python<'_>,
+        timestamp_ms: u64,
+        payload: &[u8],
+        object_ref: String,
+    ) -> PyResult<Result<chain::AuditRecord, SignError>> {
+        let own = thread::current().id();
+        if *self.signed_on.lock().unwrap_or_else(PoisonError::into_inner) == Some(own) {
+            let message = "the signer of the device has called its sign(); return the signature instead";
+            return Err(PyRuntimeError::new_err(message));
         }
-        Ok(Device(Mutex::new(chain::Device::from_seed(device_id, **seed, scheme_of(scheme)?))))
+        Ok(py.detach(|| {
+            let _turn = self.signing.lock().unwrap_or_else(PoisonError::into_inner);
+            *self.signed_on.lock().unwrap_or_else(PoisonError::into_inner) = Some(own);
+            let mut device = self.device().clone();
+            let signed = sign(&mut device, timestamp_ms, payload, object_ref);
+            if signed.is_ok() {
+                *self.device() = device;
+            }
+            *self.signed_on.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            signed
+        }))
+    }
+
+    /// Returns the Python object that has the key.
+    pub(crate) fn python_signer(&self) -> Option<Arc<PythonSigner>> {
+        self.python.clone()
     }
 
     fn hex_key(&self) -> PyResult<String> {
@@ -226,7 +292,7 @@ impl Device {
 
     /// Returns the device, locked.
     pub(crate) fn device(&self) -> MutexGuard<'_, chain::Device> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.device.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn head_of(&self, record: &chain::AuditRecord) -> PyResult<chain::Head> {
@@ -238,6 +304,13 @@ impl Device {
         }
         Ok(chain::Head { sequence: record.sequence, hash: record.hash() })
     }
+}
+
+fn check_id(device_id: &str) -> PyResult<()> {
+    if device_id.is_empty() {
+        return Err(PyValueError::new_err("a device id must have at least one character"));
+    }
+    Ok(())
 }
 
 /// The time to sign.

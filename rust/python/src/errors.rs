@@ -25,6 +25,7 @@ mod python {
     import_exception!(edgesentry.exceptions, RegistryError);
     import_exception!(edgesentry.exceptions, RequirementError);
     import_exception!(edgesentry.exceptions, ServiceError);
+    import_exception!(edgesentry.exceptions, SignerError);
     import_exception!(edgesentry.exceptions, StoreError);
     import_exception!(edgesentry.exceptions, UnreadableError);
     import_exception!(edgesentry.exceptions, RecordMalformed);
@@ -33,7 +34,7 @@ mod python {
 
 pub(crate) use python::{
     ConfigError, EdgesentryError, HeadsRewrittenError, ProofError, RecordMalformed, RegistryError,
-    RequirementError, ServiceError, StoreError, UnreadableError, VerificationError,
+    RequirementError, ServiceError, SignerError, StoreError, UnreadableError, VerificationError,
 };
 
 /// Returns the exception for an error of reading, verifying or writing.
@@ -155,6 +156,11 @@ pub(crate) fn cannot_start_threads(error: impl Display) -> PyErr {
 
 pub(crate) fn chain_full(error: ChainFull) -> PyErr {
     EdgesentryError::new_err(error.to_string())
+}
+
+/// Returns the exception for the failure of a signer.
+pub(crate) fn signer_failure(error: edgesentry_chain::SignerError) -> PyErr {
+    SignerError::new_err((sentence(&error), error.retryable))
 }
 
 /// An error and its sources as one sentence that is safe to show.

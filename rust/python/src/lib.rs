@@ -35,6 +35,7 @@ mod report;
 mod require;
 mod segments;
 mod service;
+mod signer;
 mod source;
 mod statistics;
 mod tables;
@@ -92,6 +93,8 @@ mod _core {
     use crate::report::Report;
     #[pymodule_export]
     use crate::segments::{Segments, Verifier, merge, verify_part};
+    #[pymodule_export]
+    use crate::signer::{Pkcs11Signer, ProgramSigner};
     #[pymodule_export]
     use crate::statistics::{Statistics, device_statistics};
     #[pymodule_export]

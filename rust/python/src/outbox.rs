@@ -19,6 +19,7 @@ use crate::log::Policy;
 use crate::pickle::refuse;
 use crate::record::{self, AuditRecord, payload_bytes};
 use crate::service::{service_failure, wait_on};
+use crate::signer::PythonSigner;
 use crate::telemetry::trace_context;
 
 /// A device that signs into a durable buffer, one SQLite file, and sends from it in order.
@@ -46,7 +47,7 @@ use crate::telemetry::trace_context;
 ///     StoreError: The file cannot be opened.
 ///     ValueError: `policy` is missing or not needed.
 #[pyclass(frozen, module = "edgesentry")]
-pub(crate) struct Outbox(Mutex<Option<Arc<agent::Outbox>>>, String);
+pub(crate) struct Outbox(Mutex<Option<Arc<agent::Outbox>>>, String, Option<Arc<PythonSigner>>);
 
 #[pymethods]
 impl Outbox {
@@ -64,6 +65,7 @@ impl Outbox {
         max_receipt_age: Option<f64>,
         max_records: Option<u64>,
     ) -> PyResult<Outbox> {
+        let python = device.get().python_signer();
         let device = device.get().device().clone();
         let policy = policy.map(|policy| policy.get().0.clone());
         let required = required(receipts, policy, max_receipt_age)?;
@@ -82,7 +84,7 @@ impl Outbox {
             })
         })?;
         let agent = agent.map_err(|error| service_failure(py, error))?;
-        Ok(Outbox(Mutex::new(Some(Arc::new(agent))), described))
+        Ok(Outbox(Mutex::new(Some(Arc::new(agent))), described, python))
     }
 
     /// Signs the next record of the chain and stores it, durably, with its payload.
@@ -111,7 +113,13 @@ impl Outbox {
         let agent = self.agent()?;
         let payload = Bytes::from_owner(payload);
         let record = wait_on(py, async move { agent.sign(timestamp_ms, payload, &object_ref).await })?;
-        record.map(AuditRecord).map_err(|error| service_failure(py, error))
+        record.map(AuditRecord).map_err(|error| {
+            let failure = service_failure(py, error);
+            match &self.2 {
+                Some(python) => python.failure(py, failure),
+                None => failure,
+            }
+        })
     }
 
     /// Signs the succession of the device's key as the next record, and stores it, durably.

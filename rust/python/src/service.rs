@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 
 use crate::errors::{
     ConfigError, EdgesentryError, ProofError, RegistryError, ServiceError, StoreError, cannot_start_threads,
-    failure, sentence,
+    failure, sentence, signer_failure,
 };
 use crate::telemetry;
 
@@ -80,6 +80,7 @@ pub(crate) fn service_failure(py: Python<'_>, error: Error) -> PyErr {
             StoreError::new_err((message, error.is_retryable(), "audit_ledger"))
         }
         Error::Service { retryable, .. } => ServiceError::new_err((message, retryable)),
+        Error::Signer(error) => signer_failure(error),
         Error::Config(_) | Error::Unusable { .. } => ConfigError::new_err(message),
         Error::Registry { .. } => RegistryError::new_err(message),
         Error::Receipt { code, .. } => ProofError::new_err((message, code)),

@@ -1,10 +1,11 @@
 //! The manifest of an update, its file and its signatures (docs/reference/update.md).
 
 use std::fmt;
+use std::sync::Arc;
 
-use ed25519_dalek::{Signer, SigningKey};
+use ed25519_dalek::{Signer as _, SigningKey};
 use edgesentry_chain::canonical::{CanonicalError, Output, Reader, write_text, write_varint};
-use edgesentry_chain::{Hash, KeyError, PublicKey, SEED_BYTES};
+use edgesentry_chain::{Hash, KeyError, PublicKey, SEED_BYTES, Signer, SignerError, sign_with};
 use zeroize::Zeroizing;
 
 use crate::refusal::Refusal;
@@ -72,6 +73,9 @@ pub enum ManifestError {
     /// The seed makes a weak key.
     #[error("the key of a publisher")]
     Key(#[from] KeyError),
+    /// The signer of a publisher failed.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
 }
 
 /// Returns true if `name` is suitable as the name of a product.
@@ -118,13 +122,26 @@ impl Manifest {
 
 /// The private key of a publisher. Zeroized on drop and never displayed.
 #[derive(Clone)]
-pub struct PublisherKey(SigningKey);
+pub struct PublisherKey(Key);
+
+// There are a few of them.
+#[allow(clippy::large_enum_variant)]
+#[derive(Clone)]
+enum Key {
+    Seed(SigningKey),
+    Signer(Arc<dyn Signer>),
+}
 
 impl PublisherKey {
     /// Creates the key from its seed.
     pub fn from_seed(seed: [u8; SEED_BYTES]) -> PublisherKey {
         let seed = Zeroizing::new(seed);
-        PublisherKey(SigningKey::from_bytes(&seed))
+        PublisherKey(Key::Seed(SigningKey::from_bytes(&seed)))
+    }
+
+    /// Creates the key from a signer: a token, another process.
+    pub fn from_signer(signer: Arc<dyn Signer>) -> PublisherKey {
+        PublisherKey(Key::Signer(signer))
     }
 
     /// Returns the public key, for the trust of the devices.
@@ -132,7 +149,17 @@ impl PublisherKey {
     /// # Errors
     /// The seed makes a weak key.
     pub fn public_key(&self) -> Result<PublicKey, KeyError> {
-        PublicKey::from_bytes(self.0.verifying_key().to_bytes())
+        match &self.0 {
+            Key::Seed(key) => PublicKey::from_bytes(key.verifying_key().to_bytes()),
+            Key::Signer(signer) => Ok(*signer.public_key()),
+        }
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<[u8; 64], SignerError> {
+        match &self.0 {
+            Key::Seed(key) => Ok(key.sign(message).to_bytes()),
+            Key::Signer(signer) => sign_with(&**signer, message),
+        }
     }
 }
 
@@ -171,7 +198,7 @@ impl SignedManifest {
     /// Adds the signature of a publisher.
     ///
     /// # Errors
-    /// The key is weak or has signed already, or there is no room.
+    /// The key is weak or has signed already, there is no room, or the signer of the key failed.
     pub fn sign(&mut self, key: &PublisherKey) -> Result<(), ManifestError> {
         let public = key.public_key()?;
         let at = match self.signatures.binary_search_by_key(public.as_bytes(), |signature| signature.key) {
@@ -181,7 +208,7 @@ impl SignedManifest {
         if self.signatures.len() == MAX_SIGNATURES {
             return Err(ManifestError::TooManySignatures);
         }
-        let bytes = key.0.sign(&self.manifest.signed_message()).to_bytes();
+        let bytes = key.sign(&self.manifest.signed_message())?;
         self.signatures.insert(at, Signature { key: *public.as_bytes(), bytes });
         Ok(())
     }

@@ -242,7 +242,7 @@ fn too_few_publishers_and_keys_of_other_roles_do_not_count() {
                 prev_record_hash: Hash::ZERO,
                 object_ref: "1.bin".to_owned(),
             };
-            device.sign_record(&mut record);
+            device.sign_record(&mut record).unwrap();
             bytes.extend_from_slice(&key);
             bytes.extend_from_slice(&record.signature);
         }

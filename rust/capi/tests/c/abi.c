@@ -55,6 +55,12 @@ int main(void) {
     FIELD(edgesentry_flushed, duplicates);
     FIELD(edgesentry_flushed, waiting);
     FIELD(edgesentry_flushed, rejected_sequence);
+    STRUCT(edgesentry_signer);
+    FIELD(edgesentry_signer, struct_size);
+    FIELD(edgesentry_signer, reserved);
+    FIELD(edgesentry_signer, public_key);
+    FIELD(edgesentry_signer, sign);
+    FIELD(edgesentry_signer, context);
     STRUCT(edgesentry_update_check);
     FIELD(edgesentry_update_check, struct_size);
     FIELD(edgesentry_update_check, threshold);

@@ -1,4 +1,4 @@
-/* Checks the outbox from C: arguments are the files of two outboxes. */
+/* Checks the outbox and keys elsewhere from C: arguments are the files of three outboxes. */
 #include "check.h"
 
 #include <stdio.h>
@@ -41,6 +41,101 @@ static int32_t reenter(void *context, edgesentry_request *request) {
     return -1;
 }
 
+/* A secure element that has made the signature before: it gives it, fails, lies, or uses the outbox that waits for it. */
+typedef struct {
+    enum { GIVES, FAILS, LIES, REENTERS } state;
+    const uint8_t *signature;
+    edgesentry_outbox *outbox;
+    size_t message_size;
+} element;
+
+static int32_t sign_in_element(void *context, const uint8_t *message, size_t size, uint8_t *signature) {
+    element *of = (element *)context;
+    uint64_t waiting = 0;
+    CHECK(message != NULL);
+    of->message_size = size;
+    if (of->state == FAILS)
+        return -5;
+    if (of->state == REENTERS)
+        return edgesentry_outbox_state(of->outbox, &waiting, NULL);
+    memcpy(signature, of->signature, EDGESENTRY_SIGNATURE_SIZE);
+    if (of->state == LIES)
+        signature[7] ^= 1;
+    return 0;
+}
+
+static edgesentry_record record_at(uint64_t time) {
+    edgesentry_record record = EDGESENTRY_RECORD_INIT;
+    record.device_id = "lift-01";
+    record.device_id_size = 7;
+    record.timestamp_ms = time;
+    record.object_ref = "1.bin";
+    record.object_ref_size = 5;
+    return record;
+}
+
+/* A key that is not in the process signs like the seed, and its failures change nothing. */
+static void check_signer(const char *path) {
+    edgesentry_record expected = record_at(1), record = record_at(1);
+    edgesentry_head head = EDGESENTRY_HEAD_INIT, start = EDGESENTRY_HEAD_INIT;
+    CHECK(edgesentry_sign(SEED, sizeof SEED, EDGESENTRY_SCHEME_RECORD, &head, (const uint8_t *)"open", 4,
+                          &expected) == EDGESENTRY_OK);
+    element has = {FAILS, expected.signature, NULL, 0};
+    edgesentry_signer signer = EDGESENTRY_SIGNER_INIT;
+    CHECK(edgesentry_public_key(SEED, sizeof SEED, signer.public_key, sizeof signer.public_key) ==
+          EDGESENTRY_OK);
+    signer.context = &has;
+    edgesentry_outbox *outbox = NULL;
+    CHECK(edgesentry_sign_with(&signer, 1, &start, (const uint8_t *)"open", 4, &record) ==
+          EDGESENTRY_INVALID_ARGUMENT);
+    CHECK(edgesentry_outbox_open_with(path, strlen(path), "lift-01", 7, &signer, 1, &outbox) ==
+          EDGESENTRY_INVALID_ARGUMENT);
+    signer.sign = sign_in_element;
+    CHECK(edgesentry_outbox_open_with(path, strlen(path), "lift-01", 7, NULL, 1, &outbox) ==
+          EDGESENTRY_INVALID_ARGUMENT);
+    CHECK(edgesentry_outbox_open_with(path, strlen(path), "lift-01", 7, &signer, 1, &outbox) ==
+          EDGESENTRY_OK);
+    has.outbox = outbox;
+    char reason[512];
+    uint64_t waiting = 0;
+    for (int state = FAILS; state <= REENTERS; state++) {
+        has.state = state == FAILS ? FAILS : state == LIES ? LIES : REENTERS;
+        if (state != REENTERS) {
+            CHECK(edgesentry_sign_with(&signer, 1, &start, (const uint8_t *)"open", 4, &record) ==
+                  EDGESENTRY_SIGNER);
+            CHECK(start.sequence == 0 && record.sequence == 0);
+        }
+        CHECK(edgesentry_outbox_sign(outbox, (const uint8_t *)"open", 4, &record) == EDGESENTRY_SIGNER);
+        CHECK(edgesentry_last_error(reason, sizeof reason) > 0);
+        CHECK(strstr(reason, state == FAILS ? "returned -5" : state == LIES ? "does not hold" : "return from it"));
+        CHECK(edgesentry_outbox_state(outbox, &waiting, NULL) == EDGESENTRY_OK && waiting == 0);
+    }
+    has.state = GIVES;
+    CHECK(edgesentry_sign_with(&signer, 1, &start, (const uint8_t *)"open", 4, &record) == EDGESENTRY_OK);
+    CHECK(has.message_size == 32 && start.sequence == 1 && memcmp(start.hash, head.hash, 32) == 0);
+    CHECK(memcmp(record.signature, expected.signature, 64) == 0);
+    CHECK(edgesentry_outbox_sign(outbox, (const uint8_t *)"open", 4, &record) == EDGESENTRY_OK);
+    CHECK(record.sequence == 1 && memcmp(record.signature, expected.signature, 64) == 0);
+    CHECK(edgesentry_outbox_close(outbox) == EDGESENTRY_OK);
+}
+
+/* A token that cannot be opened. */
+static void check_no_token(void) {
+    edgesentry_token *token = NULL;
+    edgesentry_signer signer = EDGESENTRY_SIGNER_INIT;
+    const char *uri = "pkcs11:object=lift-01?pin-value=4711";
+    char reason[512];
+    CHECK(edgesentry_pkcs11_open(uri, strlen(uri), NULL, 0, NULL, 0, &token, &signer) ==
+          EDGESENTRY_INVALID_ARGUMENT);
+    edgesentry_last_error(reason, sizeof reason);
+    CHECK(strstr(reason, "4711") == NULL);
+    CHECK(edgesentry_pkcs11_open(uri, 21, "/absent.so", 10, "4711", 4, &token, NULL) == EDGESENTRY_SIGNER);
+    CHECK(token == NULL && edgesentry_last_error(reason, sizeof reason) > 0);
+    CHECK(strstr(reason, "/absent.so: cannot load") != NULL && strstr(reason, "4711") == NULL);
+    CHECK(edgesentry_pkcs11_sign(NULL, NULL, 0, NULL) == EDGESENTRY_INVALID_ARGUMENT);
+    CHECK(edgesentry_pkcs11_close(NULL) == EDGESENTRY_OK);
+}
+
 static edgesentry_outbox *opened(const char *path) {
     edgesentry_outbox *outbox = NULL;
     CHECK(edgesentry_outbox_open(path, strlen(path), "lift-01", 7, SEED, sizeof SEED,
@@ -60,7 +155,9 @@ static edgesentry_record signed_record(edgesentry_outbox *outbox, uint64_t time)
 }
 
 int main(int count, char **arguments) {
-    CHECK(count == 3);
+    CHECK(count == 4);
+    check_signer(arguments[3]);
+    check_no_token();
     edgesentry_outbox *outbox = opened(arguments[1]);
     edgesentry_outbox *other = NULL;
     edgesentry_record records[3];

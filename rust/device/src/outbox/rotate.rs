@@ -1,11 +1,11 @@
 //! The succession of the key of an outbox.
 
 use bytes::Bytes;
-use edgesentry_chain::{AuditRecord, Device, KeyError};
+use edgesentry_chain::{AuditRecord, Device, KeyError, SuccessionError};
 use futures::future::BoxFuture;
 use sqlx::{Connection, SqliteConnection};
 
-use super::{Outbox, device_row, keep, kept_records};
+use super::{Outbox, device_row, keep, kept_records, run_signer};
 use crate::error::Error;
 use crate::limits::{MAX_ID_BYTES, MAX_SEQUENCE, is_valid_id};
 
@@ -32,6 +32,7 @@ impl Outbox {
                 )));
             }
             let failed = || self.failed("keep records in the outbox");
+            let _turn = self.signing.lock().await;
             let mut writer = self.database.writer().await.map_err(failed())?;
             let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
             let head = device_row(&mut transaction).await.map_err(failed())?.and_then(|(_, head)| head);
@@ -41,9 +42,15 @@ impl Outbox {
             self.refuse_superseded(&successor, &mut transaction).await?;
             let key = |device: &Device| device.public_key().map_err(|error| refused(error.to_string()));
             let old = key(&device)?;
-            let (record, payload) =
-                device.succeed(timestamp_ms, successor).map_err(|error| refused(error.to_string()))?;
-            keep(&mut transaction, &[(record.clone(), Bytes::from(payload))], device.head())
+            let may_block = device.may_block() || successor.may_block();
+            let work = move || device.succeed(timestamp_ms, successor).map(|made| (made, device));
+            let ((record, payload), device) =
+                run_signer(may_block, work).await?.map_err(|error| match error {
+                    SuccessionError::Signer(error) => Error::Signer(error),
+                    error => refused(error.to_string()),
+                })?;
+            let item = (timestamp_ms, Bytes::from(payload), record.object_ref.clone());
+            keep(&mut transaction, std::slice::from_ref(&record), &[item], device.head())
                 .await
                 .map_err(failed())?;
             sqlx::query("INSERT INTO superseded VALUES (?, ?, ?)")

@@ -33,7 +33,7 @@ fn signed(seed: u8, change: impl FnOnce(&mut AuditRecord)) -> AuditRecord {
     let mut lift = device("lift", seed);
     let mut record = lift.sign(1000, PAYLOAD, "1.bin").unwrap();
     change(&mut record);
-    lift.sign_record(&mut record);
+    lift.sign_record(&mut record).unwrap();
     record
 }
 

@@ -98,13 +98,13 @@ pub enum LogError {
         /// The location of the store.
         place: String,
     },
-    /// The program that signs for the log failed.
+    /// The token or the program that signs for the log failed.
     #[error(
-        "{program}: the signing program of the transparency log failed: {problem}; nothing is signed until it works"
+        "{signer}: the signer of the transparency log failed: {problem}; nothing is signed until it works"
     )]
     Signer {
-        /// The program.
-        program: String,
+        /// The key: a program, or a PKCS#11 URI.
+        signer: String,
         /// The reason.
         problem: String,
     },

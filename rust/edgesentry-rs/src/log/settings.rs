@@ -4,16 +4,15 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use edgesentry_formats::read_seed_file_of_group;
-use edgesentry_log::{KeyType, SignerKey};
+use edgesentry_device::signer::{KeyReaders, KeySource};
 use serde::Deserialize;
 
 use super::TransparencyLog;
 use super::cosign::Cosigners;
 use super::lock::Lock;
-use super::signer::{LogSigner, ProgramSigner};
+use super::signer::LogSigner;
 use super::stamp::TsaSettings;
-use crate::error::{Component, Error, describe};
+use crate::error::{Component, Error};
 use crate::ledger::Ledger;
 use crate::objects::{self, Objects};
 use crate::s3_settings::S3Settings;
@@ -24,8 +23,8 @@ use crate::s3_settings::S3Settings;
 pub struct LogSettings {
     /// The name of the log, a URL without a scheme, such as `log.example/lifts`. It never changes.
     pub origin: Option<String>,
-    /// The seed file of the key that signs checkpoints, as `eds keygen` writes it; or `exec:KEY PROGRAM`, a program that
-    /// has the private key of this public key.
+    /// The seed file of the key that signs checkpoints, as `eds keygen` writes it; a PKCS#11 URI, a key in a token; or
+    /// `exec:KEY PROGRAM`, a program that has the private key of this public key.
     pub key: Option<PathBuf>,
     /// The keys before a rotation, in the same form: the log signs with them as well.
     pub previous_keys: Vec<PathBuf>,
@@ -81,13 +80,14 @@ impl LogSettings {
         self.origin.is_some()
     }
 
-    /// Returns the path of the key file; `None` if a program has the key.
+    /// Returns the path of the key file; `None` if a token or a program has the key.
     ///
     /// # Errors
     /// The settings name no key; the error names the setting.
     pub fn key_file(&self) -> Result<Option<&Path>, Error> {
         let key = self.key()?;
-        Ok(program_of(key).is_none().then_some(key))
+        let is_file = parse("log.key", key)?.file().is_some();
+        Ok(is_file.then_some(key))
     }
 
     fn key(&self) -> Result<&Path, Error> {
@@ -108,9 +108,11 @@ impl LogSettings {
         let origin = self.origin.as_deref();
         let origin =
             origin.ok_or_else(|| missing("log.origin", "the name of the log, such as log.example/lifts"))?;
-        let current = signer("log.key", self.key()?, origin)?;
-        let previous = self.previous_keys.iter().map(|key| signer("log.previous_keys", key, origin));
-        let previous: Vec<LogSigner> = previous.collect::<Result<_, _>>()?;
+        let current = signer("log.key", self.key()?, origin).await?;
+        let mut previous = Vec::with_capacity(self.previous_keys.len());
+        for key in &self.previous_keys {
+            previous.push(signer("log.previous_keys", key, origin).await?);
+        }
         let mut seen = BTreeSet::new();
         let mut signers = std::iter::once(&current).chain(&previous);
         if let Some(twice) = signers.find(|signer| !seen.insert(*signer.verifier().key().as_bytes())) {
@@ -199,22 +201,20 @@ impl LogSettings {
     }
 }
 
-/// Reads a key, or the public key of a program.
-fn signer(setting: &str, key: &Path, origin: &str) -> Result<LogSigner, Error> {
-    let Some(program) = program_of(key) else {
-        let seed = read_seed_file_of_group(key)
-            .map_err(|error| config(format!("{setting}: {}", describe(&error))))?;
-        let key = SignerKey::from_seed(origin, KeyType::Ed25519, *seed)
-            .map_err(|error| config(format!("log.origin: {error}")))?;
-        return Ok(key.into());
-    };
-    let signer = ProgramSigner::parse(origin, program);
-    Ok(signer.map_err(|problem| config(format!("{setting}: {problem}")))?.into())
+/// Opens a key. That of a token may take long.
+async fn signer(setting: &'static str, key: &Path, origin: &str) -> Result<LogSigner, Error> {
+    let source = parse(setting, key)?;
+    let opened = tokio::task::spawn_blocking(move || source.open(KeyReaders::Group, None)).await;
+    let opened = opened.map_err(|error| Error::internal("the thread of a key has ended", error))?;
+    let signer = opened.map_err(|error| match error {
+        Error::Config(problem) => config(format!("{setting}: {problem}")),
+        error => error,
+    })?;
+    LogSigner::new(origin, signer).map_err(|error| config(format!("log.origin: {error}")))
 }
 
-/// Returns the text after `exec:`; `None` for a file.
-fn program_of(key: &Path) -> Option<&str> {
-    key.to_str()?.strip_prefix("exec:")
+fn parse(setting: &str, key: &Path) -> Result<KeySource, Error> {
+    KeySource::parse(key).map_err(|problem| config(format!("{setting}: {problem}")))
 }
 
 /// Returns the directory beside a SQLite ledger.

@@ -255,7 +255,7 @@ pub fn resigned(
 ) -> Submission {
     let mut record = (*submission.record).clone();
     change(&mut record);
-    device.sign_record(&mut record);
+    device.sign_record(&mut record).unwrap();
     Submission { record: Arc::new(record), payload: submission.payload.clone() }
 }
 

@@ -356,7 +356,7 @@ async fn a_rejected_record_brings_no_payload_back(place: Place) {
     let second = chain(&mut setting.lifts[0], 1);
     let mut other = (*second[0].record).clone();
     other.timestamp_ms += 1;
-    setting.lifts[0].sign_record(&mut other);
+    setting.lifts[0].sign_record(&mut other).unwrap();
     let other = Submission { record: Arc::new(other), ..second[0].clone() };
     let fast = setting.place.service().await;
     assert_eq!(names(&fast.ingest_many(second).await), ["accepted"]);
@@ -628,7 +628,7 @@ async fn the_payload_of_a_replaced_record_is_erased(place: Place) {
         let submission = next_with(lift, payload);
         let mut record = (*submission.record).clone();
         record.timestamp_ms += 1;
-        lift.sign_record(&mut record);
+        lift.sign_record(&mut record).unwrap();
         others.push(Submission { record: Arc::new(record), ..submission });
     }
     let service = backup.service().await;
@@ -719,7 +719,7 @@ async fn a_payload_that_another_record_needs_stays(place: Place) {
         let submission = next_with(lift, "the same");
         let mut record = (*submission.record).clone();
         record.object_ref = "old/1.bin".to_owned();
-        lift.sign_record(&mut record);
+        lift.sign_record(&mut record).unwrap();
         same.push(Submission { record: Arc::new(record), ..submission });
     }
     let service = setting.place.service().await;
@@ -758,7 +758,7 @@ async fn a_reference_to_another_payload_deletes_nothing() {
     let submission = next_with(&mut setting.lifts[1], "lift-01 1");
     let mut record = (*submission.record).clone();
     record.object_ref = content_path(&victim);
-    setting.lifts[1].sign_record(&mut record);
+    setting.lifts[1].sign_record(&mut record).unwrap();
     let sent = Submission { record: Arc::new(record), ..submission };
     let service = setting.place.service().await;
     assert_eq!(names(&service.ingest_many(vec![sent]).await), ["accepted"]);

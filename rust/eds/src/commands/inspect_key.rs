@@ -2,14 +2,16 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use edgesentry_chain::{Device, KeyError, PublicKey, Scheme};
+use edgesentry_chain::{Device, KeyError, PublicKey, Scheme, Signer as _};
 use edgesentry_formats::describe;
+use edgesentry_rs::signer::Pkcs11Uri;
 use serde_json::json;
 
 use crate::exit::{Exit, Failure};
+use crate::keys::{TokenArgs, program_signer};
 use crate::output::{Answer, Output};
 
 /// The largest public key file, in bytes.
@@ -22,27 +24,45 @@ const MAX_FILE_BYTES: u64 = 16 << 10;
 #[command(after_help = "\
 Examples:
   eds inspect-key lift-01.seed
+  eds inspect-key 'pkcs11:token=site-7;object=lift-01?module-path=/usr/lib/softhsm/libsofthsm2.so'
   eds inspect-key d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")]
 pub(crate) struct InspectKey {
-    /// A seed file, a file with a public key (PEM, SSH, JWK), or a public key of 64 hex digits
-    #[arg(value_name = "FILE|HEX")]
-    key: String,
+    /// A seed file, a file with a public key (PEM, SSH, JWK), a public key of 64 hex digits, or the PKCS#11 URI of a
+    /// key in a token
+    #[arg(value_name = "KEY", required_unless_present = "signer")]
+    key: Option<String>,
+    /// Program that has the key
+    #[arg(long, value_name = "PROGRAM", conflicts_with = "key")]
+    signer: Option<PathBuf>,
+    #[command(flatten)]
+    token: TokenArgs,
 }
 
 impl InspectKey {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
-        let is_hex = self.key.len() == 64 && self.key.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if !is_hex && !Path::new(&self.key).exists() {
-            let message = format!("{}: neither a file nor a public key of 64 hex digits", self.key);
+        let text = match (&self.key, &self.signer) {
+            (_, Some(program)) => {
+                let key = *program_signer(program)?.public_key();
+                return self.answer(output, "program", &key.to_string(), &Ok(key));
+            }
+            (Some(text), None) if Pkcs11Uri::is_uri(text) => {
+                let key = *self.token.open(text)?.public_key();
+                return self.answer(output, "token", &key.to_string(), &Ok(key));
+            }
+            (text, None) => text.as_deref().unwrap_or_default(),
+        };
+        let is_hex = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !is_hex && !Path::new(text).exists() {
+            let message = format!("{text}: neither a file nor a public key of 64 hex digits");
             return Err(Failure::usage("key_malformed", message));
         }
-        let file = if is_hex { None } else { public_key_file(Path::new(&self.key)) };
+        let file = if is_hex { None } else { public_key_file(Path::new(text)) };
         let (source, text, key) = if let Some(key) = file {
             ("public key", key.as_ref().map_or_else(|_| String::new(), PublicKey::to_string), key)
         } else if is_hex {
-            ("public key", self.key.to_ascii_lowercase(), self.key.parse())
+            ("public key", text.to_ascii_lowercase(), text.parse())
         } else {
-            let seed = edgesentry_formats::read_seed_file(Path::new(&self.key))?;
+            let seed = edgesentry_formats::read_seed_file(Path::new(text))?;
             let key = Device::from_seed("", *seed, Scheme::Record).public_key();
             ("seed file", key.as_ref().map_or_else(|_| String::new(), PublicKey::to_string), key)
         };

@@ -20,6 +20,7 @@ use crate::commands::sending::{Sending, conclude};
 use crate::commands::verify_proof::policy;
 use crate::exit::{Exit, Failure};
 use crate::inputs::{self, Showing};
+use crate::keys::KeyArgs;
 use crate::operations::{RECEIPTS_AGE, RECEIPTS_PENDING, Textfile};
 use crate::output::{Answer, Output, complain};
 use crate::text::{count, number, shown};
@@ -50,14 +51,13 @@ pub(crate) struct Push {
     #[arg(long, value_name = "DIR", required_unless_present = "outbox", conflicts_with = "outbox")]
     payloads_from: Option<PathBuf>,
     /// A device's outbox, instead of files
-    #[arg(long, value_name = "FILE", requires_all = ["device", "key"])]
+    #[arg(long, value_name = "FILE", requires = "device")]
     outbox: Option<PathBuf>,
     /// The device of the outbox
     #[arg(long, value_name = "ID", requires = "outbox", value_parser = device_id)]
     device: Option<String>,
-    /// Its seed file
-    #[arg(long, value_name = "SEEDFILE", requires = "outbox")]
-    key: Option<PathBuf>,
+    #[command(flatten)]
+    key: KeyArgs,
     /// Keep records until their receipts hold; the outbox remembers this, and `off` ends it
     #[arg(long, value_name = "WHEN", requires = "outbox")]
     receipts: Option<ReceiptMode>,
@@ -149,6 +149,9 @@ impl Push {
         let runtime = threads::runtime()?;
         match (&self.outbox, &self.payloads_from) {
             (Some(outbox), _) => self.outbox(outbox, &client, &runtime, output),
+            (None, Some(_)) if self.key.is_given() => {
+                Err(Failure::usage("usage", "--key and --signer are for the device of an --outbox"))
+            }
             (None, Some(payloads_from)) => {
                 let sources = inputs::sources(&self.files)?;
                 let folder = inputs::payloads(payloads_from)?;
@@ -169,16 +172,15 @@ impl Push {
         runtime: &Runtime,
         output: &Output,
     ) -> Result<Exit, Failure> {
-        let (Some(device), Some(key)) = (&self.device, &self.key) else {
-            return Err(Failure::usage("usage", "an outbox needs --device and --key"));
+        let Some(device) = &self.device else {
+            return Err(Failure::usage("usage", "an outbox needs --device"));
         };
         if !outbox.exists() {
             let message = format!("{}: there is no outbox", outbox.display());
             return Err(Failure::usage("outbox_unreadable", message));
         }
-        let seed = edgesentry_formats::read_seed_file(key)?;
         // Nothing is signed, so the scheme does not matter.
-        let device = Device::from_seed(device.as_str(), *seed, Scheme::Record);
+        let device = Device::from_signer(device.as_str(), self.key.open()?, Scheme::Record);
         let rules = self.rules()?;
         let textfile = self.metrics_file.as_deref().map(Textfile::open).transpose()?;
         let device_id = device.device_id().to_owned();

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use edgesentry_chain::{Device, Head, Scheme};
-use edgesentry_formats::describe;
 use edgesentry_formats::times;
 use edgesentry_rs::agent::sign;
 use edgesentry_rs::telemetry::{TelemetrySettings, subscriber};
@@ -13,6 +12,7 @@ use crate::commands::{device_id, scheme};
 use crate::envelope::terminal_safe;
 use crate::exit::{Exit, Failure};
 use crate::inputs;
+use crate::keys::KeyArgs;
 use crate::output::{Answer, Output};
 use crate::record_json::RecordJson;
 
@@ -23,11 +23,12 @@ Examples:
   eds sign-record --key lift-01.seed --device lift-01 --payload 1.bin \\
       --object-ref s3://bucket/lift-01/1.bin > chain.ndjson
   eds sign-record --key lift-01.seed --device lift-01 --payload 2.bin \\
-      --object-ref s3://bucket/lift-01/2.bin --after chain.ndjson >> chain.ndjson")]
+      --object-ref s3://bucket/lift-01/2.bin --after chain.ndjson >> chain.ndjson
+  eds sign-record --key 'pkcs11:token=site-7;object=lift-01' --module /usr/lib/softhsm/libsofthsm2.so \\
+      --pin-file pin --device lift-01 --payload 1.bin --object-ref s3://bucket/lift-01/1.bin")]
 pub(crate) struct SignRecord {
-    /// The device's seed file
-    #[arg(long, value_name = "SEEDFILE")]
-    key: PathBuf,
+    #[command(flatten)]
+    key: KeyArgs,
     /// The device
     #[arg(long, value_name = "ID", value_parser = device_id)]
     device: String,
@@ -59,12 +60,11 @@ impl SignRecord {
                 Failure::unfinished("clock", "the system clock is before 1970; give --timestamp-ms")
             })?,
         };
-        let seed = edgesentry_formats::read_seed_file(&self.key)?;
-        let mut device = Device::from_seed(self.device.as_str(), *seed, self.scheme).resume(head);
+        let mut device =
+            Device::from_signer(self.device.as_str(), self.key.open()?, self.scheme).resume(head);
         // For RUST_LOG only: no settings are read here.
         subscriber::init(&TelemetrySettings::default(), "off")?;
-        let record = sign(&mut device, timestamp_ms, &payload, self.object_ref.as_str());
-        let record = record.map_err(|error| Failure::unfinished("chain_full", describe(&error)))?;
+        let record = sign(&mut device, timestamp_ms, &payload, self.object_ref.as_str())?;
 
         let content = RecordJson::from(&record);
         let line = serde_json::to_string(&content);

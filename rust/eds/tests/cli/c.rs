@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::serve::Served;
+use crate::token::Token;
 use crate::{Folder, Run};
 
 /// Compiles examples/c/push.c with the library of this build.
@@ -24,9 +25,9 @@ fn compile(folder: &Folder) -> PathBuf {
     program
 }
 
-fn push(folder: &Folder, address: (&str, &str), payload: &str) -> Run {
+fn push(folder: &Folder, key: &str, address: (&str, &str), payload: &str) -> Run {
     let mut command = folder.command_of(folder.path("push").to_str().unwrap());
-    let output = command.args(["lift-01.seed", "outbox.db", address.0, address.1, payload]).output().unwrap();
+    let output = command.args([key, "outbox.db", address.0, address.1, payload]).output().unwrap();
     Run {
         code: output.status.code().unwrap(),
         stdout: String::from_utf8(output.stdout).unwrap(),
@@ -37,20 +38,39 @@ fn push(folder: &Folder, address: (&str, &str), payload: &str) -> Run {
 #[test]
 fn a_device_in_c_keeps_its_records_until_the_service_has_them() {
     let folder = Folder::new();
-    compile(&folder);
     let key = folder.eds("--json keygen --device lift-01").envelope()["key"]["public_key"].clone();
-    let key = key.as_str().unwrap();
+    device(&folder, "lift-01.seed", key.as_str().unwrap());
+}
+
+#[test]
+fn a_device_in_c_whose_key_is_in_a_token_does_the_same() {
+    let token = Token::new();
+    let key = token.keygen("lift-01");
+    let uri = token.uri("lift-01");
+    device(&token.folder, &uri, &key);
+    // Without its token the device signs nothing, and loses nothing.
+    let tokens = token.folder.path("tokens");
+    std::fs::rename(&tokens, token.folder.path("away")).unwrap();
+    let run = push(&token.folder, &uri, ("127.0.0.1", "9"), "open");
+    assert!(run.code == 1 && run.stderr.contains("pkcs11:token=site%207"), "{}", run.stderr);
+    std::fs::rename(token.folder.path("away"), &tokens).unwrap();
+    let run = push(&token.folder, &uri, ("127.0.0.1", "9"), "open");
+    assert_eq!(run.stdout, "0 accepted, 0 wait\n", "{}", run.stderr);
+}
+
+fn device(folder: &Folder, named: &str, key: &str) {
+    compile(folder);
     let run = folder.eds(&format!("device register lift-01 --key {key} --scheme record"));
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
 
-    let nobody = push(&folder, ("127.0.0.1", "9"), "open");
+    let nobody = push(folder, named, ("127.0.0.1", "9"), "open");
     assert_eq!((nobody.code, nobody.stdout.as_str()), (1, "0 accepted, 0 wait\n"));
     assert!(nobody.stderr.contains("unreachable"), "{}", nobody.stderr);
     let served = Served::start(folder.command(), "127.0.0.1:0");
     let address = served.address().rsplit_once(':').unwrap();
-    let run = push(&folder, address, "closed");
+    let run = push(folder, named, address, "closed");
     assert_eq!((run.code, run.stdout.as_str()), (0, "2 accepted, 0 wait\n"), "{}", run.stderr);
-    let run = push(&folder, address, "open");
+    let run = push(folder, named, address, "open");
     assert_eq!((run.code, run.stdout.as_str()), (0, "1 accepted, 0 wait\n"), "{}", run.stderr);
     drop(served);
     let run = folder.eds("verify-chain --ledger --registered --payload-store --json");

@@ -194,8 +194,9 @@ fn a_key_is_rotated_to_one_that_a_program_has() {
     let prefix = "302e020100300506032b657004220420";
     let der = hex::decode(format!("{prefix}{}", folder.read("new.seed").trim())).unwrap();
     folder.write("sign.der", der);
-    let script = "#!/bin/sh\ncat > $0.text\nopenssl pkeyutl -sign -rawin -keyform DER -inkey ${0%/*}/sign.der \
-                  -in $0.text | od -An -v -tx1 | tr -d ' \\n'\n";
+    let script = "#!/bin/sh\nread -r request message\nperl -e 'print pack \"H*\", shift' \"$message\" > $0.text\n\
+                  echo ok $(openssl pkeyutl -sign -rawin -keyform DER -inkey ${0%/*}/sign.der -in $0.text | \
+                  od -An -v -tx1 | tr -d ' \\n')\n";
     folder.write("sign", script);
     std::fs::set_permissions(folder.path("sign"), std::os::unix::fs::PermissionsExt::from_mode(0o700))
         .unwrap();
@@ -230,7 +231,7 @@ fn a_key_is_rotated_to_one_that_a_program_has() {
         assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
     }
     // A program that fails stops the signature, and says why.
-    folder.write("sign", "#!/bin/sh\necho the module is locked >&2\nexit 1\n");
+    folder.write("sign", "#!/bin/sh\nread -r request\necho error the module is locked\n");
     assert_eq!(folder.eds("device revoke door-1 --config eds.toml").code, 0);
     let run = folder.eds("--json checkpoint --config eds.toml");
     assert_eq!((run.code, &run.envelope()["error"]["code"]), (3, &json!("log_signer")));

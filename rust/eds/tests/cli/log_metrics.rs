@@ -33,20 +33,20 @@ impl Records {
         records.good.push(sign(&mut broken));
         let mut record = sign(&mut broken);
         record.prev_record_hash = Hash::of(b"another record");
-        broken.sign_record(&mut record);
+        broken.sign_record(&mut record).unwrap();
         records.bad.push(record);
 
         let mut forking = records.device("fork");
         let mut record = sign(&mut forking);
         records.good.push(record.clone());
         record.timestamp_ms += 1;
-        forking.sign_record(&mut record);
+        forking.sign_record(&mut record).unwrap();
         records.bad.push(record);
 
         let mut other = records.device("payload_hash_mismatch");
         let mut record = sign(&mut other);
         record.payload_hash = Hash::of(b"another payload");
-        other.sign_record(&mut record);
+        other.sign_record(&mut record).unwrap();
         records.bad.push(record);
 
         // The name of a device must not look like an event.

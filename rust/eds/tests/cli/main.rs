@@ -33,6 +33,7 @@ mod serve;
 mod signals;
 mod signing;
 mod telemetry;
+mod token;
 mod update;
 mod verify_chain;
 mod verify_log;
@@ -104,6 +105,9 @@ impl Folder {
         let settings = std::env::vars_os().map(|(name, _)| name);
         for name in settings.filter(|name| name.to_string_lossy().starts_with("EDS_")) {
             command.env_remove(name);
+        }
+        if self.path("softhsm2.conf").exists() {
+            command.env("SOFTHSM2_CONF", self.path("softhsm2.conf"));
         }
         command
     }

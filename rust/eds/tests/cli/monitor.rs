@@ -232,7 +232,7 @@ fn what_only_a_replay_sees_is_tamper_and_the_state_moves() {
             record.prev_record_hash = Hash::of(b"another record");
             let device =
                 edgesentry_chain::Device::from_seed("lift-01", [7; 32], edgesentry_chain::Scheme::Record);
-            device.sign_record(&mut record);
+            device.sign_record(&mut record).unwrap();
             log.push(&Leaf::Record(record));
         }),
     ];

@@ -145,7 +145,7 @@ async fn incident(folder: &Folder) -> Incident {
     assert!(!send(forged).await.unwrap().is_success());
     let mut broken = record(&mut lift.clone());
     broken.prev_record_hash = Hash::of(b"another record");
-    lift.sign_record(&mut broken);
+    lift.sign_record(&mut broken).unwrap();
     assert!(!send(broken).await.unwrap().is_success());
     let mut stranger = Device::from_seed("stranger", [2; 32], Scheme::Record);
     for _ in 0..60 {

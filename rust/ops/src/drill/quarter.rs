@@ -435,7 +435,8 @@ mod tests {
         let path = |plan: Plan| folder.path().join(format!("{}-{NOW}.json", plan.name));
         for plan in PLANS {
             keep(folder.path(), plan.name, NOW, "passed");
-            let line = signed::sign([7; 32], plan.name, &std::fs::read(path(plan)).unwrap(), NOW).unwrap();
+            let signer = std::sync::Arc::new(edgesentry_chain::SeedSigner::new([7; 32]).unwrap());
+            let line = signed::sign(signer, plan.name, &std::fs::read(path(plan)).unwrap(), NOW).unwrap();
             std::fs::write(signed::signature_path(&path(plan)), line).unwrap();
         }
         let device = edgesentry_chain::Device::from_seed("x", [7; 32], edgesentry_chain::Scheme::Record);

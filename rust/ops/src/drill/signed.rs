@@ -4,9 +4,10 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use edgesentry_chain::{
-    Device, Hash, PublicKey, SEED_BYTES, Scheme, Signed, signed_message, verify_signature,
+    Device, Hash, PublicKey, Scheme, SignError, Signed, Signer, signed_message, verify_signature,
 };
 use edgesentry_formats::{record_from_json, record_to_json};
 
@@ -50,9 +51,15 @@ pub fn signature_path(report: &Path) -> PathBuf {
 }
 
 /// Signs the bytes of a report; returns a line of NDJSON.
-pub fn sign(seed: [u8; SEED_BYTES], name: &str, report: &[u8], at_ms: u64) -> Result<String, Error> {
-    let signed = Device::from_seed(SIGNER, seed, Scheme::Record).sign(at_ms, report, name);
-    let record = signed.map_err(|error| Error::internal("a report cannot be signed", error))?;
+///
+/// # Errors
+/// The signer failed.
+pub fn sign(signer: Arc<dyn Signer>, name: &str, report: &[u8], at_ms: u64) -> Result<String, Error> {
+    let signed = Device::from_signer(SIGNER, signer, Scheme::Record).sign(at_ms, report, name);
+    let record = signed.map_err(|error| match error {
+        SignError::Signer(error) => edgesentry_rs::Error::Signer(error).into(),
+        error => Error::internal("a report cannot be signed", error),
+    })?;
     let mut line = Vec::new();
     record_to_json(&record, &mut line);
     Ok(String::from_utf8_lossy(&line).into_owned())
@@ -83,10 +90,12 @@ pub fn check(path: &Path, report: &[u8], key: Option<&PublicKey>) -> Result<Sign
 
 #[cfg(test)]
 mod tests {
+    use edgesentry_chain::SeedSigner;
+
     use super::*;
 
     fn key(seed: u8) -> PublicKey {
-        Device::from_seed(SIGNER, [seed; SEED_BYTES], Scheme::Record).public_key().unwrap()
+        Device::from_seed(SIGNER, [seed; 32], Scheme::Record).public_key().unwrap()
     }
 
     #[test]
@@ -95,7 +104,11 @@ mod tests {
         let path = folder.path().join("rpo-1.json");
         let of = |report: &[u8], key: Option<&PublicKey>| check(&path, report, key).unwrap();
         assert_eq!(of(b"{}", Some(&key(7))), Signature::Missing);
-        std::fs::write(signature_path(&path), sign([7; 32], "rpo-1.json", b"{}", 1).unwrap()).unwrap();
+        std::fs::write(
+            signature_path(&path),
+            sign(Arc::new(SeedSigner::new([7; 32]).unwrap()), "rpo-1.json", b"{}", 1).unwrap(),
+        )
+        .unwrap();
         assert_eq!(of(b"{}", None), Signature::NotChecked);
         assert_eq!(of(b"{}", Some(&key(7))), Signature::Valid);
         assert_eq!(of(b"{}", Some(&key(8))), Signature::Invalid("its signature is of another key"));

@@ -2,18 +2,21 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anstyle::{AnsiColor, Style};
 use clap::Args;
-use edgesentry_formats::Seed;
+use edgesentry_chain::Signer;
 use edgesentry_formats::describe;
 use edgesentry_formats::times::to_rfc3339;
 use edgesentry_ops::OpsSettings;
 use edgesentry_ops::check::{Check, Status};
 use edgesentry_ops::drill::signed::{self, Signature};
 use edgesentry_ops::drill::{DrillError, DrillReport, Event, Extent, Listener, Measure, Plan};
+use edgesentry_ops::signature::signing_key;
 use edgesentry_ops::textfile::Textfile;
 use edgesentry_rs::settings::Overrides;
+use edgesentry_rs::signer::{KeyReaders, KeySource};
 use edgesentry_rs::telemetry::{TelemetrySettings, subscriber};
 use serde_json::{Value, json};
 
@@ -40,8 +43,8 @@ pub(crate) struct Outcome {
     /// Directory for the report of this run, as DRILL-TIME.json and DRILL-TIME.txt; created if it is missing
     #[arg(long, value_name = "DIR")]
     report_dir: Option<PathBuf>,
-    /// Seed file of the key that signs the report, as NAME.json.sig
-    #[arg(long, value_name = "SEEDFILE", requires = "report_dir")]
+    /// Key that signs the report, as NAME.json.sig: a seed file, a PKCS#11 URI, or exec:KEY PROGRAM
+    #[arg(long, value_name = "KEY", requires = "report_dir")]
     sign_key: Option<PathBuf>,
     /// Settings file whose ops.signing_key signs the report, if it names one
     #[arg(long, value_name = "FILE", requires = "report_dir", conflicts_with = "sign_key")]
@@ -97,7 +100,7 @@ impl Outcome {
         if let Some(folder) = &self.report_dir {
             fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
         }
-        self.seed()?;
+        self.signer()?;
         let runtime = threads::runtime()?;
 
         let mut report = DrillReport::begin(plan.name, plan.about);
@@ -124,23 +127,27 @@ impl Outcome {
     pub(super) fn filed(&self, held: &Held) -> Result<Value, Failure> {
         let mut content = content(&held.report, held.status());
         if let Some(folder) = &self.report_dir {
-            content["files"] = json!(write_report(folder, &held.report, &content, self.seed()?.as_ref())?);
+            content["files"] = json!(write_report(folder, &held.report, &content, self.signer()?)?);
         }
         Ok(content)
     }
 
     /// Reads the key that signs; an unreadable one is an error before the drill runs.
-    fn seed(&self) -> Result<Option<Seed>, Failure> {
-        let file = self.seed_file()?;
-        Ok(file.map(|file| edgesentry_formats::read_seed_file_of_group(&file)).transpose()?)
+    fn signer(&self) -> Result<Option<Arc<dyn Signer>>, Failure> {
+        let Some(source) = self.key_source()? else { return Ok(None) };
+        Ok(Some(source.open(KeyReaders::Group, None)?))
     }
 
-    /// Returns the file of that key, if an option or the settings name one.
-    fn seed_file(&self) -> Result<Option<PathBuf>, Failure> {
+    /// Returns the source of that key, if an option or the settings name one.
+    fn key_source(&self) -> Result<Option<KeySource>, Failure> {
         match (&self.sign_key, &self.sign_config) {
-            (Some(file), _) => Ok(Some(file.clone())),
+            (Some(key), _) => {
+                let wrong = |problem: String| Failure::usage("usage", format!("--sign-key: {problem}"));
+                Ok(Some(KeySource::parse(key).map_err(wrong)?))
+            }
             (None, Some(settings)) => {
-                Ok(OpsSettings::of(&stores::load(Some(settings), &Overrides::default())?)?.signing_key)
+                let settings = OpsSettings::of(&stores::load(Some(settings), &Overrides::default())?)?;
+                Ok(signing_key(&settings)?)
             }
             (None, None) => Ok(None),
         }
@@ -148,7 +155,7 @@ impl Outcome {
 
     /// Returns the signature status of a report that was just written.
     pub(super) fn signature(&self) -> Result<Signature, Failure> {
-        Ok(if self.seed_file()?.is_some() { Signature::NotChecked } else { Signature::Missing })
+        Ok(if self.key_source()?.is_some() { Signature::NotChecked } else { Signature::Missing })
     }
 
     /// Returns the directory for reports, if one is named.
@@ -182,14 +189,14 @@ fn write_report(
     folder: &Path,
     report: &DrillReport,
     content: &Value,
-    seed: Option<&Seed>,
+    signer: Option<Arc<dyn Signer>>,
 ) -> Result<Vec<String>, Failure> {
     let name = format!("{}-{}", report.drill, to_rfc3339(report.started_at_ms).replace(':', ""));
     let json = terminal_safe(&serde_json::to_string_pretty(content).unwrap_or_default()) + "\n";
     let mut files = vec![(format!("{name}.json"), json.clone()), (format!("{name}.txt"), report.text())];
-    if let Some(seed) = seed {
+    if let Some(signer) = signer {
         let name = format!("{name}.json");
-        let signature = signed::sign(**seed, &name, json.as_bytes(), report.ended_at_ms)?;
+        let signature = signed::sign(signer, &name, json.as_bytes(), report.ended_at_ms)?;
         files.push((format!("{name}.sig"), signature));
     }
     let mut written = Vec::with_capacity(files.len());

@@ -7,11 +7,13 @@ use clap::Args;
 use edgesentry_chain::Hash;
 use edgesentry_formats::times::parse_unix_ms;
 use edgesentry_formats::{Destination, Destinations, Readers, describe};
+use edgesentry_rs::signer::Pkcs11Uri;
 use edgesentry_update::{Manifest, ManifestError, PublisherKey, SignedManifest};
 use serde_json::json;
 
 use super::{manifest_json, manifest_text, product, read_manifest};
 use crate::exit::{Exit, Failure};
+use crate::keys::{TokenArgs, program_signer};
 use crate::output::{Answer, Output};
 use crate::outputs::{self, cannot_write};
 use crate::text::{count, name};
@@ -40,9 +42,8 @@ pub(super) struct Sign {
     /// The time from which devices refuse the manifest: 2027-06-30T00:00:00Z, or Unix milliseconds
     #[arg(long, value_name = "TIME", value_parser = parse_unix_ms)]
     expires: u64,
-    /// The seed file of a publisher; may be given several times
-    #[arg(long, required = true, value_name = "SEEDFILE")]
-    key: Vec<PathBuf>,
+    #[command(flatten)]
+    publishers: Publishers,
     /// The manifest to write
     #[arg(long, short, value_name = "FILE")]
     out: PathBuf,
@@ -59,18 +60,17 @@ pub(super) struct AddSignature {
     /// The manifest, which is replaced; - reads stdin and writes stdout
     #[arg(value_name = "MANIFEST")]
     manifest: PathBuf,
-    /// The seed file of a publisher; may be given several times
-    #[arg(long, required = true, value_name = "SEEDFILE")]
-    key: Vec<PathBuf>,
+    #[command(flatten)]
+    publishers: Publishers,
 }
 
 impl Sign {
     pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         let mut destinations = Destinations::default();
         outputs::read(&mut destinations, [("the image", Some(&self.image))]);
-        outputs::read(&mut destinations, self.key.iter().map(|key| ("a seed file", Some(key))));
+        outputs::read(&mut destinations, self.publishers.files());
         let destination = destinations.place("--out", &self.out)?;
-        let keys = publishers(&self.key)?;
+        let keys = self.publishers.open()?;
         let (image_hash, image_size_bytes) = hash_of(&self.image)?;
         let manifest = Manifest {
             name: self.name.clone(),
@@ -88,9 +88,9 @@ impl Sign {
 impl AddSignature {
     pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         let mut destinations = Destinations::default();
-        outputs::read(&mut destinations, self.key.iter().map(|key| ("a seed file", Some(key))));
+        outputs::read(&mut destinations, self.publishers.files());
         let destination = destinations.place("MANIFEST", &self.manifest)?;
-        let keys = publishers(&self.key)?;
+        let keys = self.publishers.open()?;
         conclude(output, read_manifest(&self.manifest)?, &keys, &destination, &self.manifest)
     }
 }
@@ -130,12 +130,38 @@ fn conclude(
     Ok(Exit::Holds)
 }
 
-fn publishers(paths: &[PathBuf]) -> Result<Vec<PublisherKey>, Failure> {
-    paths.iter().map(|path| Ok(PublisherKey::from_seed(*edgesentry_formats::read_seed_file(path)?))).collect()
+/// The keys of publishers.
+#[derive(Args, Debug)]
+struct Publishers {
+    /// The key of a publisher, a seed file or a PKCS#11 URI; may be given several times
+    #[arg(long, required_unless_present = "signer", value_name = "KEY")]
+    key: Vec<PathBuf>,
+    /// Program that has the key of a publisher; may be given several times
+    #[arg(long, value_name = "PROGRAM")]
+    signer: Vec<PathBuf>,
+    #[command(flatten)]
+    token: TokenArgs,
+}
+
+impl Publishers {
+    /// Returns the seed files, which are not overwritten.
+    fn files<'a>(&'a self) -> impl Iterator<Item = (&'a str, Option<&'a PathBuf>)> {
+        let files = self.key.iter().filter(|key| key.to_str().is_none_or(|text| !Pkcs11Uri::is_uri(text)));
+        files.map(|key| ("a seed file", Some(key)))
+    }
+
+    fn open(&self) -> Result<Vec<PublisherKey>, Failure> {
+        let keys = self.key.iter().map(|key| self.token.key(key));
+        let programs = self.signer.iter().map(|program| program_signer(program));
+        keys.chain(programs).map(|signer| Ok(PublisherKey::from_signer(signer?))).collect()
+    }
 }
 
 fn unusable(error: ManifestError) -> Failure {
-    Failure::usage("update_unusable", describe(&error))
+    match error {
+        ManifestError::Signer(error) => error.into(),
+        error => Failure::usage("update_unusable", describe(&error)),
+    }
 }
 
 /// Returns hash and size of an image, read in pieces.

@@ -90,7 +90,7 @@ impl Harness {
     pub(super) async fn broken_link(&self) -> Result<(), DrillError> {
         let mut record = self.next()?;
         record.prev_record_hash = Hash::of(b"a record that the ledger does not hold");
-        self.device.sign_record(&mut record);
+        self.device.sign_record(&mut record).map_err(|error| DrillError::Unfit(error.to_string()))?;
         rejected(&self.send(record).await?, RejectionCode::PrevHashMismatch)
     }
 

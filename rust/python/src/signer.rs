@@ -1,0 +1,290 @@
+//! Signers: keys in tokens, in programs, and behind Python objects.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use edgesentry_chain as chain;
+use edgesentry_chain::{PublicKey, SignError, SignerError, sign_with};
+use edgesentry_rs::signer::{Pin, Pkcs11Uri, SIGNING_TIMEOUT, generate};
+use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::{PyBytes, PyType};
+
+use crate::errors::{EdgesentryError, bad_key, chain_full, sentence, signer_failure};
+use crate::pickle::refuse;
+use crate::record::payload_bytes;
+
+///
+#[pyclass(frozen, module = "edgesentry")]
+pub(crate) struct Pkcs11Signer {
+    signer: Arc<edgesentry_rs::signer::Pkcs11Signer>,
+    uri: String,
+}
+
+#[pymethods]
+impl Pkcs11Signer {
+    #[new]
+    #[pyo3(signature = (uri, *, module = None, pin = None, pin_file = None))]
+    fn new(
+        py: Python<'_>,
+        uri: &str,
+        module: Option<PathBuf>,
+        pin: Option<String>,
+        pin_file: Option<PathBuf>,
+    ) -> PyResult<Pkcs11Signer> {
+        let (uri, pin) = named(uri, module, pin, pin_file)?;
+        let name = uri.to_string();
+        let opened = py.detach(|| edgesentry_rs::signer::Pkcs11Signer::open(uri, pin));
+        Ok(Pkcs11Signer { signer: Arc::new(opened.map_err(signer_failure)?), uri: name })
+    }
+
+    ///
+    #[classmethod]
+    #[pyo3(signature = (uri, *, module = None, pin = None, pin_file = None))]
+    fn generate(
+        cls: &Bound<'_, PyType>,
+        uri: &str,
+        module: Option<PathBuf>,
+        pin: Option<String>,
+        pin_file: Option<PathBuf>,
+    ) -> PyResult<Pkcs11Signer> {
+        let py = cls.py();
+        let mut id = [0; 8];
+        let failed = |error| PyOSError::new_err(format!("cannot get random bytes from the system: {error}"));
+        getrandom::fill(&mut id).map_err(failed)?;
+        let (uri, pin) = named(uri, module, pin, pin_file)?;
+        let name = uri.to_string();
+        let opened = py.detach(|| {
+            generate(&uri, pin.clone(), &id)?;
+            edgesentry_rs::signer::Pkcs11Signer::open(uri, pin)
+        });
+        Ok(Pkcs11Signer { signer: Arc::new(opened.map_err(signer_failure)?), uri: name })
+    }
+
+    ///
+    #[getter]
+    fn public_key(&self) -> String {
+        chain::Signer::public_key(&*self.signer).to_string()
+    }
+
+    ///
+    fn sign<'py>(&self, py: Python<'py>, message: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+        signature(py, &*self.signer, message)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Pkcs11Signer {}, public key {}>", chain::escape::quoted(&self.uri), self.public_key())
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        refuse("Pkcs11Signer", "it is a session with a token; open it in the process that signs")
+    }
+}
+
+///
+#[pyclass(frozen, module = "edgesentry")]
+pub(crate) struct ProgramSigner {
+    signer: Arc<edgesentry_rs::signer::ProgramSigner>,
+    program: String,
+}
+
+#[pymethods]
+impl ProgramSigner {
+    #[new]
+    #[pyo3(signature = (program, *, public_key = None, timeout = SIGNING_TIMEOUT.as_secs_f64()))]
+    fn new(
+        py: Python<'_>,
+        program: PathBuf,
+        public_key: Option<&str>,
+        timeout: f64,
+    ) -> PyResult<ProgramSigner> {
+        let timeout = Duration::try_from_secs_f64(timeout)
+            .map_err(|_| PyValueError::new_err("timeout must be a number of seconds from 0"))?;
+        let program = std::path::absolute(&program)
+            .map_err(|error| PyValueError::new_err(format!("program: {error}")))?;
+        let signer = match public_key {
+            Some(key) => {
+                let key = key.parse().map_err(bad_key)?;
+                edgesentry_rs::signer::ProgramSigner::of_key(&program, key).with_timeout(timeout)
+            }
+            None => {
+                let started = py.detach(|| edgesentry_rs::signer::ProgramSigner::start(&program, timeout));
+                started.map_err(signer_failure)?
+            }
+        };
+        Ok(ProgramSigner { signer: Arc::new(signer), program: program.display().to_string() })
+    }
+
+    ///
+    #[getter]
+    fn public_key(&self) -> String {
+        chain::Signer::public_key(&*self.signer).to_string()
+    }
+
+    ///
+    fn sign<'py>(&self, py: Python<'py>, message: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+        signature(py, &*self.signer, message)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<ProgramSigner {}, public key {}>", chain::escape::quoted(&self.program), self.public_key())
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        refuse("ProgramSigner", "it has a running program; start it in the process that signs")
+    }
+}
+
+fn signature<'py>(
+    py: Python<'py>,
+    signer: &dyn chain::Signer,
+    message: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let message = payload_bytes(message)?;
+    let signed = py.detach(|| sign_with(signer, &message));
+    Ok(PyBytes::new(py, &signed.map_err(signer_failure)?))
+}
+
+fn named(
+    uri: &str,
+    module: Option<PathBuf>,
+    pin: Option<String>,
+    pin_file: Option<PathBuf>,
+) -> PyResult<(Pkcs11Uri, Option<Pin>)> {
+    let mut uri: Pkcs11Uri = uri
+        .parse()
+        .map_err(|error: edgesentry_rs::signer::UriError| PyValueError::new_err(error.to_string()))?;
+    if module.is_some() {
+        uri.module_path = module;
+    }
+    match (pin, pin_file) {
+        (Some(_), Some(_)) => Err(PyValueError::new_err("give pin= or pin_file=, not both")),
+        (Some(pin), None) => Ok((uri, Some(Pin::Value(pin.into())))),
+        (None, Some(file)) => Ok((uri, Some(Pin::File(file)))),
+        (None, None) => Ok((uri, None)),
+    }
+}
+
+/// A key behind a Python object. It keeps the last exception, for the caller of the device.
+pub(crate) struct PythonSigner {
+    key: PublicKey,
+    /// Gets the message, and returns the signature.
+    sign: Py<PyAny>,
+    raised: Mutex<Option<PyErr>>,
+}
+
+impl PythonSigner {
+    /// Returns the exception for an error of signing. Its cause is the exception of the Python object.
+    pub(crate) fn failure(&self, py: Python<'_>, failure: PyErr) -> PyErr {
+        let raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match raised {
+            // Ctrl-C, and the exit of the interpreter.
+            Some(raised) if !raised.is_instance_of::<pyo3::exceptions::PyException>(py) => raised,
+            Some(raised) => {
+                failure.set_cause(py, Some(raised));
+                failure
+            }
+            None => failure,
+        }
+    }
+}
+
+impl chain::Signer for PythonSigner {
+    fn public_key(&self) -> &PublicKey {
+        &self.key
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<[u8; 64], SignerError> {
+        let name = "the signer of the device";
+        Python::attach(|py| {
+            let returned = self.sign.bind(py).call1((PyBytes::new(py, message),));
+            let signature =
+                returned.and_then(|returned| returned.extract::<PyBackedBytes>().map_err(PyErr::from));
+            let signature = signature.map_err(|error| {
+                let mut problem = "it raised an exception".to_owned();
+                if let Ok(kind) = error.get_type(py).name() {
+                    problem.clear();
+                    let _ = write!(problem, "it raised {kind}");
+                }
+                *self.raised.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                SignerError::passing(name, problem + "; nothing was signed")
+            })?;
+            let size = signature.len();
+            <[u8; 64]>::try_from(&*signature).map_err(|_| {
+                SignerError::lasting(
+                    name,
+                    format!("expected a signature of 64 bytes, got {size}; nothing was signed"),
+                )
+            })
+        })
+    }
+}
+
+/// The signer of a device, and the Python object behind it if there is one.
+pub(crate) type Given = (Arc<dyn chain::Signer>, Option<Arc<PythonSigner>>);
+
+/// Returns the signer of an argument: one of the classes above, an object with `public_key` and `sign`, or a function.
+pub(crate) fn signer_of(signer: &Bound<'_, PyAny>, public_key: Option<&Bound<'_, PyAny>>) -> PyResult<Given> {
+    let twice = || PyValueError::new_err("public_key= is for a function; this signer has its public key");
+    if let Ok(token) = signer.cast::<Pkcs11Signer>() {
+        return if public_key.is_some() {
+            Err(twice())
+        } else {
+            Ok((Arc::clone(&token.get().signer) as _, None))
+        };
+    }
+    if let Ok(program) = signer.cast::<ProgramSigner>() {
+        return if public_key.is_some() {
+            Err(twice())
+        } else {
+            Ok((Arc::clone(&program.get().signer) as _, None))
+        };
+    }
+    let method = signer.getattr_opt("sign")?.filter(|sign| sign.is_callable());
+    let (sign, key) = match (method, public_key) {
+        (Some(sign), None) => {
+            let key = signer.getattr("public_key")?;
+            (sign, if key.is_callable() { key.call0()? } else { key })
+        }
+        (Some(_), Some(_)) => return Err(twice()),
+        (None, Some(key)) if signer.is_callable() => (signer.clone(), key.clone()),
+        (None, None) if signer.is_callable() => {
+            return Err(PyValueError::new_err("a function as signer needs its public key as public_key="));
+        }
+        _ => {
+            let message = "a signer is a Pkcs11Signer, a ProgramSigner, an object with public_key and sign, or a function, not ";
+            return Err(PyTypeError::new_err(format!("{message}{}", signer.get_type().name()?)));
+        }
+    };
+    let key = key_of(&key)?;
+    let signer = Arc::new(PythonSigner { key, sign: sign.unbind(), raised: Mutex::new(None) });
+    Ok((Arc::clone(&signer) as _, Some(signer)))
+}
+
+/// Returns a public key: 32 bytes, 64 hex digits, or a `PublicKey`.
+fn key_of(key: &Bound<'_, PyAny>) -> PyResult<PublicKey> {
+    if let Ok(bytes) = key.extract::<PyBackedBytes>() {
+        let bytes = <[u8; 32]>::try_from(&*bytes);
+        let bytes =
+            bytes.map_err(|_| PyValueError::new_err("public_key must be 32 bytes or 64 hex digits"))?;
+        return PublicKey::from_bytes(bytes).map_err(bad_key);
+    }
+    let text = key.str()?;
+    text.to_str()?.parse().map_err(bad_key)
+}
+
+/// Returns the exception for a record that was not signed.
+pub(crate) fn sign_failure(py: Python<'_>, error: SignError, python: Option<&PythonSigner>) -> PyErr {
+    let failure = match error {
+        SignError::Signer(error) => signer_failure(error),
+        SignError::ChainFull(error) => chain_full(error),
+        other => EdgesentryError::new_err(sentence(&other)),
+    };
+    match python {
+        Some(python) => python.failure(py, failure),
+        None => failure,
+    }
+}
