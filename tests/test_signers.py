@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,8 +32,7 @@ KEY = device(1)
 def signature(message: bytes) -> bytes:
     """Signs 32 bytes with the seed of a device, as the payload hash of a record of scheme `payload-hash`."""
     old = Device.from_seed("lift-01", bytes([1] * 32), scheme="payload-hash")
-    record = AuditRecord("lift-01", 1, 1, message, bytes(64), bytes(32), "x")
-    return old.sign_record(record).signature
+    return old.sign_record(old.sign(b"", "x", 1).replace(payload_hash=message)).signature
 
 
 class Element:
@@ -73,12 +73,13 @@ def test_a_signer_that_fails_advances_no_chain(tmp_path: Path) -> None:
     element = Element()
     signer = Device("lift-01", signer=element)
     first = signer.sign(b"one", "1.bin", 1)
+    cases: list[tuple[BaseException | bytes, str, bool]] = [
+        (OSError("the element is asleep"), "it raised OSError", True),
+        (bytes(63), "expected a signature of 64 bytes, got 63", False),
+        (bytes(64), "does not hold", False),
+    ]
     with Outbox(tmp_path / "outbox.db", signer) as outbox:
-        for failure, expected, retryable in [
-            (OSError("the element is asleep"), "it raised OSError", True),
-            (bytes(63), "expected a signature of 64 bytes, got 63", False),
-            (bytes(64), "does not hold", False),
-        ]:
+        for failure, expected, retryable in cases:
             for sign in (signer.sign, outbox.sign):
                 element.failures = [failure]
                 with pytest.raises(SignerError, match=expected) as error:
@@ -95,7 +96,7 @@ def test_a_signer_that_fails_advances_no_chain(tmp_path: Path) -> None:
         records = [first, outbox.sign(b"two", "2.bin", 2)]
         assert verify_chain(records, keys=key_ring([KEY])).ok
         with edgesentry.open(tmp_path / "ledger.db") as ledger:
-            ledger.register("lift-01", KEY.public_key, start=signer.head)
+            ledger.register_device("lift-01", KEY.public_key, start=signer.head)
             assert outbox.flush(ledger)["accepted"] == 1
 
 
@@ -157,7 +158,7 @@ def test_a_token_signs(tmp_path: Path) -> None:
     assert token.sign(bytes(32)) == made.sign(bytes(32))
     signer = Device("lift-01", signer=token)
     with Outbox(tmp_path / "outbox.db", signer) as outbox, edgesentry.open(tmp_path / "ledger.db") as ledger:
-        ledger.register("lift-01", signer.public_key)
+        ledger.register_device("lift-01", signer.public_key)
         records = [outbox.sign(b"door", f"{at}.bin", at) for at in range(1, 4)]
         assert outbox.flush(ledger)["accepted"] == 3
     keys = KeyRing()
@@ -165,11 +166,12 @@ def test_a_token_signs(tmp_path: Path) -> None:
     assert verify_chain(records, keys=keys).ok
     assert "4711" not in repr(token)
 
-    for wrong, expected in [
+    cases: list[tuple[Callable[[], Pkcs11Signer], str]] = [
         (lambda: Pkcs11Signer(f"{uri}x", module=module, pin="4711"), "no Ed25519 private key"),
         (lambda: Pkcs11Signer(uri, module="/absent.so", pin="4711"), "cannot load"),
         (lambda: Pkcs11Signer.generate(uri, module=module, pin="4711"), "is not replaced"),
-    ]:
+    ]
+    for wrong, expected in cases:
         with pytest.raises(SignerError, match=expected) as error:
             wrong()
         assert not error.value.retryable
@@ -207,8 +209,10 @@ def test_a_program_signs(tmp_path: Path) -> None:
     with pytest.raises(SignerError, match="no answer in 0 s") as error:
         ProgramSigner(program, timeout=0.3)
     assert error.value.retryable
-    with pytest.raises(ValueError, match="timeout"):
-        ProgramSigner(program, timeout=-1)
+    assert ProgramSigner(program, public_key=key, timeout=1e15).public_key == key
+    for timeout in (-1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="timeout"):
+            ProgramSigner(program, timeout=timeout)
 
 
 def test_a_terminal_is_asked_for_the_pin_without_showing_it() -> None:
@@ -217,7 +221,9 @@ def test_a_terminal_is_asked_for_the_pin_without_showing_it() -> None:
     key = Pkcs11Signer.generate(uri, module=module, pin="4711").public_key
     controller, terminal = pty.openpty()
     command = ["eds", "inspect-key", uri, "--module", module]
-    with subprocess.Popen(command, stdin=terminal, stdout=subprocess.PIPE, stderr=terminal, text=True) as process:
+    with subprocess.Popen(
+        command, stdin=terminal, stdout=subprocess.PIPE, stderr=terminal, text=True
+    ) as process:
         os.close(terminal)
         shown = b""
         while b"): " not in shown:

@@ -307,14 +307,14 @@ class ProgramSigner:
 class Device:
     """A device that signs its records and continues its own chain. Safe to use from several threads.
 
-    Created by `generate`, `from_seed` or `from_seed_file`, or with a signer that has the key. A seed is kept in
-    memory that is zeroized when the device is dropped, and is never shown.
+    Created by `generate`, `from_seed` or `from_seed_file`, or with a signer that has the key. A seed is kept
+    in memory that is zeroized when the device is dropped, and is never shown.
 
     Args:
         device_id: Its id, not empty.
-        signer: A `Pkcs11Signer`, a `ProgramSigner`, an object with `public_key` and `sign(message)`, or a function
-            that gets a message and returns its Ed25519 signature. The message has 32 bytes, never a payload. The
-            signature is verified. An outbox calls it on a thread of its own.
+        signer: A `Pkcs11Signer`, a `ProgramSigner`, an object with `public_key` and `sign(message)`, or a
+            function that gets a message and returns its Ed25519 signature. The message has 32 bytes, never a
+            payload. The signature is verified. An outbox calls it on a thread of its own.
         public_key: The public key of a function, 64 hex digits or 32 bytes.
         scheme: The scheme of its signatures.
 
@@ -331,7 +331,6 @@ class Device:
         public_key: str | bytes | PublicKey | None = None,
         scheme: Scheme = "record",
     ) -> None: ...
-
     @classmethod
     def generate(cls, device_id: str, *, scheme: Scheme = "record") -> Device:
         """Creates a device with a new key, at the beginning of its chain.

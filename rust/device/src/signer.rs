@@ -26,5 +26,7 @@ pub use uri::{Pkcs11Uri, UriError};
 
 /// The time that a token or a program has for an answer.
 pub const SIGNING_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest time that a caller can set for it.
+pub const MAX_SIGNING_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// The longest message that a token or a program signs. A device signs 32 bytes, and a log signs a few lines.
 pub const MAX_MESSAGE_BYTES: usize = 64 << 10;

@@ -8,9 +8,7 @@ use clap::Args;
 use edgesentry_chain::{SignError, Signer, SignerError};
 use edgesentry_formats::describe;
 use edgesentry_rs::Error;
-use edgesentry_rs::signer::{
-    KeyReaders, KeySource, PIN_VARIABLE, Pin, Pkcs11Signer, Pkcs11Uri, ProgramSigner, SIGNING_TIMEOUT,
-};
+use edgesentry_rs::signer::{PIN_VARIABLE, Pin, Pkcs11Signer, Pkcs11Uri, ProgramSigner, SIGNING_TIMEOUT};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
@@ -111,13 +109,6 @@ pub(crate) fn program_signer(program: &Path) -> Result<Arc<dyn Signer>, Failure>
     let program = std::path::absolute(program)
         .map_err(|error| Failure::usage("usage", format!("--signer: {error}")))?;
     Ok(Arc::new(ProgramSigner::start(&program, SIGNING_TIMEOUT)?))
-}
-
-/// Opens a key of the settings or of an argument that takes the same form.
-pub(crate) fn open_source(name: &str, key: &Path) -> Result<Arc<dyn Signer>, Failure> {
-    let source = KeySource::parse(key);
-    let source = source.map_err(|problem| Failure::usage("usage", format!("{name}: {problem}")))?;
-    Ok(source.open(KeyReaders::Group, None)?)
 }
 
 /// The state of the terminal while a question hides its answer.

@@ -23,8 +23,20 @@ use crate::telemetry;
 
 /// A device that signs its records and continues its own chain. Safe to use from several threads.
 ///
-/// Created by `generate`, `from_seed` or `from_seed_file`. The seed is kept in memory that is zeroized when
-/// the device is dropped, and is never shown.
+/// Created by `generate`, `from_seed` or `from_seed_file`, or with a signer that has the key. A seed is kept
+/// in memory that is zeroized when the device is dropped, and is never shown.
+///
+/// Args:
+///     device_id: Its id, not empty.
+///     signer: A `Pkcs11Signer`, a `ProgramSigner`, an object with `public_key` and `sign(message)`, or a
+///         function that gets a message and returns its Ed25519 signature. The message has 32 bytes, never a
+///         payload. The signature is verified. An outbox calls it on a thread of its own.
+///     public_key: The public key of a function, 64 hex digits or 32 bytes.
+///     scheme: The scheme of its signatures.
+///
+/// Raises:
+///     ConfigError: The public key is weak.
+///     ValueError: The id is empty, or a public key is missing.
 #[pyclass(frozen, module = "edgesentry")]
 pub(crate) struct Device {
     device: Mutex<chain::Device>,
@@ -105,6 +117,7 @@ impl Device {
     ///
     /// Raises:
     ///     FileExistsError: The file exists; a seed is never overwritten.
+    ///     ValueError: The device has no seed: a signer has its key.
     fn save_seed(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         let no_seed = || PyValueError::new_err("the device has no seed to save: a signer has its key");
         let seed = self.device().seed().ok_or_else(no_seed)?;
@@ -120,6 +133,7 @@ impl Device {
     ///
     /// Raises:
     ///     EdgesentryError: The sequence has reached its largest value.
+    ///     SignerError: The signer failed; the chain has not changed.
     #[pyo3(signature = (payload, object_ref, timestamp_ms = None))]
     fn sign(
         &self,
@@ -179,6 +193,9 @@ impl Device {
     /// Returns a copy of the record with this device's signature; the device's chain does not change.
     ///
     /// For tests of an attacker who holds the key.
+    ///
+    /// Raises:
+    ///     SignerError: The signer failed.
     fn sign_record(&self, py: Python<'_>, record: &Bound<'_, AuditRecord>) -> PyResult<AuditRecord> {
         let mut record = record.get().0.clone();
         // A signer that calls Python may use this device.

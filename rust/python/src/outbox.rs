@@ -96,6 +96,7 @@ impl Outbox {
     ///
     /// Raises:
     ///     EdgesentryError: No ledger could accept the record, or the chain or the outbox is full.
+    ///     SignerError: The signer failed; nothing was signed, and the records in the outbox stay.
     ///     StoreError: The outbox cannot be written.
     #[pyo3(signature = (payload, object_ref, timestamp_ms = None))]
     fn sign(

@@ -17,7 +17,20 @@ use crate::errors::{EdgesentryError, bad_key, chain_full, sentence, signer_failu
 use crate::pickle::refuse;
 use crate::record::payload_bytes;
 
+/// An Ed25519 key in a token: a smart card, a USB token, a hardware security module.
 ///
+/// If the token was removed, the next signature finds it again. A wrong PIN is tried once.
+///
+/// Args:
+///     uri: The PKCS#11 URI of the private key, such as `pkcs11:token=site-7;object=lift-01`.
+///     module: The library of the token, if the URI has no `module-path`.
+///     pin: The PIN.
+///     pin_file: A file with the PIN, mode 0600. Without both, the `pin-source` of the URI or the environment
+///         variable `EDGESENTRY_PKCS11_PIN`.
+///
+/// Raises:
+///     SignerError: No key or several keys match, or the token, its library or the PIN cannot be used.
+///     ValueError: The URI has another form.
 #[pyclass(frozen, module = "edgesentry")]
 pub(crate) struct Pkcs11Signer {
     signer: Arc<edgesentry_rs::signer::Pkcs11Signer>,
@@ -41,7 +54,10 @@ impl Pkcs11Signer {
         Ok(Pkcs11Signer { signer: Arc::new(opened.map_err(signer_failure)?), uri: name })
     }
 
+    /// Makes a key in the token, under the label `object` of the URI. The private key cannot leave it.
     ///
+    /// Raises:
+    ///     SignerError: The token has a key of this label, or cannot make the key.
     #[classmethod]
     #[pyo3(signature = (uri, *, module = None, pin = None, pin_file = None))]
     fn generate(
@@ -64,13 +80,16 @@ impl Pkcs11Signer {
         Ok(Pkcs11Signer { signer: Arc::new(opened.map_err(signer_failure)?), uri: name })
     }
 
-    ///
+    /// The public key, 64 hex digits.
     #[getter]
     fn public_key(&self) -> String {
         chain::Signer::public_key(&*self.signer).to_string()
     }
 
+    /// Returns the Ed25519 signature of a message, verified.
     ///
+    /// Raises:
+    ///     SignerError: The token did not sign.
     fn sign<'py>(&self, py: Python<'py>, message: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
         signature(py, &*self.signer, message)
     }
@@ -84,7 +103,18 @@ impl Pkcs11Signer {
     }
 }
 
+/// An Ed25519 key in another program, which answers one line for each line.
 ///
+/// The program gets no arguments. It is started when it is needed, and ended with this object.
+///
+/// Args:
+///     program: The program.
+///     public_key: Its public key, 64 hex digits. The program is asked for it if it is None.
+///     timeout: Seconds that the program has for an answer.
+///
+/// Raises:
+///     SignerError: The program does not start, or gives no public key.
+///     ConfigError: The public key is weak.
 #[pyclass(frozen, module = "edgesentry")]
 pub(crate) struct ProgramSigner {
     signer: Arc<edgesentry_rs::signer::ProgramSigner>,
@@ -118,13 +148,16 @@ impl ProgramSigner {
         Ok(ProgramSigner { signer: Arc::new(signer), program: program.display().to_string() })
     }
 
-    ///
+    /// The public key, 64 hex digits.
     #[getter]
     fn public_key(&self) -> String {
         chain::Signer::public_key(&*self.signer).to_string()
     }
 
+    /// Returns the Ed25519 signature of a message, verified.
     ///
+    /// Raises:
+    ///     SignerError: The program did not sign.
     fn sign<'py>(&self, py: Python<'py>, message: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
         signature(py, &*self.signer, message)
     }

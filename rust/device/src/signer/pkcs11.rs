@@ -21,10 +21,12 @@ use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
 use edgesentry_chain::{PublicKey, Signed, Signer, SignerError, verify_signature};
 
-use super::{MAX_MESSAGE_BYTES, PIN_VARIABLE, Pin, Pkcs11Uri, SIGNING_TIMEOUT};
+use super::{MAX_MESSAGE_BYTES, MAX_SIGNING_TIMEOUT, PIN_VARIABLE, Pin, Pkcs11Uri, SIGNING_TIMEOUT};
 
 /// The curve of new keys, by its object identifier 1.3.101.112 and by its name. Tokens know one or both.
 const CURVES: [&[u8]; 2] = [b"\x06\x03\x2b\x65\x70", b"\x13\x0cedwards25519"];
+/// The time that a token has to close a session.
+const CLOSING_TIMEOUT: Duration = Duration::from_secs(2);
 /// The libraries of this process. Each is initialized once and stays: other users of it in this process may need it.
 static MODULES: Mutex<BTreeMap<PathBuf, Pkcs11>> = Mutex::new(BTreeMap::new());
 
@@ -32,7 +34,10 @@ static MODULES: Mutex<BTreeMap<PathBuf, Pkcs11>> = Mutex::new(BTreeMap::new());
 pub struct Pkcs11Signer {
     name: String,
     key: PublicKey,
-    requests: SyncSender<Request>,
+    /// None on drop.
+    requests: Option<SyncSender<Request>>,
+    /// Ends with the thread, and so with its session.
+    ended: Mutex<Receiver<()>>,
     timeout: Duration,
     /// One request at a time.
     turn: Mutex<()>,
@@ -67,25 +72,37 @@ impl Pkcs11Signer {
         let pin = pin_of(&uri, pin);
         let (requests, waiting) = sync_channel(1);
         let (opened, answer) = sync_channel(1);
+        let (end, ended) = sync_channel(1);
         let work = move || {
             let mut token = Token::new(uri, pin);
             let connected = token.connect().map(|open| open.key);
-            if connected.is_ok() && opened.send(connected.clone()).is_ok() {
+            let is_connected = connected.is_ok();
+            // A caller that waits no more has dropped the requests.
+            let _ = opened.send(connected);
+            if is_connected {
                 token.serve(&waiting);
-            } else {
-                let _ = opened.send(connected);
             }
+            drop(token);
+            drop(end);
         };
         start_thread(&name, work)?;
         let key = received(&name, SIGNING_TIMEOUT, &answer)?;
-        let process = std::process::id();
-        Ok(Pkcs11Signer { name, key, requests, timeout: SIGNING_TIMEOUT, turn: Mutex::new(()), process })
+        Ok(Pkcs11Signer {
+            name,
+            key,
+            requests: Some(requests),
+            ended: Mutex::new(ended),
+            timeout: SIGNING_TIMEOUT,
+            turn: Mutex::new(()),
+            process: std::process::id(),
+        })
     }
 
     /// Returns the same signer with another time for each signature.
     #[must_use]
-    pub fn with_timeout(self, timeout: Duration) -> Pkcs11Signer {
-        Pkcs11Signer { timeout, ..self }
+    pub fn with_timeout(mut self, timeout: Duration) -> Pkcs11Signer {
+        self.timeout = timeout.min(MAX_SIGNING_TIMEOUT);
+        self
     }
 }
 
@@ -107,12 +124,24 @@ impl Signer for Pkcs11Signer {
         let (sender, answer) = sync_channel(1);
         let request =
             Request { message: message.to_vec(), until: Instant::now() + self.timeout, answer: sender };
-        match self.requests.try_send(request) {
+        let Some(requests) = &self.requests else { return Err(gone(&self.name)) };
+        match requests.try_send(request) {
             Ok(()) => received(&self.name, self.timeout, &answer),
             Err(TrySendError::Full(_)) => {
                 Err(SignerError::passing(&*self.name, "the token has not yet answered earlier requests"))
             }
             Err(TrySendError::Disconnected(_)) => Err(gone(&self.name)),
+        }
+    }
+}
+
+impl Drop for Pkcs11Signer {
+    /// Waits until the session is closed, for a short time: the library may end together with the process.
+    fn drop(&mut self) {
+        self.requests = None;
+        if self.process == std::process::id() {
+            let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+            let _ = ended.recv_timeout(CLOSING_TIMEOUT);
         }
     }
 }
@@ -128,7 +157,9 @@ pub fn generate(uri: &Pkcs11Uri, pin: Option<Pin>, id: &[u8]) -> Result<PublicKe
     let (sender, answer) = sync_channel(1);
     let work = move || {
         let mut token = Token::new(uri, pin);
-        let _ = sender.send(token.generate(&id));
+        let made = token.generate(&id);
+        drop(token);
+        let _ = sender.send(made);
     };
     start_thread(&name, work)?;
     received(&name, SIGNING_TIMEOUT, &answer)

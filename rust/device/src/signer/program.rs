@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use edgesentry_chain::{PublicKey, Signer, SignerError, escape};
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::{MAX_MESSAGE_BYTES, SIGNING_TIMEOUT};
+use super::{MAX_MESSAGE_BYTES, MAX_SIGNING_TIMEOUT, SIGNING_TIMEOUT};
 
 /// The longest answer. A signature has 131 bytes.
 const MAX_LINE_BYTES: usize = 1024;
@@ -46,6 +46,7 @@ impl ProgramSigner {
     /// # Errors
     /// The program does not start, or gives no public key.
     pub fn start(program: &Path, timeout: Duration) -> Result<ProgramSigner, SignerError> {
+        let timeout = timeout.min(MAX_SIGNING_TIMEOUT);
         let mut running = None;
         let answer = ask(program, &mut running, "public-key", timeout);
         let bytes = answer.and_then(|answer| digits::<32>(&answer, "a public key of 64 hex digits"));
@@ -65,7 +66,7 @@ impl ProgramSigner {
     /// Returns the same signer with another time for each answer.
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> ProgramSigner {
-        ProgramSigner { timeout, ..self }
+        ProgramSigner { timeout: timeout.min(MAX_SIGNING_TIMEOUT), ..self }
     }
 }
 
@@ -212,8 +213,12 @@ impl Running {
             Ok(Said::End) | Err(TryRecvError::Disconnected) => return Ok(Said::End),
             Ok(Said::Line(_)) => return Err(Problem::lasting("it printed a line without a request")),
         }
-        if self.requests.send(format!("{request}\n")).is_err() {
-            return Ok(Said::End);
+        match self.requests.try_send(format!("{request}\n")) {
+            Ok(()) => {}
+            Err(TrySendError::Disconnected(_)) => return Ok(Said::End),
+            Err(TrySendError::Full(_)) => {
+                return Err(Problem::lasting("it answers without reading its requests"));
+            }
         }
         match self.answers.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(said) => Ok(said),
