@@ -23,6 +23,8 @@
 #define EDGESENTRY_HEAD_INIT {0, {0}}
 /** An empty chain, with its size. */
 #define EDGESENTRY_CHAIN_INIT {sizeof(edgesentry_chain), 0, NULL, 0, NULL, 0, NULL, NULL}
+/** An empty signer, with its size. */
+#define EDGESENTRY_SIGNER_INIT {sizeof(edgesentry_signer), 0, {0}, NULL, NULL}
 /** Empty inputs for an update, with their size. */
 #define EDGESENTRY_UPDATE_CHECK_INIT \
     {sizeof(edgesentry_update_check), 0, NULL, 0, NULL, 0, NULL, 0, NULL, 0, 0, NULL, 0}
@@ -129,6 +131,9 @@
 // The outbox of a device: one file.
 typedef struct edgesentry_outbox edgesentry_outbox;
 
+// A key in a token.
+typedef struct edgesentry_token edgesentry_token;
+
 // The result of a function: `EDGESENTRY_OK`, or the reason of a failure.
 typedef int32_t edgesentry_status;
 
@@ -165,6 +170,28 @@ typedef struct edgesentry_record {
   // The record hash of the previous record; zero for the first.
   uint8_t prev_record_hash[32];
 } edgesentry_record;
+
+// Signs a message by Ed25519 (RFC 8032): writes EDGESENTRY_SIGNATURE_SIZE bytes to `signature` and returns 0. Any other
+// number is a failure; nothing is signed then. A device signs messages of 32 bytes, never payloads.
+typedef int32_t (*edgesentry_signature_function)(void *context,
+                                                 const uint8_t *message,
+                                                 size_t message_size,
+                                                 uint8_t *signature);
+
+// A key that is not in this process, or not for this library: in a token, in a secure element. An outbox calls `sign` on
+// a thread of the library, one call at a time, while the caller waits; `sign` must not use the outbox.
+typedef struct edgesentry_signer {
+  // sizeof(edgesentry_signer)
+  uint32_t struct_size;
+  // 0
+  uint32_t reserved;
+  // Its public key. A signature that does not hold under it is refused.
+  uint8_t public_key[32];
+  // The function that signs.
+  edgesentry_signature_function sign;
+  // The first argument of the function.
+  void *context;
+} edgesentry_signer;
 
 // A public key of a device.
 typedef struct edgesentry_key {
@@ -344,6 +371,9 @@ typedef struct edgesentry_update {
 // The function that reads the image has failed.
 #define EDGESENTRY_UNREADABLE 14
 
+// The signer or the token failed, or the signature does not hold; nothing was signed.
+#define EDGESENTRY_SIGNER 15
+
 // A bug in this library; please report it.
 #define EDGESENTRY_INTERNAL 100
 
@@ -400,6 +430,15 @@ edgesentry_status edgesentry_sign(const uint8_t *seed,
                                   const uint8_t *payload,
                                   size_t payload_size,
                                   struct edgesentry_record *record);
+
+// Like edgesentry_sign, with a key that this process does not have. `signer` signs 32 bytes, and its signature is
+// verified. After a failure of it, EDGESENTRY_SIGNER, neither `record` nor `head` has changed.
+edgesentry_status edgesentry_sign_with(const struct edgesentry_signer *signer,
+                                       uint32_t scheme,
+                                       struct edgesentry_head *head,
+                                       const uint8_t *payload,
+                                       size_t payload_size,
+                                       struct edgesentry_record *record);
 
 // Writes the canonical bytes of a record, over which its hash is computed.
 //
@@ -460,6 +499,17 @@ edgesentry_status edgesentry_outbox_open(const char *path,
                                          uint32_t scheme,
                                          struct edgesentry_outbox **outbox);
 
+// Like edgesentry_outbox_open, with a key that this process does not have. The function and the context of `signer` must
+// stay valid until the outbox is closed. If the signer fails, edgesentry_outbox_sign returns EDGESENTRY_SIGNER, nothing
+// was signed, and the records in the outbox stay.
+edgesentry_status edgesentry_outbox_open_with(const char *path,
+                                              size_t path_size,
+                                              const char *device_id,
+                                              size_t device_id_size,
+                                              const struct edgesentry_signer *signer,
+                                              uint32_t scheme,
+                                              struct edgesentry_outbox **outbox);
+
 // Signs the next record of the device and keeps it with its payload. Both are durable when the function returns
 // EDGESENTRY_OK; after a failure nothing was signed.
 //
@@ -503,6 +553,34 @@ edgesentry_status edgesentry_outbox_state(struct edgesentry_outbox *outbox,
 
 // Closes an outbox, after all other calls that use it. Null is allowed.
 edgesentry_status edgesentry_outbox_close(struct edgesentry_outbox *outbox);
+
+// Finds an Ed25519 key in a token by PKCS#11 and logs in. Only in libraries with the feature pkcs11, as are all functions
+// of tokens.
+//
+// `uri` is text, such as "pkcs11:token=site-7;object=lift-01". `module` is the path of the library of the token, of size 0
+// if the URI has it as module-path. `pin` is the PIN, of size 0 if the URI has a pin-source, or the environment variable
+// EDGESENTRY_PKCS11_PIN is set. `token` receives the key; close it with edgesentry_pkcs11_close. `signer` receives its
+// public key and edgesentry_pkcs11_sign with the token as context, for edgesentry_sign_with and
+// edgesentry_outbox_open_with; it may be null.
+//
+// Returns EDGESENTRY_SIGNER if there is no such key, or the PIN is wrong. Several threads may use a token.
+edgesentry_status edgesentry_pkcs11_open(const char *uri,
+                                         size_t uri_size,
+                                         const char *module,
+                                         size_t module_size,
+                                         const char *pin,
+                                         size_t pin_size,
+                                         struct edgesentry_token **token,
+                                         struct edgesentry_signer *signer);
+
+// Signs a message with a key in a token: `context` is the token. `signature` has EDGESENTRY_SIGNATURE_SIZE bytes.
+edgesentry_status edgesentry_pkcs11_sign(void *context,
+                                         const uint8_t *message,
+                                         size_t message_size,
+                                         uint8_t *signature);
+
+// Closes a token, after the outboxes and all other calls that use it. Null is allowed.
+edgesentry_status edgesentry_pkcs11_close(struct edgesentry_token *token);
 
 // Creates the update state of a new device, which accepts every version. Do not use it to replace a state that is
 // damaged or missing: the device would then accept old versions.

@@ -162,6 +162,8 @@ fn a_token_that_was_removed_signs_again_when_it_is_back() {
     assert!(error.to_string().starts_with("pkcs11:object=lift-01: "), "{error}");
     assert_eq!(device.head().map(|head| head.sequence), Some(1));
     fs::rename(&away, &tokens).unwrap();
+    // SoftHSM looks for tokens only when it starts, as if its service had started again.
+    cryptoki::context::Pkcs11::new(&token.library).unwrap().finalize().unwrap();
     let second = device.sign(2, b"door open", "2.bin").unwrap();
     assert_eq!((second.sequence, second.prev_record_hash), (2, first.hash()));
 }

@@ -42,8 +42,9 @@ static int32_t reenter(void *context, edgesentry_request *request) {
 }
 
 /* A secure element that has made the signature before: it gives it, fails, lies, or uses the outbox that waits for it. */
+enum { GIVES, FAILS, LIES, REENTERS };
 typedef struct {
-    enum { GIVES, FAILS, LIES, REENTERS } state;
+    int state;
     const uint8_t *signature;
     edgesentry_outbox *outbox;
     size_t message_size;
@@ -99,7 +100,7 @@ static void check_signer(const char *path) {
     char reason[512];
     uint64_t waiting = 0;
     for (int state = FAILS; state <= REENTERS; state++) {
-        has.state = state == FAILS ? FAILS : state == LIES ? LIES : REENTERS;
+        has.state = state;
         if (state != REENTERS) {
             CHECK(edgesentry_sign_with(&signer, 1, &start, (const uint8_t *)"open", 4, &record) ==
                   EDGESENTRY_SIGNER);
