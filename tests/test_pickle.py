@@ -153,6 +153,7 @@ EXAMPLES: list[Any] = [
     edgesentry.RegistryError("one"),
     RejectedError(Outcomes([OUTCOME])),
     edgesentry.ServiceError("one", True),
+    edgesentry.SignerError("one", True),
     edgesentry.StoreError("one", True, "outbox"),
     UnreadableError("one"),
     raised(REPORT.raise_for_findings),

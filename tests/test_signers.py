@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import subprocess
+import sysconfig
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,7 @@ from edgesentry import (
 )
 from support import device, key_ring, softhsm
 
+SCRIPT = Path(sysconfig.get_path("scripts")) / "eds"
 # The device whose seed the Python signers have.
 KEY = device(1)
 
@@ -220,7 +222,7 @@ def test_a_terminal_is_asked_for_the_pin_without_showing_it() -> None:
     uri = "pkcs11:token=site%207;object=asked"
     key = Pkcs11Signer.generate(uri, module=module, pin="4711").public_key
     controller, terminal = pty.openpty()
-    command = ["eds", "inspect-key", uri, "--module", module]
+    command = [SCRIPT, "inspect-key", uri, "--module", module]
     with subprocess.Popen(
         command, stdin=terminal, stdout=subprocess.PIPE, stderr=terminal, text=True
     ) as process:

@@ -15,7 +15,7 @@ pub trait Signer: Send + Sync {
     /// Signs a message. Callers use [`sign_with`], which verifies the signature.
     ///
     /// # Errors
-    /// The key cannot be used; nothing was signed, or nobody else has the signature.
+    /// The key cannot be used; the caller gets no signature.
     fn sign(&self, message: &[u8]) -> Result<[u8; 64], SignerError>;
 
     /// Returns true if a signature may take long, so that async code must sign on a thread that may block.

@@ -318,7 +318,7 @@ impl Token {
         let uri = &self.uri;
         let (mut found, mut labels) = (Vec::new(), Vec::new());
         for slot in module.get_slots_with_token().map_err(|error| self.failed(&error))? {
-            // A slot whose token was just removed is no match.
+            // The token of the slot may just have been removed.
             let Ok(token) = module.get_token_info(slot) else { continue };
             if !token.token_initialized() {
                 continue;

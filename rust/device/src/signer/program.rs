@@ -29,6 +29,8 @@ pub struct ProgramSigner {
     timeout: Duration,
     /// One request at a time.
     running: Mutex<Option<Running>>,
+    /// The process whose threads speak with the program.
+    process: u32,
 }
 
 impl std::fmt::Debug for ProgramSigner {
@@ -54,13 +56,25 @@ impl ProgramSigner {
             PublicKey::from_bytes(bytes).map_err(|error| Problem::lasting(format!("its public key: {error}")))
         });
         let key = key.map_err(|problem| problem.of(program))?;
-        Ok(ProgramSigner { program: program.to_owned(), key, timeout, running: Mutex::new(running) })
+        Ok(ProgramSigner {
+            program: program.to_owned(),
+            key,
+            timeout,
+            running: Mutex::new(running),
+            process: std::process::id(),
+        })
     }
 
     /// Returns the signer of a program that has the private key of `key`. It starts when it is needed.
     pub fn of_key(program: &Path, key: PublicKey) -> ProgramSigner {
         let program = program.to_owned();
-        ProgramSigner { program, key, timeout: SIGNING_TIMEOUT, running: Mutex::new(None) }
+        ProgramSigner {
+            program,
+            key,
+            timeout: SIGNING_TIMEOUT,
+            running: Mutex::new(None),
+            process: std::process::id(),
+        }
     }
 
     /// Returns the same signer with another time for each answer.
@@ -80,12 +94,16 @@ impl Signer for ProgramSigner {
             let problem = format!("a message of {} bytes is too long to sign", message.len());
             return Err(Problem::lasting(problem).of(&self.program));
         }
+        if self.process != std::process::id() {
+            let problem = "it was opened in another process, of which this one is a copy; open it here";
+            return Err(Problem::lasting(problem).of(&self.program));
+        }
         let request = format!("sign {}", hex::encode(message));
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let answer = ask(&self.program, &mut running, &request, self.timeout);
         let signature = answer.and_then(|answer| digits::<64>(&answer, "a signature of 128 hex digits"));
         if signature.is_err() {
-            // What it says next would answer an earlier request.
+            // Its next line would answer an earlier request.
             *running = None;
         }
         signature.map_err(|problem| problem.of(&self.program))
@@ -172,6 +190,8 @@ struct Running {
     child: Child,
     requests: SyncSender<String>,
     answers: Receiver<Said>,
+    /// The process that started it.
+    process: u32,
 }
 
 impl Running {
@@ -186,7 +206,7 @@ impl Running {
         // With room for one request and one answer, so that no thread waits for another one.
         let (requests, waiting) = sync_channel::<String>(1);
         let (said, answers) = sync_channel(1);
-        let running = Running { child, requests, answers };
+        let running = Running { child, requests, answers, process: std::process::id() };
         let write = move || {
             let Some(mut stdin) = stdin else { return };
             // A program that is gone is noticed by the reader.
@@ -232,6 +252,9 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if self.process != std::process::id() {
+            return;
+        }
         // The child was not waited for, so its process group is still its own.
         if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
             let _ = kill_process_group(group, Signal::KILL);
@@ -250,7 +273,7 @@ fn read_lines(stdout: ChildStdout, said: &SyncSender<Said>) {
             break;
         }
         let is_whole = line.last() == Some(&b'\n') || line.len() < MAX_LINE_BYTES;
-        // A line that is too long or not text is no answer, whatever it says.
+        // A line that is too long or not text counts as an empty one, which no request has as its answer.
         let text = std::str::from_utf8(&line).ok().filter(|_| is_whole).unwrap_or_default();
         if said.send(Said::Line(text.trim_ascii_end().to_owned())).is_err() {
             return;
@@ -303,7 +326,7 @@ mod tests {
         let starts = || fs::read_to_string(folder.path().join("sign.starts")).unwrap().lines().count();
         let signer = ProgramSigner::start(&program(folder.path(), &script("")), SIGNING_TIMEOUT).unwrap();
         assert_eq!(signer.public_key(), key.public_key());
-        for message in [&[1; 32][..], b"", &[2; 4096]] {
+        for message in [&[1; 32][..], b"x", &[2; 4096]] {
             assert_eq!(sign_with(&signer, message).unwrap(), key.sign(message).unwrap());
         }
         assert_eq!(starts(), 1);
