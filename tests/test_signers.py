@@ -222,7 +222,7 @@ def test_a_terminal_is_asked_for_the_pin_without_showing_it() -> None:
     uri = "pkcs11:token=site%207;object=asked"
     key = Pkcs11Signer.generate(uri, module=module, pin="4711").public_key
     controller, terminal = pty.openpty()
-    command = [SCRIPT, "inspect-key", uri, "--module", module]
+    command = [str(SCRIPT), "inspect-key", uri, "--module", module]
     with subprocess.Popen(
         command, stdin=terminal, stdout=subprocess.PIPE, stderr=terminal, text=True
     ) as process:
