@@ -145,7 +145,7 @@ struct Publishers {
 
 impl Publishers {
     /// Returns the seed files, which are not overwritten.
-    fn files<'a>(&'a self) -> impl Iterator<Item = (&'a str, Option<&'a PathBuf>)> {
+    fn files(&self) -> impl Iterator<Item = (&str, Option<&PathBuf>)> {
         let files = self.key.iter().filter(|key| key.to_str().is_none_or(|text| !Pkcs11Uri::is_uri(text)));
         files.map(|key| ("a seed file", Some(key)))
     }
