@@ -51,7 +51,7 @@ def test_every_kind_of_source_is_searched() -> None:
         *("deploy/Containerfile", "deploy/eds.service", "deploy/cron/edgesentry-ops"),
         *("deploy/helm/edgesentry/templates/_helpers.tpl", "notebooks/01-quick-start.ipynb"),
         *("python/edgesentry/_core.pyi", "scripts/docs", "scripts/servers/lib.sh", "scripts/venv"),
-        *("rust/chain/src/lib.rs", "rust/eds/src/page/style.css", "tests/hostile/producer.c"),
+        *("rust/chain/src/lib.rs", "rust/formats/src/text/style.css", "tests/hostile/producer.c"),
     }
 
 

@@ -20,6 +20,7 @@ mod revocation;
 mod rows;
 mod sqlite;
 mod stream;
+mod views;
 
 use std::sync::Arc;
 
@@ -47,6 +48,10 @@ pub use postgres::Postgres;
 pub use postgres_settings::PostgresSettings;
 pub use revocation::{Revocation, RevocationReason, UnknownReason, revocation_reason};
 pub use sqlite::Sqlite;
+pub use views::{
+    COUNTED_DEVICES, Census, DeviceQuery, DeviceRow, EntryQuery, LedgerViews, Needle, Part, RecordRow,
+    SCANNED_DEVICES, SCANNED_ENTRIES, SCANNED_RECORDS,
+};
 
 /// The tables that identify a ledger.
 const TABLES: [&str; 4] = ["audit_records", "chain_heads", "devices", "operation_logs"];
@@ -265,6 +270,11 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Returns the tables of the transparency log; none if the ledger cannot keep them.
     fn log(&self) -> Option<Arc<dyn LogTables>> {
+        None
+    }
+
+    /// Returns the views for people; none if the ledger has none.
+    fn views(&self) -> Option<Arc<dyn LedgerViews>> {
         None
     }
 

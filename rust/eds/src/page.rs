@@ -17,6 +17,7 @@ use std::ffi::OsString;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use edgesentry_chain::{Report, Scheme, Verdict};
+use edgesentry_formats::text::REPORT_STYLE as STYLE;
 use edgesentry_formats::times::now_ms;
 use edgesentry_rs::secret::without_password;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -26,7 +27,6 @@ use crate::page::parts::{stamp, verdict_word};
 use crate::page::selection::Selection;
 use crate::text::{sentence, shell_bytes, shell_word};
 
-const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/script.js");
 
 /// The context of a report.

@@ -43,6 +43,7 @@ mod stamps;
 #[path = "stamps/absent.rs"]
 mod stamps;
 mod statistics;
+pub mod text;
 mod threads;
 pub mod times;
 mod update;

@@ -29,6 +29,7 @@ use axum::routing::{get, post};
 use axum::{Extension, Router};
 
 pub use self::openapi::openapi;
+use super::console::{self, Console};
 use super::failures::StoreFailures;
 use super::identity::{Peer, Sender, SenderKey};
 use super::problem::Problem;
@@ -36,6 +37,7 @@ use super::rates::{Proofs, Rates, Rejections};
 use super::settings::{ServeLimits, ServeSettings};
 use super::shares::Pool;
 use super::tokens::{Scope, Tokens};
+use edgesentry_rs::error::Error;
 use edgesentry_rs::ingest::storage::IngestService;
 use edgesentry_rs::log::LogReader;
 use edgesentry_rs::telemetry::TraceContext;
@@ -65,15 +67,23 @@ pub(super) struct App {
     failures: Arc<StoreFailures>,
     /// The transparency log of the ledger, if it is configured.
     log: Option<LogReader>,
+    console: Option<Console>,
 }
 
 impl App {
-    pub(super) fn new(service: IngestService, settings: &ServeSettings, log: Option<LogReader>) -> App {
+    /// # Errors
+    /// The console is enabled, and a setting of it cannot be used.
+    pub(super) fn new(
+        service: IngestService,
+        settings: &ServeSettings,
+        log: Option<LogReader>,
+    ) -> Result<App, Error> {
+        let console = Console::new(&service, settings, log.as_ref())?;
         let tokens = Tokens::new(&settings.tokens);
         let certificates = settings.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         let limits = settings.limits.clone();
         let pool = |resource, total| Pool::new(service.metrics(), resource, total);
-        App {
+        Ok(App {
             bodies: pool(Resource::BodyBytes, limits.memory_bytes),
             answers: pool(Resource::AnswerBytes, limits.answer_bytes),
             batches: pool(Resource::Batches, limits.batches),
@@ -90,12 +100,16 @@ impl App {
             readiness: health::Readiness::default(),
             failures: Arc::default(),
             log,
-        }
+            console,
+        })
     }
 
     /// Reports not ready from now on.
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+        if let Some(console) = &self.console {
+            console.stop();
+        }
     }
 
     /// Returns the observed failures of the stores.
@@ -115,6 +129,27 @@ impl App {
 
     pub(super) fn tidy(&self) {
         self.rates.tidy();
+        if let Some(console) = &self.console {
+            console.tidy();
+        }
+    }
+
+    pub(super) fn service(&self) -> &IngestService {
+        &self.service
+    }
+
+    pub(super) fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// Returns the transparency log of the ledger, if it is configured.
+    pub(super) fn log(&self) -> Option<&LogReader> {
+        self.log.as_ref()
+    }
+
+    /// Returns the console, if it is enabled.
+    pub(super) fn console(&self) -> Option<&Console> {
+        self.console.as_ref()
     }
 
     /// Returns the key of the holder of a token, which was checked before.
@@ -167,7 +202,7 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 }
 
 /// The shared state, as an extractor.
-struct State(Arc<App>);
+pub(super) struct State(pub(super) Arc<App>);
 
 impl<S: Sync> FromRequestParts<S> for State {
     type Rejection = Problem;
@@ -216,6 +251,12 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route_layer(axum::middleware::from_fn(administrators));
     let metrics = super::metrics::router(app.service.metrics().clone())
         .route_layer(axum::middleware::from_fn(scrapers));
+    let pages = if let Some(console) = &app.console {
+        console.start();
+        console::router()
+    } else {
+        Router::new()
+    };
     Router::new()
         .route("/api/v1/ingest", post(ingest::ingest))
         .route("/api/v1/ingest/batch", post(batch::batch))
@@ -224,6 +265,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .merge(read)
         .merge(admin)
         .merge(metrics)
+        .merge(pages)
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/openapi.json", get(openapi::document))

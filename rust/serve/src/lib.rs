@@ -1,11 +1,12 @@
 //! The ingest service on the network: HTTP and MQTT, TLS, access control, and limits per caller.
 //!
 //! `server` accepts connections (policy, TLS, limits), [`http`] has the routes, `bodies` reads in bounded memory and
-//! time, [`mqtt`] receives records from a broker.
+//! time, [`mqtt`] receives records from a broker, `console` has the pages for people.
 
 mod activity;
 mod answer;
 mod bodies;
+mod console;
 mod failures;
 pub mod http;
 mod identity;
@@ -23,6 +24,7 @@ mod tls;
 mod tokens;
 mod witness;
 
+pub use console::{AGES as CONSOLE_AGES, FAILURES as CONSOLE_FAILURES};
 pub use mqtt::{MqttSettings, MqttSource};
 pub use server::{Server, Stopped};
 pub use settings::ServeSettings;

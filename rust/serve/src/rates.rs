@@ -20,6 +20,8 @@ const MAX_QUOTAS: u64 = 1 << 18;
 const MAX_METERS: u64 = 1 << 16;
 /// The longest time that a sender has to wait because of rejections.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+/// Wrong tokens of an address at once.
+const WRONG_TOKENS_AT_ONCE: u32 = 10;
 /// The rejections that a sender may have in all, as a multiple of those of one device.
 const DEVICES_OF_A_SENDER: u32 = 10;
 
@@ -161,6 +163,30 @@ fn or_wait(wait: Option<Duration>) -> Result<(), Duration> {
     match wait {
         Some(wait) if !wait.is_zero() => Err(wait),
         _ => Ok(()),
+    }
+}
+
+/// A limit for wrong tokens at the sign-in of the console, by address: one a second in the long run. Tokens have 256
+/// random bits, so the limit spares the log, and nobody is locked out by the guesses of another address.
+pub(super) struct Logins(Option<Meters>);
+
+impl Default for Logins {
+    fn default() -> Logins {
+        Logins(Meters::new(1, WRONG_TOKENS_AT_ONCE))
+    }
+}
+
+impl Logins {
+    /// Returns how long a caller has to wait before it may present a token.
+    pub(super) fn check(&self, caller: SenderKey) -> Result<(), Duration> {
+        or_wait(self.0.as_ref().map(|meters| meters.wait(caller)))
+    }
+
+    /// Counts a wrong token.
+    pub(super) fn count(&self, caller: SenderKey) {
+        if let Some(meters) = &self.0 {
+            meters.count(caller);
+        }
     }
 }
 

@@ -111,7 +111,7 @@ impl Server {
     ) -> Result<Server, Error> {
         let mqtt = settings.mqtt.as_ref().map(|mqtt| MqttSource::new(service.clone(), mqtt)).transpose()?;
         let metrics = service.metrics().clone();
-        let app = Arc::new(App::new(service, settings, log));
+        let app = Arc::new(App::new(service, settings, log)?);
         let mqtt = mqtt.map(|mqtt| mqtt.sharing(app.failures(), app.rejections()));
         let (router, answers) = (router(Arc::clone(&app)), Arc::clone(app.answers()));
         let server = Server::listen(settings, &metrics, Routes { router, answers, served: app }).await?;

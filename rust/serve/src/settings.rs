@@ -24,6 +24,7 @@ use edgesentry_chain::Hash;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 
+pub use super::console::settings::ConsoleSettings;
 use super::mqtt::MqttSettings;
 use super::tokens::Scope;
 use edgesentry_rs::Error;
@@ -43,6 +44,8 @@ pub struct ServeSettings {
     pub tls: Option<TlsSettings>,
     /// An MQTT broker as a further source of records.
     pub mqtt: Option<MqttSettings>,
+    /// The pages for people.
+    pub console: ConsoleSettings,
     /// Tokens by name.
     pub tokens: BTreeMap<String, TokenSettings>,
     /// Limits on resources.
@@ -61,6 +64,7 @@ impl Default for ServeSettings {
             ],
             tls: None,
             mqtt: None,
+            console: ConsoleSettings::default(),
             tokens: BTreeMap::new(),
             limits: ServeLimits::default(),
             rate: RateSettings::default(),

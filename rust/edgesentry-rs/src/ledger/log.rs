@@ -373,7 +373,7 @@ async fn read<D: LogDatabase, T: Send + 'static>(
     database.reading(work).await.map_err(|failure| told(database, action, failure))
 }
 
-async fn read_row<D: LogDatabase, T: Send + 'static>(
+pub(super) async fn read_row<D: LogDatabase, T: Send + 'static>(
     database: &D,
     action: &'static str,
     work: Work<T>,

@@ -24,7 +24,7 @@ use super::log::POSTGRES_WITNESS;
 use super::plan::{Chains, Held, LogRow, Plan};
 use super::rows::Kind;
 use super::{
-    AppendError, Decision, Entry, Filter, Ledger, LogEntry, LogQuery, LogTables, Page, PostgresSettings,
+    AppendError, Decision, Entry, Filter, Ledger, LedgerViews, LogEntry, LogQuery, LogTables, Page, PostgresSettings,
     Pruned, RecordStream, RegisteredDevice, Registration, RejectionLimits, Rejections, Revocation,
     RevocationReason, WitnessTables, prune, rows, stream,
 };
@@ -213,6 +213,10 @@ impl Ledger for Postgres {
     }
 
     fn log(&self) -> Option<Arc<dyn LogTables>> {
+        Some(Arc::new(self.clone()))
+    }
+
+    fn views(&self) -> Option<Arc<dyn LedgerViews>> {
         Some(Arc::new(self.clone()))
     }
 

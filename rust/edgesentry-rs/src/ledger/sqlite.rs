@@ -18,7 +18,7 @@ use super::plan::{Chains, Held, LogRow, Plan};
 use super::rows::Kind;
 use super::stream::{self, CHUNK, MAX_EVIDENCE_BYTES, MAX_TEXT_BYTES};
 use super::{
-    AppendError, Decision, Entry, Filter, Ledger, LogEntry, LogQuery, LogTables, Page, Pruned, RecordStream,
+    AppendError, Decision, Entry, Filter, Ledger, LedgerViews, LogEntry, LogQuery, LogTables, Page, Pruned, RecordStream,
     RegisteredDevice, Registration, RejectionLimits, Rejections, Revocation, RevocationReason, prune, rows,
 };
 use crate::admission::{OutcomeKind, Registry, RejectionCode};
@@ -184,6 +184,10 @@ impl Ledger for Sqlite {
     }
 
     fn log(&self) -> Option<Arc<dyn LogTables>> {
+        Some(Arc::new(self.clone()))
+    }
+
+    fn views(&self) -> Option<Arc<dyn LedgerViews>> {
         Some(Arc::new(self.clone()))
     }
 

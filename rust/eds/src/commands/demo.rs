@@ -69,6 +69,7 @@ impl Demo {
         let size = self.records.map_or(ALL_RECORDS, |records| records as usize);
         let fleet = make_fleet(size)?;
         folder.fill(&fleet)?;
+        folder.write_console()?;
         let stages = stages::run(&fleet, &folder)?;
         // Some of the records are enough to show the findings, and keep the demo short.
         let share = make_fleet(size.min(TRIAL_RECORDS))?;
@@ -151,7 +152,7 @@ impl Shown {
 }
 
 /// Returns commands that work without changes, each with a remark, and the page.
-fn next_commands(folder: &DemoFolder) -> [(String, &'static str); 5] {
+fn next_commands(folder: &DemoFolder) -> [(String, &'static str); 6] {
     let at = |file: &str| shell_word(&folder.path().join(file).display().to_string());
     let (bundle, trusted) =
         (at("bundle/case.tar"), format!("--policy {} --keys {}", at("log/policy"), at("log/keys.json")));
@@ -184,6 +185,10 @@ fn next_commands(folder: &DemoFolder) -> [(String, &'static str); 5] {
         (
             format!("python3 {} {bundle} {trusted}", at("bundle/verify.py")),
             "the same with Python alone, or in a browser: open bundle/case.html of this directory: exit code 0",
+        ),
+        (
+            format!("eds serve --config {}", at("console.toml")),
+            "the console at http://127.0.0.1:8080/console; its token: console.token (a build without features has no serve)",
         ),
     ]
 }

@@ -93,14 +93,14 @@ async fn make(
 }
 
 /// A place for the making of a proof, and the charge for it.
-pub(super) struct Proving<'a> {
+pub(crate) struct Proving<'a> {
     charge: Charge<'a>,
     _place: Share,
 }
 
 impl Proving<'_> {
     /// Ends the making of a proof that has read so many bundles.
-    pub(super) fn done(self, bundles: u64) {
+    pub(crate) fn done(self, bundles: u64) {
         self.charge.settle(bundles.max(1));
     }
 }
@@ -124,7 +124,7 @@ async fn has_record(app: &App, device_id: &str, sequence: u64) -> Result<bool, P
 
 impl App {
     /// Waits for a place for a proof, and charges the caller for the most bundles that it may read.
-    pub(super) async fn proving(&self, caller: SenderKey, bundles: u64) -> Result<Proving<'_>, Problem> {
+    pub(crate) async fn proving(&self, caller: SenderKey, bundles: u64) -> Result<Proving<'_>, Problem> {
         let check = || self.proofs.check(caller).map_err(Problem::rate_limited);
         check()?;
         let place = self.proof_places.take(caller, 1, QUEUE_TIMEOUT).await;

@@ -10,6 +10,7 @@ mod clients;
 #[allow(dead_code, unused_macros)]
 #[path = "../../../edgesentry-rs/tests/stores/common.rs"]
 mod common;
+mod console;
 mod hostile;
 mod limits;
 mod metrics;

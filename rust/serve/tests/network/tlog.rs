@@ -45,6 +45,11 @@ fn token() -> String {
 
 /// Starts a service with 3 devices of 100 records each, and signs a log of them.
 async fn logged() -> (Serving, TransparencyLog, Place) {
+    logged_with(&token()).await
+}
+
+/// Like [`logged`], with these settings.
+pub async fn logged_with(toml: &str) -> (Serving, TransparencyLog, Place) {
     let place = Place::new(Kind::Sqlite).await;
     let service = place.service().await;
     let ledger = Arc::clone(service.ledger());
@@ -59,7 +64,7 @@ async fn logged() -> (Serving, TransparencyLog, Place) {
         service.ingest_many(chain(lift, 100)).await;
     }
     let reader = LogReader::new(ledger.log().unwrap(), objects);
-    (Serving::with_log(service, &settings(&token()), reader).await, log, place)
+    (Serving::with_log(service, &settings(toml), reader).await, log, place)
 }
 
 pub async fn sequence(log: &TransparencyLog) {

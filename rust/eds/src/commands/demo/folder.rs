@@ -1,15 +1,16 @@
 //! The directory that a demo writes.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use edgesentry_chain::{AuditRecord, Heads, KeyRing};
-use edgesentry_formats::{PayloadFolder, RecordWriter};
+use edgesentry_chain::{AuditRecord, Hash, Heads, KeyRing};
+use edgesentry_formats::{NewFile, PayloadFolder, Readers, RecordWriter};
+use zeroize::Zeroizing;
 
 use crate::exit::Failure;
 use crate::fleet::{Fleet, WATER};
-use crate::{inputs, tamper};
+use crate::{inputs, random, tamper};
 
 /// Marks a directory of a demo; one without it must not be touched.
 const MARKER: &str = ".edgesentry-demo";
@@ -106,6 +107,29 @@ impl DemoFolder {
             fs::create_dir(&folder).map_err(|error| cannot("create", &folder, &error))?;
         }
         Ok(())
+    }
+
+    /// Writes the settings of a service with a console for the ledger, and the token for it.
+    pub(super) fn write_console(&self) -> Result<(), Failure> {
+        let ledger = self.ledger();
+        let ledger = std::path::absolute(&ledger).map_err(|error| cannot("find", &ledger, &error))?;
+        let mut secret = Zeroizing::new([0_u8; 32]);
+        random::fill(&mut secret[..])?;
+        let token = Zeroizing::new(format!("eds_{}", hex::encode(&secret[..])));
+        let settings = format!(
+            "# Settings of eds serve for the ledger of this demo. Its console is at http://127.0.0.1:8080/console; the token is in \
+             console.token.\nledger = {}\n\n[serve.console]\nenabled = true\n\n[serve.tokens.demo]\nhash = \"{}\"\n\
+             scopes = [\"read\"]\n",
+            // A string of JSON is one of TOML.
+            serde_json::Value::from(format!("sqlite:{}", ledger.display())),
+            Hash::of(token.as_bytes()),
+        );
+        write(&self.0.join("console.toml"), settings.as_bytes())?;
+        let path = self.0.join("console.token");
+        let mut file =
+            NewFile::beside(&path, Readers::Owner).map_err(|error| cannot("write", &path, &error))?;
+        let written = file.write_all(format!("{}\n", *token).as_bytes()).and_then(|()| file.replace());
+        written.map_err(|error| cannot("write", &path, &error))
     }
 
     /// Writes keys and heads.
