@@ -2,10 +2,16 @@
 
 use edgesentry_rs::telemetry::metrics::Metrics;
 use edgesentry_rs::{Error, Settings};
+use serde_json::Value;
 
 /// Accepts every section `[serve]`, which this build ignores.
 pub(crate) fn check(_: &Settings) -> Result<(), Error> {
     Ok(())
+}
+
+/// Returns none: this build has no console.
+pub(crate) fn console(_: &Settings) -> Result<Option<Value>, Error> {
+    Ok(None)
 }
 
 /// A server of metrics, which this build does not have.

@@ -373,6 +373,14 @@ mod tests {
     }
 
     #[test]
+    fn the_console_reads_metrics_that_are_written() {
+        let shown = edgesentry_serve::CONSOLE_AGES.iter().chain(&edgesentry_serve::CONSOLE_FAILURES);
+        for (name, _) in shown {
+            assert!(FAMILIES.iter().any(|family| family.name == *name), "{name}");
+        }
+    }
+
+    #[test]
     fn a_failure_keeps_the_last_success_and_other_drills() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("edgesentry.prom");

@@ -87,7 +87,7 @@ impl Console {
         }
         if !settings.tokens.values().any(|token| token.scopes.contains(&Scope::Read)) {
             return Err(Error::Config(
-                "serve.console: no token has the scope read, so nobody could sign in; create one with eds token".to_owned(),
+                "serve.console: no token has the scope read, so no user could sign in; create one with eds token".to_owned(),
             ));
         }
         let policy = console.policy.as_ref().map(|path| {
@@ -299,12 +299,12 @@ impl Parameters {
     }
 }
 
-/// Returns a page that says what is wrong with a request.
+/// Returns a page about a malformed request.
 fn wrong(place: &'static str, problem: &str) -> Page {
     Page::trouble(StatusCode::BAD_REQUEST, Some(place), note(problem))
 }
 
-/// Returns a page that says what is missing.
+/// Returns a page about a missing object.
 fn absent(place: &'static str, problem: &str) -> Page {
     Page::trouble(StatusCode::NOT_FOUND, Some(place), note(problem))
 }

@@ -167,7 +167,7 @@ fn or_wait(wait: Option<Duration>) -> Result<(), Duration> {
 }
 
 /// A limit for wrong tokens at the sign-in of the console, by address: one a second in the long run. Tokens have 256
-/// random bits, so the limit spares the log, and nobody is locked out by the guesses of another address.
+/// random bits, so the limit spares the log. The guesses of one address lock out no other address.
 pub(super) struct Logins(Option<Meters>);
 
 impl Default for Logins {

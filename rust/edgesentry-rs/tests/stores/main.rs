@@ -28,5 +28,6 @@ mod service;
 mod silence;
 mod stamp;
 mod successor;
+mod views;
 mod witness;
 mod worker;

@@ -10,6 +10,7 @@ use edgesentry_rs::settings::{self, Access, FILE_VARIABLE, Location};
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failure};
+use crate::network;
 use crate::output::{Answer, Output};
 use crate::stores::{Opened, StoreArgs};
 use crate::text::{name, number, sentence};
@@ -64,6 +65,7 @@ impl Config {
         let file = stores.config().cloned().or_else(|| std::env::var_os(FILE_VARIABLE).map(PathBuf::from));
         let file = file.map(|file| file.display().to_string());
         let variables = variables();
+        let console = network::console(&opened.settings)?;
 
         let content = json!({
             "file": file,
@@ -75,6 +77,7 @@ impl Config {
                 "payload_puts": opened.settings.ingest.payload_puts,
                 "attempts": opened.settings.ingest.attempts,
             },
+            "console": console,
         });
         let mut text = format!("settings  {}\n", file.as_deref().map_or_else(|| "no file".into(), name));
         if !variables.is_empty() {
@@ -92,6 +95,13 @@ impl Config {
             number(limits.payload_puts as u64),
             number(limits.attempts as u64)
         ));
+        if let Some(console) = &console {
+            let parts = ["alertmanager", "operations", "policy"].map(|key| match console[key].as_str() {
+                Some(value) => format!("{key} {}", name(value)),
+                None => format!("no {key}"),
+            });
+            text.push_str(&format!("console   on, {}\n", parts.join(", ")));
+        }
         let error = ledger.error.or(payloads.and_then(|payloads| payloads.error));
         let failure = error.map(Failure::from);
         let exit = failure.as_ref().map_or(Exit::Holds, |failure| failure.exit);

@@ -19,6 +19,28 @@ fn the_stores_are_named_and_answer() {
 }
 
 #[test]
+fn the_settings_of_the_console_are_shown_without_secrets() {
+    let (folder, _) = ledger(100);
+    let off = folder.eds("--json config check").envelope()["config"].clone();
+    assert_eq!(off["console"], json!(null));
+    folder.write(
+        "eds.toml",
+        "[serve.console]\nenabled = true\nalertmanager = \"https://me:hush@alerts.example\"\noperations = \"eds.prom\"\n",
+    );
+    let run = folder.eds("config check --config eds.toml");
+    assert!(
+        run.stdout.contains(
+            "console   on, alertmanager https://me:***@alerts.example, operations eds.prom, no policy\n"
+        ),
+        "{}",
+        run.stdout
+    );
+    let run = folder.eds("--json config check --config eds.toml");
+    assert_eq!(run.envelope()["config"]["console"]["operations"], "eds.prom");
+    assert!(!run.stdout.contains("hush"));
+}
+
+#[test]
 fn nothing_is_made_unless_asked_for() {
     let folder = Folder::new();
     let run = folder.eds("config check");

@@ -67,7 +67,7 @@ impl<T: Send + Sync + 'static> Kept<T> {
                 drop(reading);
             });
         }
-        // Late is no error: the value before is shown with its age.
+        // After the patience, the caller gets the value before.
         let _ = tokio::time::timeout(patience, renewed.changed()).await;
         self.last.borrow().clone()
     }

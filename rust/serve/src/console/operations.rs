@@ -28,9 +28,9 @@ pub const FAILURES: [(&str, &str); 4] = [
 /// The content of a metrics file.
 #[derive(Clone, Debug)]
 pub(super) struct Operations {
-    /// What was done, and when, Unix milliseconds.
+    /// Operations and the time of their last success, Unix milliseconds.
     pub(super) ages: Vec<(String, u64)>,
-    /// What is wrong, with its number.
+    /// Failures, with their numbers.
     pub(super) failures: Vec<(String, u64)>,
 }
 

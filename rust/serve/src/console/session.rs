@@ -104,7 +104,7 @@ impl Sessions {
         Some(Session { id, token: Arc::clone(&session.token) })
     }
 
-    /// Returns true if a session has not ended. This is no use of it: a forgotten page does not keep it alive.
+    /// Returns true if a session has not ended. It does not count as a use: an open page does not keep a session alive.
     pub(super) fn holds(&self, id: SessionId) -> bool {
         self.kept().get(&id).is_some_and(|session| !self.has_ended(session))
     }

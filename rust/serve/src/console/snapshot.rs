@@ -1,5 +1,5 @@
 //! The state of the fleet, as all pages and connections of this process see it: each part is read once for all of them,
-//! and only while somebody looks.
+//! and only while a page is open.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
