@@ -21,7 +21,7 @@ unexport CONDA_PREFIX
 # Built by themselves, with dependencies or instruments that the workspace must not have.
 OWN_WORKSPACES := benches/ingest benches/peers fuzz
 
-.PHONY: help demo check test-unit test test-build test-rust test-python test-postgres test-chaos notebooks soak lint lint-rust lint-python fmt fuzz bench bench-against bench-log bench-bundle bench-interleaved bench-restore coverage mutants lint-own docs docs-rust generated screenshots wheel check-wheel check-sdist semver venv module clean load soak-serve
+.PHONY: help demo check test-unit test test-build test-rust test-python test-postgres test-chaos notebooks soak lint lint-rust lint-python fmt fuzz bench bench-against bench-log bench-bundle bench-console bench-interleaved bench-restore coverage mutants lint-own docs docs-rust generated screenshots wheel check-wheel check-sdist semver venv module clean load soak-serve
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -140,6 +140,9 @@ bench-bundle: venv ## Measure the verifiers of evidence bundles: BUNDLE="--only 
 	$(CARGO) build --release --locked --workspace --bin eds --example log
 	$(BIN)/python benches/bundle.py $(BUNDLE)
 
+bench-console: module ## Measure the console: its first page, and ingest beside ten open ones: CONSOLE="--devices 10000"
+	$(BIN)/python benches/console.py $(CONSOLE)
+
 bench-restore: venv ## Compare restores with another build: BASE=path of its eds, target or checkout, RESTORE="--records 1000000"
 	$(CARGO) build --release --locked --workspace --bin eds
 	$(BIN)/python benches/restore.py $(RESTORE) $(BASE)
@@ -162,7 +165,7 @@ generated: ## Regenerate manual pages, completions and reference of the command,
 	EDGESENTRY_WRITE=1 $(CARGO) test --release --locked --workspace --test generated
 	EDGESENTRY_WRITE=1 $(CARGO) test --release --locked --workspace --test network openapi
 
-screenshots: module ## Update the images of the report page and of the terminal in docs/images
+screenshots: module ## Update the images of the report page, of the console and of the terminal in docs/images
 	$(BIN)/python scripts/screenshots
 	$(BIN)/python scripts/terminal
 

@@ -114,6 +114,7 @@ pub struct RecordRow {
 
 /// The object of a search.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Needle {
     /// A record hash or a payload hash.
     Hash(Hash),

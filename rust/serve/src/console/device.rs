@@ -132,7 +132,7 @@ fn keys(keys: &[RegisteredKey]) -> Markup {
     html! {
         section aria-labelledby="keys-title" {
             h2 #keys-title { "Keys" }
-            div .scroll role="region" aria-labelledby="keys-title" tabindex="0" {
+            div .scroll role="group" aria-labelledby="keys-title" tabindex="0" {
                 table {
                     thead {
                         tr {
@@ -164,7 +164,7 @@ fn records(records: &[RecordRow], id: &str) -> Markup {
             @if page.is_empty() {
                 (note("The ledger has no such record of this device."))
             } @else {
-                div .scroll role="region" aria-labelledby="records-title" tabindex="0" {
+                div .scroll role="group" aria-labelledby="records-title" tabindex="0" {
                     table {
                         thead {
                             tr {

@@ -86,7 +86,7 @@ fn form(query: &DeviceQuery, silent: Option<u64>) -> Markup {
 /// Renders devices.
 pub(super) fn table(devices: &[DeviceRow]) -> Markup {
     html! {
-        div .scroll role="region" aria-label="Devices" tabindex="0" {
+        div .scroll role="group" aria-label="Devices" tabindex="0" {
             table {
                 thead {
                     tr {

@@ -124,7 +124,7 @@ fn form(query: &EntryQuery) -> Markup {
 /// Renders entries.
 pub(super) fn table(entries: &[LogEntry]) -> Markup {
     html! {
-        div .scroll role="region" aria-label="Entries" tabindex="0" {
+        div .scroll role="group" aria-label="Entries" tabindex="0" {
             table {
                 thead {
                     tr {

@@ -290,7 +290,7 @@ fn last_decisions(snapshot: &Snapshot) -> Markup {
                 None => (note("The ledger has not responded yet.")),
                 Some(Err(problem)) => (note(problem)),
                 Some(Ok(entries)) => {
-                    div .scroll role="region" aria-labelledby="decisions-title" tabindex="0" {
+                    div .scroll role="group" aria-labelledby="decisions-title" tabindex="0" {
                         table {
                             thead {
                                 tr {
@@ -358,7 +358,7 @@ fn rejections(texts: &Texts) -> Markup {
     html! {
         section aria-labelledby="rejections-title" {
             h2 #rejections-title { "Rejected records by reason" }
-            div .scroll role="region" aria-labelledby="rejections-title" tabindex="0" {
+            div .scroll role="group" aria-labelledby="rejections-title" tabindex="0" {
                 table {
                     thead {
                         tr {

@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+/// The longest time for which an expensive value is not read again, also if the read failed.
+const MAX_REST: Duration = Duration::from_secs(60);
+
 /// A value with the time at which it was read.
 #[derive(Clone, Debug)]
 pub(super) struct Read<T> {
@@ -32,7 +35,7 @@ pub(super) struct Kept<T> {
 }
 
 impl<T: Send + Sync + 'static> Kept<T> {
-    /// Creates a source that is not read again for `rest` times the duration of its last read.
+    /// Creates a source that is not read again for `rest` times the duration of its last read, at most [`MAX_REST`].
     pub(super) fn new(rest: u32) -> Kept<T> {
         Kept { last: watch::Sender::new(None), reading: Arc::default(), cost: Arc::default(), rest }
     }
@@ -50,7 +53,10 @@ impl<T: Send + Sync + 'static> Kept<T> {
     {
         let last = self.last.borrow().clone();
         let cost = *self.cost.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.as_ref().is_some_and(|last| last.age() < fresh.max(cost.saturating_mul(self.rest))) {
+        if last
+            .as_ref()
+            .is_some_and(|last| last.age() < fresh.max(cost.saturating_mul(self.rest).min(MAX_REST)))
+        {
             return last;
         }
         let mut renewed = self.last.subscribe();

@@ -1,5 +1,6 @@
 //! A record with its checks and its proof; its payload.
 
+use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -101,7 +102,7 @@ pub(super) async fn record(State(app): State, request: Request) -> Response {
         (facts(&found))
         section aria-labelledby="checks-title" {
             h2 #checks-title { "Checks of this service, now" }
-            div .scroll role="region" aria-labelledby="checks-title" tabindex="0" {
+            div .scroll role="group" aria-labelledby="checks-title" tabindex="0" {
                 table .checks {
                     thead { tr { th scope="col" { "Check" } th scope="col" { "Result" } } }
                     tbody {
@@ -358,9 +359,7 @@ pub(super) async fn payload(State(app): State, uri: Uri) -> Response {
     };
     let Some(row) = row else { return absent(PLACE, "The ledger has no such record.").into_response() };
     match console.read(app.service().payloads().get(&row.record)).await {
-        Ok(Some(payload)) => {
-            attachment(&format!("payload-{sequence}.bin"), "application/octet-stream", payload.into())
-        }
+        Ok(Some(payload)) => attachment(&format!("payload-{sequence}.bin"), payload),
         Ok(None) => {
             let problem = "The payload store does not have the payload: it was erased, or never stored here.";
             absent(PLACE, problem).into_response()
@@ -379,16 +378,16 @@ pub(super) async fn proof(State(app): State, request: Request) -> Response {
     match prove(&app, session(&request), id, sequence).await {
         Some(Ok((proof, _))) => {
             let body = proof.to_string().into_bytes();
-            attachment(&format!("proof-{sequence}.txt"), "application/octet-stream", body)
+            attachment(&format!("proof-{sequence}.txt"), body.into())
         }
         Some(Err(problem)) => absent(PLACE, &problem).into_response(),
         None => absent(PLACE, "The ledger of this service has no transparency log.").into_response(),
     }
 }
 
-fn attachment(file: &str, kind: &'static str, body: Vec<u8>) -> Response {
+fn attachment(file: &str, body: Bytes) -> Response {
     let headers = [
-        (header::CONTENT_TYPE, kind.to_owned()),
+        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{file}\"")),
     ];
     (StatusCode::OK, headers, body).into_response()

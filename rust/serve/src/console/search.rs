@@ -127,7 +127,7 @@ fn records(found: &Found, text: &str, is_hash: bool, first: bool) -> Markup {
                     (false, false) => "No further record of the ledger matches.",
                 }))
             } @else {
-                div .scroll role="region" aria-labelledby="records-title" tabindex="0" {
+                div .scroll role="group" aria-labelledby="records-title" tabindex="0" {
                     table {
                         thead {
                             tr {

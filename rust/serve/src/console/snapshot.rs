@@ -92,7 +92,7 @@ impl Sources {
             operations,
             samples: Mutex::default(),
             kept_census: Kept::new(100),
-            kept_decisions: Kept::new(20),
+            kept_decisions: Kept::new(0),
             kept_checkpoint: Kept::new(0),
             kept_operations: Kept::new(0),
             kept_alerts: Kept::new(0),
