@@ -392,7 +392,7 @@ async fn a_search_finds_devices_hashes_and_references() {
         (record.payload_hash.to_string(), "sequence=3\">3<"),
         ("lift-01/3".to_owned(), "sequence=3\">3<"),
         ("lift".to_owned(), "Devices whose names begin so"),
-        ("nothing of the kind".to_owned(), "No record of the ledger matches."),
+        ("nothing+of+the+kind".to_owned(), "No record of the ledger matches."),
         ("%25".to_owned(), "No record of the ledger matches."),
     ] {
         let page = page(&serving, &format!("/console/search?q={text}"), &session).await;
