@@ -102,7 +102,7 @@ fn overview(found: &Found, newest: bool) -> Markup {
                 }
                 div { dt { "Last sequence" } dd { (number(device.head.sequence)) } }
                 @if device.has_records() {
-                    div { dt { "Silence" } dd { (ago(device.moved_at_ms)) } }
+                    div { dt { "Last record" } dd { (ago(device.moved_at_ms)) } }
                     @if let Some(pause) = pause(records).filter(|_| newest) {
                         div { dt { "Time between records" } dd { (pause) } }
                     }
