@@ -209,7 +209,9 @@ def measure_ingest(url: str, process: int, rounds: int, records: int) -> list[st
         (without, cpu_without), (beside, cpu_beside) = sides[False], sides[True]
         ratios.append((without / beside, cpu_without / cpu_beside))
         print(
-            f"ingest: round {number + 1}: {records / without:,.0f}/s, with consoles {records / beside:,.0f}/s"
+            f"ingest: round {number + 1}: {records / without:,.0f}/s, {cpu_without:.2f} s of CPU time; "
+            f"with consoles {records / beside:,.0f}/s, {cpu_beside:.2f} s",
+            flush=True,
         )
     by_time, by_cpu = (statistics.median(values) for values in zip(*ratios, strict=True))
     print(f"ingest: with {WATCHERS} consoles {by_time:.1%} of the rate, by CPU time {by_cpu:.1%}")
