@@ -4,8 +4,9 @@ use edgesentry_rs::admission::{OutcomeKind, RejectionCode};
 use edgesentry_rs::ledger::{DeviceQuery, EntryQuery, Needle};
 
 use crate::common::{Place, all, chain, devices, names, next, resigned};
+use crate::on_every_ledger;
 
-crate::on_every_ledger!(
+on_every_ledger!(
     devices_come_in_pages_with_their_progress,
     entries_come_newest_first_by_every_filter,
     records_are_found_by_place_hash_and_reference,
