@@ -24,7 +24,7 @@ THREATS = ["class", "threat", "control", "code", "test", "rest"]
 STATES = {"covered", "in part", "vendor", "not covered"}
 CLASSES = ["spoofing", "tampering", "repudiation", "disclosure", "denial of service", "elevation"]
 INTERFACES = [
-    *("Command line", "Files", "HTTP ingest", "MQTT", "Ledger database", "Payload store"),
+    *("Command line", "Files", "HTTP ingest", "Console", "MQTT", "Ledger database", "Payload store"),
     *("Transparency log: store and lock", "Key of the log and signer program", "Outbox on the device"),
     *("Python package", "Backups", "Supply chain"),
 ]
