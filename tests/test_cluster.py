@@ -286,7 +286,7 @@ def test_keys_and_heads_are_tables() -> None:
         "valid_from": [key["valid_from"] for _, key in rows],
     }
     assert KeyRing.from_arrow(pa.table(columns)) == FLEET.keys
-    raw = {**columns, "key": [bytes.fromhex(key["key"]) for key in keys]}
+    raw = {**columns, "key": [bytes.fromhex(key["key"]) for _, key in rows]}
     assert KeyRing.from_arrow(pl.DataFrame(raw)) == FLEET.keys
     plain = pa.table({name: raw[name][:1] for name in ("device_id", "key")})
     assert KeyRing.from_arrow(plain).keys(ids[0]) == [{**FLEET.keys[ids[0]][0], "valid_from": 1}]
