@@ -71,8 +71,9 @@ def verify(eds: Path, folder: Path, name: str, levels: list[str]) -> Run:
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - started
     process.returncode = os.waitstatus_to_exitcode(status)
-    if json.loads(output)["verdict"] != "valid":
-        sys.exit(f"{name}: the verdict on intact records is {json.loads(output)['verdict']}")
+    verdict = json.loads(output)["report"]["verdict"]
+    if verdict != "valid":
+        sys.exit(f"{name}: the verdict on intact records is {verdict}")
     return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
