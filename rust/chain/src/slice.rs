@@ -210,7 +210,7 @@ impl Chain<'_> {
 
     /// Step 12: the succession holds, and the ring has its key from the next sequence on.
     fn succession(
-        &self,
+        &mut self,
         link: &Link,
         keys: &[RingKey],
         checked: Result<RingKey, SuccessionError>,
@@ -230,7 +230,8 @@ impl Chain<'_> {
             },
         };
         let (expected, actual) = (Evidence::text(expected), Evidence::text(actual));
-        found.add(self.finding(FindingCode::SuccessionInvalid, link, expected, actual));
+        let finding = self.finding(FindingCode::SuccessionInvalid, link, expected, actual);
+        self.segment.fault(finding, found);
     }
 
     /// Tries the other scheme to name a likely cause, never to accept a signature.
