@@ -9,6 +9,7 @@ from edgesentry.testing import (
     CATALOGUE,
     LOG_CATALOGUE,
     MALFORMED_FILES,
+    UPDATE_CATALOGUE,
     Attack,
     Expected,
     LogAttack,
@@ -19,8 +20,8 @@ from edgesentry.testing import (
 
 HEAD = """# Attacks
 
-The kinds of tampering in the catalogues `edgesentry.testing.CATALOGUE` and `LOG_CATALOGUE`, with the findings for each. This page is
-generated from them. Tests verify each attack under every scheme and every combination of inputs and require exactly these findings, on
+The kinds of tampering in the catalogues `edgesentry.testing.CATALOGUE` and `LOG_CATALOGUE`, with the findings for each, and the attacks
+on updates in `UPDATE_CATALOGUE`. This page is generated from them. Tests verify each attack under every scheme and every combination of inputs and require exactly these findings, on
 records and on ledgers in SQLite and PostgreSQL that were altered by SQL.
 
 A column names the findings that its input adds; the findings of one input do not depend on the others. **—** means that the attack
@@ -41,6 +42,15 @@ the attacks on running stores.
 
 | name | attack | links and signatures | shown by | log |
 |---|---|---|---|---|"""
+
+UPDATE_HEAD = """## On updates of devices
+
+The attacker controls the network and may hold the key of one publisher. The device requires two of three publishers, and has accepted
+version 5. Each attack is refused, the state of the device stays, and its chain has a record with the code.
+[Updates of devices](update.md) has the steps.
+
+| name | attack | refused with |
+|---|---|---|"""
 
 NOTES = """
 ## Attacks without a finding
@@ -83,6 +93,8 @@ def page() -> str:
             "",
         ]
     lines += [LOG_HEAD, *(log_row(attack) for attack in LOG_CATALOGUE.values()), ""]
+    updates = UPDATE_CATALOGUE.values()
+    lines += [UPDATE_HEAD, *(f"| `{one.name}` | {one.summary} | `{one.code}` |" for one in updates), ""]
     undetected = [f"- `{name}`: {attack.summary}" for name, attack in CATALOGUE.items() if passes(attack)]
     hole = [name for name, attack in CATALOGUE.items() if is_hole(attack)]
     lines.append(

@@ -26,6 +26,7 @@ CLASSES = ["spoofing", "tampering", "repudiation", "disclosure", "denial of serv
 INTERFACES = [
     *("Command line", "Files", "HTTP ingest", "Console", "MQTT", "Ledger database", "Payload store"),
     *("Transparency log: store and lock", "Key of the log and signer program", "Outbox on the device"),
+    *("Updates of devices", "C library", "Witness", "Monitor"),
     *("Python package", "Backups", "Supply chain"),
 ]
 NOTHING = "—"

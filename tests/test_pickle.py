@@ -48,11 +48,14 @@ from edgesentry import (
     RequirementError,
     Statistics,
     UnreadableError,
+    UpdateError,
+    UpdateRefusedError,
     VerificationError,
     Verifier,
     Witness,
     device_statistics,
     read_records,
+    update,
     verify_chain,
     verify_part,
     verify_timestamp,
@@ -61,11 +64,13 @@ from edgesentry.testing import (
     CATALOGUE,
     LOG_CATALOGUE,
     MALFORMED_FILES,
+    UPDATE_CATALOGUE,
     Place,
     Served,
     Victim,
     make_fleet,
     make_log,
+    sound_update,
 )
 from support import chains, device, envelope, key_ring, softhsm
 
@@ -107,6 +112,8 @@ def raised(call: Callable[[], object]) -> BaseException:
 
 LOG = Path(__file__).parent / "vectors" / "log"
 FOUND = MonitorFinding(1, "tamper", "fork", "expected one record", "lift-01", 3, 7, 1, 2, 2, ("leaf.proof",))
+UPDATE = Path(__file__).parent / "vectors" / "update" / "version-6.manifest"
+PUBLISHERS = update.SignedManifest.read(UPDATE).signers
 STAMPS = Path(__file__).parent / "vectors" / "timestamps"
 EXAMPLES: list[Any] = [
     REPORT,
@@ -156,6 +163,13 @@ EXAMPLES: list[Any] = [
     edgesentry.SignerError("one", True),
     edgesentry.StoreError("one", True, "outbox"),
     UnreadableError("one"),
+    UpdateError("one", "update_state"),
+    UpdateRefusedError("one", "update_rollback", RECORDS[0]),
+    update.SignedManifest.read(UPDATE),
+    update.SignedManifest.read(UPDATE).manifest,
+    update.Trust("door-controller", 2, PUBLISHERS),
+    update.State(6, 5, False),
+    update.Accepted(update.SignedManifest.read(UPDATE).manifest, 2, RECORDS[0]),
     raised(REPORT.raise_for_findings),
     *CATALOGUE.values(),
     *MALFORMED_FILES.values(),
@@ -167,6 +181,8 @@ EXAMPLES: list[Any] = [
     *FLEET.signers.values(),
     *LOG_CATALOGUE.values(),
     LOG_CATALOGUE["log_rebuilt"](FLEET),
+    *UPDATE_CATALOGUE.values(),
+    sound_update(),
     make_log(FLEET),
     make_log(FLEET).signer,
     Place("sqlite", "x.db", "ledger"),
@@ -187,6 +203,7 @@ NOT_RESULTS = {
     Served,
     Verifier,
     Witness,
+    update.PublisherKey,
 }
 
 
@@ -198,7 +215,7 @@ def public_classes(*modules: ModuleType) -> set[type]:
 
 def test_every_public_class_is_here() -> None:
     """A new class needs an example, or belongs to one process."""
-    classes = public_classes(edgesentry, edgesentry.testing, edgesentry.exceptions)
+    classes = public_classes(edgesentry, edgesentry.testing, edgesentry.exceptions, update)
     assert classes == {type(example) for example in EXAMPLES} | NOT_RESULTS
 
 
@@ -299,6 +316,7 @@ def test_what_belongs_to_its_process_says_so(tmp_path: Path) -> None:
         read_records(RECORDS),
         Verifier(position=0),
         Served("http://127.0.0.1:9", client, "hush", place, tmp_path),
+        update.PublisherKey.generate(),
     ]
     assert {type(thing) for thing in things} == NOT_RESULTS
     for thing in things:

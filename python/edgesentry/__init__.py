@@ -1,6 +1,6 @@
 """Tamper-evident audit records: ingest them, verify exports and ledgers, sign and read records."""
 
-from edgesentry import telemetry
+from edgesentry import telemetry, update
 from edgesentry._async import AsyncLedger, open_async
 from edgesentry._client import AsyncClient, Client
 from edgesentry._core import (
@@ -66,6 +66,8 @@ from edgesentry.exceptions import (
     SignerError,
     StoreError,
     UnreadableError,
+    UpdateError,
+    UpdateRefusedError,
     VerificationError,
 )
 
@@ -128,6 +130,8 @@ __all__ = [
     "StoreError",
     "TimeStamp",
     "UnreadableError",
+    "UpdateError",
+    "UpdateRefusedError",
     "Verdict",
     "VerificationError",
     "Verifier",
@@ -141,6 +145,7 @@ __all__ = [
     "read_heads",
     "read_records",
     "telemetry",
+    "update",
     "verify_bundle",
     "verify_chain",
     "verify_part",

@@ -57,6 +57,7 @@ __all__ = [
     "Findings",
     "Head",
     "HeadCoverage",
+    "ImageHasher",
     "IngestAnswer",
     "Input",
     "KeyRing",
@@ -69,33 +70,43 @@ __all__ = [
     "Pkcs11Signer",
     "Policy",
     "ProgramSigner",
+    "PublisherKey",
     "RecordReader",
     "Report",
     "Segments",
     "SignatureCoverage",
     "Statistics",
     "TimeStamp",
+    "UpdateCheck",
     "Verifier",
     "Witness",
     "__version__",
     "_restore",
+    "complete_update",
+    "create_update_state",
     "device_statistics",
     "end_telemetry",
     "init_telemetry",
+    "manifest_fields",
     "merge",
     "metrics_text",
     "payload_hash",
     "proven_fields",
     "read_heads",
     "read_records",
+    "read_update_state",
     "run_command",
+    "save_manifest",
     "shown",
+    "sign_manifest",
+    "trust_fields",
     "verify_bundle",
     "verify_chain",
     "verify_part",
     "verify_record",
     "verify_timestamp",
     "write_heads",
+    "write_manifest",
     "write_records",
 ]
 
@@ -2055,3 +2066,110 @@ class Outbox:
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *_exception: object) -> None: ...
+
+@final
+class PublisherKey:
+    """The private key of a publisher, which signs manifests of updates.
+
+    Created by `generate`, `from_seed` or `from_seed_file`. Keep it apart from the keys of devices, logs and
+    archives. The seed is kept in memory that is zeroized, and is never shown.
+    """
+
+    @classmethod
+    def generate(cls) -> PublisherKey:
+        """Creates a new key."""
+
+    @classmethod
+    def from_seed(cls, seed: ByteField) -> PublisherKey:
+        """Creates a key from its 32-byte secret seed.
+
+        Raises:
+            ValueError: The seed is not 32 bytes.
+        """
+
+    @classmethod
+    def from_seed_file(cls, path: Path) -> PublisherKey:
+        """Creates a key from a seed file, as `save_seed` and `eds keygen` write it.
+
+        Raises:
+            FileNotFoundError: The file does not exist.
+            ConfigError: Users other than the owner may read the file, or it is not a seed file.
+        """
+
+    def save_seed(self, path: Path) -> None:
+        """Writes the seed to a new file that only its owner can read (mode 0600).
+
+        Raises:
+            FileExistsError: The file exists; a seed is never overwritten.
+        """
+
+    @property
+    def public_key(self) -> str:
+        """The public key for the trust of the devices, 64 hex digits."""
+
+    def __reduce__(self) -> NoReturn: ...
+
+@final
+class ImageHasher:
+    """Hashes an image in pieces."""
+
+    def __new__(cls) -> Self: ...
+    def write(self, piece: Bytes) -> None:
+        """Takes the next bytes."""
+
+    def finish(self) -> tuple[bytes, int]:
+        """Returns BLAKE3 of all bytes, and their number."""
+
+@final
+class UpdateCheck:
+    """The verification of one update; see `edgesentry.update`."""
+
+    def __new__(
+        cls,
+        manifest: Bytes,
+        trust: Bytes,
+        state: Path | None,
+        accept: bool,
+        outbox: Outbox | None,
+        now_ms: int | None,
+    ) -> Self: ...
+    def write(self, piece: Bytes) -> bool:
+        """Takes the next bytes of the image; False if the update is refused."""
+
+    def conclude(self) -> dict[str, Any]:
+        """Ends the image, and accepts the update if that was asked for."""
+
+    @property
+    def admitted(self) -> bool:
+        """True unless the update is refused."""
+
+def complete_update(path: Path, outbox: Outbox) -> bool:
+    """Completes an acceptance that was interrupted; True if the state has changed."""
+
+def create_update_state(path: Path, name: str) -> None:
+    """Creates the update state of a new device."""
+
+def manifest_fields(manifest: Bytes) -> dict[str, Any]:
+    """Returns the fields and signers of a manifest."""
+
+def read_update_state(path: Path, now_ms: int | None) -> tuple[int, int, bool]:
+    """Returns version, minimum version and staleness of an update state."""
+
+def save_manifest(path: Path, manifest: Bytes) -> None:
+    """Writes a manifest to a file, completely or not at all."""
+
+def sign_manifest(manifest: Bytes, keys: list[PublisherKey]) -> bytes:
+    """Adds the signatures of publishers to a manifest."""
+
+def trust_fields(json: Bytes) -> tuple[str, int, list[str]]:
+    """Returns name, threshold and keys of a trust."""
+
+def write_manifest(
+    name: str,
+    version: int,
+    image_hash: ByteField,
+    image_size_bytes: int,
+    minimum_version: int,
+    expires_ms: int,
+) -> bytes:
+    """Writes a manifest without signatures."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from edgesentry._core import shown
 
 if TYPE_CHECKING:
-    from edgesentry._core import Finding, Report
+    from edgesentry._core import AuditRecord, Finding, Report
     from edgesentry._ledger import Outcomes
 
 __all__ = [
@@ -23,6 +23,8 @@ __all__ = [
     "SignerError",
     "StoreError",
     "UnreadableError",
+    "UpdateError",
+    "UpdateRefusedError",
     "VerificationError",
 ]
 
@@ -171,6 +173,38 @@ class RecordMalformed(EdgesentryError, ValueError):
 
     def __str__(self) -> str:
         return shown(f"entry {self.index} is not a record: expected {self.expected}, found {self.actual}")
+
+
+class UpdateError(EdgesentryError, ValueError):
+    """A manifest, a trust or an update state cannot be used. It is not a verdict about an update.
+
+    Attributes:
+        code: The stable code, as `eds update` reports it, such as `update_trust` or `update_state`.
+    """
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message, code)
+        self.code = code
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class UpdateRefusedError(EdgesentryError):
+    """A device refuses an update: do not install the image.
+
+    Attributes:
+        code: The stable code, as `eds update verify` reports it, such as `update_rollback`.
+        record: The record of the refusal in the chain of the device, if there is an outbox.
+    """
+
+    def __init__(self, message: str, code: str = "", record: AuditRecord | None = None) -> None:
+        super().__init__(message, code, record)
+        self.code = code
+        self.record = record
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class VerificationError(EdgesentryError):

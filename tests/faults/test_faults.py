@@ -30,6 +30,7 @@ from edgesentry import (
     Outbox,
     read_heads,
     read_records,
+    update,
     verify_bundle,
     verify_chain,
     write_records,
@@ -496,6 +497,34 @@ def check_signature(folder: Path, struck: Struck, action: Action) -> None:
     assert accepts(folder, 2), struck
 
 
+RECORDED = [*UPDATE, *("--outbox", "outbox.db", "--device", "lift-01", "--key", "lift-01.seed")]
+
+
+def with_recorded_update(folder: Path) -> None:
+    """The same, with the outbox of the device."""
+    with_update(folder)
+    signer = Device.from_seed("lift-01", bytes([1] * 32))
+    signer.save_seed(folder / "lift-01.seed")
+    Outbox(folder / "outbox.db", signer).close()
+
+
+def check_recorded_update(folder: Path, struck: Struck, action: Action) -> None:
+    """At the next start the chain has a record of version 2 if and only if the device has accepted it."""
+    state = folder / "update.state"
+    has_accepted = update.read_state(state).version == 2
+    with Outbox(folder / "outbox.db", Device.from_seed("lift-01", bytes([1] * 32))) as outbox:
+        records = outbox.waiting
+        assert records == 1 or not (records or has_accepted), struck
+        assert update.complete(state, outbox) == (records == 1 and not has_accepted), struck
+    assert (update.read_state(state).version == 2) == (records == 1), struck
+    assert struck.code != 0 or records == 1, struck
+    assert run([EDS, *RECORDED], folder).code == 0, struck
+    with Outbox(folder / "outbox.db", Device.from_seed("lift-01", bytes([1] * 32))) as outbox:
+        # A repetition of an acceptance that was interrupted has no second record.
+        most = 2 if struck.code == 0 or has_accepted else 1
+        assert 1 <= outbox.waiting <= most, struck
+
+
 def eds(*arguments: str) -> list[str]:
     return [str(EDS), *arguments]
 
@@ -522,6 +551,7 @@ SCENES = {
     "bundle": Scene(with_bundle, eds(*BUNDLE), check_bundle),
     "monitor": Scene(with_monitored, eds(*MONITOR), check_monitor),
     "update": Scene(with_update, eds(*UPDATE), check_update),
+    "update-recorded": Scene(with_recorded_update, eds(*RECORDED), check_recorded_update),
     "update-signature": Scene(with_update, eds(*ADD), check_signature),
     "outputs": Scene(write_input, [*WORKER, "outputs", "."], check_outputs),
     "sign": Scene(with_outbox, [*WORKER, "sign", "."], check_outbox),

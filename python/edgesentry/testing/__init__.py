@@ -8,7 +8,7 @@
     assert_report(report, tampered, checked=["signatures"])
 
 `make_log` makes the transparency log of a fleet, and `LOG_CATALOGUE` has the attacks of an operator with its
-key.
+key; `UPDATE_CATALOGUE` has those on updates of devices.
 `edgesentry.testing.attacks` has the attacks as functions on lists of records, `edgesentry.testing.strategies`
 strategies for hypothesis; the pytest plugin has fixtures. This package imports neither pytest nor hypothesis.
 """
@@ -34,6 +34,7 @@ from edgesentry.testing._place import Place
 from edgesentry.testing._served import Served, serve
 from edgesentry.testing._signatures import weak_keys
 from edgesentry.testing._sql import Dialect, to_sql
+from edgesentry.testing._update_attacks import UPDATE_CATALOGUE, UpdateAttack, UpdateEvidence, sound_update
 
 __all__ = [
     "CATALOGUE",
@@ -41,6 +42,7 @@ __all__ = [
     "LOG",
     "LOG_CATALOGUE",
     "MALFORMED_FILES",
+    "UPDATE_CATALOGUE",
     "WITNESS",
     "Attack",
     "Attacker",
@@ -59,6 +61,8 @@ __all__ = [
     "Served",
     "Signer",
     "Tampered",
+    "UpdateAttack",
+    "UpdateEvidence",
     "Victim",
     "assert_report",
     "attacks",
@@ -67,6 +71,7 @@ __all__ = [
     "make_fleet",
     "make_log",
     "serve",
+    "sound_update",
     "to_sql",
     "weak_keys",
     "write_log",

@@ -9,6 +9,7 @@ use edgesentry_device::wire::{ProblemCode, parse_response, write_submission};
 use edgesentry_device::{
     AuditRecord, Device, Error, Flushed, Hash, Head, Outbox as DeviceOutbox, Outcome, Sink, Submission,
 };
+use edgesentry_update::State;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::codes::{
@@ -16,6 +17,7 @@ use crate::codes::{
     EDGESENTRY_TRY_AGAIN, Status,
 };
 use crate::last_error::fail;
+use crate::update::Outcome as UpdateOutcome;
 
 /// The longest response that is read.
 pub(crate) const MAX_RESPONSE_BYTES: usize = 64 << 10;
@@ -79,6 +81,27 @@ impl Outbox {
         post: impl Fn(&[u8]) -> Option<(u16, Vec<u8>)> + Send + Sync,
     ) -> Result<Flushed, Status> {
         run(&self.runtime, self.outbox.flush(&Posting(post)))
+    }
+
+    /// Signs the record of the outcome of an update.
+    pub(crate) fn record_update(&self, outcome: UpdateOutcome<'_>, timestamp_ms: u64) -> Result<(), Status> {
+        match outcome {
+            Ok((state, verified)) => {
+                run(&self.runtime, self.outbox.record_update(state, verified, timestamp_ms)).map(drop)
+            }
+            Err((manifest, refusal)) => {
+                run(&self.runtime, self.outbox.refuse_update(manifest, refusal, timestamp_ms)).map(drop)
+            }
+        }
+    }
+
+    /// Returns the state that completes an interrupted update, if there is one.
+    pub(crate) fn unfinished_update(&self, state: &State) -> Result<Option<State>, Status> {
+        run(&self.runtime, self.outbox.unfinished_update(state))
+    }
+
+    pub(crate) fn finish_update(&self) -> Result<(), Status> {
+        run(&self.runtime, self.outbox.finish_update())
     }
 
     pub(crate) fn waiting(&self) -> Result<u64, Status> {

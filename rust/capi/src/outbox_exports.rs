@@ -16,7 +16,8 @@ use crate::last_error::fail;
 use crate::outbox;
 use crate::outbox_types::{Flushed, Outbox, Send};
 use crate::records;
-use crate::types::{Head, Record, Signer};
+use crate::types::{Head, Read, Record, Signer, Update, UpdateCheck};
+use crate::{update, update_exports};
 
 /// Opens the outbox of a device, creating its file if it is missing. The outbox keeps signed records durably until the
 /// service has confirmed them. Only in libraries with the feature outbox, as are all functions of outboxes.
@@ -193,6 +194,63 @@ pub unsafe extern "C" fn edgesentry_outbox_state(
             border.write("head", head, Head { sequence, hash: hash.0 })?;
         }
         Ok(())
+    };
+    // SAFETY: the arguments, with their sizes.
+    unsafe { enter(work) }
+}
+
+/// Verifies an update as edgesentry_update_verify does, and signs a record of its outcome, accepted or refused, with the time
+/// `timestamp_ms`. The record is durable before the function returns.
+///
+/// After EDGESENTRY_OK, write `slot_bytes` of `update` durably to its slot of the state, call edgesentry_outbox_finish_update,
+/// and start the image. After a loss of power in between, edgesentry_outbox_unfinished_update has the slot.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn edgesentry_outbox_verify_update(
+    outbox: *mut Outbox,
+    check: *const UpdateCheck,
+    read: Read,
+    context: *mut c_void,
+    timestamp_ms: u64,
+    update: *mut Update,
+) -> Status {
+    let work = |border: &Border| {
+        let Outbox(outbox) = border.handle("outbox", outbox)?;
+        update_exports::verify(border, check, read, context, update, |outcome| {
+            outbox.record_update(outcome, timestamp_ms)
+        })
+    };
+    // SAFETY: the arguments, with their sizes.
+    unsafe { enter(work) }
+}
+
+/// Finds an accepted update whose record was signed and whose state was not written. Call it when the device starts.
+///
+/// `state` has EDGESENTRY_UPDATE_STATE_SIZE bytes, both slots as stored. If `version` of `update` is not 0, write
+/// `slot_bytes` durably to its slot. A repetition of the same update then has no second record.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn edgesentry_outbox_unfinished_update(
+    outbox: *mut Outbox,
+    state: *const u8,
+    state_size: usize,
+    update: *mut Update,
+) -> Status {
+    let work = |border: &Border| {
+        let Outbox(outbox) = border.handle("outbox", outbox)?;
+        border.check_structure("update", update)?;
+        let state = update::state_of(border, state, state_size)?;
+        let unfinished = outbox.unfinished_update(&state)?;
+        border.write("update", update, unfinished.as_ref().map_or(update::NOTHING, update::slot_of))
+    };
+    // SAFETY: the arguments, with their sizes.
+    unsafe { enter(work) }
+}
+
+/// Ends an accepted update, after its slot of the state was written durably.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn edgesentry_outbox_finish_update(outbox: *mut Outbox) -> Status {
+    let work = |border: &Border| {
+        let Outbox(outbox) = border.handle("outbox", outbox)?;
+        outbox.finish_update()
     };
     // SAFETY: the arguments, with their sizes.
     unsafe { enter(work) }

@@ -15,7 +15,7 @@ use crate::codes::{
 };
 use crate::last_error::fail;
 use crate::types::{Read, Update, UpdateCheck};
-use crate::update;
+use crate::update::{self, Outcome};
 
 /// Creates the update state of a new device, which accepts every version. Do not use it to replace a state that is
 /// damaged or missing: the device would then accept old versions.
@@ -53,29 +53,39 @@ pub unsafe extern "C" fn edgesentry_update_verify(
     context: *mut c_void,
     update: *mut Update,
 ) -> Status {
-    let work = |border: &Border| {
-        let check = border.read("check", check)?;
-        border.check_structure("update", update)?;
-        let Some(read) = read else {
-            return Err(fail(EDGESENTRY_INVALID_ARGUMENT, format_args!("read: is null")));
-        };
-        if check.buffer_size == 0 {
-            return Err(fail(EDGESENTRY_BUFFER_TOO_SMALL, format_args!("buffer: has no bytes")));
-        }
-        border.buffer("buffer", check.buffer, check.buffer_size)?;
-        let next = || {
-            // SAFETY: the caller passes a function for these arguments, which fills as many bytes as it returns.
-            let size = unsafe { read(context, check.buffer, check.buffer_size) };
-            match usize::try_from(size) {
-                Ok(size) if size <= check.buffer_size => border.bytes("buffer", check.buffer, size),
-                _ => Err(fail(EDGESENTRY_UNREADABLE, format_args!("read: returned {size}"))),
-            }
-        };
-        let result = update::verify(border, &check, next)?;
-        border.write("update", update, result)?;
-        // The text of the refusal is already kept.
-        if result.refusal == 0 { Ok(()) } else { Err(EDGESENTRY_REFUSED) }
-    };
+    let work = |border: &Border| verify(border, check, read, context, update, |_| Ok(()));
     // SAFETY: the arguments, with their sizes.
     unsafe { enter(work) }
+}
+
+/// Verifies an update, passes its outcome to `record`, and writes the result.
+pub(crate) fn verify(
+    border: &Border,
+    check: *const UpdateCheck,
+    read: Read,
+    context: *mut c_void,
+    update: *mut Update,
+    record: impl FnOnce(Outcome<'_>) -> Result<(), Status>,
+) -> Result<(), Status> {
+    let check = border.read("check", check)?;
+    border.check_structure("update", update)?;
+    let Some(read) = read else {
+        return Err(fail(EDGESENTRY_INVALID_ARGUMENT, format_args!("read: is null")));
+    };
+    if check.buffer_size == 0 {
+        return Err(fail(EDGESENTRY_BUFFER_TOO_SMALL, format_args!("buffer: has no bytes")));
+    }
+    border.buffer("buffer", check.buffer, check.buffer_size)?;
+    let next = || {
+        // SAFETY: the caller passes a function for these arguments, which fills as many bytes as it returns.
+        let size = unsafe { read(context, check.buffer, check.buffer_size) };
+        match usize::try_from(size) {
+            Ok(size) if size <= check.buffer_size => border.bytes("buffer", check.buffer, size),
+            _ => Err(fail(EDGESENTRY_UNREADABLE, format_args!("read: returned {size}"))),
+        }
+    };
+    let result = update::verify(border, &check, next, record)?;
+    border.write("update", update, result)?;
+    // The text of the refusal is already kept.
+    if result.refusal == 0 { Ok(()) } else { Err(EDGESENTRY_REFUSED) }
 }

@@ -146,6 +146,20 @@ fn updates_are_verified() {
 }
 
 #[test]
+fn updates_are_recorded_once() {
+    let bench = Bench::new();
+    let folder = root().join("../../tests/vectors/update");
+    let (manifest, keys) = (folder.join("version-6.manifest"), folder.join("publishers.keys"));
+    let source = root().join("tests/c/update_outbox.c");
+    for (compiler, options) in [("gcc", C), ("clang++", CXX)] {
+        let outbox = bench.folder.path().join(format!("{compiler}.outbox"));
+        let arguments = [manifest.as_os_str(), keys.as_os_str(), outbox.as_os_str()];
+        let program = bench.compile(compiler, &source, options, true);
+        assert_eq!(run(&program, &arguments), "ok\n", "{compiler}");
+    }
+}
+
+#[test]
 fn the_sanitizers_find_nothing() {
     let bench = Bench::new();
     let options: Vec<&str> =

@@ -145,7 +145,7 @@ fn every_malformed_object_reference_is_a_finding() {
     ] {
         let mut record = records[2].clone();
         record.object_ref = object_ref.clone();
-        lift(1, Scheme::Record).sign_record(&mut record);
+        lift(1, Scheme::Record).sign_record(&mut record).unwrap();
         let chain = [records[0].clone(), records[1].clone(), record];
         assert_eq!(found(&chain, &ring(&[first, second])), [(Code::SuccessionInvalid, 3)], "{object_ref}");
         assert!(ring(&[first]).follow(&chain[2]).is_err());

@@ -51,8 +51,8 @@ pub use edgesentry_chain::{
 pub use error::Error;
 #[cfg(feature = "outbox")]
 pub use outbox::{
-    CheckpointConflict, DEFAULT_MAX_RECEIPT_AGE, Flushed, KeptRejection, MAX_CONFLICTS, Outbox,
-    PendingReceipts, ReceiptRules, Receipts,
+    AcceptedUpdate, CheckpointConflict, DEFAULT_MAX_RECEIPT_AGE, Flushed, KeptRejection, MAX_CONFLICTS,
+    Outbox, PendingReceipts, ReceiptRules, Receipts,
 };
 pub use rejection::{CheckedValue, Outcome, OutcomeKind, Rejection, RejectionCode, UnknownOutcome};
 pub use sign::{sign, sign_ref};

@@ -8,6 +8,7 @@
 mod receipts;
 mod rotate;
 mod state;
+mod updates;
 
 use std::path::Path;
 use std::sync::{Arc, RwLock};
@@ -32,15 +33,17 @@ use crate::wire::ProblemCode;
 pub use receipts::{CheckpointConflict, DEFAULT_MAX_RECEIPT_AGE, PendingReceipts, ReceiptRules, Receipts};
 pub use state::MAX_CONFLICTS;
 use state::acknowledge;
+pub use updates::AcceptedUpdate;
 
 static SCHEMA: Schema = Schema {
     name: "outbox",
     tables: &["device", "waiting", "rejection"],
-    later_tables: &["receipts", "acknowledged", "checkpoint", "conflict", "superseded"],
+    later_tables: &["receipts", "acknowledged", "checkpoint", "conflict", "superseded", "accepted_update"],
     migrations: &[
         (1, "outbox", include_str!("../migrations/outbox/0001_outbox.sql")),
         (2, "receipts", include_str!("../migrations/outbox/0002_receipts.sql")),
         (3, "superseded", include_str!("../migrations/outbox/0003_superseded.sql")),
+        (4, "updates", include_str!("../migrations/outbox/0004_updates.sql")),
     ],
 };
 
@@ -184,7 +187,32 @@ impl Outbox {
         items: impl IntoIterator<Item = (u64, Bytes, String)>,
     ) -> Result<Vec<AuditRecord>, Error> {
         let items: Vec<Item> = items.into_iter().collect();
-        // A record that no ledger accepts would block the outbox for ever.
+        self.check_limits(&items)?;
+        let items = Arc::new(items);
+        let _turn = self.signing.lock().await;
+        // A slow signer must stop neither a flush nor another process, so it signs without a transaction.
+        let device = self.signer();
+        if device.may_block() {
+            for _ in 0..OPTIMISTIC_ATTEMPTS {
+                let head = self.head().await?;
+                self.check_room(items.len(), self.kept().await?, 0).await?;
+                let (signed, next) = self.signed(&device, head, &items).await?;
+                if let Some(records) = self.keep_after(&device, head, signed, next, &items).await? {
+                    return Ok(records);
+                }
+            }
+        }
+        let failed = || self.failed("keep records in the outbox");
+        let mut writer = self.database.writer().await.map_err(failed())?;
+        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
+        self.check_room(items.len(), kept_records(&mut transaction).await.map_err(failed())?, 0).await?;
+        let records = self.sign_within(&mut transaction, &items).await?;
+        transaction.commit().await.map_err(failed())?;
+        Ok(records)
+    }
+
+    /// Checks that a ledger accepts records of these sizes: another one would block the outbox for ever.
+    fn check_limits(&self, items: &[Item]) -> Result<(), Error> {
         let unfit = |(timestamp_ms, payload, object_ref): &Item| {
             *timestamp_ms > MAX_SEQUENCE || payload.len() > MAX_PAYLOAD_BYTES || !is_valid_id(object_ref)
         };
@@ -195,30 +223,22 @@ impl Outbox {
             );
             return Err(Error::Agent(problem));
         }
-        let items = Arc::new(items);
-        let _turn = self.signing.lock().await;
-        // A slow signer must stop neither a flush nor another process, so it signs without a transaction.
-        let device = self.signer();
-        if device.may_block() {
-            for _ in 0..OPTIMISTIC_ATTEMPTS {
-                let head = self.head().await?;
-                self.check_room(items.len(), self.kept().await?).await?;
-                let (signed, next) = self.signed(&device, head, &items).await?;
-                if let Some(records) = self.keep_after(&device, head, signed, next, &items).await? {
-                    return Ok(records);
-                }
-            }
-        }
+        Ok(())
+    }
+
+    /// Signs the next records of the chain within a transaction.
+    async fn sign_within(
+        &self,
+        connection: &mut SqliteConnection,
+        items: &Arc<Vec<Item>>,
+    ) -> Result<Vec<AuditRecord>, Error> {
         let failed = || self.failed("keep records in the outbox");
-        let mut writer = self.database.writer().await.map_err(failed())?;
-        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
+        let device = self.signer();
+        self.refuse_superseded(&device, connection).await?;
         // The head of the outbox counts; another process may have moved it.
-        let head = device_row(&mut transaction).await.map_err(failed())?.and_then(|(_, head)| head);
-        self.check_room(items.len(), kept_records(&mut transaction).await.map_err(failed())?).await?;
-        self.refuse_superseded(&device, &mut transaction).await?;
-        let (signed, next) = self.signed(&device, head, &items).await?;
-        keep(&mut transaction, &signed, &items, next).await.map_err(failed())?;
-        transaction.commit().await.map_err(failed())?;
+        let head = device_row(connection).await.map_err(failed())?.and_then(|(_, head)| head);
+        let (signed, next) = self.signed(&device, head, items).await?;
+        keep(connection, &signed, items, next).await.map_err(failed())?;
         Ok(signed)
     }
 
@@ -265,7 +285,7 @@ impl Outbox {
                 return Ok(None);
             }
             self.refuse_superseded(device, &mut transaction).await?;
-            self.check_room(items.len(), kept_records(&mut transaction).await.map_err(failed())?).await?;
+            self.check_room(items.len(), kept_records(&mut transaction).await.map_err(failed())?, 0).await?;
             keep(&mut transaction, &signed, items, next).await.map_err(failed())?;
             transaction.commit().await.map_err(failed())?;
             Ok(Some(signed))
@@ -279,9 +299,10 @@ impl Outbox {
         Ok(kept_records(&mut reader).await.map_err(failed())?)
     }
 
-    /// Checks that records fit into the outbox.
-    async fn check_room(&self, new: usize, kept: u64) -> Result<(), Error> {
-        let Some(most) = self.max_records.filter(|most| kept.saturating_add(new as u64) > *most) else {
+    /// Checks that records fit into the outbox, or into its reserve.
+    async fn check_room(&self, new: usize, kept: u64, reserve: u64) -> Result<(), Error> {
+        let is_full = |most: &u64| kept.saturating_add(new as u64) > most.saturating_add(reserve);
+        let Some(most) = self.max_records.filter(is_full) else {
             return Ok(());
         };
         let pending = self.pending().await?;

@@ -149,7 +149,14 @@ impl UpdateStateFile {
     /// # Errors
     /// The file cannot be written. The state is the one from before, and the call can be repeated.
     pub fn accept(&mut self, verified: &Verified) -> Result<(), UpdateStateError> {
-        let next = self.state.after(verified);
+        self.replace(self.state.after(verified))
+    }
+
+    /// Replaces the state durably, with one that [`State::after`] or [`State::joined`] made of it.
+    ///
+    /// # Errors
+    /// The file cannot be written. The state is the one from before, and the call can be repeated.
+    pub fn replace(&mut self, next: State) -> Result<(), UpdateStateError> {
         let (slot, bytes) = next.encode();
         let mut write = || {
             self.file.seek(SeekFrom::Start((slot * SLOT_BYTES) as u64))?;

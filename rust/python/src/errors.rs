@@ -29,12 +29,15 @@ mod python {
     import_exception!(edgesentry.exceptions, StoreError);
     import_exception!(edgesentry.exceptions, UnreadableError);
     import_exception!(edgesentry.exceptions, RecordMalformed);
+    import_exception!(edgesentry.exceptions, UpdateError);
+    import_exception!(edgesentry.exceptions, UpdateRefusedError);
     import_exception!(edgesentry.exceptions, VerificationError);
 }
 
 pub(crate) use python::{
     ConfigError, EdgesentryError, HeadsRewrittenError, ProofError, RecordMalformed, RegistryError,
-    RequirementError, ServiceError, SignerError, StoreError, UnreadableError, VerificationError,
+    RequirementError, ServiceError, SignerError, StoreError, UnreadableError, UpdateError, UpdateRefusedError,
+    VerificationError,
 };
 
 /// Returns the exception for an error of reading, verifying or writing.

@@ -41,6 +41,7 @@ mod statistics;
 mod tables;
 mod telemetry;
 mod timestamp;
+mod update;
 mod verify;
 mod witness;
 mod work;
@@ -101,6 +102,11 @@ mod _core {
     use crate::telemetry::{end_telemetry, init_telemetry, metrics_text};
     #[pymodule_export]
     use crate::timestamp::verify_timestamp;
+    #[pymodule_export]
+    use crate::update::{
+        ImageHasher, PublisherKey, UpdateCheck, complete_update, create_update_state, manifest_fields,
+        read_update_state, save_manifest, sign_manifest, trust_fields, write_manifest,
+    };
     #[pymodule_export]
     use crate::verify::verify_chain;
     #[pymodule_export]

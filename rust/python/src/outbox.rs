@@ -263,7 +263,7 @@ impl Outbox {
 }
 
 impl Outbox {
-    fn agent(&self) -> PyResult<Arc<agent::Outbox>> {
+    pub(crate) fn agent(&self) -> PyResult<Arc<agent::Outbox>> {
         let agent = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         agent.ok_or_else(|| PyValueError::new_err("the outbox is closed"))
     }

@@ -140,6 +140,28 @@ impl State {
         ((self.generation % 2) as usize, slot)
     }
 
+    /// Returns the state that has accepted what both have: the higher versions and later times. It completes a write that
+    /// an interruption has prevented; a state that has all of `other` comes back unchanged.
+    #[must_use]
+    pub fn joined(&self, other: &State) -> State {
+        let mut joined = self.clone();
+        if other.version > self.version {
+            (joined.version, joined.image_hash) = (other.version, other.image_hash);
+        }
+        joined.minimum_version = self.minimum_version.max(other.minimum_version);
+        joined.accepted_ms = self.accepted_ms.max(other.accepted_ms);
+        joined.expires_ms = self.expires_ms.max(other.expires_ms);
+        if joined != *self {
+            joined.generation = self.generation.saturating_add(1).max(other.generation);
+        }
+        joined
+    }
+
+    /// Returns true if both states are of the same product.
+    pub fn is_of_product_of(&self, other: &State) -> bool {
+        self.name_hash == other.name_hash
+    }
+
     /// Returns both slots of a new state file or partition.
     pub fn encode_both(&self) -> [u8; STATE_BYTES] {
         let mut both = [0; STATE_BYTES];

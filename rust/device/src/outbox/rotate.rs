@@ -36,7 +36,7 @@ impl Outbox {
             let mut writer = self.database.writer().await.map_err(failed())?;
             let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
             let head = device_row(&mut transaction).await.map_err(failed())?.and_then(|(_, head)| head);
-            self.check_room(1, kept_records(&mut transaction).await.map_err(failed())?).await?;
+            self.check_room(1, kept_records(&mut transaction).await.map_err(failed())?, 0).await?;
             let mut device = self.signer().resume(head);
             self.refuse_superseded(&device, &mut transaction).await?;
             self.refuse_superseded(&successor, &mut transaction).await?;

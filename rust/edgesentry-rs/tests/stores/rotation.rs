@@ -98,7 +98,7 @@ async fn nobody_takes_a_key_that_is_known(place: Place) {
     }
     let lift = lifts[0].clone();
     // The thief of a key of lift-01 has the key of lift-02 as well: it is not its own all the same.
-    let other = Device::from_seed("lift-01", *lifts[1].seed(), Scheme::Record);
+    let other = Device::from_seed("lift-01", *lifts[1].seed().unwrap(), Scheme::Record);
     let (record, payload) = lift.clone().succeed(1, other).unwrap();
     let stolen = Submission { record: Arc::new(record), payload: payload.into() };
     // Without its seed, the proof is missing.
@@ -117,7 +117,7 @@ async fn nobody_takes_a_key_that_is_known(place: Place) {
     // An own former key.
     let mut second = lifts[1].clone();
     assert_eq!(names(&[service.ingest(succeed(&mut second, 62)).await]), ["accepted"]);
-    let back = Device::from_seed("lift-02", *lifts[1].seed(), Scheme::Record);
+    let back = Device::from_seed("lift-02", *lifts[1].seed().unwrap(), Scheme::Record);
     let (record, payload) = second.clone().succeed(1, back).unwrap();
     let back = Submission { record: Arc::new(record), payload: payload.into() };
     assert_eq!(names(&[service.ingest(back).await]), ["succession_invalid"]);
@@ -215,7 +215,7 @@ async fn the_outbox_signs_with_one_key_at_a_time() {
     let service = service(&place).await;
     devices(&**service.ledger(), 1).await;
     let path = place.path("outbox.db");
-    let old = || Device::from_seed("lift-01", *device(1).seed(), Scheme::Record);
+    let old = || Device::from_seed("lift-01", *device(1).seed().unwrap(), Scheme::Record);
     let new = || key(&old(), 60);
     let sign = async |outbox: &Outbox| outbox.sign(1, Bytes::from_static(b"x"), "x").await;
     let (first, other) =

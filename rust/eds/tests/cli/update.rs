@@ -143,3 +143,31 @@ fn files_that_cannot_be_used_are_named() {
     let run = folder.eds("update sign 5.bin --name a/b --version 5 --expires 1 --key a.seed --out x");
     assert_eq!((run.code, folder.path("x").exists()), (2, false));
 }
+
+#[test]
+fn the_device_records_accepted_and_refused_updates() {
+    let folder = publishers();
+    sign(&folder, 5, "");
+    folder.write("4.bin", "version 4");
+    sign(&folder, 4, "");
+    assert_eq!(folder.eds("update create-state device.state --name door").code, 0);
+    assert_eq!(folder.eds("keygen --device door-01 --out door-01.seed").code, 0);
+    let chain = "--state device.state --accept --outbox door.outbox --device door-01 --key door-01.seed";
+    let run = verify(&folder, 5, chain);
+    assert_eq!(run.code, 0, "{}", run.stdout);
+    assert_eq!(run.envelope()["update"]["record"]["object_ref"], "door-01/updates/1.json");
+    let run = verify(&folder, 4, chain);
+    assert_eq!(code(&run), (1, "update_rollback".into()));
+    let message = run.envelope()["error"]["message"].as_str().unwrap().to_owned();
+    assert!(message.ends_with("; sequence 2 of the device records it"), "{message}");
+    let text = folder.eds(&format!("update verify 5.manifest 5.bin --trust trust.json {chain}"));
+    assert!(text.stdout.ends_with("sequence 3 of the device records it\n"), "{}", text.stdout);
+    // A check alone is not recorded.
+    let check = "--state device.state --outbox door.outbox --device door-01 --key door-01.seed";
+    assert_eq!(verify(&folder, 5, check).code, 2);
+    // The files of the device are not outputs.
+    for file in ["door.outbox", "door-01.seed"] {
+        let run = verify(&folder, 5, &format!("{chain} --audit {file}"));
+        assert_eq!(code(&run), (2, "output_refused".into()), "{file}");
+    }
+}

@@ -5,20 +5,26 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use edgesentry_chain::{AuditRecord, Device, Scheme};
 use edgesentry_formats::times::{clock_ms, parse_unix_ms};
 use edgesentry_formats::{Destination, Destinations, Readers, UpdateStateFile, describe, read_update_trust};
+use edgesentry_rs::agent::Outbox;
 use edgesentry_update::{
     Admitted, Image, MAX_MANIFEST_BYTES, Manifest, Refusal, SignedManifest, State, Trust, Trusted, Verified,
     audit_payload,
 };
 use serde_json::json;
+use tokio::runtime::Runtime;
 
 use super::{manifest_json, manifest_text, refused, state_json};
+use crate::commands::{device_id, scheme};
 use crate::exit::{Exit, Failure};
 use crate::inputs;
 use crate::output::{Answer, Output};
 use crate::outputs::{self, cannot_write};
+use crate::record_json::RecordJson;
 use crate::text::count;
+use crate::threads;
 
 /// The largest trust that is read.
 const MAX_TRUST_BYTES: usize = 64 << 10;
@@ -27,11 +33,16 @@ const MAX_TRUST_BYTES: usize = 64 << 10;
 ///
 /// The image is read once, in pieces. Without --state the version is not compared with that of a device. With --accept
 /// the state then remembers the update, durably, so that the device refuses older versions; start the image after that.
+///
+/// With --outbox the device signs a record of the accepted or refused update, before the state changes. If the command is
+/// interrupted in between, its next run completes the state, and the record is signed once.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   eds update verify firmware.manifest firmware.bin --trust publishers.json
-  eds update verify firmware.manifest firmware.bin --trust publishers.json --state update.state --accept")]
+  eds update verify firmware.manifest firmware.bin --trust publishers.json --state update.state --accept
+  eds update verify firmware.manifest firmware.bin --trust publishers.json --state update.state --accept \\
+      --outbox door-01.outbox --device door-01 --key door-01.seed")]
 pub(super) struct Verify {
     /// The manifest; - is stdin
     #[arg(value_name = "MANIFEST")]
@@ -54,6 +65,52 @@ pub(super) struct Verify {
     /// Write the payload of a record about the outcome, for eds sign-record
     #[arg(long, value_name = "FILE")]
     audit: Option<PathBuf>,
+    #[command(flatten)]
+    chain: ChainArgs,
+}
+
+/// The chain of the device, for the record of the update.
+#[derive(Args, Debug)]
+struct ChainArgs {
+    /// Sign a record of the outcome into this outbox of the device; created if it is missing
+    #[arg(long, value_name = "FILE", requires_all = ["device", "key", "accept"])]
+    outbox: Option<PathBuf>,
+    /// The device of the outbox
+    #[arg(long, value_name = "ID", requires = "outbox", value_parser = device_id)]
+    device: Option<String>,
+    /// Its seed file
+    #[arg(long, value_name = "SEEDFILE", requires = "outbox")]
+    key: Option<PathBuf>,
+    /// Its signature scheme: record, or payload-hash for older devices
+    #[arg(
+        long, value_parser = scheme(), hide_possible_values = true, default_value = "record", requires = "outbox"
+    )]
+    scheme: Scheme,
+}
+
+/// An open outbox, and the runtime that it needs.
+struct Chain {
+    runtime: Runtime,
+    outbox: Outbox,
+}
+
+impl ChainArgs {
+    fn open(&self) -> Result<Option<Chain>, Failure> {
+        let (Some(path), Some(device), Some(key)) = (&self.outbox, &self.device, &self.key) else {
+            return Ok(None);
+        };
+        let seed = edgesentry_formats::read_seed_file(key)?;
+        let device = Device::from_seed(device.as_str(), *seed, self.scheme);
+        let runtime = threads::runtime()?;
+        let outbox = runtime.block_on(Outbox::open(path, device))?;
+        Ok(Some(Chain { runtime, outbox }))
+    }
+}
+
+impl Drop for Chain {
+    fn drop(&mut self) {
+        self.runtime.block_on(self.outbox.close());
+    }
 }
 
 /// The update state: opened to accept, or read.
@@ -83,6 +140,10 @@ impl Verify {
             Some(path) => Kept::Read(UpdateStateFile::read(path)?),
             None => Kept::None,
         };
+        let chain = self.chain.open()?;
+        if let (Some(Chain { runtime, outbox }), Kept::Opened(file)) = (&chain, &mut kept) {
+            runtime.block_on(outbox.complete_update(file))?;
+        }
         let parsed = SignedManifest::parse(&inputs::start(&self.manifest, MAX_MANIFEST_BYTES)?);
         let admitted = parsed
             .as_ref()
@@ -94,18 +155,32 @@ impl Verify {
             Err(refusal) => Err(refusal),
         };
         let manifest = parsed.as_ref().ok().map(SignedManifest::manifest);
-        let verified = match verified {
-            Ok(verified) => verified,
+        // Payload and record come before the state, so that no accepted update lacks them.
+        match verified {
+            Ok(verified) => {
+                self.write_audit(audit.as_ref(), manifest, Ok(()))?;
+                let record = accept(&mut kept, &verified, chain.as_ref())?;
+                self.answer(output, &verified, &kept, record.as_ref())
+            }
             Err(refusal) => {
                 self.write_audit(audit.as_ref(), manifest, Err(&refusal))?;
-                return Err(refused(&self.manifest, &refusal));
+                let mut failure = refused(&self.manifest, &refusal);
+                if let Some(Chain { runtime, outbox }) = &chain {
+                    let record = runtime.block_on(outbox.refuse_update(manifest, &refusal, clock()?));
+                    let record = record.map_err(|error| {
+                        let failure = Failure::from(error);
+                        Failure {
+                            message: format!("{}; the update was refused: {refusal}", failure.message),
+                            ..failure
+                        }
+                    })?;
+                    failure
+                        .message
+                        .push_str(&format!("; sequence {} of the device records it", record.sequence));
+                }
+                Err(failure)
             }
-        };
-        if let Kept::Opened(file) = &mut kept {
-            file.accept(&verified)?;
         }
-        self.write_audit(audit.as_ref(), manifest, Ok(()))?;
-        self.answer(output, &verified, &kept)
     }
 
     fn audit(&self) -> Result<Option<Destination>, Failure> {
@@ -116,6 +191,8 @@ impl Verify {
             ("the image", Some(&self.image)),
             ("the trust", Some(&self.trust)),
             ("the update state", self.state.as_ref()),
+            ("the outbox", self.chain.outbox.as_ref()),
+            ("the seed file", self.chain.key.as_ref()),
         ];
         outputs::read(&mut destinations, files);
         let destination = destinations.place("--audit", path)?;
@@ -175,13 +252,20 @@ impl Verify {
         destination.write(Readers::Umask, payload.as_bytes()).map_err(|error| cannot_write(path, &error))
     }
 
-    fn answer(&self, output: &Output, verified: &Verified, kept: &Kept) -> Result<Exit, Failure> {
+    fn answer(
+        &self,
+        output: &Output,
+        verified: &Verified,
+        kept: &Kept,
+        record: Option<&AuditRecord>,
+    ) -> Result<Exit, Failure> {
         let manifest = verified.manifest();
         let content = json!({
             "manifest": manifest_json(manifest),
             "signatures": verified.signatures(),
             "state": kept.state().map(state_json),
             "accepted": matches!(kept, Kept::Opened(_)),
+            "record": record.map(RecordJson::from),
         });
         let mut text = manifest_text(manifest);
         let publishers = count(verified.signatures() as u64, "trusted publisher");
@@ -191,9 +275,35 @@ impl Verify {
             Kept::Read(_) => "the update state accepts the version; it was not changed\n",
             Kept::None => "not checked: the version against a device (no --state)\n",
         });
+        if let Some(record) = record {
+            text.push_str(&format!("sequence {} of the device records it\n", record.sequence));
+        }
         output.answer(&Answer { ok: true, name: "update", content: &content, text, failure: None })?;
         Ok(Exit::Holds)
     }
+}
+
+/// Accepts the update in an opened state, after its record if there is an outbox.
+fn accept(
+    kept: &mut Kept,
+    verified: &Verified,
+    chain: Option<&Chain>,
+) -> Result<Option<AuditRecord>, Failure> {
+    match (kept, chain) {
+        (Kept::Opened(file), Some(Chain { runtime, outbox })) => {
+            Ok(Some(runtime.block_on(outbox.accept_update(file, verified, clock()?))?))
+        }
+        (Kept::Opened(file), None) => {
+            file.accept(verified)?;
+            Ok(None)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The time of a record.
+fn clock() -> Result<u64, Failure> {
+    clock_ms().ok_or_else(|| Failure::unfinished("clock", "the system clock is before 1970; set it"))
 }
 
 fn trust(path: &Path) -> Result<Trust, Failure> {
