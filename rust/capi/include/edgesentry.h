@@ -551,6 +551,30 @@ edgesentry_status edgesentry_outbox_state(struct edgesentry_outbox *outbox,
                                           uint64_t *waiting,
                                           struct edgesentry_head *head);
 
+// Verifies an update as edgesentry_update_verify does, and signs a record of its outcome, accepted or refused, with the time
+// `timestamp_ms`. The record is durable before the function returns.
+//
+// After EDGESENTRY_OK, write `slot_bytes` of `update` durably to its slot of the state, call edgesentry_outbox_finish_update,
+// and start the image. After a loss of power in between, edgesentry_outbox_unfinished_update has the slot.
+edgesentry_status edgesentry_outbox_verify_update(struct edgesentry_outbox *outbox,
+                                                  const struct edgesentry_update_check *check,
+                                                  edgesentry_read read,
+                                                  void *context,
+                                                  uint64_t timestamp_ms,
+                                                  struct edgesentry_update *update);
+
+// Finds an accepted update whose record was signed and whose state was not written. Call it when the device starts.
+//
+// `state` has EDGESENTRY_UPDATE_STATE_SIZE bytes, both slots as stored. If `version` of `update` is not 0, write
+// `slot_bytes` durably to its slot. A repetition of the same update then has no second record.
+edgesentry_status edgesentry_outbox_unfinished_update(struct edgesentry_outbox *outbox,
+                                                      const uint8_t *state,
+                                                      size_t state_size,
+                                                      struct edgesentry_update *update);
+
+// Ends an accepted update, after its slot of the state was written durably.
+edgesentry_status edgesentry_outbox_finish_update(struct edgesentry_outbox *outbox);
+
 // Closes an outbox, after all other calls that use it. Null is allowed.
 edgesentry_status edgesentry_outbox_close(struct edgesentry_outbox *outbox);
 
