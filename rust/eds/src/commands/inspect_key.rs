@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use edgesentry_chain::{Device, KeyError, PublicKey, Scheme, Signer as _};
-use edgesentry_formats::describe;
+use edgesentry_formats::{SeedError, describe};
 use edgesentry_rs::signer::Pkcs11Uri;
 use serde_json::json;
 
@@ -27,7 +27,7 @@ Examples:
   eds inspect-key 'pkcs11:token=site-7;object=lift-01?module-path=/usr/lib/softhsm/libsofthsm2.so'
   eds inspect-key d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")]
 pub(crate) struct InspectKey {
-    /// A seed file, a file with a public key (PEM, SSH, JWK), a public key of 64 hex digits, or the PKCS#11 URI of a
+    /// A seed file, a file with a public key (PEM, DER, SSH, JWK, base64), a public key of 64 hex digits, or the PKCS#11 URI of a
     /// key in a token
     #[arg(value_name = "KEY", required_unless_present = "signer")]
     key: Option<String>,
@@ -56,13 +56,13 @@ impl InspectKey {
             let message = format!("{text}: neither a file nor a public key of 64 hex digits");
             return Err(Failure::usage("key_malformed", message));
         }
-        let file = if is_hex { None } else { public_key_file(Path::new(text)) };
+        let file = if is_hex { None } else { public_key_file(Path::new(text))? };
         let (source, text, key) = if let Some(key) = file {
             ("public key", key.as_ref().map_or_else(|_| String::new(), PublicKey::to_string), key)
         } else if is_hex {
             ("public key", text.to_ascii_lowercase(), text.parse())
         } else {
-            let seed = edgesentry_formats::read_seed_file(Path::new(text))?;
+            let seed = edgesentry_formats::read_seed_file(Path::new(text)).map_err(either)?;
             let key = Device::from_seed("", *seed, Scheme::Record).public_key();
             ("seed file", key.as_ref().map_or_else(|_| String::new(), PublicKey::to_string), key)
         };
@@ -95,12 +95,47 @@ impl InspectKey {
     }
 }
 
-/// Reads the public key in a file of another program; returns `None` if the file does not look like one. A seed file
-/// does not: it has only hexadecimal digits.
-fn public_key_file(path: &Path) -> Option<Result<PublicKey, KeyError>> {
+/// A file of 64 hex digits may hold a public key as well, which others may read.
+fn either(error: SeedError) -> Failure {
+    let is_shared = matches!(error, SeedError::Shared { .. });
+    let mut failure = Failure::from(error);
+    if is_shared {
+        failure.message.push_str("; if it is a public key, pass its 64 hex digits in place of the file");
+    }
+    failure
+}
+
+/// Reads the public key in a file of another program; returns `None` for a file with the form of a seed file: only
+/// hexadecimal digits.
+fn public_key_file(path: &Path) -> Result<Option<Result<PublicKey, KeyError>>, Failure> {
     let mut head = Vec::new();
-    File::open(path).and_then(|file| file.take(MAX_FILE_BYTES).read_to_end(&mut head)).ok()?;
-    let text = std::str::from_utf8(&head).ok()?.trim_start();
-    let begins = ["-----BEGIN ", "ssh-", "ecdsa-", "sk-", "{"].iter().any(|begin| text.starts_with(begin));
-    (begins && !text.contains("PRIVATE KEY")).then(|| edgesentry_formats::public_key(text))
+    let Ok(_) = File::open(path).and_then(|file| file.take(MAX_FILE_BYTES).read_to_end(&mut head)) else {
+        // The error is that of the seed file.
+        return Ok(None);
+    };
+    let text = String::from_utf8_lossy(&head);
+    let text = text.trim();
+    if text.contains("PRIVATE KEY") {
+        let message = format!(
+            "{}: this is a private key; give the public one, which openssl pkey -pubout or ssh-keygen -y writes",
+            path.display()
+        );
+        return Err(Failure::usage("key_malformed", message));
+    }
+    if text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(None);
+    }
+    let key = edgesentry_formats::public_key_from_bytes(&head);
+    let is_of_a_known_form =
+        ["-----BEGIN ", "ssh-", "ecdsa-", "sk-", "{"].iter().any(|begin| text.starts_with(begin));
+    // Other bytes that are not a key are neither a weak key nor a seed.
+    if !is_of_a_known_form && matches!(key, Err(KeyError::NotHex(_) | KeyError::Unsupported(_))) {
+        let message = format!(
+            "{}: neither a seed file nor a public key; a seed file holds 64 hex digits, a public key is PEM, DER, SSH, JWK or \
+             base64",
+            path.display()
+        );
+        return Err(Failure::usage("key_malformed", message));
+    }
+    Ok(Some(key))
 }

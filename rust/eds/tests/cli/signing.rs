@@ -91,8 +91,8 @@ fn seeds_are_kept_secret() {
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
     let shared = folder.eds("inspect-key lift-01.seed");
     assert_eq!(shared.code, 2);
-    let sentence =
-        "error: lift-01.seed: mode 0640 lets others read or change the seed; run: chmod 600 lift-01.seed\n";
+    let sentence = "error: lift-01.seed: mode 0640 lets others read or change the seed; run: chmod 600 lift-01.seed; \
+                    if it is a public key, pass its 64 hex digits in place of the file\n";
     assert_eq!(shared.stderr, sentence);
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
 
