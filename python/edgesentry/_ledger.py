@@ -286,16 +286,7 @@ class Ledger:
             RegistryError: The change would affect past records, another key begins at this sequence, or the
                 key is registered with the other scheme.
         """
-        if isinstance(device, Device):
-            device_id, scheme = device.device_id, scheme or device.scheme
-            public_key = device.public_key if public_key is None else public_key
-        else:
-            device_id = device
-        if public_key is None:
-            raise TypeError("a device id needs a public_key; or pass a Device")
-        if scheme is None and isinstance(public_key, PublicKey):
-            scheme = public_key.scheme
-        self._core.register(device_id, public_key, scheme or "record", valid_from, start)
+        self._core.register(*_registration(device, public_key, scheme), valid_from, start)
 
     def revoke_device(self, device_id: str, *, reason: RevocationReason = "unspecified") -> int:
         """Revokes all keys of a device from its next sequence on, and returns that sequence.
@@ -668,6 +659,22 @@ def _name(record: Record) -> tuple[str, int]:
     if isinstance(record, AuditRecord):
         return record.device_id, record.sequence
     return str(record["device_id"]), int(str(record["sequence"]))
+
+
+def _registration(
+    device: Device | str, public_key: ByteField | None, scheme: Scheme | None
+) -> tuple[str, ByteField, Scheme]:
+    """Returns the device id, the key and the scheme of a registration."""
+    if isinstance(device, Device):
+        device_id, scheme = device.device_id, scheme or device.scheme
+        public_key = device.public_key if public_key is None else public_key
+    else:
+        device_id = device
+    if public_key is None:
+        raise TypeError("a device id needs a public_key; or pass a Device")
+    if scheme is None and isinstance(public_key, PublicKey):
+        scheme = public_key.scheme
+    return device_id, public_key, scheme or "record"
 
 
 def _heads(heads: dict[str, dict[str, Any]]) -> dict[str, Head]:

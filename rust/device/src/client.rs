@@ -216,6 +216,25 @@ impl Client {
             .map_err(|call| call.error)
     }
 
+    /// Returns the body of a successful response, of at most `limit` bytes; sends the request again if that may help, so it
+    /// must be safe to repeat. A redirect is not followed: the token goes to the service alone.
+    ///
+    /// # Errors
+    /// The method or the path cannot be used, the service refuses the request, the body is too large, or no response came.
+    pub async fn fetch(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<Vec<u8>>,
+        limit: usize,
+    ) -> Result<Bytes, Error> {
+        let method: Method = method
+            .parse()
+            .map_err(|error| Error::unusable(format!("{method:?} is not an HTTP method"), Box::new(error)))?;
+        let body = body.unwrap_or_default();
+        self.persist(|| self.fetched(method.clone(), path, body.clone(), limit)).await
+    }
+
     /// Sends records in one request, in order; sends undecided ones again, in the same order.
     async fn batch(&self, batch: &[Submission], failed: &mut Failed) -> Vec<Result<Outcome, Error>> {
         let mut answers: Vec<Option<Result<Outcome, Error>>> = vec![None; batch.len()];

@@ -7,6 +7,7 @@ use std::time::Duration;
 use edgesentry_rs::transport::{Client, ClientSettings};
 use pyo3::exceptions::{PyUserWarning, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 use crate::ledger::{IngestAnswer, submissions};
 use crate::service::{runtime, service_failure, wait_on};
@@ -52,6 +53,20 @@ impl ClientCore {
 
     fn close(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Returns the body of a successful response.
+    fn fetch<'py>(
+        &self,
+        py: Python<'py>,
+        method: String,
+        path: String,
+        body: Option<Vec<u8>>,
+        limit: usize,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let client = self.client()?;
+        let fetched = wait_on(py, async move { client.fetch(&method, &path, body, limit).await })?;
+        fetched.map(|body| PyBytes::new(py, &body)).map_err(|error| service_failure(py, error))
     }
 
     /// Ingests one record in one request.

@@ -90,11 +90,22 @@ impl Client {
 
     /// Reads a proof.
     pub(super) async fn read_proof(&self, path: &str) -> Result<Bytes, Call> {
-        let response = self.call(Method::GET, path, "application/json", Vec::new()).await?;
-        if response.status() != StatusCode::OK {
+        self.fetched(Method::GET, path, Vec::new(), MAX_PROOF_BYTES).await
+    }
+
+    /// Sends one request, and reads a successful response of at most `limit` bytes.
+    pub(super) async fn fetched(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+        limit: usize,
+    ) -> Result<Bytes, Call> {
+        let response = self.call(method, path, "application/json", body).await?;
+        if !response.status().is_success() {
             return Err(self.refused(response).await.1);
         }
-        self.body(response, MAX_PROOF_BYTES).await
+        self.body(response, limit).await
     }
 
     /// Sends many records in one request.
