@@ -46,6 +46,9 @@ eds() {
         command eds "${@//SERVICE/$url}"
     fi
 }
+curl() {
+    command curl "${@//SERVICE/$url}"
+}
 """.replace("SERVICE", SERVICE.replace("/", "\\/"))
 EPILOGUE = """
 if [ -n "$served" ]; then

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +28,7 @@ from edgesentry import (
     write_heads,
 )
 from edgesentry.testing import CATALOGUE, LOG_CATALOGUE, make_fleet
-from support import chains, device, envelope, payload
+from support import chains, device, envelope, payload, serve
 
 RECORDS = chains([device(1)], 3)
 KEY = str(device(1).public_key)
@@ -419,6 +423,27 @@ COMMANDS = [
         "lift-01: neither a file nor a public key of 64 hex digits",
     ),
     Refused(
+        "inspect-key export.json",
+        2,
+        "key_malformed",
+        "export.json: neither a seed file nor a public key; a seed file holds 64 hex digits and a newline, a "
+        "public key is PEM, DER, SSH, JWK or base64",
+    ),
+    Refused(
+        "inspect-key public.hex",
+        2,
+        "seed_file_shared",
+        "public.hex: mode 0644 lets others read or change the seed; run: chmod 600 public.hex; if it is a "
+        "public key, pass its 64 hex digits in place of the file",
+    ),
+    Refused(
+        "inspect-key private.pem",
+        2,
+        "key_malformed",
+        "private.pem: this is a private key; give the public one, which openssl pkey -pubout or ssh-keygen "
+        "-y writes",
+    ),
+    Refused(
         "keygen --scheme ed25519",
         2,
         "usage",
@@ -447,6 +472,140 @@ COMMANDS = [
 ]
 
 
+class Request(NamedTuple):
+    """A request that is wrong, the scope of its token, and the whole problem: status, code and detail."""
+
+    method: str
+    path: str
+    scope: str | None
+    body: str | None
+    status: int
+    code: str
+    detail: str
+
+
+NEW_KEY = '"key":"d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"'
+DEVICES = "/api/v1/devices"
+REQUESTS = [
+    Request("GET", DEVICES, None, None, 401, "unauthenticated", "a token with the scope read is required"),
+    Request("GET", DEVICES, "unknown", None, 401, "unauthenticated", "unknown token"),
+    Request("GET", DEVICES, "ingest", None, 403, "scope_missing", "the token ingest lacks the scope read"),
+    Request("POST", DEVICES, "read", "{}", 403, "scope_missing", "the token read lacks the scope admin"),
+    Request(
+        *("POST", DEVICES, "admin", '{"device_id":"a","key":"00"}', 400, "malformed"),
+        "key: expected 64 hex digits",
+    ),
+    Request(
+        *("POST", DEVICES, "admin", '{"device_id":"a","key":"' + "00" * 32 + '"}', 400, "malformed"),
+        f"key: weak key: {'00' * 32} is a point of small order, under which anyone can sign",
+    ),
+    Request(
+        *("POST", DEVICES, "admin", '{"device_id":"a","public_key":"00"}', 400, "malformed"),
+        "body: unknown field `public_key`, expected one of `device_id`, `key`, `scheme`, `valid_from`, "
+        "`start` at line 1 column 29",
+    ),
+    Request(
+        *("POST", DEVICES, "admin", '{"device_id":"a"}', 400, "malformed"),
+        "body: missing field `key` at line 1 column 17",
+    ),
+    Request(
+        *("POST", DEVICES, "admin", "device_id=a", 400, "malformed"),
+        "body: expected a JSON object, got other text: expected value at line 1 column 1",
+    ),
+    Request(
+        *("POST", DEVICES, "admin", '{"device_id":"a","scheme":"ed25519",' + NEW_KEY + "}", 400, "malformed"),
+        'scheme: unknown signature scheme "ed25519": use "payload-hash" or "record"',
+    ),
+    Request(
+        *("POST", DEVICES, "admin", '{"device_id":"",' + NEW_KEY + "}", 409, "registry"),
+        'device "": a device id has 1 to 1024 bytes and no U+0000',
+    ),
+    Request(
+        *("POST", f"{DEVICES}/revoke", "admin", '{"device_id":"ghost"}', 409, "registry"),
+        'device "ghost": it is not registered',
+    ),
+    Request(
+        "GET", "/api/v1/records?limit=0", "read", None, 400, "malformed", "query: `limit` must be 1 to 10000"
+    ),
+    Request(
+        *("GET", "/api/v1/records?after=x", "read", None, 400, "malformed"),
+        "query: `after` must be the `next` value of the previous page",
+    ),
+    Request(
+        *("GET", "/api/v1/records?device=lift-01", "read", None, 400, "malformed"),
+        "query: device: unknown field `device`, expected one of `device_id`, `from_sequence`, `to_sequence`, "
+        "`from_ms`, `before_ms`, `after`, `limit`",
+    ),
+    Request(
+        *("GET", "/api/v1/log?after_id=-1", "read", None, 400, "malformed"),
+        "query: after_id: expected a natural number",
+    ),
+    Request(
+        *("GET", "/api/v1/export?format=csv", "read", None, 400, "malformed"),
+        "query: `format` must be ndjson, json, arrow or parquet, the first two also with .gz or .zst",
+    ),
+    Request(
+        *("GET", "/api/v1/log/proof?device_id=lift-01", "read", None, 400, "malformed"),
+        "query: missing field `sequence`",
+    ),
+    Request(
+        *("GET", "/api/v1/log/status", "read", None, 404, "no_log"),
+        "the ledger of this service has no transparency log; see the section log of its settings",
+    ),
+    Request(
+        *("GET", "/api/v1/ledger", "read", None, 404, "not_found"),
+        "the path does not exist; see /openapi.json",
+    ),
+    Request(
+        *("DELETE", DEVICES, "read", None, 405, "method_not_allowed"),
+        "the path does not support this method; see /openapi.json",
+    ),
+    Request(
+        *("POST", "/api/v1/ingest", None, "{}", 401, "unauthenticated"),
+        "only known senders may send records: present a client certificate, or a token with the scope ingest",
+    ),
+    Request(
+        *("POST", "/api/v1/ingest", "ingest", "{}", 400, "malformed"),
+        "expected a record with its payload: missing field `record` at line 1 column 2",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[str | None, str]]]:
+    """The URL of a service, and a token for each scope."""
+    folder = tmp_path_factory.mktemp("service")
+    settings: str = ""
+    tokens: dict[str | None, str] = {None: "", "unknown": "eds_unknown"}
+    for scope in ("ingest", "read", "admin"):
+        command = [sys.executable, "-m", "edgesentry", "token", scope, "--scope", scope]
+        made = subprocess.run(command, capture_output=True, text=True, check=True)
+        tokens[scope], settings = made.stdout.strip(), settings + made.stderr
+    (folder / "eds.toml").write_text(settings)
+    ledger = f"sqlite:{folder / 'ledger.db'}"
+    with serve(ledger, "--create", "--payloads", "ledger", "--config", str(folder / "eds.toml")) as url:
+        yield url, tokens
+
+
+@pytest.mark.parametrize("wrong", REQUESTS, ids=lambda wrong: f"{wrong.method} {wrong.path} {wrong.code}")
+def test_a_mistake_over_http_says_what_works(
+    wrong: Request, service: tuple[str, dict[str | None, str]]
+) -> None:
+    url, tokens = service
+    made = urllib.request.Request(f"{url}{wrong.path}", method=wrong.method)
+    made.data = None if wrong.body is None else wrong.body.encode()
+    if wrong.scope is not None:
+        made.add_header("Authorization", f"Bearer {tokens[wrong.scope]}")
+    with pytest.raises(urllib.error.HTTPError) as raised:
+        urllib.request.urlopen(made, timeout=30)
+    problem = json.loads(raised.value.read())
+    assert (problem["status"], problem["code"], problem["detail"]) == (
+        wrong.status,
+        wrong.code,
+        wrong.detail,
+    )
+
+
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A directory with an export, its keys, heads and manifest, and a ledger."""
@@ -454,6 +613,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     KeyRing({"lift-01": device(1).public_key}).save("keys.json")
     write_heads(verify_chain(RECORDS), "heads.json")
     Path("problem.json").write_text(json.dumps(PROBLEM))
+    Path("public.hex").write_text(f"{KEY}\n")
+    Path("public.hex").chmod(0o644)
+    Path("private.pem").write_text("-----BEGIN PRIVATE KEY-----\nMC4CAQ==\n-----END PRIVATE KEY-----\n")
     Path("verdict.json").write_text('{"edgesentry": {"envelope": 1}, "command": "verify-chain", "ok": true}')
     with edgesentry.open("ledger.db") as ledger:
         ledger.register_device(device(1))
@@ -482,5 +644,6 @@ def test_a_mistake_on_the_command_line_says_what_works(refused: Refused) -> None
 
 
 def test_the_catalogue_grows() -> None:
-    """Sixty is the goal."""
+    """Of each kind some."""
     assert len(MISTAKES) + len(COMMANDS) >= 60
+    assert len(REQUESTS) >= 15

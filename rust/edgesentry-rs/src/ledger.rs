@@ -190,13 +190,35 @@ pub struct LogQuery {
     pub reason: Option<String>,
     /// Only entries after this id: the last one of the previous page.
     pub after_id: u64,
+    /// Only entries from this time on, Unix milliseconds.
+    pub since_ms: Option<u64>,
+    /// The last entries in place of the first ones, in the same order.
+    pub newest: bool,
     /// The maximum number of entries.
     pub limit: u32,
 }
 
+impl LogQuery {
+    /// Returns the entries of a database in the order of their ids.
+    pub(crate) fn in_order(&self, mut entries: Vec<LogEntry>) -> Vec<LogEntry> {
+        if self.newest {
+            entries.reverse();
+        }
+        entries
+    }
+}
+
 impl Default for LogQuery {
     fn default() -> LogQuery {
-        LogQuery { device_id: None, outcome: None, reason: None, after_id: 0, limit: 1000 }
+        LogQuery {
+            device_id: None,
+            outcome: None,
+            reason: None,
+            after_id: 0,
+            since_ms: None,
+            newest: false,
+            limit: 1000,
+        }
     }
 }
 

@@ -48,14 +48,17 @@ mod witness;
 use std::ffi::OsString;
 use std::sync::Arc;
 
+use anstream::ColorChoice;
 use clap::builder::styling::AnsiColor;
 use clap::builder::{PossibleValuesParser, Styles, TypedValueParser};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use edgesentry_chain::Scheme;
 
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
 use crate::stores::Opened;
+#[cfg(feature = "serve")]
+pub(crate) use push::token as token_of;
 
 #[cfg(not(feature = "serve"))]
 use absent::network::{inject, monitor, push, rotate, serve, token};
@@ -86,8 +89,38 @@ pub(crate) struct Cli {
     /// Print one line of JSON on stdout, on success and on failure
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Print no remarks on stderr; errors stay
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: Color,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// When text has colours.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Also in files and pipes
+    Always,
+    /// Never
+    Never,
+}
+
+impl Color {
+    /// Applies the choice to all output of the process.
+    pub(crate) fn apply(self) {
+        match self {
+            // The default of the library, which reads NO_COLOR.
+            Color::Auto => ColorChoice::Auto,
+            Color::Always => ColorChoice::Always,
+            Color::Never => ColorChoice::Never,
+        }
+        .write_global();
+    }
 }
 
 /// One list of the commands: the enum for clap, their names, and their arguments.

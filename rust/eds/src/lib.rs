@@ -33,6 +33,11 @@ mod progress;
 mod random;
 mod record_json;
 pub mod reference;
+#[cfg(feature = "serve")]
+mod remote;
+#[cfg(not(feature = "serve"))]
+#[path = "remote_absent.rs"]
+mod remote;
 mod render;
 mod stores;
 pub mod tamper;
@@ -49,7 +54,7 @@ pub use crate::explanations::explanation;
 
 use crate::commands::Cli;
 use crate::exit::{Exit, Failure};
-use crate::output::Output;
+use crate::output::{Answer, Output};
 
 /// Runs the command and returns its exit code: 0 everything requested was checked and holds, 1 findings, 2 usage, 3
 /// could not finish. The first argument is the name of the program.
@@ -61,7 +66,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     let exit = match Cli::try_parse_from(&args) {
         Ok(mut cli) => {
             cli.command.called_by(&args);
-            let output = Output { json: cli.json, command: Some(cli.command.name()) };
+            cli.color.apply();
+            let output = Output { json: cli.json, quiet: cli.quiet, command: Some(cli.command.name()) };
             exit::guarded(|| cli.command.run(&output)).unwrap_or_else(|failure| output.fail(&failure))
         }
         Err(error) => refuse(&args, &error),
@@ -106,7 +112,18 @@ fn refuse(args: &[OsString], error: &clap::Error) -> Exit {
         if options.clone().any(|arg| arg == commands::FETCH_WAL) {
             failure.exit = Exit::StopRecovery;
         }
-        return Output { json: true, command }.fail(&failure);
+        return Output { json: true, quiet: false, command }.fail(&failure);
+    }
+    if error.kind() == ErrorKind::DisplayVersion && options.clone().any(|arg| arg == "--json") {
+        let answer = Answer {
+            ok: true,
+            name: "version",
+            content: &env!("CARGO_PKG_VERSION"),
+            text: String::new(),
+            failure: None,
+        };
+        let output = Output { json: true, quiet: false, command: None };
+        return output.answer(&answer).map_or_else(|failure| output.fail(&failure), |()| Exit::Holds);
     }
     if is_request {
         // A closed pipe is not an error.

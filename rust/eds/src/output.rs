@@ -17,6 +17,8 @@ const ERROR: Style = AnsiColor::Red.on_default().bold();
 pub(crate) struct Output {
     /// The envelope instead of text.
     pub(crate) json: bool,
+    /// No remarks.
+    pub(crate) quiet: bool,
     /// The command, once it is known.
     pub(crate) command: Option<&'static str>,
 }
@@ -64,7 +66,7 @@ impl Output {
 
     /// Writes a remark for people.
     pub(crate) fn note(&self, text: &str) {
-        if !self.json {
+        if !self.json && !self.quiet {
             complain(&sentence(text));
         }
     }
@@ -72,12 +74,16 @@ impl Output {
 
 /// Writes to stdout. A closed pipe (`| head`) is not an error: the exit code stays that of the work.
 pub(crate) fn write(text: &str) -> Result<(), Failure> {
+    write_if_read(text).map(|_| ())
+}
+
+/// Writes to stdout; false if the pipe is closed.
+pub(crate) fn write_if_read(text: &str) -> Result<bool, Failure> {
     let mut stdout = anstream::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::unfinished("io", format!("cannot write to stdout: {error}")))
-        }
-        _ => Ok(()),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::unfinished("io", format!("cannot write to stdout: {error}"))),
+        Ok(()) => Ok(true),
     }
 }
 

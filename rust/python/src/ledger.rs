@@ -549,7 +549,7 @@ impl LedgerCore {
             // No entry has another outcome.
             return Ok(list);
         };
-        let query = LogQuery { device_id, outcome, reason, after_id, limit };
+        let query = LogQuery { device_id, outcome, reason, after_id, limit, ..LogQuery::default() };
         let entries = wait_on(py, async move { open.ledger.operation_log(&query).await })?;
         for entry in entries.map_err(|error| service_failure(py, error.into()))? {
             let fields = PyDict::new(py);

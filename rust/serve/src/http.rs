@@ -224,6 +224,8 @@ impl<S: Sync, T: serde::de::DeserializeOwned> FromRequestParts<S> for Query<T> {
         parsed.map(|query| Query(query.0)).map_err(|error| {
             use std::error::Error;
             let detail = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+            // The words of the standard library for a number that does not parse.
+            let detail = detail.replace("invalid digit found in string", "expected a natural number");
             Problem::malformed(format!("query: {detail}"))
         })
     }

@@ -323,20 +323,23 @@ impl Ledger for Postgres {
         let place = self.servers.place();
         let failed = || failed(place, Component::OperationLog, "read the operation log");
         let mut reader = self.servers.reader().await.map_err(failed())?;
+        let order = if query.newest { "DESC" } else { "ASC" };
         let entries = sqlx::query(AssertSqlSafe(format!(
             "SELECT {} FROM operation_logs WHERE id > $1 AND ($2::text IS NULL OR device_id = $2)
-             AND ($3::text IS NULL OR outcome = $3) AND ($4::text IS NULL OR reason = $4) ORDER BY id LIMIT $5",
+             AND ($3::text IS NULL OR outcome = $3) AND ($4::text IS NULL OR reason = $4)
+             AND ($6::bigint IS NULL OR at_ms >= $6) ORDER BY id {order} LIMIT $5",
             columns(&rows::LOG),
         )))
         .bind(stream::column(Some(query.after_id), 0))
         .bind(query.device_id.as_deref())
         .bind(query.outcome.map(OutcomeKind::as_str))
         .bind(query.reason.as_deref())
-        .bind(i64::from(query.limit));
+        .bind(i64::from(query.limit))
+        .bind(query.since_ms.map(|since_ms| stream::column(Some(since_ms), 0)));
         let rows = self.servers.rows(entries.fetch(&mut *reader)).await;
         let entries = rows.and_then(|rows| rows.iter().map(rows::log_entry).collect()).map_err(failed())?;
         reader.end().await.map_err(failed())?;
-        Ok(entries)
+        Ok(query.in_order(entries))
     }
 
     async fn prune_rejections(&self, limits: &RejectionLimits) -> Result<Vec<Rejections>, StoreError> {

@@ -274,18 +274,21 @@ impl Ledger for Sqlite {
 
     async fn operation_log(&self, query: &LogQuery) -> Result<Vec<LogEntry>, StoreError> {
         let columns = columns(&rows::LOG);
+        let order = if query.newest { "DESC" } else { "ASC" };
         let rows = sqlx::query(AssertSqlSafe(format!(
             "SELECT {columns} FROM operation_logs WHERE id > ?1 AND (?2 IS NULL OR device_id = ?2) AND (?3 IS NULL OR outcome = ?3)
-             AND (?4 IS NULL OR reason = ?4) ORDER BY id LIMIT ?5",
+             AND (?4 IS NULL OR reason = ?4) AND (?6 IS NULL OR at_ms >= ?6) ORDER BY id {order} LIMIT ?5",
         )))
         .bind(stream::column(Some(query.after_id), 0))
         .bind(query.device_id.as_deref())
         .bind(query.outcome.map(OutcomeKind::as_str))
         .bind(query.reason.as_deref())
         .bind(i64::from(query.limit))
+        .bind(query.since_ms.map(|since_ms| stream::column(Some(since_ms), 0)))
         .fetch_all(&self.database.readers)
         .await;
         let decoded = rows.and_then(|rows| rows.iter().map(rows::log_entry).collect());
+        let decoded = decoded.map(|entries: Vec<LogEntry>| query.in_order(entries));
         let reading = failed(&self.database.place, Component::OperationLog, "read the operation log");
         self.database.unchanged(decoded).map_err(reading)
     }

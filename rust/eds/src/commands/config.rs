@@ -27,8 +27,8 @@ Examples:
   eds config check --config /etc/eds/eds.toml --json
   EDS_LEDGER=postgres://db/audit eds config check
 
-A variable names a key in capitals, with two underscores for the dot: EDS_S3__ENDPOINT. Flags come before
-variables, variables before the file.")]
+A variable names a key in capitals, with two underscores for the dot: EDS_S3__ENDPOINT.
+Flags come before variables, variables before the file.")]
 pub(crate) struct Config {
     #[command(subcommand)]
     action: Action,

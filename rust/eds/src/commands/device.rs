@@ -9,7 +9,8 @@ use clap::{Args, Subcommand};
 use edgesentry_chain::{Head, Scheme};
 use edgesentry_formats::Destinations;
 use edgesentry_formats::describe;
-use edgesentry_rs::ledger::{Registration, RevocationReason, key_ring};
+use edgesentry_rs::ingest::verify::RegisteredKey;
+use edgesentry_rs::ledger::{RegisteredDevice, Registration, Revocation, RevocationReason, key_ring};
 use edgesentry_rs::settings::Access;
 use serde_json::json;
 
@@ -18,10 +19,13 @@ use crate::envelope::terminal_safe;
 use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
 use crate::outputs::save;
+use crate::remote::{RemoteArgs, Service};
 use crate::stores::{LedgerArgs, Opened};
 use crate::text::{count, name};
 
 /// Manage the devices of a ledger and their keys
+///
+/// With --url those of a service: its token needs the scope read, and the scope admin to change them.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -29,6 +33,7 @@ Examples:
   eds device rotate lift-01 --key 3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c
   eds device revoke lift-01 --reason compromised    its further records are rejected
   eds device list --ledger postgres://db/audit
+  EDGESENTRY_TOKEN=eds_... eds device list --url https://audit.example
   eds device keys -o keys.json                      the key ring that verify-chain --keys takes")]
 pub(crate) struct Device {
     #[command(subcommand)]
@@ -47,6 +52,8 @@ enum Action {
         start_head: Option<Head>,
         #[command(flatten)]
         ledger: LedgerArgs,
+        #[command(flatten)]
+        remote: RemoteArgs,
     },
     /// Replace the key of a device, from its next sequence on
     Rotate {
@@ -54,6 +61,8 @@ enum Action {
         key: KeyArgs,
         #[command(flatten)]
         ledger: LedgerArgs,
+        #[command(flatten)]
+        remote: RemoteArgs,
     },
     /// Revoke the keys of a device: its records in the ledger stay valid, further ones are rejected
     Revoke {
@@ -66,11 +75,15 @@ enum Action {
         reason: RevocationReason,
         #[command(flatten)]
         ledger: LedgerArgs,
+        #[command(flatten)]
+        remote: RemoteArgs,
     },
     /// List devices, heads and keys
     List {
         #[command(flatten)]
         ledger: LedgerArgs,
+        #[command(flatten)]
+        remote: RemoteArgs,
     },
     /// Write the key ring of the registry
     Keys {
@@ -79,6 +92,8 @@ enum Action {
         output: Option<PathBuf>,
         #[command(flatten)]
         ledger: LedgerArgs,
+        #[command(flatten)]
+        remote: RemoteArgs,
     },
 }
 
@@ -99,36 +114,92 @@ struct KeyArgs {
     valid_from: Option<u64>,
 }
 
+/// The devices of a ledger, or those of a service.
+enum Registry {
+    Ledger(Box<Opened>),
+    Service(Service),
+}
+
+impl Registry {
+    fn open(ledger: &LedgerArgs, remote: &RemoteArgs, access: Access) -> Result<Registry, Failure> {
+        match remote.service()? {
+            Some(service) => Ok(Registry::Service(service)),
+            None => Ok(Registry::Ledger(Box::new(ledger.open(access)?))),
+        }
+    }
+
+    fn devices(&self) -> Result<Vec<RegisteredDevice>, Failure> {
+        match self {
+            Registry::Ledger(opened) => Ok(opened.wait(opened.ledger.devices())?),
+            Registry::Service(service) => service.devices(),
+        }
+    }
+
+    fn register(&self, registration: &Registration) -> Result<(), Failure> {
+        match self {
+            Registry::Ledger(opened) => Ok(opened.wait(opened.ledger.register(registration))?),
+            Registry::Service(service) => service.register(registration),
+        }
+    }
+
+    fn revocations(&self) -> Result<Vec<Revocation>, Failure> {
+        match self {
+            Registry::Ledger(opened) => Ok(opened.wait(opened.ledger.revocations())?),
+            Registry::Service(service) => service.revocations(),
+        }
+    }
+
+    fn revoke(&self, device_id: &str, reason: RevocationReason) -> Result<u64, Failure> {
+        match self {
+            Registry::Ledger(opened) => Ok(opened.wait(opened.ledger.revoke_for(device_id, reason))?),
+            Registry::Service(service) => service.revoke(device_id, reason),
+        }
+    }
+
+    fn place(&self) -> &str {
+        match self {
+            Registry::Ledger(opened) => opened.ledger.place(),
+            Registry::Service(service) => service.place(),
+        }
+    }
+}
+
 impl Device {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         match &self.action {
-            Action::Register { key, start_head, ledger } => {
+            Action::Register { key, start_head, ledger, remote } => {
                 let registration = key.registration(*start_head)?;
-                let opened = ledger.open(Access::Create)?;
-                refuse_other_key(&opened, &registration)?;
-                register(&opened, &registration, output)
+                let registry = Registry::open(ledger, remote, Access::Create)?;
+                let devices = registry.devices()?;
+                refuse_other_key(&devices, &registration)?;
+                register(&registry, &registration, &devices, output)
             }
-            Action::Rotate { key, ledger } => {
+            Action::Rotate { key, ledger, remote } => {
                 let registration = key.registration(None)?;
-                let opened = ledger.open(Access::Existing)?;
-                known_devices(&opened, std::slice::from_ref(&key.device))?;
-                register(&opened, &registration, output)
+                let registry = Registry::open(ledger, remote, Access::Existing)?;
+                if let Registry::Ledger(opened) = &registry {
+                    known_devices(opened, std::slice::from_ref(&key.device))?;
+                }
+                let devices = registry.devices()?;
+                if !devices.iter().any(|device| device.device_id == key.device) {
+                    let message = format!("device {:?}: it is not registered", key.device);
+                    return Err(Failure::usage("registry", message));
+                }
+                register(&registry, &registration, &devices, output)
             }
-            Action::Revoke { device, reason, ledger } => {
-                let opened = ledger.open(Access::Existing)?;
-                let from = opened.wait(opened.ledger.revoke_for(device, *reason))?;
+            Action::Revoke { device, reason, ledger, remote } => {
+                let from = Registry::open(ledger, remote, Access::Existing)?.revoke(device, *reason)?;
                 let text = format!("{}: records are rejected from sequence {from} on\n", name(device));
                 let content = json!({"device_id": device, "revoked_from": from, "reason": reason.name()});
                 answer(output, "device", &content, text)
             }
-            Action::List { ledger } => {
-                let opened = ledger.open(Access::Read)?;
-                let devices = opened.wait(opened.ledger.devices())?;
-                let revocations = opened.wait(opened.ledger.revocations())?;
+            Action::List { ledger, remote } => {
+                let registry = Registry::open(ledger, remote, Access::Read)?;
+                let (devices, revocations) = (registry.devices()?, registry.revocations()?);
                 let content = list::content(&devices, &revocations);
                 answer(output, "devices", &content, list::table(&devices, &revocations))
             }
-            Action::Keys { output: file, ledger } => keys(ledger, file.as_deref(), output),
+            Action::Keys { output: file, ledger, remote } => keys(ledger, remote, file.as_deref(), output),
         }
     }
 }
@@ -147,10 +218,9 @@ impl KeyArgs {
 }
 
 /// Rejects another key: a typing error must not rotate the key of a registered device.
-fn refuse_other_key(opened: &Opened, registration: &Registration) -> Result<(), Failure> {
+fn refuse_other_key(devices: &[RegisteredDevice], registration: &Registration) -> Result<(), Failure> {
     let Registration { device_id, key, scheme, .. } = registration;
-    let known = opened.wait(opened.ledger.keys(&[device_id.as_str().into()]))?;
-    let Some(device) = known.get(device_id.as_str()) else { return Ok(()) };
+    let Some(device) = devices.iter().find(|device| device.device_id == *device_id) else { return Ok(()) };
     if device.keys.iter().any(|known| (known.key.key, known.key.scheme) == (*key, *scheme)) {
         return Ok(());
     }
@@ -160,14 +230,43 @@ fn refuse_other_key(opened: &Opened, registration: &Registration) -> Result<(), 
     Err(Failure::usage("registry", message))
 }
 
-fn register(opened: &Opened, registration: &Registration, output: &Output) -> Result<Exit, Failure> {
-    opened.wait(opened.ledger.register(registration))?;
+/// Returns other devices with the key of a registration. It is allowed, for example on a test bench, and each of them can
+/// sign in the name of the others.
+fn other_devices<'a>(devices: &'a [RegisteredDevice], registration: &Registration) -> Vec<&'a str> {
+    let has_key = |device: &&RegisteredDevice| {
+        device.device_id != registration.device_id
+            && device.keys.iter().any(|known| known.key.key == registration.key)
+    };
+    devices.iter().filter(has_key).map(|device| device.device_id.as_str()).collect()
+}
+
+/// Registers a key; `devices` are those from before.
+fn register(
+    registry: &Registry,
+    registration: &Registration,
+    devices: &[RegisteredDevice],
+    output: &Output,
+) -> Result<Exit, Failure> {
+    registry.register(registration)?;
+    let others = other_devices(devices, registration);
+    if let Some(other) = others.first() {
+        let more = match others.len() {
+            1 => String::new(),
+            number => format!(" and {}", count(number as u64 - 1, "other device")),
+        };
+        output.note(&format!(
+            "warning: the key is also registered for device {}{more}; each of them can sign in the name of the others: \
+             register a key of its own for each device",
+            name(other)
+        ));
+    }
     let device_id = &registration.device_id;
-    let known = opened.wait(opened.ledger.keys(&[device_id.as_str().into()]))?;
-    let keys = known.get(device_id.as_str()).map(|device| &*device.keys).unwrap_or_default();
-    let mine = |key: &&edgesentry_rs::ingest::verify::RegisteredKey| key.key.key == registration.key;
+    let known = registry.devices()?;
+    let keys = known.iter().find(|device| device.device_id == *device_id);
+    let keys = keys.map(|device| &*device.keys).unwrap_or_default();
+    let mine = |key: &&RegisteredKey| key.key.key == registration.key;
     let from = keys.iter().rev().find(mine).map(|key| key.key.valid_from);
-    let place = opened.ledger.place();
+    let place = registry.place();
     let text = format!(
         "{}: key {} signs under scheme {} from sequence {} in {}\n",
         name(device_id),
@@ -181,19 +280,27 @@ fn register(opened: &Opened, registration: &Registration, output: &Output) -> Re
         "key": registration.key.to_string(),
         "scheme": registration.scheme,
         "valid_from": from,
+        "also_key_of": others,
     });
     answer(output, "device", &content, text)
 }
 
-fn keys(ledger: &LedgerArgs, file: Option<&Path>, output: &Output) -> Result<Exit, Failure> {
-    let opened = ledger.open(Access::Read)?;
+fn keys(
+    ledger: &LedgerArgs,
+    remote: &RemoteArgs,
+    file: Option<&Path>,
+    output: &Output,
+) -> Result<Exit, Failure> {
+    let registry = Registry::open(ledger, remote, Access::Read)?;
     let mut destinations = Destinations::default();
-    ledger.read(&opened, &mut destinations);
+    if let Registry::Ledger(opened) = &registry {
+        ledger.read(opened, &mut destinations);
+    }
     let destination = match file {
         Some(path) => Some((path, destinations.place("--output", path)?)),
         None => None,
     };
-    let devices = opened.wait(opened.ledger.devices())?;
+    let devices = registry.devices()?;
     let ring = key_ring(&devices).map_err(|error| Failure::unfinished("keys", describe(&error)))?;
     let ring = edgesentry_formats::write_key_ring(&ring);
     let text = match destination.filter(|(_, destination)| !destination.is_stdout()) {

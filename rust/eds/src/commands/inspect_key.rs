@@ -131,7 +131,7 @@ fn public_key_file(path: &Path) -> Result<Option<Result<PublicKey, KeyError>>, F
     // Other bytes that are not a key are neither a weak key nor a seed.
     if !is_of_a_known_form && matches!(key, Err(KeyError::NotHex(_) | KeyError::Unsupported(_))) {
         let message = format!(
-            "{}: neither a seed file nor a public key; a seed file holds 64 hex digits, a public key is PEM, DER, SSH, JWK or \
+            "{}: neither a seed file nor a public key; a seed file holds 64 hex digits and a newline, a public key is PEM, DER, SSH, JWK or \
              base64",
             path.display()
         );

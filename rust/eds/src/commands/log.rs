@@ -1,29 +1,52 @@
 //! `eds log`: the operation log, one entry for every decision of the ingest service.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use anstyle::{AnsiColor, Style};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
-use edgesentry_formats::times::to_rfc3339;
+use edgesentry_chain::escape;
+use edgesentry_formats::times::{parse_unix_ms, to_rfc3339};
 use edgesentry_rs::ledger::{LOG_CONFLICT, LogEntry, LogQuery};
 use edgesentry_rs::settings::Access;
 use edgesentry_rs::{OutcomeKind, RejectionCode};
+use futures::FutureExt;
 use serde_json::json;
+use tokio::runtime::Runtime;
 
+use crate::envelope::terminal_safe;
 use crate::exit::{Exit, Failure};
-use crate::output::{Answer, Output};
-use crate::stores::LedgerArgs;
+use crate::interrupt;
+use crate::output::{Answer, Output, write_if_read};
+use crate::remote::{RemoteArgs, Service};
+use crate::stores::{Asked, LedgerArgs, Opened};
 use crate::text::{name, shown};
+use crate::threads;
+
+/// How often `--follow` looks, and how many entries it reads at once.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+const FOLLOW_PAGE: u32 = 10_000;
+/// Consecutive failures of the ledger after which `--follow` ends.
+const MAX_FAILURES: u32 = 20;
+/// How many ids before the last one `--follow` reads again.
+const OVERLAP: u64 = 1000;
 
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 
 /// Show the decisions of the ingest service, oldest first: accepted, duplicate, rejected with the reason
+///
+/// With --url those of a service, at most 10,000 at once: its token needs the scope read.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   eds log --outcome rejected
   eds log --device lift-01 --reason fork --json
+  eds log --tail 20 --follow                       the last entries, then new ones until Ctrl-C
+  EDGESENTRY_TOKEN=eds_... eds log --url https://audit.example --follow
+  eds log --since 2026-01-31T12:00:00Z
   eds log --after 1000 --limit 1000                the next page")]
 pub(crate) struct Log {
     /// Only this device
@@ -38,11 +61,45 @@ pub(crate) struct Log {
     /// Only entries after this id
     #[arg(long, value_name = "ID", default_value_t = 0)]
     after: u64,
+    /// Only entries from this time on: 2026-01-31T12:00:00Z, or Unix milliseconds
+    #[arg(long, value_name = "TIME", value_parser = parse_unix_ms)]
+    since: Option<u64>,
     /// Maximum number of entries
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     limit: u32,
+    /// The last entries in place of the first ones
+    #[arg(long, value_name = "N", conflicts_with = "limit", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    tail: Option<u32>,
+    /// Go on with new entries until Ctrl-C; with --json, one entry a line
+    #[arg(long, short)]
+    follow: bool,
     #[command(flatten)]
     ledger: LedgerArgs,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+/// The ledger, or a service in place of it.
+enum Source<'a> {
+    Ledger(&'a LedgerArgs, Box<Opened>),
+    Service(Service),
+}
+
+impl Source<'_> {
+    /// Opens the ledger again: an SQLite file that was opened to be read shows one state of it.
+    fn open_again(&mut self) -> Result<(), Failure> {
+        if let Source::Ledger(ledger, opened) = self {
+            **opened = ledger.open(Access::Read)?;
+        }
+        Ok(())
+    }
+
+    fn entries(&self, query: &LogQuery) -> Result<Vec<LogEntry>, Failure> {
+        match self {
+            Source::Ledger(_, opened) => Ok(opened.wait(opened.ledger.operation_log(query))?),
+            Source::Service(service) => service.operation_log(query),
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -68,17 +125,25 @@ fn reason() -> PossibleValuesParser {
 
 impl Log {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
-        let opened = self.ledger.open(Access::Read)?;
+        let source = match self.remote.service()? {
+            Some(service) => Source::Service(service),
+            None => Source::Ledger(&self.ledger, Box::new(self.ledger.open(Access::Read)?)),
+        };
         let query = LogQuery {
             device_id: self.device.clone(),
             outcome: self.outcome.map(OutcomeKind::from),
             reason: self.reason.clone(),
             after_id: self.after,
-            limit: self.limit,
+            since_ms: self.since,
+            newest: self.tail.is_some(),
+            limit: self.tail.unwrap_or(self.limit),
         };
-        let entries = opened.wait(opened.ledger.operation_log(&query))?;
+        if self.follow {
+            return follow(source, query, output);
+        }
+        let entries = source.entries(&query)?;
         let last_id = entries.last().map_or(self.after, |entry| entry.id);
-        let is_full = entries.len() == self.limit as usize;
+        let is_full = self.tail.is_none() && entries.len() == self.limit as usize;
         let content = json!({
             "entries": entries.iter().map(content).collect::<Vec<_>>(),
             "last_id": last_id,
@@ -106,6 +171,69 @@ impl Log {
         }
         text
     }
+}
+
+/// Prints entries until the process is interrupted, or its reader has gone.
+fn follow(mut source: Source<'_>, mut query: LogQuery, output: &Output) -> Result<Exit, Failure> {
+    // Apart from the runtime of the ledger, which may be opened again.
+    let runtime = threads::runtime()?;
+    let mut asked = interrupt::asked().boxed();
+    let mut printed: BTreeSet<u64> = BTreeSet::new();
+    let mut failures = 0;
+    loop {
+        let entries = match source.entries(&query) {
+            // Another process has written to the file, or the server was away.
+            Err(failure) if failure.code == "store" && failures < MAX_FAILURES => {
+                failures += 1;
+                if is_ended(&runtime, &mut asked, POLL_INTERVAL) {
+                    return Ok(Exit::Holds);
+                }
+                // It may be written to again meanwhile; the next read then fails again.
+                let _ = source.open_again();
+                continue;
+            }
+            entries => entries?,
+        };
+        failures = 0;
+        let is_full = entries.len() == query.limit as usize;
+        let mut text = String::new();
+        for entry in entries.iter().filter(|entry| !printed.contains(&entry.id)) {
+            if output.json {
+                text.push_str(&terminal_safe(&content(entry).to_string()));
+                text.push('\n');
+            } else {
+                line(&mut text, entry, 0);
+            }
+        }
+        if !write_if_read(&escape::lines(&text))? {
+            return Ok(Exit::Holds);
+        }
+        // Those before the first one of a tail are not new.
+        if let Some(first) = entries.first().filter(|_| query.newest) {
+            query.after_id = first.id.saturating_sub(1);
+        }
+        let read_to = entries.last().map_or(query.after_id, |entry| entry.id);
+        printed.extend(entries.iter().map(|entry| entry.id));
+        // Entries of transactions that end late have ids below those that were read.
+        let goes_on = is_full && !query.newest;
+        let from = if goes_on { read_to } else { read_to.saturating_sub(OVERLAP) };
+        (query.after_id, query.newest, query.limit) = (from.max(query.after_id), false, FOLLOW_PAGE);
+        printed = printed.split_off(&from);
+        let pause = if goes_on { Duration::ZERO } else { POLL_INTERVAL };
+        if is_ended(&runtime, &mut asked, pause) {
+            return Ok(Exit::Holds);
+        }
+    }
+}
+
+/// Waits; true if the process is asked to end.
+fn is_ended(runtime: &Runtime, asked: &mut Asked, pause: Duration) -> bool {
+    runtime.block_on(async {
+        tokio::select! {
+            () = asked => true,
+            () = tokio::time::sleep(pause) => false,
+        }
+    })
 }
 
 fn line(text: &mut String, entry: &LogEntry, widest: usize) {

@@ -28,7 +28,7 @@ fn a_device_is_registered_rotated_and_revoked() {
     let run = folder.eds(&format!("--json device rotate lift-01 --key {two} --valid-from 3"));
     assert_eq!(
         run.envelope()["device"],
-        json!({"device_id": "lift-01", "key": two, "scheme": "record", "valid_from": 3})
+        json!({"device_id": "lift-01", "key": two, "scheme": "record", "valid_from": 3, "also_key_of": []})
     );
     let run = folder.eds("device keys -o keys.json");
     assert_eq!((run.code, run.stderr.as_str()), (0, "keys.json: keys of 1 device written\n"));
@@ -106,4 +106,19 @@ fn slips_change_nothing() {
     }
     let list = folder.eds("--json device list").envelope()["devices"].clone();
     assert_eq!((list.as_array().unwrap().len(), list[0]["keys"].as_array().unwrap().len()), (1, 1));
+}
+
+#[test]
+fn a_key_of_another_device_is_warned_of() {
+    let folder = Folder::new();
+    let one = key(1);
+    assert_eq!(folder.eds(&format!("device register lift-01 --key {one}")).stderr, "");
+    let run = folder.eds(&format!("device register lift-02 --key {one}"));
+    let warning = "warning: the key is also registered for device lift-01; each of them can sign in the name of the others: \
+                   register a key of its own for each device\n";
+    assert_eq!((run.code, run.stderr.as_str()), (0, warning));
+    let run = folder.eds(&format!("--json device register lift-03 --key {one}"));
+    assert_eq!(run.envelope()["device"]["also_key_of"], json!(["lift-01", "lift-02"]));
+    let run = folder.eds(&format!("--quiet device register lift-04 --key {one}"));
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""));
 }

@@ -1,7 +1,11 @@
 //! `eds log`.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use eds::fleet::WATER;
 use eds::tamper;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::ledger;
@@ -62,4 +66,39 @@ fn what_the_log_cannot_know_is_usage() {
         let run = folder.eds(line);
         assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{line}");
     }
+}
+
+#[test]
+fn the_last_entries_are_shown_and_followed() {
+    let (folder, fleet) = ledger(100);
+    let ids = |filter: &str| -> Vec<u64> {
+        let entries = folder.eds(&format!("--json log {filter}")).envelope()["log"]["entries"].clone();
+        entries.as_array().unwrap().iter().map(|entry| entry["id"].as_u64().unwrap()).collect()
+    };
+    let last = *ids("--limit 1000").last().unwrap();
+    assert_eq!(ids("--tail 3"), [last - 2, last - 1, last]);
+    assert_eq!(ids(&format!("--tail 3 --device {WATER}")).len(), 3);
+    assert_eq!(ids("--since 2099-01-01T00:00:00Z"), [0; 0]);
+    assert_eq!(ids("--since 0").len(), 100);
+    assert_eq!(folder.eds("log --tail 3 --limit 5").code, 2);
+
+    let mut command = folder.command_for_signals();
+    command.args(["--json", "log", "--tail", "2", "--follow"]).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!((next()["id"].clone(), next()["id"].clone()), (json!(last - 1), json!(last)));
+    let mut records = fleet.records.clone();
+    tamper::flip_signature_bit(&mut records, WATER, 20);
+    folder.write_records("again.ndjson", &records);
+    assert_eq!(folder.eds("ingest again.ndjson --payloads-from payloads").code, 1);
+    loop {
+        let entry = next();
+        assert!(entry["id"].as_u64().unwrap() > last, "{entry}");
+        if entry["outcome"] == "rejected" {
+            break;
+        }
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }

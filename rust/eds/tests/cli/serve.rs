@@ -529,3 +529,46 @@ fn a_service_that_still_connects_stops_in_order() {
     assert_eq!(child.wait().unwrap().code(), Some(0), "{said}");
     assert!(said.contains("before_listening"), "{said}");
 }
+
+#[test]
+fn devices_and_the_log_are_administered_from_afar() {
+    let folder = Folder::new();
+    let token = |name: &str, scopes: &str| {
+        let run = folder.eds(&format!("token {name} {scopes}"));
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        folder.write(&format!("{name}.token"), run.stdout);
+        run.stderr
+    };
+    let settings = token("admin", "--scope read --scope admin") + &token("reader", "--scope read");
+    folder.write("eds.toml", settings);
+    let mut command = folder.command();
+    command.env("EDS_CONFIG", "eds.toml");
+    let served = Served::start(command, "127.0.0.1:0");
+    let url = &served.url;
+    let eds =
+        |line: &str, name: &str| folder.eds(&format!("--json {line} --url {url} --token-file {name}.token"));
+    let key = Device::from_seed("lift-01", [1; 32], Scheme::Record).public_key().unwrap();
+    let other = Device::from_seed("lift-01", [2; 32], Scheme::Record).public_key().unwrap();
+
+    let refused = eds(&format!("device register lift-01 --key {key}"), "reader");
+    let error = refused.envelope()["error"].clone();
+    assert_eq!((refused.code, &error["code"]), (3, &json!("service")));
+    assert!(error["message"].as_str().unwrap().contains("the token reader lacks the scope admin"), "{error}");
+    let run = eds(&format!("device register lift-01 --key {key}"), "admin");
+    assert_eq!((run.code, &run.envelope()["device"]["valid_from"]), (0, &json!(1)));
+    let run = eds(&format!("device register lift-01 --key {other}"), "admin");
+    assert_eq!((run.code, &run.envelope()["error"]["code"]), (2, &json!("registry")));
+    assert_eq!(eds(&format!("device rotate ghost --key {other}"), "admin").code, 2);
+    assert_eq!(eds(&format!("device rotate lift-01 --key {other} --valid-from 5"), "admin").code, 0);
+    let list = eds("device list", "reader").envelope()["devices"].clone();
+    assert_eq!(list, folder.eds("--json device list --ledger edgesentry.db").envelope()["devices"]);
+    assert_eq!(list[0]["keys"][1]["valid_from"], 5);
+    let ring = eds("device keys -o keys.json", "reader");
+    assert_eq!((ring.code, &ring.envelope()["keys"]["lift-01"][1]["valid_from"]), (0, &json!(5)));
+    assert_eq!(eds("device revoke lift-01", "admin").envelope()["device"]["revoked_from"], 1);
+    assert_eq!(eds("log --tail 5", "reader").envelope()["log"]["entries"], json!([]));
+    // The token of a file goes to one service, and a ledger is not named beside it.
+    assert_eq!(folder.eds(&format!("device list --url {url} --ledger served.db")).code, 2);
+    assert_eq!(folder.eds("device list --token-file admin.token").code, 2);
+    assert_eq!(served.stop(), Some(0));
+}

@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, StatusCode};
 use edgesentry_chain::{Head, PublicKey, Scheme};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::error::Category;
 use utoipa::ToSchema;
 
 use super::device::{Link, check_device_id};
@@ -225,6 +226,9 @@ async fn read_json<T: DeserializeOwned>(app: &App, headers: &HeaderMap, body: Bo
     let held = Room::new(&app.bodies, app.holder(headers)).read(reader, MAX_BODY_BYTES).await?;
     serde_json::from_slice(&held.bytes).map_err(|error| {
         let problem: String = error.to_string().chars().take(300).collect();
-        Problem::malformed(problem)
+        match error.classify() {
+            Category::Data => Problem::malformed(format!("body: {problem}")),
+            _ => Problem::malformed(format!("body: expected a JSON object, got other text: {problem}")),
+        }
     })
 }

@@ -227,6 +227,10 @@ pub(super) struct EntriesQuery {
     reason: Option<String>,
     /// Only entries after this id: the last one of the previous page.
     after_id: Option<u64>,
+    /// Only entries from this time on, Unix milliseconds.
+    since_ms: Option<u64>,
+    /// `true` for the last entries in place of the first ones, in the same order.
+    newest: Option<bool>,
     /// Maximum number of results, up to 10,000; 1,000 by default.
     #[param(minimum = 1, maximum = 10000)]
     limit: Option<u32>,
@@ -288,6 +292,8 @@ pub(super) async fn log(
         outcome,
         reason: query.reason.map(|text| text.replace('\0', "\u{fffd}")),
         after_id,
+        since_ms: query.since_ms,
+        newest: query.newest.unwrap_or(false),
         limit,
     };
     let entries = app.service.ledger().operation_log(&query).await?.into_iter().map(decision);

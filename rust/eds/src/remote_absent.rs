@@ -1,0 +1,43 @@
+//! A build without the client of a service.
+
+use clap::Args;
+use edgesentry_rs::ledger::{LogEntry, LogQuery, RegisteredDevice, Registration};
+
+use crate::exit::Failure;
+
+/// No options: this build has no client of a service.
+#[derive(Args, Debug)]
+pub(crate) struct RemoteArgs {}
+
+impl RemoteArgs {
+    pub(crate) fn service(&self) -> Result<Option<Service>, Failure> {
+        Ok(None)
+    }
+}
+
+/// A service, which this build does not reach.
+pub(crate) struct Service {
+    never: std::convert::Infallible,
+}
+
+impl Service {
+    pub(crate) fn place(&self) -> &str {
+        match self.never {}
+    }
+
+    pub(crate) fn devices(&self) -> Result<Vec<RegisteredDevice>, Failure> {
+        match self.never {}
+    }
+
+    pub(crate) fn register(&self, _: &Registration) -> Result<(), Failure> {
+        match self.never {}
+    }
+
+    pub(crate) fn revoke(&self, _: &str) -> Result<u64, Failure> {
+        match self.never {}
+    }
+
+    pub(crate) fn operation_log(&self, _: &LogQuery) -> Result<Vec<LogEntry>, Failure> {
+        match self.never {}
+    }
+}
