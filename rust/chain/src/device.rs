@@ -174,10 +174,11 @@ impl Device {
             successor.key.sign(statement)
         })?;
         let mut signer = self.clone();
-        let record = signer.sign(timestamp_ms, &payload, succession.object_ref()).map_err(|error| match error {
-            SignError::ChainFull(error) => full(error),
-            SignError::Signer(error) => SuccessionError::Signer(error),
-        })?;
+        let record =
+            signer.sign(timestamp_ms, &payload, succession.object_ref()).map_err(|error| match error {
+                SignError::ChainFull(error) => full(error),
+                SignError::Signer(error) => SuccessionError::Signer(error),
+            })?;
         succession.check(&record, &old)?;
         *self = successor.resume(signer.head);
         Ok((record, payload))

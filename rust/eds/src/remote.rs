@@ -6,7 +6,9 @@ use std::time::Duration;
 use clap::Args;
 use edgesentry_chain::{Hash, Head, PublicKey, RingKey, Scheme};
 use edgesentry_rs::ingest::verify::RegisteredKey;
-use edgesentry_rs::ledger::{LogEntry, LogQuery, RegisteredDevice, Registration, Revocation, RevocationReason};
+use edgesentry_rs::ledger::{
+    LogEntry, LogQuery, RegisteredDevice, Registration, Revocation, RevocationReason,
+};
 use edgesentry_rs::transport::{Client, ClientSettings};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;

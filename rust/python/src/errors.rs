@@ -36,8 +36,8 @@ mod python {
 
 pub(crate) use python::{
     ConfigError, EdgesentryError, HeadsRewrittenError, ProofError, RecordMalformed, RegistryError,
-    RequirementError, ServiceError, SignerError, StoreError, UnreadableError, UpdateError, UpdateRefusedError,
-    VerificationError,
+    RequirementError, ServiceError, SignerError, StoreError, UnreadableError, UpdateError,
+    UpdateRefusedError, VerificationError,
 };
 
 /// Returns the exception for an error of reading, verifying or writing.

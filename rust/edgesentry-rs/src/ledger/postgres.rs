@@ -24,9 +24,9 @@ use super::log::POSTGRES_WITNESS;
 use super::plan::{Chains, Held, LogRow, Plan};
 use super::rows::Kind;
 use super::{
-    AppendError, Decision, Entry, Filter, Ledger, LedgerViews, LogEntry, LogQuery, LogTables, Page, PostgresSettings,
-    Pruned, RecordStream, RegisteredDevice, Registration, RejectionLimits, Rejections, Revocation,
-    RevocationReason, WitnessTables, prune, rows, stream,
+    AppendError, Decision, Entry, Filter, Ledger, LedgerViews, LogEntry, LogQuery, LogTables, Page,
+    PostgresSettings, Pruned, RecordStream, RegisteredDevice, Registration, RejectionLimits, Rejections,
+    Revocation, RevocationReason, WitnessTables, prune, rows, stream,
 };
 use crate::admission::{OutcomeKind, Registry, RejectionCode};
 use crate::clock::now_ms;

@@ -18,8 +18,9 @@ use super::plan::{Chains, Held, LogRow, Plan};
 use super::rows::Kind;
 use super::stream::{self, CHUNK, MAX_EVIDENCE_BYTES, MAX_TEXT_BYTES};
 use super::{
-    AppendError, Decision, Entry, Filter, Ledger, LedgerViews, LogEntry, LogQuery, LogTables, Page, Pruned, RecordStream,
-    RegisteredDevice, Registration, RejectionLimits, Rejections, Revocation, RevocationReason, prune, rows,
+    AppendError, Decision, Entry, Filter, Ledger, LedgerViews, LogEntry, LogQuery, LogTables, Page, Pruned,
+    RecordStream, RegisteredDevice, Registration, RejectionLimits, Rejections, Revocation, RevocationReason,
+    prune, rows,
 };
 use crate::admission::{OutcomeKind, Registry, RejectionCode};
 use crate::clock::now_ms;
