@@ -385,9 +385,12 @@ pub(crate) fn given_keys(value: &Bound<'_, PyAny>, scheme: Option<Scheme>) -> Py
     Ok(GivenKeys { ring: keys_from_any(value, scheme)?, by })
 }
 
+/// The hash of a file with the scheme of its bare keys, and its key ring.
+type KeptFile = ((chain::Hash, Scheme), Arc<chain::KeyRing>);
+
 /// The keys of the file that this process read last: a worker verifies many parts with the same keys, and to check each key
 /// takes longer than to verify its records.
-static LATEST_FILE: Mutex<Option<((chain::Hash, Scheme), Arc<chain::KeyRing>)>> = Mutex::new(None);
+static LATEST_FILE: Mutex<Option<KeptFile>> = Mutex::new(None);
 
 /// Returns keys from a file, a key ring, devices, or a mapping in the form of a key file. `scheme` is that of keys without
 /// one; by default that of files in a file, and otherwise the usual default.

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_eds_global_optspecs
-    string join \n json h/help V/version
+    string join \n json q/quiet color= h/help V/version
 end
 
 function __fish_eds_needs_command
@@ -24,8 +24,12 @@ function __fish_eds_using_subcommand
     contains -- $cmd[1] $argv
 end
 
+complete -c eds -n "__fish_eds_needs_command" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_needs_command" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_needs_command" -s h -l help -d 'Print help'
+complete -c eds -n "__fish_eds_needs_command" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_needs_command" -s V -l version -d 'Print version'
 complete -c eds -n "__fish_eds_needs_command" -f -a "verify-chain" -d 'Verify exports or a ledger: links always; signatures, payloads, heads and log if you give their input'
 complete -c eds -n "__fish_eds_needs_command" -f -a "report" -d 'Show a report that eds verify-chain --json wrote, or write it as a page or for a pipeline'
@@ -92,17 +96,29 @@ always\t'Always; as lines if stderr is not a terminal'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l threads -d 'Threads to verify with [default: RAYON_NUM_THREADS, else OMP_NUM_THREADS, else one for each core]' -r
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l max-findings -d 'Findings to keep in the report; all are counted' -r
+complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l github -d 'Also write annotations of GitHub Actions to stderr'
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l registered -d 'Use the keys, heads and start heads that the ledger has registered, if you give none. They are claims, because a writer of the ledger can change them'
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand verify-chain" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand report" -l html -d 'Also write the report as one self-contained HTML page' -r -F
 complete -c eds -n "__fish_eds_using_subcommand report" -l junit -d 'Also write it as JUnit XML' -r -F
 complete -c eds -n "__fish_eds_using_subcommand report" -l sarif -d 'Also write it as SARIF 2.1.0' -r -F
+complete -c eds -n "__fish_eds_using_subcommand report" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand report" -l github -d 'Also write annotations of GitHub Actions to stderr'
 complete -c eds -n "__fish_eds_using_subcommand report" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand report" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c eds -n "__fish_eds_using_subcommand explain" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand explain" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand explain" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand heads" -l column -d 'Column that holds a field, if it has another name; may be repeated' -r
 complete -c eds -n "__fish_eds_using_subcommand heads" -l ignore -d 'Column that is not a field of a record and is left out, because no hash covers it; may be repeated' -r
@@ -121,17 +137,32 @@ always\t'Always; as lines if stderr is not a terminal'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand heads" -l threads -d 'Threads to verify with [default: RAYON_NUM_THREADS, else OMP_NUM_THREADS, else one for each core]' -r
 complete -c eds -n "__fish_eds_using_subcommand heads" -l max-findings -d 'Findings to keep in the report; all are counted' -r
+complete -c eds -n "__fish_eds_using_subcommand heads" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand heads" -l force -d 'Write the snapshot even if links or signatures do not hold'
 complete -c eds -n "__fish_eds_using_subcommand heads" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand heads" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand heads" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand keygen" -l device -d 'The device, for the key-ring entry' -r
 complete -c eds -n "__fish_eds_using_subcommand keygen" -l out -d 'The seed file to write [default: ID.seed, or device.seed]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand keygen" -l pkcs11 -d 'Make the key in this token, under the label `object`, instead of a seed file' -r
+complete -c eds -n "__fish_eds_using_subcommand keygen" -l module -d 'Library of the token, if its PKCS#11 URI has no module-path' -r -F
+complete -c eds -n "__fish_eds_using_subcommand keygen" -l pin-file -d 'File with the PIN of the token, if its URI has no pin-source; or set the variable EDGESENTRY_PKCS11_PIN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand keygen" -l scheme -d 'Signature scheme of the device: record, or payload-hash for older devices' -r -f -a "record\t''
 payload-hash\t''"
+complete -c eds -n "__fish_eds_using_subcommand keygen" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand keygen" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand keygen" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand keygen" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c eds -n "__fish_eds_using_subcommand keys; and not __fish_seen_subcommand_from follow help" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand keys; and not __fish_seen_subcommand_from follow help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand keys; and not __fish_seen_subcommand_from follow help" -s h -l help -d 'Print help'
+complete -c eds -n "__fish_eds_using_subcommand keys; and not __fish_seen_subcommand_from follow help" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand keys; and not __fish_seen_subcommand_from follow help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand keys; and not __fish_seen_subcommand_from follow help" -f -a "follow" -d 'Add the keys that devices have stated as successors of their keys, from the first keys that you trust'
 complete -c eds -n "__fish_eds_using_subcommand keys; and not __fish_seen_subcommand_from follow help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand_from follow" -l keys -d 'Key ring with the first key of each device' -r -F
@@ -141,13 +172,27 @@ complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand
 complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand_from follow" -l progress -d 'Show progress on stderr: auto (if it is a terminal), always, never' -r -f -a "auto\t'If stderr is a terminal'
 always\t'Always; as lines if stderr is not a terminal'
 never\t'Never'"
+complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand_from follow" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand_from follow" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand_from follow" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand_from follow" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand_from help" -f -a "follow" -d 'Add the keys that devices have stated as successors of their keys, from the first keys that you trust'
 complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c eds -n "__fish_eds_using_subcommand inspect-key" -l signer -d 'Program that has the key' -r -F
+complete -c eds -n "__fish_eds_using_subcommand inspect-key" -l module -d 'Library of the token, if its PKCS#11 URI has no module-path' -r -F
+complete -c eds -n "__fish_eds_using_subcommand inspect-key" -l pin-file -d 'File with the PIN of the token, if its URI has no pin-source; or set the variable EDGESENTRY_PKCS11_PIN' -r -F
+complete -c eds -n "__fish_eds_using_subcommand inspect-key" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand inspect-key" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand inspect-key" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand inspect-key" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c eds -n "__fish_eds_using_subcommand sign-record" -l key -d 'The device\'s seed file' -r -F
+complete -c eds -n "__fish_eds_using_subcommand sign-record" -l key -d 'Its key: a seed file, or the PKCS#11 URI of a key in a token' -r -F
+complete -c eds -n "__fish_eds_using_subcommand sign-record" -l signer -d 'Program that has its key, instead of --key' -r -F
+complete -c eds -n "__fish_eds_using_subcommand sign-record" -l module -d 'Library of the token, if its PKCS#11 URI has no module-path' -r -F
+complete -c eds -n "__fish_eds_using_subcommand sign-record" -l pin-file -d 'File with the PIN of the token, if its URI has no pin-source; or set the variable EDGESENTRY_PKCS11_PIN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand sign-record" -l device -d 'The device' -r
 complete -c eds -n "__fish_eds_using_subcommand sign-record" -l payload -d 'The file that the record commits to' -r -F
 complete -c eds -n "__fish_eds_using_subcommand sign-record" -l object-ref -d 'Name of the payload, such as its place in a bucket' -r
@@ -155,15 +200,23 @@ complete -c eds -n "__fish_eds_using_subcommand sign-record" -l timestamp-ms -d 
 complete -c eds -n "__fish_eds_using_subcommand sign-record" -l after -d 'The chain so far: its records (the last one of the device is used), or a heads snapshot [default: none, sequence 1]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand sign-record" -l scheme -d 'Signature scheme: record, or payload-hash for older devices' -r -f -a "record\t''
 payload-hash\t''"
+complete -c eds -n "__fish_eds_using_subcommand sign-record" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand sign-record" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand sign-record" -s h -l help -d 'Print help'
+complete -c eds -n "__fish_eds_using_subcommand sign-record" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand sign-record" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand verify-record" -l key -d 'The device\'s public key' -r
 complete -c eds -n "__fish_eds_using_subcommand verify-record" -l keys -d 'Key ring' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify-record" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: record for --key, payload-hash for --keys]' -r -f -a "record\t''
 payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand verify-record" -l payload -d 'The payload that the record commits to' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify-record" -l previous -d 'A file with the previous record of its chain' -r -F
+complete -c eds -n "__fish_eds_using_subcommand verify-record" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand verify-record" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand verify-record" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand verify-record" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand verify-proof" -l policy -d 'Trusted keys of the log and of its witnesses, and the quorum' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify-proof" -l record -d 'The proof must be of this record, or have it in its run: a file with one record; - is stdin' -r -F
@@ -178,7 +231,11 @@ consistency\t''"
 complete -c eds -n "__fish_eds_using_subcommand verify-proof" -l previous -d 'The older checkpoint that you kept; the proof must show that the log extends it' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify-proof" -l min-size -d 'Refuse a proof of a checkpoint with fewer leaves' -r
 complete -c eds -n "__fish_eds_using_subcommand verify-proof" -l max-age -d 'Refuse a proof of a checkpoint whose witnesses signed it longer ago, such as 90s, 15m, 24h or 7d' -r
+complete -c eds -n "__fish_eds_using_subcommand verify-proof" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand verify-proof" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand verify-proof" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand verify-proof" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -l policy -d 'Policy with the logs, witnesses and quorum that you trust' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -l keys -d 'Key ring: the keys of the devices that you trust' -r -F
@@ -195,7 +252,11 @@ always\t'Always; as lines if stderr is not a terminal'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -l threads -d 'Threads to verify with [default: RAYON_NUM_THREADS, else OMP_NUM_THREADS, else one for each core]' -r
 complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -l max-findings -d 'Findings to keep in the report; all are counted' -r
+complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l payloads-from -d 'Directory of their payloads, under their object references' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l register -d 'Key ring: register its devices and keys first; creates the ledger if it does not exist' -r -F
@@ -208,7 +269,11 @@ complete -c eds -n "__fish_eds_using_subcommand ingest" -l payloads -d 'Payload 
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l progress -d 'Show progress on stderr: auto (if it is a terminal), always, never' -r -f -a "auto\t'If stderr is a terminal'
 always\t'Always; as lines if stderr is not a terminal'
 never\t'Never'"
+complete -c eds -n "__fish_eds_using_subcommand ingest" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand ingest" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand ingest" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand export" -s o -l output -d 'File to write; its name determines the format: .json, .ndjson (also .gz, .zst), .arrow, .parquet' -r -F
 complete -c eds -n "__fish_eds_using_subcommand export" -l format -d 'Write to stdout, or another stream that --output names, in this format and without a manifest' -r -f -a "json\t''
@@ -225,13 +290,21 @@ complete -c eds -n "__fish_eds_using_subcommand export" -l config -d 'Settings f
 complete -c eds -n "__fish_eds_using_subcommand export" -l progress -d 'Show progress on stderr: auto (if it is a terminal), always, never' -r -f -a "auto\t'If stderr is a terminal'
 always\t'Always; as lines if stderr is not a terminal'
 never\t'Never'"
+complete -c eds -n "__fish_eds_using_subcommand export" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand export" -l int64 -d 'Write numbers in Arrow and Parquet as int64, for engines without unsigned types, such as Spark, Delta and Iceberg'
 complete -c eds -n "__fish_eds_using_subcommand export" -l log -d 'Only the records up to the last checkpoint of the transparency log, with the layout of the log in FILE.log and the checkpoint in FILE.checkpoint: for eds verify-chain --checkpoint'
 complete -c eds -n "__fish_eds_using_subcommand export" -l stamped -d 'With --log, the records up to the last checkpoint with a time stamp'
 complete -c eds -n "__fish_eds_using_subcommand export" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand export" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand export" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -s h -l help -d 'Print help'
+complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -f -a "register" -d 'Register a new device with its first key; creates the ledger if it does not exist'
 complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -f -a "rotate" -d 'Replace the key of a device, from its next sequence on'
 complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -f -a "revoke" -d 'Revoke the keys of a device: its records in the ledger stay valid, further ones are rejected'
@@ -245,16 +318,34 @@ complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcomma
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l start-head -d 'For a chain that began in another ledger: its last head there, after which this ledger continues' -r
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l url -d 'A service in place of a ledger: http://HOST:PORT or https://HOST:PORT' -r
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l token-file -d 'File with a token of the service; or set the variable EDGESENTRY_TOKEN' -r -F
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l ca -d 'PEM file of the certificate authorities to trust [default: the system\'s]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l cert -d 'PEM file of a client certificate' -r -F
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l cert-key -d 'PEM file of its private key' -r -F
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -s h -l help -d 'Print help'
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l key -d 'Its public key, 64 hex digits' -r
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l scheme -d 'Signature scheme of the device: record, or payload-hash for older devices' -r -f -a "record\t''
 payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l valid-from -d 'The first sequence that it signs [default: the next of the chain]' -r
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l url -d 'A service in place of a ledger: http://HOST:PORT or https://HOST:PORT' -r
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l token-file -d 'File with a token of the service; or set the variable EDGESENTRY_TOKEN' -r -F
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l ca -d 'PEM file of the certificate authorities to trust [default: the system\'s]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l cert -d 'PEM file of a client certificate' -r -F
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l cert-key -d 'PEM file of its private key' -r -F
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -s h -l help -d 'Print help'
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -l reason -d 'Why: compromised, superseded, retired, lost or unspecified' -r -f -a "unspecified\t''
 compromised\t''
 superseded\t''
@@ -262,17 +353,44 @@ retired\t''
 lost\t''"
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -l url -d 'A service in place of a ledger: http://HOST:PORT or https://HOST:PORT' -r
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -l token-file -d 'File with a token of the service; or set the variable EDGESENTRY_TOKEN' -r -F
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -l ca -d 'PEM file of the certificate authorities to trust [default: the system\'s]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -l cert -d 'PEM file of a client certificate' -r -F
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -l cert-key -d 'PEM file of its private key' -r -F
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help'
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -l url -d 'A service in place of a ledger: http://HOST:PORT or https://HOST:PORT' -r
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -l token-file -d 'File with a token of the service; or set the variable EDGESENTRY_TOKEN' -r -F
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -l ca -d 'PEM file of the certificate authorities to trust [default: the system\'s]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -l cert -d 'PEM file of a client certificate' -r -F
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -l cert-key -d 'PEM file of its private key' -r -F
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -s o -l output -d 'File to write [default: stdout]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -l url -d 'A service in place of a ledger: http://HOST:PORT or https://HOST:PORT' -r
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -l token-file -d 'File with a token of the service; or set the variable EDGESENTRY_TOKEN' -r -F
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -l ca -d 'PEM file of the certificate authorities to trust [default: the system\'s]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -l cert -d 'PEM file of a client certificate' -r -F
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -l cert-key -d 'PEM file of its private key' -r -F
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -s h -l help -d 'Print help'
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from help" -f -a "register" -d 'Register a new device with its first key; creates the ledger if it does not exist'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from help" -f -a "rotate" -d 'Replace the key of a device, from its next sequence on'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from help" -f -a "revoke" -d 'Revoke the keys of a device: its records in the ledger stay valid, further ones are rejected'
@@ -298,14 +416,30 @@ object_ref_invalid\t''
 store_refused\t''
 log_conflict\t''"
 complete -c eds -n "__fish_eds_using_subcommand log" -l after -d 'Only entries after this id' -r
+complete -c eds -n "__fish_eds_using_subcommand log" -l since -d 'Only entries from this time on: 2026-01-31T12:00:00Z, or Unix milliseconds' -r
 complete -c eds -n "__fish_eds_using_subcommand log" -l limit -d 'Maximum number of entries' -r
+complete -c eds -n "__fish_eds_using_subcommand log" -l tail -d 'The last entries in place of the first ones' -r
 complete -c eds -n "__fish_eds_using_subcommand log" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand log" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand log" -l url -d 'A service in place of a ledger: http://HOST:PORT or https://HOST:PORT' -r
+complete -c eds -n "__fish_eds_using_subcommand log" -l token-file -d 'File with a token of the service; or set the variable EDGESENTRY_TOKEN' -r -F
+complete -c eds -n "__fish_eds_using_subcommand log" -l ca -d 'PEM file of the certificate authorities to trust [default: the system\'s]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand log" -l cert -d 'PEM file of a client certificate' -r -F
+complete -c eds -n "__fish_eds_using_subcommand log" -l cert-key -d 'PEM file of its private key' -r -F
+complete -c eds -n "__fish_eds_using_subcommand log" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
+complete -c eds -n "__fish_eds_using_subcommand log" -s f -l follow -d 'Go on with new entries until Ctrl-C; with --json, one entry a line'
 complete -c eds -n "__fish_eds_using_subcommand log" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand log" -s h -l help -d 'Print help'
+complete -c eds -n "__fish_eds_using_subcommand log" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand log" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status request cosigned withdraw recover help" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status request cosigned withdraw recover help" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status request cosigned withdraw recover help" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status request cosigned withdraw recover help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status request cosigned withdraw recover help" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status request cosigned withdraw recover help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status request cosigned withdraw recover help" -f -a "init" -d 'Open the log of a ledger; makes the key of a new log if its file does not exist, and signs nothing yet'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status request cosigned withdraw recover help" -f -a "run" -d 'Sequence all committed records, store the tiles, sign, and delete the payloads that are to be erased'
@@ -321,38 +455,70 @@ complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subc
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -l policy -d 'Trusted keys of the log that this one succeeds, and of its witnesses' -r -F
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -s h -l help -d 'Print help'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from run" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from run" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from run" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from run" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from run" -s h -l help -d 'Print help'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from run" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from stamp" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from stamp" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from stamp" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from stamp" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from stamp" -s h -l help -d 'Print help'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from stamp" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from stamp" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from status" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from status" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from status" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from status" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from status" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from request" -l old -d 'The size of the last checkpoint that the witness has cosigned, at least that of the ledger [default: as the ledger has it]' -r
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from request" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from request" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from request" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from request" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from request" -s h -l help -d 'Print help'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from request" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from request" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from cosigned" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from cosigned" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from cosigned" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from cosigned" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from cosigned" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from cosigned" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -l heads -d 'Trusted heads, as eds heads writes them; the batch stays if the ledger disagrees' -r -F
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -l replace-conflicts -d 'Let the records of the log replace other records that the ledger has accepted since the restore. Those, and all later records of their devices, go to the operation log as evidence: eds log --reason log_conflict'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from help" -f -a "init" -d 'Open the log of a ledger; makes the key of a new log if its file does not exist, and signs nothing yet'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from help" -f -a "run" -d 'Sequence all committed records, store the tiles, sign, and delete the payloads that are to be erased'
@@ -376,12 +542,20 @@ complete -c eds -n "__fish_eds_using_subcommand monitor" -l round-time -d 'Time 
 complete -c eds -n "__fish_eds_using_subcommand monitor" -l acknowledge -d 'Acknowledge a finding, so that it is no longer reported; the state does not move' -r
 complete -c eds -n "__fish_eds_using_subcommand monitor" -l evidence -d 'Write the evidence of the findings into a new directory' -r -F
 complete -c eds -n "__fish_eds_using_subcommand monitor" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand monitor" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand monitor" -l once -d 'Run one round'
 complete -c eds -n "__fish_eds_using_subcommand monitor" -l accept-policy -d 'Continue under a policy other than that of the state'
 complete -c eds -n "__fish_eds_using_subcommand monitor" -l findings -d 'List the findings of the state, acknowledged ones as well'
 complete -c eds -n "__fish_eds_using_subcommand monitor" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand monitor" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand monitor" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -f -a "record" -d 'A record is in the log, or each record of a run'
 complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -f -a "head" -d 'The last record of a device in the log, or that the log does not know the device'
@@ -391,25 +565,41 @@ complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcomman
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -s o -l output -d 'File to write [default: stdout]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -s h -l help -d 'Print help'
+complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -l size -d 'Prove it at the earlier checkpoint of this size [default: the published one]' -r
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -s o -l output -d 'File to write [default: stdout]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -s h -l help -d 'Print help'
+complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -l size -d 'Prove it at the earlier checkpoint of this size [default: the published one]' -r
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -s o -l output -d 'File to write [default: stdout]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -s h -l help -d 'Print help'
+complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from help" -f -a "record" -d 'A record is in the log, or each record of a run'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from help" -f -a "head" -d 'The last record of a device in the log, or that the log does not know the device'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from help" -f -a "consistency" -d 'The log only grew since an older checkpoint'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c eds -n "__fish_eds_using_subcommand witness; and not __fish_seen_subcommand_from init serve cosign status evidence help" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand witness; and not __fish_seen_subcommand_from init serve cosign status evidence help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand witness; and not __fish_seen_subcommand_from init serve cosign status evidence help" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand witness; and not __fish_seen_subcommand_from init serve cosign status evidence help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand witness; and not __fish_seen_subcommand_from init serve cosign status evidence help" -f -a "init" -d 'Make the key and the state of a new witness, and show its verifier key for policies'
 complete -c eds -n "__fish_eds_using_subcommand witness; and not __fish_seen_subcommand_from init serve cosign status evidence help" -f -a "serve" -d 'Cosign checkpoints over HTTP until SIGTERM or Ctrl-C (C2SP tlog-witness)'
@@ -422,7 +612,11 @@ complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcomm
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from init" -l name -d 'Name of the key [default: as configured]' -r
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from init" -l logs -d 'Logs to cosign: a file with lines `log VKEY`, such as a policy [default: as configured]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from init" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from init" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from init" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from init" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from init" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from serve" -l listen -d 'Address to listen on; may be given several times [default: as configured, or 127.0.0.1:8080]' -r
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from serve" -l state -d 'State: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured]' -r
@@ -430,30 +624,46 @@ complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcomm
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from serve" -l name -d 'Name of the key [default: as configured]' -r
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from serve" -l logs -d 'Logs to cosign: a file with lines `log VKEY`, such as a policy [default: as configured]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from serve" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from serve" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from serve" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from serve" -s h -l help -d 'Print help'
+complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from serve" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from serve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from cosign" -l state -d 'State: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured]' -r
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from cosign" -l key -d 'Seed file of the key that cosigns [default: as configured]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from cosign" -l name -d 'Name of the key [default: as configured]' -r
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from cosign" -l logs -d 'Logs to cosign: a file with lines `log VKEY`, such as a policy [default: as configured]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from cosign" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from cosign" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from cosign" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from cosign" -s h -l help -d 'Print help'
+complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from cosign" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from cosign" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from status" -l state -d 'State: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured]' -r
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from status" -l key -d 'Seed file of the key that cosigns [default: as configured]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from status" -l name -d 'Name of the key [default: as configured]' -r
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from status" -l logs -d 'Logs to cosign: a file with lines `log VKEY`, such as a policy [default: as configured]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from status" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from status" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from status" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help'
+complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from status" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from evidence" -l export -d 'Write the notes and requests as files into this directory' -r -F
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from evidence" -l state -d 'State: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured]' -r
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from evidence" -l key -d 'Seed file of the key that cosigns [default: as configured]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from evidence" -l name -d 'Name of the key [default: as configured]' -r
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from evidence" -l logs -d 'Logs to cosign: a file with lines `log VKEY`, such as a policy [default: as configured]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from evidence" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from evidence" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from evidence" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from evidence" -s h -l help -d 'Print help'
+complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from evidence" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from evidence" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from help" -f -a "init" -d 'Make the key and the state of a new witness, and show its verifier key for policies'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from help" -f -a "serve" -d 'Cosign checkpoints over HTTP until SIGTERM or Ctrl-C (C2SP tlog-witness)'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from help" -f -a "cosign" -d 'Cosign the checkpoint of a request file, and print the signature line; the same request gives the same line again'
@@ -465,8 +675,12 @@ complete -c eds -n "__fish_eds_using_subcommand erase" -l replaced -d 'The hash 
 complete -c eds -n "__fish_eds_using_subcommand erase" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand erase" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand erase" -l payloads -d 'Payload store: ledger, folder:PATH or s3://BUCKET [default: as configured, or ledger with SQLite]' -r
+complete -c eds -n "__fish_eds_using_subcommand erase" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand erase" -l again -d 'Delete the payloads of all erasures in the log again, as after a restore of the payload store'
 complete -c eds -n "__fish_eds_using_subcommand erase" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand erase" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand erase" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand bundle" -s o -l output -d 'File to write; - is stdout' -r -F
 complete -c eds -n "__fish_eds_using_subcommand bundle" -l page -d 'Also write a page with a bundle of at most 16 MiB in it: a browser verifies it when the page opens' -r -F
@@ -483,18 +697,30 @@ complete -c eds -n "__fish_eds_using_subcommand bundle" -l config -d 'Settings f
 complete -c eds -n "__fish_eds_using_subcommand bundle" -l progress -d 'Show progress on stderr: auto (if it is a terminal), always, never' -r -f -a "auto\t'If stderr is a terminal'
 always\t'Always; as lines if stderr is not a terminal'
 never\t'Never'"
+complete -c eds -n "__fish_eds_using_subcommand bundle" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand bundle" -l stamped -d 'With the last checkpoint that has a time stamp, in place of the published one. The time stamps of the checkpoint are included in any case'
 complete -c eds -n "__fish_eds_using_subcommand bundle" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand bundle" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand bundle" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c eds -n "__fish_eds_using_subcommand config; and not __fish_seen_subcommand_from check help" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand config; and not __fish_seen_subcommand_from check help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand config; and not __fish_seen_subcommand_from check help" -s h -l help -d 'Print help'
+complete -c eds -n "__fish_eds_using_subcommand config; and not __fish_seen_subcommand_from check help" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand config; and not __fish_seen_subcommand_from check help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand config; and not __fish_seen_subcommand_from check help" -f -a "check" -d 'Load the settings, open the stores and check that they respond; shows no secrets'
 complete -c eds -n "__fish_eds_using_subcommand config; and not __fish_seen_subcommand_from check help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from check" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from check" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from check" -l payloads -d 'Payload store: ledger, folder:PATH or s3://BUCKET [default: as configured, or ledger with SQLite]' -r
+complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from check" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from check" -l create -d 'Create a missing ledger file or payload directory'
 complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from check" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from check" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "check" -d 'Load the settings, open the stores and check that they respond; shows no secrets'
 complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -502,13 +728,20 @@ complete -c eds -n "__fish_eds_using_subcommand serve" -l listen -d 'Address to 
 complete -c eds -n "__fish_eds_using_subcommand serve" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand serve" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand serve" -l payloads -d 'Payload store: ledger, folder:PATH or s3://BUCKET [default: as configured, or ledger with SQLite]' -r
+complete -c eds -n "__fish_eds_using_subcommand serve" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand serve" -l create -d 'Create a missing ledger file or payload directory'
 complete -c eds -n "__fish_eds_using_subcommand serve" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand serve" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand push" -l payloads-from -d 'Directory of their payloads, under their object references' -r -F
 complete -c eds -n "__fish_eds_using_subcommand push" -l outbox -d 'A device\'s outbox, instead of files' -r -F
 complete -c eds -n "__fish_eds_using_subcommand push" -l device -d 'The device of the outbox' -r
-complete -c eds -n "__fish_eds_using_subcommand push" -l key -d 'Its seed file' -r -F
+complete -c eds -n "__fish_eds_using_subcommand push" -l key -d 'Its key: a seed file, or the PKCS#11 URI of a key in a token' -r -F
+complete -c eds -n "__fish_eds_using_subcommand push" -l signer -d 'Program that has its key, instead of --key' -r -F
+complete -c eds -n "__fish_eds_using_subcommand push" -l module -d 'Library of the token, if its PKCS#11 URI has no module-path' -r -F
+complete -c eds -n "__fish_eds_using_subcommand push" -l pin-file -d 'File with the PIN of the token, if its URI has no pin-source; or set the variable EDGESENTRY_PKCS11_PIN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand push" -l receipts -d 'Keep records until their receipts hold; the outbox remembers this, and `off` ends it' -r -f -a "required\t'Each record stays in the outbox until its receipt holds'
 off\t'A record leaves the outbox when the service has acknowledged it'"
 complete -c eds -n "__fish_eds_using_subcommand push" -l policy -d 'Trusted keys of the log and of its witnesses, and the quorum, for the receipts' -r -F
@@ -524,7 +757,11 @@ complete -c eds -n "__fish_eds_using_subcommand push" -l timeout -d 'Seconds wit
 complete -c eds -n "__fish_eds_using_subcommand push" -l progress -d 'Show progress on stderr: auto (if it is a terminal), always, never' -r -f -a "auto\t'If stderr is a terminal'
 always\t'Always; as lines if stderr is not a terminal'
 never\t'Never'"
+complete -c eds -n "__fish_eds_using_subcommand push" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand push" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand push" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand push" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand rotate" -l outbox -d 'The outbox of the device' -r -F
 complete -c eds -n "__fish_eds_using_subcommand rotate" -l device -d 'The device' -r
@@ -534,7 +771,11 @@ payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand rotate" -l new-key -d 'The new seed file; made if it does not exist' -r -F
 complete -c eds -n "__fish_eds_using_subcommand rotate" -l new-scheme -d 'Signature scheme of the new key; never a weaker one' -r -f -a "record\t''
 payload-hash\t''"
+complete -c eds -n "__fish_eds_using_subcommand rotate" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand rotate" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand rotate" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand rotate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand inject" -l url -d 'The service: http://HOST:PORT or https://HOST:PORT; may be given several times, for the nodes of one ledger or for separate services' -r
 complete -c eds -n "__fish_eds_using_subcommand inject" -l token-file -d 'File with a token, if the service requires one; or set the variable EDGESENTRY_TOKEN' -r -F
@@ -563,16 +804,28 @@ extra-field\t''
 no-json\t''"
 complete -c eds -n "__fish_eds_using_subcommand inject" -l count -d 'Number of times that each attack is sent' -r
 complete -c eds -n "__fish_eds_using_subcommand inject" -l rate -d 'Maximum number of attacks per second [default: as fast as the service responds]' -r
+complete -c eds -n "__fish_eds_using_subcommand inject" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand inject" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand inject" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand inject" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand token" -l scope -d 'Scope of the token: ingest, read, admin, metrics; may be given several times' -r -f -a "ingest\t''
 read\t''
 admin\t''
 metrics\t''"
 complete -c eds -n "__fish_eds_using_subcommand token" -l device -d 'With the scope ingest: only records of this device; may be given several times' -r
+complete -c eds -n "__fish_eds_using_subcommand token" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand token" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand token" -s h -l help -d 'Print help'
+complete -c eds -n "__fish_eds_using_subcommand token" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand token" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c eds -n "__fish_eds_using_subcommand update; and not __fish_seen_subcommand_from sign add-signature verify create-state help" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand update; and not __fish_seen_subcommand_from sign add-signature verify create-state help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand update; and not __fish_seen_subcommand_from sign add-signature verify create-state help" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand update; and not __fish_seen_subcommand_from sign add-signature verify create-state help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand update; and not __fish_seen_subcommand_from sign add-signature verify create-state help" -f -a "sign" -d 'Write the manifest of an image, signed by one or more publishers'
 complete -c eds -n "__fish_eds_using_subcommand update; and not __fish_seen_subcommand_from sign add-signature verify create-state help" -f -a "add-signature" -d 'Add signatures of publishers to a manifest'
@@ -583,31 +836,66 @@ complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcomma
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -l version -d 'The version, a number that grows with each release' -r
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -l minimum-version -d 'The lowest version that devices accept after this one [default: the version]' -r
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -l expires -d 'The time from which devices refuse the manifest: 2027-06-30T00:00:00Z, or Unix milliseconds' -r
-complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -l key -d 'The seed file of a publisher; may be given several times' -r -F
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -l key -d 'The key of a publisher, a seed file or a PKCS#11 URI; may be given several times' -r -F
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -l signer -d 'Program that has the key of a publisher; may be given several times' -r -F
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -l module -d 'Library of the token, if its PKCS#11 URI has no module-path' -r -F
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -l pin-file -d 'File with the PIN of the token, if its URI has no pin-source; or set the variable EDGESENTRY_PKCS11_PIN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -s o -l out -d 'The manifest to write' -r -F
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -s h -l help -d 'Print help'
-complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -l key -d 'The seed file of a publisher; may be given several times' -r -F
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -l key -d 'The key of a publisher, a seed file or a PKCS#11 URI; may be given several times' -r -F
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -l signer -d 'Program that has the key of a publisher; may be given several times' -r -F
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -l module -d 'Library of the token, if its PKCS#11 URI has no module-path' -r -F
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -l pin-file -d 'File with the PIN of the token, if its URI has no pin-source; or set the variable EDGESENTRY_PKCS11_PIN' -r -F
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l trust -d 'The publishers that the device trusts: JSON with name, threshold and keys; - is stdin' -r -F
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l state -d 'The update state of the device' -r -F
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l now -d 'The time to compare the expiry with: 2027-06-30T00:00:00Z, or Unix milliseconds [default: now]' -r
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l audit -d 'Write the payload of a record about the outcome, for eds sign-record' -r -F
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l outbox -d 'Sign a record of the outcome into this outbox of the device; created if it is missing' -r -F
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l device -d 'The device of the outbox' -r
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l key -d 'Its seed file' -r -F
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l scheme -d 'Its signature scheme: record, or payload-hash for older devices' -r -f -a "record\t''
+payload-hash\t''"
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l accept -d 'Remember the update in the state'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from create-state" -l name -d 'The product of the device' -r
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from create-state" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from create-state" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from create-state" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from create-state" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from help" -f -a "sign" -d 'Write the manifest of an image, signed by one or more publishers'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from help" -f -a "add-signature" -d 'Add signatures of publishers to a manifest'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from help" -f -a "verify" -d 'Verify a manifest and an image as a device does: publishers, product, expiry, version, size and hash'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from help" -f -a "create-state" -d 'Create the update state of a new device, which accepts every version'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c eds -n "__fish_eds_using_subcommand completions" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand completions" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand completions" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list all db-failover db-restore rpo s3-object-recovery alert-fire report verify-report help" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list all db-failover db-restore rpo s3-object-recovery alert-fire report verify-report help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list all db-failover db-restore rpo s3-object-recovery alert-fire report verify-report help" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list all db-failover db-restore rpo s3-object-recovery alert-fire report verify-report help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list all db-failover db-restore rpo s3-object-recovery alert-fire report verify-report help" -f -a "list" -d 'List the drills, with their pass criteria and whether their programs are installed'
 complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list all db-failover db-restore rpo s3-object-recovery alert-fire report verify-report help" -f -a "all" -d 'Run every drill on temporary servers, one after the other; a failed drill does not stop the others'
@@ -619,18 +907,26 @@ complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subco
 complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list all db-failover db-restore rpo s3-object-recovery alert-fire report verify-report help" -f -a "report" -d 'Summarize the drills of a quarter from the reports in a directory: Markdown on stdout, or files'
 complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list all db-failover db-restore rpo s3-object-recovery alert-fire report verify-report help" -f -a "verify-report" -d 'Verify that the report of a drill is signed with a key and unchanged'
 complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list all db-failover db-restore rpo s3-object-recovery alert-fire report verify-report help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from list" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from list" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -l postgres-bin -d 'Directory of the programs of PostgreSQL [default: the newest ones in the usual directories]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -l weed -d 'The program weed of SeaweedFS [default: that of the variable WEED, of PATH, or of .venv]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -l eds -d 'The program eds that PostgreSQL runs [default: this one]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -l report-dir -d 'Directory for the report of this run, as DRILL-TIME.json and DRILL-TIME.txt; created if it is missing' -r -F
-complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -l sign-key -d 'Seed file of the key that signs the report, as NAME.json.sig' -r -F
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -l sign-key -d 'Key that signs the report, as NAME.json.sig: a seed file, a PKCS#11 URI, or exec:KEY PROGRAM' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -l sign-config -d 'Settings file whose ops.signing_key signs the report, if it names one' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -l keep-days -d 'Retention of the report in days; eds drill report --remove-expired removes it afterwards' -r
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -l metrics-file -d 'File for the textfile collector of node_exporter, name.prom: receives the times of the last run and the last pass' -r -F
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -l short -d 'Few records, a short load, one alert; does not count for alerts and quarterly reports'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -l records -d 'Records in the ledger before the load begins' -r
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -l load -d 'Records that are sent before the crash and after each step' -r
@@ -642,13 +938,17 @@ complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcomman
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -l start-command -d 'Starts the primary unchanged, if it cannot be fenced' -r
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -l postgres-bin -d 'Directory of the programs of PostgreSQL [default: the newest ones in the usual directories]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -l report-dir -d 'Directory for the report of this run, as DRILL-TIME.json and DRILL-TIME.txt; created if it is missing' -r -F
-complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -l sign-key -d 'Seed file of the key that signs the report, as NAME.json.sig' -r -F
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -l sign-key -d 'Key that signs the report, as NAME.json.sig: a seed file, a PKCS#11 URI, or exec:KEY PROGRAM' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -l sign-config -d 'Settings file whose ops.signing_key signs the report, if it names one' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -l keep-days -d 'Retention of the report in days; eds drill report --remove-expired removes it afterwards' -r
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -l metrics-file -d 'File for the textfile collector of node_exporter, name.prom: receives the times of the last run and the last pass' -r -F
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -l asynchronous -d 'Use an asynchronous standby that lags by a second: records are lost, and the drill fails'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -l yes -d 'Do not ask for confirmation before touching your own systems'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l records -d 'Records before the moment of the restore' -r
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l archive -d 'Restore the archive that these settings name' -r -F
@@ -662,13 +962,17 @@ complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcomman
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l weed -d 'The program weed of SeaweedFS [default: that of the variable WEED, of PATH, or of .venv]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l eds -d 'The program eds that PostgreSQL runs [default: this one]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l report-dir -d 'Directory for the report of this run, as DRILL-TIME.json and DRILL-TIME.txt; created if it is missing' -r -F
-complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l sign-key -d 'Seed file of the key that signs the report, as NAME.json.sig' -r -F
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l sign-key -d 'Key that signs the report, as NAME.json.sig: a seed file, a PKCS#11 URI, or exec:KEY PROGRAM' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l sign-config -d 'Settings file whose ops.signing_key signs the report, if it names one' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l keep-days -d 'Retention of the report in days; eds drill report --remove-expired removes it afterwards' -r
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l metrics-file -d 'File for the textfile collector of node_exporter, name.prom: receives the times of the last run and the last pass' -r -F
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l commit -d 'First commit a transaction without changes on the server of the archive, so that recovery stops at the moment even on an idle server; without it the archive is restored to its end if no transaction was committed since'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l yes -d 'Do not ask for confirmation before touching your own systems'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from rpo" -l seconds -d 'Seconds of load before the crash' -r
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from rpo" -l archive-timeout -d 'archive_timeout of the primary, in seconds' -r
@@ -676,22 +980,30 @@ complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcomman
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from rpo" -l weed -d 'The program weed of SeaweedFS [default: that of the variable WEED, of PATH, or of .venv]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from rpo" -l eds -d 'The program eds that PostgreSQL runs [default: this one]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from rpo" -l report-dir -d 'Directory for the report of this run, as DRILL-TIME.json and DRILL-TIME.txt; created if it is missing' -r -F
-complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from rpo" -l sign-key -d 'Seed file of the key that signs the report, as NAME.json.sig' -r -F
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from rpo" -l sign-key -d 'Key that signs the report, as NAME.json.sig: a seed file, a PKCS#11 URI, or exec:KEY PROGRAM' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from rpo" -l sign-config -d 'Settings file whose ops.signing_key signs the report, if it names one' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from rpo" -l keep-days -d 'Retention of the report in days; eds drill report --remove-expired removes it afterwards' -r
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from rpo" -l metrics-file -d 'File for the textfile collector of node_exporter, name.prom: receives the times of the last run and the last pass' -r -F
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from rpo" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from rpo" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from rpo" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from rpo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -l records -d 'Records whose payloads are stored' -r
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -l bucket -d 'Settings of an existing bucket of payloads' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -l weed -d 'The program weed of SeaweedFS [default: that of the variable WEED, of PATH, or of .venv]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -l report-dir -d 'Directory for the report of this run, as DRILL-TIME.json and DRILL-TIME.txt; created if it is missing' -r -F
-complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -l sign-key -d 'Seed file of the key that signs the report, as NAME.json.sig' -r -F
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -l sign-key -d 'Key that signs the report, as NAME.json.sig: a seed file, a PKCS#11 URI, or exec:KEY PROGRAM' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -l sign-config -d 'Settings file whose ops.signing_key signs the report, if it names one' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -l keep-days -d 'Retention of the report in days; eds drill report --remove-expired removes it afterwards' -r
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -l metrics-file -d 'File for the textfile collector of node_exporter, name.prom: receives the times of the last run and the last pass' -r -F
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -l yes -d 'Do not ask for confirmation before touching your own systems'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -l alert -d 'Only this alert; may be given more than once [default: SignatureFailureSeen, SignatureFailureSurge, ChainBreak, IngestStorageError, HighRejectionRate, in this order]' -r
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -l within -d 'Seconds within which each alert must arrive' -r
@@ -702,22 +1014,34 @@ complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcomman
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -l listen -d 'Address at which the drill\'s service serves metrics to an existing Prometheus' -r
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -l webhook -d 'Address at which the drill listens for a webhook of an existing Alertmanager [default: ask Alertmanager, without checking the delivery]' -r
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -l report-dir -d 'Directory for the report of this run, as DRILL-TIME.json and DRILL-TIME.txt; created if it is missing' -r -F
-complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -l sign-key -d 'Seed file of the key that signs the report, as NAME.json.sig' -r -F
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -l sign-key -d 'Key that signs the report, as NAME.json.sig: a seed file, a PKCS#11 URI, or exec:KEY PROGRAM' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -l sign-config -d 'Settings file whose ops.signing_key signs the report, if it names one' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -l keep-days -d 'Retention of the report in days; eds drill report --remove-expired removes it afterwards' -r
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -l metrics-file -d 'File for the textfile collector of node_exporter, name.prom: receives the times of the last run and the last pass' -r -F
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -l quarter -d 'The quarter [default: the current one]' -r
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -l key -d 'Public key: only reports that are signed with it count, and one whose signature is not valid fails the quarter' -r
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -l markdown -d 'File for the report in Markdown' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -l html -d 'File for the report as an HTML page' -r -F
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -l last-quarter -d 'The previous quarter'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -l remove-expired -d 'Remove the reports in the directory whose retention (--keep-days) has ended'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from verify-report" -l key -d 'The public key of operations' -r
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from verify-report" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from verify-report" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from verify-report" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from verify-report" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from help" -f -a "list" -d 'List the drills, with their pass criteria and whether their programs are installed'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from help" -f -a "all" -d 'Run every drill on temporary servers, one after the other; a failed drill does not stop the others'
@@ -729,7 +1053,11 @@ complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcomman
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from help" -f -a "report" -d 'Summarize the drills of a quarter from the reports in a directory: Markdown on stdout, or files'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from help" -f -a "verify-report" -d 'Verify that the report of a drill is signed with a key and unchanged'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -f -a "backup" -d 'Take a base backup: pg_basebackup, extraction, pg_verifybackup, then into the archive with a manifest'
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -f -a "verify-backup" -d 'Download a backup, compare its hashes, and verify it with pg_verifybackup'
@@ -755,59 +1083,103 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcomm
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backup" -l if-log-exceeds -d 'Take it only if more write-ahead log than this was written since the newest backup, in MiB' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backup" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backup" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backup" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backup" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backup" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-backup" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-backup" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-backup" -l dump -d 'A dump'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-backup" -l allow-unsigned -d 'Accept unsigned files although the settings name a key, for archives from before signing'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-backup" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-backup" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-backup" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backups" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backups" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backups" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backups" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backups" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from dump" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from dump" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from dump" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from dump" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from dump" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from retention" -l backups -d 'Days that base backups are kept' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from retention" -l dumps -d 'Days that dumps are kept' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from retention" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from retention" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from retention" -l apply -d 'Delete it'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from retention" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from retention" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from retention" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from archive-wal" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from archive-wal" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from archive-wal" -l check -d 'Archive nothing; check that the archive can be reached and written to, with an object trial.json'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from archive-wal" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from archive-wal" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from archive-wal" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-wal" -l prefetch -d 'Segments that are prefetched concurrently' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-wal" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-wal" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-wal" -l allow-unsigned -d 'Accept unsigned files although the settings name a key, for archives from before signing'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-wal" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-wal" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-wal" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-ahead" -l timeline -d 'The timeline that is followed' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-ahead" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-ahead" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-ahead" -l allow-unsigned -d 'Accept unsigned files although the settings name a key, for archives from before signing'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-ahead" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-ahead" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-ahead" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from receive-wal" -l folder -d 'Directory for the incomplete segment; keep it over restarts' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from receive-wal" -l slot -d 'Replication slot, created if it does not exist' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from receive-wal" -l interval -d 'Seconds between uploads of the incomplete segment, if it has grown' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from receive-wal" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from receive-wal" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from receive-wal" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from receive-wal" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from receive-wal" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from check-archive" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from check-archive" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from check-archive" -l contents -d 'Download the log and read all of it'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from check-archive" -l allow-unsigned -d 'Accept unsigned files although the settings name a key, for archives from before signing'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from check-archive" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from check-archive" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from check-archive" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -l archive-timeout -d 'Seconds after which an incomplete segment is archived [default: the current setting, at most 60]' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -l standby -d 'application_name of a synchronous standby; may be repeated. A commit then waits for the first connected one, so set it only after a standby is connected [default: the current setting]' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -l eds -d 'The program eds that PostgreSQL runs [default: this one]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -l apply -d 'Change the settings that differ: ALTER SYSTEM and a reload'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -l no-standby -d 'Let commits wait for no standby; with --weaken-durability'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -l weaken-durability -d 'Let commits wait for fewer standbys than now'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -l replace-archiver -d 'Replace the archive_command or archive_library of another archiver'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -l data -d 'Data directory: empty or missing' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -l port -d 'Port on loopback' -r
@@ -818,26 +1190,42 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -l patience -d 'Minutes that recovery may take' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -l eds -d 'The program eds that PostgreSQL runs [default: this one]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -l drill -d 'A temporary copy: archive_mode=off, permanently'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -l accept-loss -d 'Restore to the end of the archive although segments are missing, and lose all records after the gap'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -l allow-unsigned -d 'Accept unsigned files although the settings name a key, for archives from before signing'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-dump" -l into -d 'Database to restore into' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-dump" -l dump -d 'Dump [default: the newest one]' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-dump" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-dump" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-dump" -l allow-unsigned -d 'Accept unsigned files although the settings name a key, for archives from before signing'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-dump" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-dump" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-dump" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from adopt" -l data -d 'Data directory of the copy, as given to eds ops restore' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from adopt" -l eds -d 'The program eds that PostgreSQL runs [default: this one]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from adopt" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from adopt" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from adopt" -l take-over -d 'Take over the archive of the original, which has stopped permanently'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from adopt" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from adopt" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from adopt" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from sign-archive" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from sign-archive" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from sign-archive" -l apply -d 'Sign them'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from sign-archive" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from sign-archive" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from sign-archive" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l heads -d 'Snapshot from before the incident, as written by eds heads' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l keys -d 'Key ring [default: the keys that the ledger itself has registered]' -r -F
@@ -852,22 +1240,34 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l progress -d 'Show progress on stderr: auto (if it is a terminal), always, never' -r -f -a "auto\t'If stderr is a terminal'
 always\t'Always; as lines if stderr is not a terminal'
 never\t'Never'"
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -l retention-days -d 'Days during which no account can delete a new version' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -l replicate-to -d 'ARN of a bucket to which the store replicates' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -l replication-role -d 'ARN of the role that copies' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -l policies -d 'Directory for least-privilege policy documents, one for each role: ROLE.json' -r -F
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -l archive -d 'The bucket holds the archive: its lifecycle deletes versions that were deleted or replaced, and its roles are others'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -l lock-existing -d 'Check all payloads that were stored before, and with --apply lock those that can be deleted'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -l apply -d 'Do it'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-check" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-check" -l retention-days -d 'Minimum default retention' -r
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-check" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-check" -l archive -d 'The bucket holds the archive: its lifecycle deletes versions that were deleted or replaced, and its roles are others'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-check" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-check" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -l devices -d 'File with the names of devices, one a line' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -l from -d 'The lowest sequence' -r
@@ -875,19 +1275,31 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -l payloads -d 'Payload store: ledger, folder:PATH or s3://BUCKET [default: as configured, or ledger with SQLite]' -r
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -l all -d 'Payloads of every device in the ledger'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -l apply -d 'Do it'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from watch-postgres" -l metrics-file -d 'File for the textfile collector of node_exporter, name.prom [default: ops.textfile of the settings]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from watch-postgres" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from watch-postgres" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from watch-postgres" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from watch-postgres" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from watch-postgres" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -l metrics-file -d 'File for the textfile collector of node_exporter, name.prom [default: ops.textfile of the settings]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -l failed -d 'The last run failed; without this option it succeeded'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -s h -l help -d 'Print help'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "backup" -d 'Take a base backup: pg_basebackup, extraction, pg_verifybackup, then into the archive with a manifest'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "verify-backup" -d 'Download a backup, compare its hashes, and verify it with pg_verifybackup'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "backups" -d 'List backups and dumps with age, size, and the times that they can be restored to'
@@ -912,7 +1324,11 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c eds -n "__fish_eds_using_subcommand demo" -l dir -d 'Directory to write to; the directory of an earlier demo is replaced, any other directory is refused' -r -F
 complete -c eds -n "__fish_eds_using_subcommand demo" -l records -d 'Number of records, 100 to 50365 [default: 50365]' -r
+complete -c eds -n "__fish_eds_using_subcommand demo" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand demo" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand demo" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
 complete -c eds -n "__fish_eds_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push rotate inject token update completions drill ops demo help" -f -a "verify-chain" -d 'Verify exports or a ledger: links always; signatures, payloads, heads and log if you give their input'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push rotate inject token update completions drill ops demo help" -f -a "report" -d 'Show a report that eds verify-chain --json wrote, or write it as a page or for a pipeline'
