@@ -14,6 +14,7 @@ pub mod escape;
 mod extension;
 mod finding;
 mod hash;
+mod hash_many;
 mod head;
 mod hint;
 mod history;

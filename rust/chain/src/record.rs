@@ -116,7 +116,7 @@ impl AuditRecord {
         4 * 10 + 1 + 64 + 2 * 32 + self.device_id.len() + self.object_ref.len()
     }
 
-    fn write_canonical(&self, out: &mut Vec<u8>, with_signature: bool) {
+    pub(crate) fn write_canonical(&self, out: &mut Vec<u8>, with_signature: bool) {
         let fields = Fields {
             device_id: &self.device_id,
             sequence: self.sequence,

@@ -253,7 +253,7 @@ impl Checks<'_> {
         for (record, index) in records {
             slice.push(record, index)?;
         }
-        Ok(slice.finish())
+        slice.finish()
     }
 
     /// Like [`Checks::verify_indexed`], for records whose place in their chain is their sequence: those of a device in
@@ -269,7 +269,7 @@ impl Checks<'_> {
         for (record, index) in records {
             slice.push(record, index)?;
         }
-        Ok(slice.finish())
+        slice.finish()
     }
 
     /// Like [`Checks::verify`], on all threads of the current rayon pool.

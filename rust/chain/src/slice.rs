@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::checks::{Checks, PayloadError};
 use crate::finding::{Evidence, Finding, FindingCode};
 use crate::hash::Hash;
+use crate::hash_many::{Function, LANES, hash_records};
 use crate::head::Head;
 use crate::key::{RingKey, Scheme, key_at};
 use crate::record::AuditRecord;
@@ -27,6 +28,8 @@ pub(crate) struct Slice<'c, 'r> {
     latest: Option<(&'r str, usize)>,
     signers: Vec<Signer<'r>>,
     found: Found,
+    /// Records whose hashes are computed together.
+    waiting: Vec<(&'r AuditRecord, u64)>,
     scratch: Vec<u8>,
 }
 
@@ -73,15 +76,39 @@ impl<'c: 'r, 'r> Slice<'c, 'r> {
             latest: None,
             signers: Vec::new(),
             found: Found::default(),
-            scratch: Vec::with_capacity(512),
+            waiting: Vec::with_capacity(LANES),
+            scratch: Vec::new(),
         }
     }
 
     pub(crate) fn push(&mut self, record: &'r AuditRecord, index: u64) -> Result<(), PayloadError> {
-        // Step 1: the record hash.
+        self.waiting.push((record, index));
+        if self.waiting.len() == LANES { self.check_waiting() } else { Ok(()) }
+    }
+
+    /// Step 1: the record hashes. Then checks the records in their order.
+    fn check_waiting(&mut self) -> Result<(), PayloadError> {
+        let mut hashes = [Hash::ZERO; LANES];
+        let mut places = hashes.iter_mut();
+        let records = self.waiting.iter().map(|(record, _)| *record);
+        hash_records(Function::Hash, records, &mut self.scratch, |hash| {
+            if let Some(place) = places.next() {
+                *place = Hash(hash);
+            }
+        });
+        let waiting = std::mem::take(&mut self.waiting);
+        for ((record, index), hash) in waiting.iter().zip(hashes) {
+            self.check(record, *index, hash)?;
+        }
+        self.waiting = waiting;
+        self.waiting.clear();
+        Ok(())
+    }
+
+    fn check(&mut self, record: &'r AuditRecord, index: u64, hash: Hash) -> Result<(), PayloadError> {
         let link = Link {
             sequence: record.sequence,
-            hash: record.hash_with(&mut self.scratch),
+            hash,
             prev: record.prev_record_hash,
             timestamp_ms: record.timestamp_ms,
             index,
@@ -103,7 +130,8 @@ impl<'c: 'r, 'r> Slice<'c, 'r> {
                             let checked = succession.and_then(|succession| succession.check(record, key));
                             chain.succession(&link, keys, checked, &mut self.found);
                         }
-                        let message = signed_message(record, key.scheme);
+                        // That of scheme record follows in `finish`.
+                        let message = record.payload_hash.0;
                         self.signers.push(Signer { chain: at, key, message, record, link });
                     }
                 },
@@ -159,7 +187,12 @@ impl<'c: 'r, 'r> Slice<'c, 'r> {
     }
 
     /// Step 3: the signatures of the slice, in one batch.
-    pub(crate) fn finish(mut self) -> Segments {
+    ///
+    /// # Errors
+    /// As [`Slice::push`], for the last records.
+    pub(crate) fn finish(mut self) -> Result<Segments, PayloadError> {
+        self.check_waiting()?;
+        self.compute_messages();
         let signed: Vec<Signed<'_>> = self.signers.iter().map(Signer::signed).collect();
         for at in verify_signatures(&signed) {
             let signer = &self.signers[at];
@@ -176,7 +209,26 @@ impl<'c: 'r, 'r> Slice<'c, 'r> {
         for chain in self.chains {
             segments.put(chain.device_id, chain.segment, self.order);
         }
-        segments
+        Ok(segments)
+    }
+
+    /// Computes the messages that scheme record signs.
+    fn compute_messages(&mut self) {
+        let of_record = self.signers.iter_mut().filter(|signer| signer.key.scheme == Scheme::Record);
+        let mut of_record: Vec<&mut Signer<'r>> = of_record.collect();
+        for group in of_record.chunks_mut(LANES) {
+            let mut messages = [[0; 32]; LANES];
+            let mut places = messages.iter_mut();
+            let records = group.iter().map(|signer| signer.record);
+            hash_records(Function::RecordSignature, records, &mut self.scratch, |message| {
+                if let Some(place) = places.next() {
+                    *place = message;
+                }
+            });
+            for (signer, message) in group.iter_mut().zip(messages) {
+                signer.message = message;
+            }
+        }
     }
 }
 

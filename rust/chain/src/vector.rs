@@ -1,4 +1,4 @@
-//! Eight lanes of 64 bits with the operations of AVX-512 that batches of signatures need.
+//! Eight lanes of 64 bits and sixteen of 32, with the operations of AVX-512 that batches of signatures and hashes need.
 //!
 //! The code above this trait is written once. [`ifma`] has the instructions of the CPU, [`Plain`] computes the same
 //! results in plain Rust on any CPU, and the tests carry the bounds of the lanes through the same code.
@@ -8,14 +8,39 @@ pub(crate) mod ifma;
 #[cfg(test)]
 pub(crate) mod interval;
 #[cfg(test)]
+pub(crate) mod plain_words;
+#[cfg(test)]
 mod tests;
 
-/// Eight lanes of 64 bits. A value of a type that needs instructions exists only if the CPU has them, so its methods
-/// are safe.
-pub(crate) trait Vector: Copy {
+/// A register. A value of a type that needs instructions exists only if the CPU has them, so the methods are safe.
+pub(crate) trait Register: Copy {
     /// The proof that the CPU has the instructions.
     type Cpu: Copy;
 
+    /// Runs a step as a function of its own, compiled for the instructions.
+    fn run<S: Step>(cpu: Self::Cpu, step: S) -> S::Output;
+}
+
+/// Sixteen lanes of 32 bits.
+pub(crate) trait Words: Register {
+    /// Loads sixteen lanes, lane 0 first.
+    fn load(cpu: Self::Cpu, lanes: &[u32; 16]) -> Self;
+
+    /// Returns the lanes, lane 0 first.
+    fn lanes(self) -> [u32; 16];
+
+    /// Returns the sum, mod 2^32.
+    fn add(self, other: Self) -> Self;
+
+    /// Returns the exclusive or.
+    fn xor(self, other: Self) -> Self;
+
+    /// Rotates each lane to the right by `BITS`.
+    fn rotate<const BITS: i32>(self) -> Self;
+}
+
+/// Eight lanes of 64 bits.
+pub(crate) trait Vector: Register {
     /// Loads eight lanes, lane 0 first.
     fn load(cpu: Self::Cpu, lanes: &[u64; 8]) -> Self;
 
@@ -75,9 +100,6 @@ pub(crate) trait Vector: Copy {
 
     /// Fetches the two cache lines of a value into the cache.
     fn prefetch(cpu: Self::Cpu, value: &[[u64; 8]; 2]);
-
-    /// Runs a step as a function of its own, compiled for the instructions.
-    fn run<S: Step>(cpu: Self::Cpu, step: S) -> S::Output;
 }
 
 /// A part of the computation that is compiled as a function of its own.
@@ -176,9 +198,15 @@ impl Plain {
     }
 }
 
-impl Vector for Plain {
+impl Register for Plain {
     type Cpu = ();
 
+    fn run<S: Step>((): (), step: S) -> S::Output {
+        step.compute()
+    }
+}
+
+impl Vector for Plain {
     fn load((): (), lanes: &[u64; 8]) -> Self {
         Self(*lanes)
     }
@@ -256,8 +284,4 @@ impl Vector for Plain {
     }
 
     fn prefetch((): (), _: &[[u64; 8]; 2]) {}
-
-    fn run<S: Step>((): (), step: S) -> S::Output {
-        step.compute()
-    }
 }

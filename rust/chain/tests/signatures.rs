@@ -263,6 +263,6 @@ fn every_density_of_faults_is_named_exactly() {
 #[test]
 fn the_debug_text_of_a_device_has_no_seed() {
     let device = Device::from_seed("lift-01", [7; 32], Scheme::Record);
-    let expected = "Device { device_id: \"lift-01\", scheme: Record, head: None, seed: \"redacted\" }";
+    let expected = "Device { device_id: \"lift-01\", scheme: Record, head: None, key: \"redacted\" }";
     assert_eq!(format!("{device:?}"), expected);
 }

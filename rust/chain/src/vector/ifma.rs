@@ -10,7 +10,7 @@
 
 use core::arch::x86_64::*;
 
-use super::{Step, Vector};
+use super::{Register, Step, Vector, Words};
 
 /// The proof that the CPU has the instructions.
 #[derive(Clone, Copy)]
@@ -30,9 +30,73 @@ impl Cpu {
 #[derive(Clone, Copy)]
 pub(crate) struct Zmm(__m512i);
 
-impl Vector for Zmm {
+impl Register for Zmm {
     type Cpu = Cpu;
 
+    #[inline(always)]
+    fn run<S: Step>(_: Cpu, step: S) -> S::Output {
+        // SAFETY: the CPU has the features that the function is compiled for.
+        unsafe { compiled(step) }
+    }
+}
+
+/// Sixteen lanes in a register.
+#[derive(Clone, Copy)]
+pub(crate) struct ZmmWords(__m512i);
+
+impl Register for ZmmWords {
+    type Cpu = Cpu;
+
+    #[inline(always)]
+    fn run<S: Step>(_: Cpu, step: S) -> S::Output {
+        // SAFETY: the CPU has the features that the function is compiled for.
+        unsafe { compiled(step) }
+    }
+}
+
+/// Runs a step, compiled for the instructions.
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+fn compiled<S: Step>(step: S) -> S::Output {
+    step.compute()
+}
+
+impl Words for ZmmWords {
+    #[inline(always)]
+    fn load(_: Cpu, lanes: &[u32; 16]) -> Self {
+        // SAFETY: the CPU has AVX-512 F; the reference is valid for a read of 64 bytes, and no alignment is needed.
+        Self(unsafe { _mm512_loadu_si512(lanes.as_ptr().cast()) })
+    }
+
+    #[inline(always)]
+    fn lanes(self) -> [u32; 16] {
+        let mut lanes = [0; 16];
+        // SAFETY: a vector exists, so the CPU has AVX-512 F; `lanes` is valid for a write of 64 bytes, and no alignment
+        // is needed.
+        unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), self.0) };
+        lanes
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        // SAFETY: a vector exists, so the CPU has AVX-512 F.
+        Self(unsafe { _mm512_add_epi32(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn xor(self, other: Self) -> Self {
+        // SAFETY: a vector exists, so the CPU has AVX-512 F.
+        Self(unsafe { _mm512_xor_si512(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn rotate<const BITS: i32>(self) -> Self {
+        // SAFETY: a vector exists, so the CPU has AVX-512 F.
+        Self(unsafe { _mm512_ror_epi32::<BITS>(self.0) })
+    }
+}
+
+impl Vector for Zmm {
     #[inline(always)]
     fn load(_: Cpu, lanes: &[u64; 8]) -> Self {
         // SAFETY: the CPU has AVX-512 F; the reference is valid for a read of 64 bytes, and no alignment is needed.
@@ -187,17 +251,6 @@ impl Vector for Zmm {
             _mm_prefetch::<_MM_HINT_T0>(value[0].as_ptr().cast());
             _mm_prefetch::<_MM_HINT_T0>(value[1].as_ptr().cast());
         }
-    }
-
-    #[inline(always)]
-    fn run<S: Step>(_: Cpu, step: S) -> S::Output {
-        #[inline(never)]
-        #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
-        fn compiled<S: Step>(step: S) -> S::Output {
-            step.compute()
-        }
-        // SAFETY: the CPU has the features that the function is compiled for.
-        unsafe { compiled(step) }
     }
 }
 

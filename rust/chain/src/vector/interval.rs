@@ -1,7 +1,7 @@
 //! Intervals in place of lanes: the code under test carries the bounds of its values through its own formulas, and
 //! every operation asserts the limits of its instruction.
 
-use super::{Step, Vector};
+use super::{Register, Step, Vector};
 
 /// The smallest and the largest value of a lane.
 #[derive(Clone, Copy, Debug)]
@@ -27,9 +27,15 @@ impl Interval {
     }
 }
 
-impl Vector for Interval {
+impl Register for Interval {
     type Cpu = ();
 
+    fn run<S: Step>((): (), step: S) -> S::Output {
+        step.compute()
+    }
+}
+
+impl Vector for Interval {
     fn load((): (), lanes: &[u64; 8]) -> Self {
         lanes.iter().fold(Self { min: lanes[0], max: lanes[0] }, |all, &lane| {
             all.union(Self { min: lane, max: lane })
@@ -118,8 +124,4 @@ impl Vector for Interval {
     }
 
     fn prefetch((): (), _: &[[u64; 8]; 2]) {}
-
-    fn run<S: Step>((): (), step: S) -> S::Output {
-        step.compute()
-    }
 }

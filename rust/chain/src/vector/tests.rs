@@ -1,8 +1,9 @@
 //! Tests the instructions against the model, with lanes of every kind.
 #![cfg(target_arch = "x86_64")]
 
-use super::ifma::{Cpu, Zmm};
-use super::{Plain, Vector};
+use super::ifma::{Cpu, Zmm, ZmmWords};
+use super::plain_words::PlainWords;
+use super::{Plain, Vector, Words};
 
 /// Returns vectors with zeros, ones at every place, and mixed bits.
 fn samples() -> Vec<[u64; 8]> {
@@ -72,6 +73,24 @@ fn instructions_are_those_of_the_model() {
         for lane in 0..8 {
             let real = Zmm::column(rows.map(|row| Zmm::load(cpu, &row)), lane);
             assert_eq!(real, Plain::column(rows.map(|row| Plain::load((), &row)), lane));
+        }
+    }
+}
+
+#[test]
+fn instructions_for_words_are_those_of_the_model() {
+    let Some(cpu) = Cpu::detect() else { return };
+    let words =
+        |lanes: &[u64; 8]| -> [u32; 16] { std::array::from_fn(|i| (lanes[i / 2] >> (32 * (i % 2))) as u32) };
+    let samples: Vec<[u32; 16]> = samples().iter().map(words).collect();
+    for a in &samples {
+        for b in &samples {
+            let (x, y) = (ZmmWords::load(cpu, a), ZmmWords::load(cpu, b));
+            let (u, v) = (PlainWords::load((), a), PlainWords::load((), b));
+            assert_eq!(x.add(y).lanes(), u.add(v).lanes());
+            assert_eq!(x.xor(y).lanes(), u.xor(v).lanes());
+            assert_eq!(x.rotate::<7>().lanes(), u.rotate::<7>().lanes());
+            assert_eq!(x.rotate::<16>().lanes(), u.rotate::<16>().lanes());
         }
     }
 }
