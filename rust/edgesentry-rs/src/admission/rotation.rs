@@ -7,6 +7,7 @@ use super::{CheckedValue, MAX_SEQUENCE, RegisteredKey, RejectionCode};
 /// The source of new keys of devices.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Rotation {
     /// The operator registers each key. A device may succeed its key only with the one that is registered from the next
     /// sequence on.
