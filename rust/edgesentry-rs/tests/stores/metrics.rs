@@ -91,7 +91,7 @@ async fn counters_agree_with_the_operation_log(place: Place) {
     assert_eq!(counted(&metrics), expected);
     assert_eq!(
         expected.keys().filter(|series| series.contains("reason")).count(),
-        RejectionCode::ALL.len() - 4
+        RejectionCode::ALL.len() - 5
     );
     let inserts = value(&metrics, "edgesentry_operation_log_insert_duration_seconds_count");
     assert_eq!(inserts, 12.0, "one for each commit: 1 + 1 + 9 + 1");

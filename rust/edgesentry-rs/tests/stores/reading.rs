@@ -208,7 +208,7 @@ async fn tables_of_an_earlier_release_are_read_as_they_are_and_change_with_the_f
     let place = Place::new(Kind::Postgres).await;
     fill(&place).await;
     let earlier = "ALTER TABLE audit_records ADD UNIQUE (device_id, prev_record_hash);
-                   DROP TABLE log_state, log_batches, log_runs, log_events, log_heads, log_keys, checkpoints, erasures, cosignatures, timestamps CASCADE;
+                   DROP TABLE log_state, log_batches, log_runs, log_events, log_heads, log_keys, checkpoints, erasures, cosignatures, timestamps, revocations CASCADE;
                    DELETE FROM _sqlx_migrations WHERE version >= 3";
     run(&place.url, earlier).await;
     read_all(Arc::new(Postgres::read(&settings(&place.url)).await.unwrap()), 10).await;

@@ -54,7 +54,7 @@ fn an_input_that_cannot_be_read_is_not_a_verdict() {
     assert_eq!(run.stderr, "error: absent.json: cannot open: No such file or directory (os error 2)\n");
     let run = folder.eds("verify-chain . --json");
     assert_eq!(run.code, 3);
-    assert_eq!(run.envelope()["error"]["code"], "io");
+    assert_eq!(run.envelope()["error"]["code"], "unreadable");
     folder.write("text.json", "hello");
     let run = folder.eds("verify-chain text.json --json");
     assert_eq!(run.code, 3);
