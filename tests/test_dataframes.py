@@ -246,6 +246,8 @@ def test_a_steady_device() -> None:
         "missing": 0,
         "earliest_ms": START_MS,
         "latest_ms": START_MS + 3000,
+        "first_ms": START_MS,
+        "last_ms": START_MS + 3000,
         "rate_per_hour": 3600.0,
         # 1000 to one part in sixteen.
         "interval_median_ms": 992,
@@ -255,6 +257,10 @@ def test_a_steady_device() -> None:
         "clock_backwards": 0,
         "clock_backwards_max_ms": None,
         "clock_backwards_sequence": None,
+        "clock_forwards": 0,
+        "clock_forwards_max_ms": None,
+        "clock_forwards_sequence": None,
+        "clock_ahead": None,
         "silence_ms": 0,
     }
 
@@ -272,6 +278,23 @@ def test_gaps_silence_and_a_clock_that_ran_backwards() -> None:
     assert (row(uneven, gap_ms=10**9)["gaps"], row(uneven, gap_ms=1)["gaps"]) == (0, 4)
     with pytest.raises(ValueError, match="gap_ms"):
         device_statistics(uneven, gap_ms=0)
+
+
+def test_a_clock_that_jumped_shows_its_records() -> None:
+    hour = 3_600_000
+    jumped = at(device(1), [0, 1000, 2000, 2000 + hour, 3000 + hour, 4000, 5000])
+    found = row(jumped, now_ms=START_MS + 2000)
+    assert (found["clock_forwards"], found["clock_forwards_max_ms"]) == (1, hour)
+    assert (found["clock_forwards_sequence"], found["clock_backwards_sequence"]) == (4, 6)
+    assert (found["clock_ahead"], row(jumped, now_ms=2**64 - 1)["clock_ahead"]) == (4, 0)
+    assert (found["first_ms"], found["last_ms"]) == (START_MS, START_MS + 5000)
+    calm = row(jumped, jump_ms=2 * hour)
+    assert (calm["clock_forwards"], calm["clock_forwards_max_ms"]) == (0, None)
+    assert row(jumped, jump_ms=500)["clock_forwards"] == 5
+    # Records are missing: their time passed, too.
+    assert row(jumped[:2] + jumped[3:])["clock_forwards"] == 0
+    with pytest.raises(ValueError, match="jump_ms"):
+        device_statistics(jumped, jump_ms=0)
 
 
 def test_duplicates_and_missing_sequences() -> None:

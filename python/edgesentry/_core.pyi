@@ -1089,12 +1089,17 @@ class Statistics:
     - `first_sequence`, `last_sequence`: the lowest and the highest sequence
     - `missing`: sequences between these two without a record
     - `earliest_ms`, `latest_ms`: the earliest and the latest time of a record, Unix milliseconds
+    - `first_ms`, `last_ms`: the times of the records with the lowest and the highest sequence
     - `rate_per_hour`: records per hour between these two; null if they are equal
     - `interval_median_ms`: the median time from one record to the next, to one part in sixteen
     - `longest_gap_ms`, `longest_gap_sequence`: the longest such time, and the record after it
     - `gaps`: number of such times longer than `gap_ms`, or than ten medians; to one part in sixteen
     - `clock_backwards`: number of records dated before the previous one
     - `clock_backwards_max_ms`, `clock_backwards_sequence`: the largest such step, and its record
+    - `clock_forwards`: number of times from one sequence to the next longer than `jump_ms`, or than ten
+      medians and half an hour; to one part in sixteen
+    - `clock_forwards_max_ms`, `clock_forwards_sequence`: the longest such time, and the record after it
+    - `clock_ahead`: number of records later than `now_ms`; null without it
     - `silence_ms`: from the latest record to `until_ms`; 0 if `until_ms` is earlier
 
     Columns in `_ms` are milliseconds.
@@ -1523,6 +1528,8 @@ def device_statistics(
     ignore: str | Sequence[str] | None = None,
     gap_ms: int | None = None,
     until_ms: int | None = None,
+    jump_ms: int | None = None,
+    now_ms: int | None = None,
     progress: bool | BarFactory | None = None,
     threads: int | None = None,
 ) -> Statistics:
@@ -1539,6 +1546,9 @@ def device_statistics(
             median if None.
         until_ms: The time until which silence is counted, Unix milliseconds; the latest time of all records
             if None.
+        jump_ms: The time from one sequence to the next above which the clock jumped forward, in milliseconds;
+            ten times the device's median, and at least half an hour, if None.
+        now_ms: The time of the reader, Unix milliseconds, after which records are counted as of the future.
         progress: As for `verify_chain`.
         threads: As for `verify_chain`.
 

@@ -1,4 +1,4 @@
-//! Statistics of the sequences and times of a chain: rate, gaps, silence, a clock that ran backwards.
+//! Statistics of the sequences and times of a chain: rate, gaps, silence, a clock that jumped.
 //!
 //! Statistics are not verdicts. Times are those of the clock of the device.
 
@@ -13,6 +13,10 @@ const MAX_RUNS: usize = 1 << 16;
 /// Without an explicit threshold, intervals of at least this number of medians are gaps.
 const GAP_MEDIANS: u64 = 10;
 
+/// Without an explicit threshold, a step forward is a jump only above so many milliseconds: half an hour, below any error of
+/// a time zone.
+const JUMP_MS: u64 = 30 * 60 * 1000;
+
 /// The statistics of one device, fed record by record in the order found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeviceStatistics {
@@ -24,50 +28,74 @@ pub struct DeviceStatistics {
     pub earliest_ms: u64,
     /// The latest time of a record, Unix milliseconds.
     pub latest_ms: u64,
+    /// The time of the record with the lowest sequence, Unix milliseconds.
+    pub first_ms: u64,
+    /// The time of the record with the highest sequence, Unix milliseconds.
+    pub last_ms: u64,
     /// The longest time from one record to the next in milliseconds, and the sequence of the later one.
     pub longest_gap: Option<(u64, u64)>,
     /// How often a record had an earlier time than the previous record.
     pub clock_backwards: u64,
     /// The largest of these steps in milliseconds, and the sequence of its record.
     pub furthest_back: Option<(u64, u64)>,
+    /// The largest step forward to a record from that of the sequence before it, in milliseconds, and the sequence of the later
+    /// one. [`DeviceStatistics::jumps`] tells whether it is a jump.
+    pub furthest_forward: Option<(u64, u64)>,
+    /// How many records are later than the time of [`DeviceStatistics::read_at`]; `None` without one.
+    pub ahead: Option<u64>,
     /// The first and the last sequence of each run.
     runs: BTreeMap<u64, u64>,
     intervals: Intervals,
-    before_ms: u64,
+    /// The intervals to a record from that of the sequence before it.
+    forward: Intervals,
+    before: (u64, u64),
+    read_at_ms: Option<u64>,
 }
 
 impl DeviceStatistics {
+    /// Returns statistics that count the records later than the time of the reader, Unix milliseconds.
+    pub fn read_at(now_ms: Option<u64>) -> DeviceStatistics {
+        DeviceStatistics { ahead: now_ms.map(|_| 0), read_at_ms: now_ms, ..DeviceStatistics::default() }
+    }
+
     /// Counts a record. All records are of one device.
     pub fn push(&mut self, record: &AuditRecord) {
-        let time = record.timestamp_ms;
+        let (sequence, time) = (record.sequence, record.timestamp_ms);
         self.records += 1;
         let is_first = self.records == 1;
-        if !self.see(record.sequence) {
+        let ends = (self.first_sequence(), self.last_sequence());
+        if !self.see(sequence) {
             self.duplicates += 1;
             return;
         }
+        if self.read_at_ms.is_some_and(|now_ms| time > now_ms) {
+            self.ahead = self.ahead.map(|ahead| ahead + 1);
+        }
+        if is_first || sequence < ends.0 {
+            self.first_ms = time;
+        }
+        if is_first || sequence > ends.1 {
+            self.last_ms = time;
+        }
         if is_first {
-            (self.earliest_ms, self.latest_ms, self.before_ms) = (time, time, time);
+            (self.earliest_ms, self.latest_ms, self.before) = (time, time, (sequence, time));
             return;
         }
         self.earliest_ms = self.earliest_ms.min(time);
         self.latest_ms = self.latest_ms.max(time);
-        match time.checked_sub(self.before_ms) {
-            Some(interval) => {
-                self.intervals.push(interval);
-                if self.longest_gap.is_none_or(|(longest, _)| interval > longest) {
-                    self.longest_gap = Some((interval, record.sequence));
-                }
-            }
-            None => {
-                let step = self.before_ms - time;
-                self.clock_backwards += 1;
-                if self.furthest_back.is_none_or(|(furthest, _)| step > furthest) {
-                    self.furthest_back = Some((step, record.sequence));
-                }
-            }
+        let (before, before_ms) = std::mem::replace(&mut self.before, (sequence, time));
+        let Some(interval) = time.checked_sub(before_ms) else {
+            self.clock_backwards += 1;
+            keep_larger(&mut self.furthest_back, before_ms - time, sequence);
+            return;
+        };
+        self.intervals.push(interval);
+        keep_larger(&mut self.longest_gap, interval, sequence);
+        // The time of missing records passed, too.
+        if before.checked_add(1) == Some(sequence) {
+            self.forward.push(interval);
+            keep_larger(&mut self.furthest_forward, interval, sequence);
         }
-        self.before_ms = time;
     }
 
     /// Returns the lowest sequence.
@@ -107,8 +135,19 @@ impl DeviceStatistics {
     /// Counts the intervals between consecutive records that are longer than `gap_ms` milliseconds, or than ten
     /// medians. The intervals are accurate to one part in sixteen.
     pub fn gaps(&self, gap_ms: Option<u64>) -> u64 {
-        let median = || self.interval_median_ms().map(|median| median.max(1).saturating_mul(GAP_MEDIANS));
-        gap_ms.or_else(median).map_or(0, |gap| self.intervals.longer_than(gap))
+        gap_ms.or_else(|| self.ten_medians()).map_or(0, |gap| self.intervals.longer_than(gap))
+    }
+
+    /// Counts the steps forward between records of consecutive sequences that are longer than `jump_ms` milliseconds, or than
+    /// ten medians and half an hour: a clock that was set forward, or a device that recorded nothing. The intervals are
+    /// accurate to one part in sixteen.
+    pub fn jumps(&self, jump_ms: Option<u64>) -> u64 {
+        let derived = || self.ten_medians().map(|medians| medians.max(JUMP_MS));
+        jump_ms.or_else(derived).map_or(0, |jump| self.forward.longer_than(jump))
+    }
+
+    fn ten_medians(&self) -> Option<u64> {
+        self.interval_median_ms().map(|median| median.max(1).saturating_mul(GAP_MEDIANS))
     }
 
     /// Remembers a sequence. Returns false if it was seen before.
@@ -150,6 +189,13 @@ impl DeviceStatistics {
         {
             run.insert(sequence);
         }
+    }
+}
+
+/// Keeps the larger step, and the first one of equal steps.
+fn keep_larger(largest: &mut Option<(u64, u64)>, step: u64, sequence: u64) {
+    if largest.is_none_or(|(kept, _)| step > kept) {
+        *largest = Some((step, sequence));
     }
 }
 
@@ -198,6 +244,11 @@ mod tests {
 
     fn of(records: &[(u64, u64)]) -> DeviceStatistics {
         let mut statistics = DeviceStatistics::default();
+        fill(&mut statistics, records);
+        statistics
+    }
+
+    fn fill(statistics: &mut DeviceStatistics, records: &[(u64, u64)]) {
         for (sequence, timestamp_ms) in records {
             statistics.push(&AuditRecord {
                 device_id: "lift-01".into(),
@@ -209,7 +260,6 @@ mod tests {
                 object_ref: String::new(),
             });
         }
-        statistics
     }
 
     #[test]
@@ -236,6 +286,82 @@ mod tests {
         assert_eq!((statistics.earliest_ms, statistics.latest_ms), (5, 30));
         assert_eq!(of(&[(u64::MAX, u64::MAX), (0, 0), (u64::MAX, 0)]).missing(), u64::MAX - 1);
         assert_eq!(of(&[(1, 1)]).rate_per_hour(), None);
+    }
+
+    #[test]
+    fn a_jump_is_a_long_step_without_missing_records() {
+        let hour = 3_600_000;
+        // The device records each second; its clock is set forward by an hour, then it is off, then it is set back.
+        let mut records: Vec<(u64, u64)> = (1..=20).map(|at| (at, at * 1000)).collect();
+        records.extend([(21, 21_000 + hour), (22, 22_000 + hour), (40, 40_000 + 9 * hour), (41, 41_000)]);
+        let statistics = of(&records);
+        assert_eq!((statistics.jumps(None), statistics.furthest_forward), (1, Some((hour + 1000, 21))));
+        assert_eq!((statistics.gaps(None), statistics.longest_gap), (2, Some((8 * hour + 18_000, 40))));
+        assert_eq!((statistics.jumps(Some(2 * hour)), statistics.jumps(Some(500))), (0, 21));
+        assert_eq!(statistics.jumps(Some(u64::MAX)), 0);
+        assert_eq!((statistics.clock_backwards, statistics.furthest_back), (1, Some((9 * hour - 1000, 41))));
+        assert_eq!((statistics.first_ms, statistics.last_ms), (1000, 41_000));
+        // Ten medians of a device that records each day are more than half an hour.
+        let daily: Vec<(u64, u64)> = (1..9).map(|at| (at, at * 24 * hour)).collect();
+        assert_eq!(of(&daily).jumps(None), 0);
+        assert_eq!((of(&[]).jumps(None), of(&[(1, 1)]).jumps(Some(1))), (0, 0));
+        assert_eq!(of(&[(u64::MAX, 0), (0, hour)]).furthest_forward, None);
+    }
+
+    /// The same figures from a list of all records.
+    fn model(records: &[(u64, u64)], now_ms: u64, jump_ms: u64) -> [Option<(u64, u64)>; 6] {
+        let mut seen = std::collections::BTreeMap::new();
+        let mut kept: Vec<(u64, u64)> = Vec::new();
+        for (sequence, time) in records {
+            if seen.insert(*sequence, ()).is_none() {
+                kept.push((*sequence, *time));
+            }
+        }
+        let pairs: Vec<_> = kept.windows(2).map(|pair| (pair[0], pair[1])).collect();
+        let forward = pairs.iter().filter(|(a, b)| b.0 == a.0 + 1 && b.1 >= a.1);
+        let forward: Vec<(u64, u64)> = forward.map(|(a, b)| (b.1 - a.1, b.0)).collect();
+        let back = pairs.iter().filter(|(a, b)| b.1 < a.1);
+        let back: Vec<(u64, u64)> = back.map(|(a, b)| (a.1 - b.1, b.0)).collect();
+        // The first of the largest.
+        let largest = |steps: &[(u64, u64)]| steps.iter().rev().max_by_key(|(length, _)| *length).copied();
+        let jumps = forward.iter().filter(|(length, _)| step(*length) > step(jump_ms)).count() as u64;
+        let ahead = kept.iter().filter(|(_, time)| *time > now_ms).count() as u64;
+        [
+            largest(&forward),
+            largest(&back),
+            kept.iter().min().copied(),
+            kept.iter().max().copied(),
+            Some((jumps, ahead)),
+            Some((back.len() as u64, kept.len() as u64)),
+        ]
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn statistics_are_those_of_a_list_of_all_records(
+            records in proptest::collection::vec((1_u64..24, 0_u64..5000), 0..40),
+            (now_ms, jump_ms) in (0_u64..5000, 0_u64..5000),
+        ) {
+            let mut found = DeviceStatistics::read_at(Some(now_ms));
+            fill(&mut found, &records);
+            let end = |sequence, time| (found.records > 0).then_some((sequence, time));
+            let figures = [
+                found.furthest_forward,
+                found.furthest_back,
+                end(found.first_sequence(), found.first_ms),
+                end(found.last_sequence(), found.last_ms),
+                Some((found.jumps(Some(jump_ms)), found.ahead.unwrap_or(u64::MAX))),
+                Some((found.clock_backwards, found.records - found.duplicates)),
+            ];
+            proptest::prop_assert_eq!(figures, model(&records, now_ms, jump_ms));
+        }
+    }
+
+    #[test]
+    fn records_of_the_future_are_counted_for_a_reader_with_a_clock() {
+        let mut found = DeviceStatistics::read_at(Some(20));
+        fill(&mut found, &[(1, 10), (2, 20), (3, 21), (3, 21), (4, u64::MAX)]);
+        assert_eq!((found.ahead, of(&[(1, 10)]).ahead), (Some(2), None));
     }
 
     #[test]

@@ -19,15 +19,19 @@ pub struct Statistics {
     pub malformed: u64,
 }
 
-/// Reads all sources, decoding on the current rayon pool. Nothing is verified.
+/// Reads all sources, decoding on the current rayon pool. Nothing is verified. `now_ms` is the time of the reader, after
+/// which records are of the future.
 ///
 /// Memory is limited by the chunk size and the number of devices. Returns [`Error::Cancelled`] soon after
-/// [`Progress::cancel`].
 /// [`Progress::cancel`].
 ///
 /// # Errors
 /// A source cannot be read, or the progress was cancelled.
-pub fn device_statistics(sources: Vec<Source>, progress: &Arc<Progress>) -> Result<Statistics, Error> {
+pub fn device_statistics(
+    sources: Vec<Source>,
+    now_ms: Option<u64>,
+    progress: &Arc<Progress>,
+) -> Result<Statistics, Error> {
     progress.set_total_bytes(sources.iter().filter_map(read::size_bytes).sum());
     let mut statistics = Statistics::default();
     for source in sources {
@@ -36,7 +40,7 @@ pub fn device_statistics(sources: Vec<Source>, progress: &Arc<Progress>) -> Resu
         while let Some(chunk) = next {
             let (decoded, read) = rayon::join(|| decode(&chunk), || opened.chunks.next_chunk(progress));
             for part in &decoded {
-                statistics.add(part);
+                statistics.add(part, now_ms);
             }
             progress.add_records(chunk.len() as u64);
             next = read?;
@@ -49,13 +53,13 @@ pub fn device_statistics(sources: Vec<Source>, progress: &Arc<Progress>) -> Resu
 }
 
 impl Statistics {
-    fn add(&mut self, decoded: &Decoded) {
+    fn add(&mut self, decoded: &Decoded, now_ms: Option<u64>) {
         self.malformed += decoded.malformed.len() as u64;
         let of_one_device = |a: &AuditRecord, b: &AuditRecord| a.device_id == b.device_id;
         for run in decoded.records.chunk_by(of_one_device) {
             let Some(first) = run.first() else { continue };
             if !self.devices.contains_key(first.device_id.as_str()) {
-                self.devices.insert(first.device_id.as_str().into(), DeviceStatistics::default());
+                self.devices.insert(first.device_id.as_str().into(), DeviceStatistics::read_at(now_ms));
             }
             if let Some(device) = self.devices.get_mut(first.device_id.as_str()) {
                 run.iter().for_each(|record| device.push(record));

@@ -38,6 +38,9 @@ use crate::work::{Work, pool, wait};
 ///         median if None.
 ///     until_ms: The time until which silence is counted, Unix milliseconds; the latest time of all records
 ///         if None.
+///     jump_ms: The time from one sequence to the next above which the clock jumped forward, in milliseconds;
+///         ten times the device's median, and at least half an hour, if None.
+///     now_ms: The time of the reader, Unix milliseconds, after which records are counted as of the future.
 ///     progress: As for `verify_chain`.
 ///     threads: As for `verify_chain`.
 ///
@@ -45,7 +48,7 @@ use crate::work::{Work, pool, wait};
 ///     FileNotFoundError: A file is missing.
 ///     UnreadableError: An input is not in a format that holds records.
 #[pyfunction]
-#[pyo3(signature = (source, *, columns = None, ignore = None, gap_ms = None, until_ms = None, progress = None, threads = None))]
+#[pyo3(signature = (source, *, columns = None, ignore = None, gap_ms = None, until_ms = None, jump_ms = None, now_ms = None, progress = None, threads = None))]
 // The arguments of the Python function.
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn device_statistics(
@@ -55,20 +58,24 @@ pub(crate) fn device_statistics(
     ignore: Option<Ignored>,
     gap_ms: Option<u64>,
     until_ms: Option<u64>,
+    jump_ms: Option<u64>,
+    now_ms: Option<u64>,
     progress: Option<&Bound<'_, PyAny>>,
     threads: Option<i64>,
 ) -> PyResult<Statistics> {
-    if gap_ms == Some(0) {
-        return Err(PyValueError::new_err("gap_ms must be a number of milliseconds from 1"));
+    for (name, threshold) in [("gap_ms", gap_ms), ("jump_ms", jump_ms)] {
+        if threshold == Some(0) {
+            return Err(PyValueError::new_err(format!("{name} must be a number of milliseconds from 1")));
+        }
     }
     let (pool, bar) = (pool(threads)?, Bar::named("read", progress)?);
     let inputs = named_inputs(source, &column_names(columns, ignore)?)?;
     let work = Work::start(inputs, move |sources, progress, results| {
-        results.put(pool.install(|| formats::device_statistics(sources, progress))?)
+        results.put(pool.install(|| formats::device_statistics(sources, now_ms, progress))?)
     })?;
     let found = wait(py, work, bar)?;
     let latest = found.devices.values().map(|device| device.latest_ms).max().unwrap_or(0);
-    let batch = batch(&found, gap_ms, until_ms.unwrap_or(latest));
+    let batch = batch(&found, (gap_ms, jump_ms), until_ms.unwrap_or(latest));
     let batch = batch.map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
     Ok(Statistics { batch, malformed: found.malformed })
 }
@@ -83,12 +90,17 @@ pub(crate) fn device_statistics(
 /// - `first_sequence`, `last_sequence`: the lowest and the highest sequence
 /// - `missing`: sequences between these two without a record
 /// - `earliest_ms`, `latest_ms`: the earliest and the latest time of a record, Unix milliseconds
+/// - `first_ms`, `last_ms`: the times of the records with the lowest and the highest sequence
 /// - `rate_per_hour`: records per hour between these two; null if they are equal
 /// - `interval_median_ms`: the median time from one record to the next, to one part in sixteen
 /// - `longest_gap_ms`, `longest_gap_sequence`: the longest such time, and the record after it
 /// - `gaps`: number of such times longer than `gap_ms`, or than ten medians; to one part in sixteen
 /// - `clock_backwards`: number of records dated before the previous one
 /// - `clock_backwards_max_ms`, `clock_backwards_sequence`: the largest such step, and its record
+/// - `clock_forwards`: number of times from one sequence to the next longer than `jump_ms`, or than ten
+///   medians and half an hour; to one part in sixteen
+/// - `clock_forwards_max_ms`, `clock_forwards_sequence`: the longest such time, and the record after it
+/// - `clock_ahead`: number of records later than `now_ms`; null without it
 /// - `silence_ms`: from the latest record to `until_ms`; 0 if `until_ms` is earlier
 ///
 /// Columns in `_ms` are milliseconds.
@@ -245,6 +257,8 @@ fn schema() -> SchemaRef {
         number("missing", false),
         number("earliest_ms", false),
         number("latest_ms", false),
+        number("first_ms", false),
+        number("last_ms", false),
         Field::new("rate_per_hour", DataType::Float64, true),
         number("interval_median_ms", true),
         number("longest_gap_ms", true),
@@ -253,11 +267,19 @@ fn schema() -> SchemaRef {
         number("clock_backwards", false),
         number("clock_backwards_max_ms", true),
         number("clock_backwards_sequence", true),
+        number("clock_forwards", false),
+        number("clock_forwards_max_ms", true),
+        number("clock_forwards_sequence", true),
+        number("clock_ahead", true),
         number("silence_ms", false),
     ]))
 }
 
-fn batch(found: &formats::Statistics, gap_ms: Option<u64>, until_ms: u64) -> Result<RecordBatch, ArrowError> {
+fn batch(
+    found: &formats::Statistics,
+    (gap_ms, jump_ms): (Option<u64>, Option<u64>),
+    until_ms: u64,
+) -> Result<RecordBatch, ArrowError> {
     let devices: Vec<&DeviceStatistics> = found.devices.values().collect();
     let mut names = StringBuilder::new();
     found.devices.keys().for_each(|device_id| names.append_value(device_id));
@@ -268,6 +290,8 @@ fn batch(found: &formats::Statistics, gap_ms: Option<u64>, until_ms: u64) -> Res
         devices.iter().for_each(|device| column.append_option(value(device)));
         Arc::new(column.finish()) as ArrayRef
     };
+    let furthest_jump =
+        |device: &DeviceStatistics| device.furthest_forward.filter(|_| device.jumps(jump_ms) > 0);
     let columns = vec![
         Arc::new(names.finish()) as ArrayRef,
         number(&|device| Some(device.records)),
@@ -277,6 +301,8 @@ fn batch(found: &formats::Statistics, gap_ms: Option<u64>, until_ms: u64) -> Res
         number(&|device| Some(device.missing())),
         number(&|device| Some(device.earliest_ms)),
         number(&|device| Some(device.latest_ms)),
+        number(&|device| Some(device.first_ms)),
+        number(&|device| Some(device.last_ms)),
         Arc::new(rates.finish()) as ArrayRef,
         number(&|device| device.interval_median_ms()),
         number(&|device| device.longest_gap.map(|(gap, _)| gap)),
@@ -285,6 +311,10 @@ fn batch(found: &formats::Statistics, gap_ms: Option<u64>, until_ms: u64) -> Res
         number(&|device| Some(device.clock_backwards)),
         number(&|device| device.furthest_back.map(|(step, _)| step)),
         number(&|device| device.furthest_back.map(|(_, sequence)| sequence)),
+        number(&|device| Some(device.jumps(jump_ms))),
+        number(&|device| furthest_jump(device).map(|(step, _)| step)),
+        number(&|device| furthest_jump(device).map(|(_, sequence)| sequence)),
+        number(&|device| device.ahead),
         number(&|device| Some(until_ms.saturating_sub(device.latest_ms))),
     ];
     RecordBatch::try_new(schema(), columns)
