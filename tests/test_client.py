@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 import edgesentry
-from edgesentry import AsyncClient, AuditRecord, Client, Device, Outbox, ServiceError
+from edgesentry import AsyncClient, AuditRecord, Client, Device, Outbox, ServiceError, payload_hash
 from support import START_MS, chains, device, payload, serve
 
 
@@ -63,6 +66,28 @@ def test_an_outbox_flushes_over_the_network(served: Served, tmp_path: Path) -> N
             outbox.sign(b"%d" % number, f"lift-03/{number}.bin", START_MS + number)
         counts = {"accepted": 20, "duplicates": 0, "waiting": 0}
         assert outbox.flush(client) == counts | {"rejection": None, "receipts": None}
+
+
+def test_a_clock_record_has_the_time_of_the_service(served: Served, tmp_path: Path) -> None:
+    with Client(served.url) as client, Outbox(tmp_path / "outbox", device(2)) as outbox:
+        first = outbox.sign_clock(boot_counter=7, timestamp_ms=START_MS)
+        known = {"type": "edgesentry-clock/v1", "timestamp_ms": START_MS, "boot_counter": 7}
+        assert first.payload_hash == payload_hash(json.dumps(known, separators=(",", ":")).encode())
+        assert (first.object_ref, first.timestamp_ms) == ("lift-02/clock/1.json", START_MS)
+        assert outbox.flush(client)["accepted"] == 1
+        second = outbox.sign_clock(boot_counter=7, uptime_ms=90_000)
+        with closing(sqlite3.connect(tmp_path / "outbox")) as database:
+            ((kept,),) = database.execute("SELECT payload FROM waiting").fetchall()
+        assert payload_hash(kept) == second.payload_hash
+        assert outbox.flush(client)["accepted"] == 1
+        with pytest.raises(OverflowError):
+            outbox.sign_clock(boot_counter=-1)
+    clock = json.loads(kept)
+    times = ["service_time_ms", "service_time_age_ms"]
+    assert list(clock) == ["type", "timestamp_ms", "boot_counter", "uptime_ms", *times]
+    assert (clock["boot_counter"], clock["uptime_ms"]) == (7, 90_000)
+    assert clock["timestamp_ms"] == second.timestamp_ms
+    assert clock["service_time_ms"] % 1000 == 0
 
 
 def test_many_at_once(served: Served) -> None:

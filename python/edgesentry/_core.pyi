@@ -2017,6 +2017,29 @@ class Outbox:
             StoreError: The outbox cannot be written.
         """
 
+    def sign_clock(
+        self,
+        *,
+        boot_counter: int | None = None,
+        uptime_ms: int | None = None,
+        timestamp_ms: int | None = None,
+    ) -> AuditRecord:
+        """Signs a record of what the device knows about time, and stores it, durably.
+
+        It has the clock of the device, the arguments, and the last time that a service gave with a response
+        to a `flush` over HTTP. All of it is a claim of the device.
+
+        Args:
+            boot_counter: The number of starts of the device.
+            uptime_ms: Milliseconds since the start.
+            timestamp_ms: Unix milliseconds; the current time by default.
+
+        Raises:
+            EdgesentryError: No ledger could accept the record, or the chain or the outbox is full.
+            SignerError: The signer failed; nothing was signed, and the records in the outbox stay.
+            StoreError: The outbox cannot be written.
+        """
+
     def rotate(self, successor: Device, *, timestamp_ms: int | None = None) -> AuditRecord:
         """Signs the succession of the device's key as the next record, and stores it, durably.
 

@@ -520,6 +520,22 @@ edgesentry_status edgesentry_outbox_sign(struct edgesentry_outbox *outbox,
                                          size_t payload_size,
                                          struct edgesentry_record *record);
 
+// Signs a record of what the device knows about time, and keeps it: its clock `timestamp_ms`, the number of its starts, the
+// milliseconds since the start, and the last time that edgesentry_outbox_note_service_time has kept. docs/reference/clock.md has
+// its payload.
+//
+// `boot_counter` and `uptime_ms` are null if they are unknown. `sequence` receives the sequence of the record; it may be null.
+edgesentry_status edgesentry_outbox_sign_clock(struct edgesentry_outbox *outbox,
+                                               uint64_t timestamp_ms,
+                                               const uint64_t *boot_counter,
+                                               const uint64_t *uptime_ms,
+                                               uint64_t *sequence);
+
+// Keeps a time that the service gave now, Unix milliseconds, for the next clock record: the Date of a successful response. Call
+// it after the flush, not in its function.
+edgesentry_status edgesentry_outbox_note_service_time(struct edgesentry_outbox *outbox,
+                                                      uint64_t service_time_ms);
+
 // Replaces the key of the device: signs the next record of the chain, which states the key of `seed`, with the present key
 // and keeps it. The key of `seed` signs all later records. Store `seed` durably before, and delete the present seed after.
 // After a failure or a crash, open the outbox with the present seed and call the function again, or with `seed`: an outbox

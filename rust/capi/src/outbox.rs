@@ -70,6 +70,21 @@ impl Outbox {
         run(&self.runtime, self.outbox.sign(timestamp_ms, payload, object_ref))
     }
 
+    /// Signs a clock record, and returns its sequence.
+    pub(crate) fn sign_clock(
+        &self,
+        timestamp_ms: u64,
+        boot_counter: Option<u64>,
+        uptime_ms: Option<u64>,
+    ) -> Result<u64, Status> {
+        let signed = self.outbox.sign_clock(timestamp_ms, boot_counter, uptime_ms);
+        run(&self.runtime, signed).map(|record| record.sequence)
+    }
+
+    pub(crate) fn note_service_time(&self, service_time_ms: u64) -> Result<(), Status> {
+        run(&self.runtime, self.outbox.note_service_time(service_time_ms))
+    }
+
     /// Signs the succession of the key, and returns its sequence.
     pub(crate) fn succeed(&self, timestamp_ms: u64, successor: Device) -> Result<u64, Status> {
         run(&self.runtime, self.outbox.succeed(timestamp_ms, successor)).map(|record| record.sequence)

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use edgesentry_chain::{Device, SEED_BYTES};
-use edgesentry_device::limits::{MAX_ID_BYTES, is_valid_id};
+use edgesentry_device::limits::{MAX_ID_BYTES, MAX_SEQUENCE, is_valid_id};
 
 use crate::border::{Border, Callback, CallbackSigner, enter};
 use crate::codes::{EDGESENTRY_INVALID_ARGUMENT, Status};
@@ -113,6 +113,59 @@ pub unsafe extern "C" fn edgesentry_outbox_sign(
     };
     // SAFETY: the arguments, with their sizes.
     unsafe { enter(work) }
+}
+
+/// Signs a record of what the device knows about time, and keeps it: its clock `timestamp_ms`, the number of its starts, the
+/// milliseconds since the start, and the last time that edgesentry_outbox_note_service_time has kept. docs/reference/clock.md has
+/// its payload.
+///
+/// `boot_counter` and `uptime_ms` are null if they are unknown. `sequence` receives the sequence of the record; it may be null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn edgesentry_outbox_sign_clock(
+    outbox: *mut Outbox,
+    timestamp_ms: u64,
+    boot_counter: *const u64,
+    uptime_ms: *const u64,
+    sequence: *mut u64,
+) -> Status {
+    let work = |border: &Border| {
+        let Outbox(outbox) = border.handle("outbox", outbox)?;
+        if !sequence.is_null() {
+            border.write("sequence", sequence, 0)?;
+        }
+        check_time("timestamp_ms", timestamp_ms)?;
+        let boot_counter = border.read_optional("boot_counter", boot_counter)?;
+        let uptime_ms = border.read_optional("uptime_ms", uptime_ms)?;
+        let signed = outbox.sign_clock(timestamp_ms, boot_counter, uptime_ms)?;
+        if sequence.is_null() { Ok(()) } else { border.write("sequence", sequence, signed) }
+    };
+    // SAFETY: the arguments, with their sizes.
+    unsafe { enter(work) }
+}
+
+/// Keeps a time that the service gave now, Unix milliseconds, for the next clock record: the Date of a successful response. Call
+/// it after the flush, not in its function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn edgesentry_outbox_note_service_time(
+    outbox: *mut Outbox,
+    service_time_ms: u64,
+) -> Status {
+    let work = |border: &Border| {
+        let Outbox(outbox) = border.handle("outbox", outbox)?;
+        check_time("service_time_ms", service_time_ms)?;
+        outbox.note_service_time(service_time_ms)
+    };
+    // SAFETY: the arguments, with their sizes.
+    unsafe { enter(work) }
+}
+
+/// Checks that a ledger accepts a time.
+fn check_time(name: &str, time_ms: u64) -> Result<(), Status> {
+    if time_ms > MAX_SEQUENCE {
+        let text = format_args!("{name}: expected at most {MAX_SEQUENCE}, got {time_ms}");
+        return Err(fail(EDGESENTRY_INVALID_ARGUMENT, text));
+    }
+    Ok(())
 }
 
 /// Replaces the key of the device: signs the next record of the chain, which states the key of `seed`, with the present key

@@ -6,7 +6,7 @@
 mod proxy;
 mod wire;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,6 +20,7 @@ use url::Url;
 
 use self::proxy::Proxy;
 use self::wire::{Call, Reply};
+use crate::clock::ServiceTime;
 use crate::error::{Error, NotTried};
 use crate::loopback::is_loopback_host;
 use crate::rejection::Outcome;
@@ -107,6 +108,8 @@ struct Inner {
     base: Url,
     proxy: Option<Proxy>,
     settings: ClientSettings,
+    /// From the last successful response with a date.
+    service_time: Mutex<Option<ServiceTime>>,
 }
 
 impl Client {
@@ -145,7 +148,7 @@ impl Client {
             // Shorter than the idle timeout of any service.
             .pool_idle_timeout(Duration::from_secs(15))
             .build(connector);
-        Ok(Client(Arc::new(Inner { http, base, proxy, settings })))
+        Ok(Client(Arc::new(Inner { http, base, proxy, settings, service_time: Mutex::default() })))
     }
 
     /// Returns the URL of the service.
@@ -321,6 +324,10 @@ impl Sink for Client {
 
     fn receipts(&self) -> Option<&dyn ReceiptSource> {
         Some(self)
+    }
+
+    fn service_time(&self) -> Option<ServiceTime> {
+        *self.0.service_time.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -22,6 +22,7 @@
 
 #[cfg(feature = "client")]
 pub mod client;
+mod clock;
 pub mod error;
 pub mod limits;
 #[cfg(feature = "client")]
@@ -44,6 +45,7 @@ pub mod wire;
 
 #[cfg(feature = "client")]
 pub use client::Client;
+pub use clock::{ClockRecord, ServiceTime};
 pub use edgesentry_chain::{
     AuditRecord, BufferTooSmall, ChainFull, Device, Hash, Head, KeyError, PublicKey, RecordRef, SEED_BYTES,
     Scheme, SeedSigner, SignError, Signer, SignerError, sign_with,

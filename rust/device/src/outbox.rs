@@ -5,6 +5,7 @@
 //! proof shows that the record is in the transparency log. So a crash between any two steps costs only a resend, whose
 //! outcome is `duplicate`.
 
+mod clock;
 mod receipts;
 mod rotate;
 mod state;
@@ -20,6 +21,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, Row, SqliteConnection};
 use tokio::sync::Mutex;
 
+use crate::clock::ServiceTime;
 use crate::error::{Component, Error, StoreError};
 use crate::limits::{MAX_ID_BYTES, MAX_PAYLOAD_BYTES, MAX_SEQUENCE, is_valid_id};
 use crate::rejection::Outcome;
@@ -30,6 +32,7 @@ use crate::sqlite::{Database, Schema, insert};
 use crate::submission::Submission;
 use crate::wire::ProblemCode;
 
+use clock::keep_service_time;
 pub use receipts::{CheckpointConflict, DEFAULT_MAX_RECEIPT_AGE, PendingReceipts, ReceiptRules, Receipts};
 pub use state::MAX_CONFLICTS;
 use state::acknowledge;
@@ -44,6 +47,7 @@ static SCHEMA: Schema = Schema {
         (2, "receipts", include_str!("../migrations/outbox/0002_receipts.sql")),
         (3, "superseded", include_str!("../migrations/outbox/0003_superseded.sql")),
         (4, "updates", include_str!("../migrations/outbox/0004_updates.sql")),
+        (5, "clock", include_str!("../migrations/outbox/0005_clock.sql")),
     ],
 };
 
@@ -94,6 +98,9 @@ pub struct Outbox {
 /// The time, the payload and the object reference of a record to sign.
 type Item = (u64, Bytes, String);
 
+/// The records to sign that continue a head.
+type ItemsAfter<'a> = &'a (dyn Fn(Option<Head>) -> Arc<Vec<Item>> + Send + Sync);
+
 /// How often records are signed without a transaction, for a head that another process may move at the same time.
 const OPTIMISTIC_ATTEMPTS: u32 = 2;
 
@@ -134,13 +141,15 @@ impl Outbox {
             match device_row(&mut transaction).await.map_err(failed())? {
                 None => {
                     let Head { sequence, hash } = head.unwrap_or(Head { sequence: 0, hash: Hash::ZERO });
-                    sqlx::query("INSERT INTO device VALUES (1, ?, ?, ?)")
-                        .bind(device_id)
-                        .bind(sequence.cast_signed())
-                        .bind(hash.as_bytes().to_vec())
-                        .execute(&mut *transaction)
-                        .await
-                        .map_err(failed())?;
+                    sqlx::query(
+                        "INSERT INTO device (only_row, device_id, sequence, record_hash) VALUES (1, ?, ?, ?)",
+                    )
+                    .bind(device_id)
+                    .bind(sequence.cast_signed())
+                    .bind(hash.as_bytes().to_vec())
+                    .execute(&mut *transaction)
+                    .await
+                    .map_err(failed())?;
                 }
                 Some((owner, _)) if owner != device_id => {
                     let problem =
@@ -189,12 +198,18 @@ impl Outbox {
         let items: Vec<Item> = items.into_iter().collect();
         self.check_limits(&items)?;
         let items = Arc::new(items);
+        self.sign_after(&|_| Arc::clone(&items)).await
+    }
+
+    /// Signs records that were checked.
+    async fn sign_after(&self, items_after: ItemsAfter<'_>) -> Result<Vec<AuditRecord>, Error> {
         let _turn = self.signing.lock().await;
         // A slow signer must stop neither a flush nor another process, so it signs without a transaction.
         let device = self.signer();
         if device.may_block() {
             for _ in 0..OPTIMISTIC_ATTEMPTS {
                 let head = self.head().await?;
+                let items = items_after(head);
                 self.check_room(items.len(), self.kept().await?, 0).await?;
                 let (signed, next) = self.signed(&device, head, &items).await?;
                 if let Some(records) = self.keep_after(&device, head, signed, next, &items).await? {
@@ -205,6 +220,8 @@ impl Outbox {
         let failed = || self.failed("keep records in the outbox");
         let mut writer = self.database.writer().await.map_err(failed())?;
         let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
+        let items =
+            items_after(device_row(&mut transaction).await.map_err(failed())?.and_then(|(_, head)| head));
         self.check_room(items.len(), kept_records(&mut transaction).await.map_err(failed())?, 0).await?;
         let records = self.sign_within(&mut transaction, &items).await?;
         transaction.commit().await.map_err(failed())?;
@@ -344,7 +361,9 @@ impl Outbox {
                 return Ok(());
             }
             let sequences: Vec<u64> = batch.iter().map(|submission| submission.record.sequence).collect();
+            let known = sink.service_time();
             let outcomes = sink.send(batch).await;
+            let told = sink.service_time().filter(|told| known != Some(*told));
             let mut last_held = None;
             let mut end: Option<Result<KeptRejection, Error>> = None;
             for (sequence, outcome) in sequences.iter().zip(outcomes) {
@@ -368,7 +387,7 @@ impl Outbox {
                 last_held = Some(*sequence);
             }
             let rejection = end.as_ref().and_then(|end| end.as_ref().ok());
-            self.settle(last_held, rejection).await?;
+            self.settle(last_held, rejection, told).await?;
             match end {
                 None if last_held.is_none() => {
                     return Err(Error::Service {
@@ -473,11 +492,12 @@ impl Outbox {
         })
     }
 
-    /// Notes that the service holds the records up to a sequence, and stores a rejection.
+    /// Notes that the service holds the records up to a sequence, and stores a rejection and a time of the service.
     fn settle<'a>(
         &'a self,
         up_to: Option<u64>,
         rejection: Option<&'a KeptRejection>,
+        told: Option<ServiceTime>,
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             let failed = || self.failed("empty the outbox");
@@ -485,6 +505,9 @@ impl Outbox {
             let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
             if let Some(up_to) = up_to {
                 acknowledge(&mut transaction, up_to).await.map_err(failed())?;
+            }
+            if let Some(told) = told {
+                keep_service_time(&mut transaction, told).await.map_err(failed())?;
             }
             if up_to.is_some() || rejection.is_some() {
                 sqlx::query("DELETE FROM rejection").execute(&mut *transaction).await.map_err(failed())?;

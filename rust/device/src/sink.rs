@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::clock::ServiceTime;
 use crate::error::Error;
 use crate::rejection::Outcome;
 use crate::submission::Submission;
@@ -15,6 +16,11 @@ pub trait Sink: Send + Sync {
 
     /// Returns the source of receipts; `None` if the sink has none.
     fn receipts(&self) -> Option<&dyn ReceiptSource> {
+        None
+    }
+
+    /// Returns the last time that the service gave with a response; `None` if the sink has none.
+    fn service_time(&self) -> Option<ServiceTime> {
         None
     }
 }

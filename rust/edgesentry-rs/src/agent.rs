@@ -1,8 +1,8 @@
 //! The device side, from `edgesentry-device`.
 
 pub use edgesentry_device::{
-    CheckpointConflict, DEFAULT_MAX_RECEIPT_AGE, Flushed, KeptRejection, MAX_CONFLICTS, Outbox,
-    PendingReceipts, ReceiptRules, ReceiptSource, Receipts, Sink, sign,
+    CheckpointConflict, ClockRecord, DEFAULT_MAX_RECEIPT_AGE, Flushed, KeptRejection, MAX_CONFLICTS, Outbox,
+    PendingReceipts, ReceiptRules, ReceiptSource, Receipts, ServiceTime, Sink, sign,
 };
 
 /// The earlier name of [`Outbox`].

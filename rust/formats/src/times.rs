@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use time::format_description::well_known::{Rfc2822, Rfc3339};
 
 /// Unix milliseconds of the system clock; none if it is set before 1970.
 pub fn clock_ms() -> Option<u64> {
@@ -27,6 +27,13 @@ pub fn parse_unix_ms(text: &str) -> Result<u64, String> {
     let time = OffsetDateTime::parse(text, &Rfc3339)
         .map_err(|_| "neither a time such as 2026-01-31T12:00:00Z nor Unix milliseconds".to_owned())?;
     u64::try_from(time.unix_timestamp_nanos() / 1_000_000).map_err(|_| "a time before 1970".to_owned())
+}
+
+/// Reads the date of an HTTP header, such as `Sun, 06 Nov 1994 08:49:37 GMT`, as Unix milliseconds; none if it is another text
+/// or before 1970.
+pub fn parse_http_date(text: &str) -> Option<u64> {
+    let time = OffsetDateTime::parse(text, &Rfc2822).ok()?;
+    u64::try_from(time.unix_timestamp()).ok()?.checked_mul(1000)
 }
 
 /// Parses a length of time in seconds: a number with a unit, such as `90s`, `15m`, `24h` or `7d`.
@@ -63,6 +70,21 @@ mod tests {
             ["", "2022-03-20", "-1", "99999999999999999999", "1969-12-31T23:59:59Z", "2022-02-30T00:00:00Z"]
         {
             assert!(parse_unix_ms(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn dates_of_headers_are_read() {
+        assert_eq!(parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777_000));
+        assert_eq!(parse_http_date("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
+        for bad in [
+            "",
+            "now",
+            "1994-11-06T08:49:37Z",
+            "Wed, 31 Dec 1969 23:59:59 GMT",
+            "Sun, 31 Feb 1994 08:49:37 GMT",
+        ] {
+            assert_eq!(parse_http_date(bad), None, "{bad}");
         }
     }
 

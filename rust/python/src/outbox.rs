@@ -107,20 +107,40 @@ impl Outbox {
         timestamp_ms: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<AuditRecord> {
         let payload = payload_bytes(payload)?;
-        let timestamp_ms = match timestamp_ms {
-            Some(timestamp_ms) => record::timestamp_ms(timestamp_ms)?,
-            None => now_ms()?,
-        };
+        let timestamp_ms = time_or_now(timestamp_ms)?;
         let agent = self.agent()?;
         let payload = Bytes::from_owner(payload);
         let record = wait_on(py, async move { agent.sign(timestamp_ms, payload, &object_ref).await })?;
-        record.map(AuditRecord).map_err(|error| {
-            let failure = service_failure(py, error);
-            match &self.2 {
-                Some(python) => python.failure(py, failure),
-                None => failure,
-            }
-        })
+        record.map(AuditRecord).map_err(|error| self.signing_failure(py, error))
+    }
+
+    /// Signs a record of what the device knows about time, and stores it, durably.
+    ///
+    /// It has the clock of the device, the arguments, and the last time that a service gave with a response
+    /// to a `flush` over HTTP. All of it is a claim of the device.
+    ///
+    /// Args:
+    ///     boot_counter: The number of starts of the device.
+    ///     uptime_ms: Milliseconds since the start.
+    ///     timestamp_ms: Unix milliseconds; the current time by default.
+    ///
+    /// Raises:
+    ///     EdgesentryError: No ledger could accept the record, or the chain or the outbox is full.
+    ///     SignerError: The signer failed; nothing was signed, and the records in the outbox stay.
+    ///     StoreError: The outbox cannot be written.
+    #[pyo3(signature = (*, boot_counter = None, uptime_ms = None, timestamp_ms = None))]
+    fn sign_clock(
+        &self,
+        py: Python<'_>,
+        boot_counter: Option<u64>,
+        uptime_ms: Option<u64>,
+        timestamp_ms: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<AuditRecord> {
+        let timestamp_ms = time_or_now(timestamp_ms)?;
+        let agent = self.agent()?;
+        let signed = async move { agent.sign_clock(timestamp_ms, boot_counter, uptime_ms).await };
+        let record = wait_on(py, signed)?;
+        record.map(AuditRecord).map_err(|error| self.signing_failure(py, error))
     }
 
     /// Signs the succession of the device's key as the next record, and stores it, durably.
@@ -145,10 +165,7 @@ impl Outbox {
         successor: &Bound<'_, Device>,
         timestamp_ms: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<AuditRecord> {
-        let timestamp_ms = match timestamp_ms {
-            Some(timestamp_ms) => record::timestamp_ms(timestamp_ms)?,
-            None => now_ms()?,
-        };
+        let timestamp_ms = time_or_now(timestamp_ms)?;
         let successor = successor.get().device().clone();
         let agent = self.agent()?;
         let record = wait_on(py, async move { agent.succeed(timestamp_ms, successor).await })?;
@@ -262,7 +279,20 @@ impl Outbox {
     }
 }
 
+/// Reads the argument `timestamp_ms`.
+fn time_or_now(timestamp_ms: Option<&Bound<'_, PyAny>>) -> PyResult<u64> {
+    timestamp_ms.map_or_else(now_ms, record::timestamp_ms)
+}
+
 impl Outbox {
+    fn signing_failure(&self, py: Python<'_>, error: edgesentry_rs::Error) -> PyErr {
+        let failure = service_failure(py, error);
+        match &self.2 {
+            Some(python) => python.failure(py, failure),
+            None => failure,
+        }
+    }
+
     pub(crate) fn agent(&self) -> PyResult<Arc<agent::Outbox>> {
         let agent = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         agent.ok_or_else(|| PyValueError::new_err("the outbox is closed"))

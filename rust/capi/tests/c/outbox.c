@@ -200,6 +200,19 @@ int main(int count, char **arguments) {
     to.status = 200;
     CHECK(edgesentry_outbox_flush(outbox, post, &to, &flushed) == EDGESENTRY_OK && flushed.duplicates == 1);
 
+    /* Clock records have what is known. */
+    uint64_t boots = 7, uptime = 90000, sequence = 0;
+    CHECK(edgesentry_outbox_sign_clock(outbox, 3000, NULL, NULL, &sequence) == EDGESENTRY_OK && sequence == 5);
+    CHECK(edgesentry_outbox_note_service_time(outbox, 1700000000000) == EDGESENTRY_OK);
+    CHECK(edgesentry_outbox_sign_clock(outbox, 3001, &boots, &uptime, NULL) == EDGESENTRY_OK);
+    to.status = 202;
+    CHECK(edgesentry_outbox_flush(outbox, post, &to, &flushed) == EDGESENTRY_OK && flushed.accepted == 2);
+    CHECK(strstr(to.last, "lift-01/clock/6.json") != NULL);
+    CHECK(edgesentry_outbox_sign_clock(outbox, UINT64_MAX, NULL, NULL, &sequence) == EDGESENTRY_INVALID_ARGUMENT);
+    CHECK(sequence == 0);
+    CHECK(edgesentry_outbox_note_service_time(outbox, UINT64_MAX) == EDGESENTRY_INVALID_ARGUMENT);
+    CHECK(edgesentry_outbox_sign_clock(NULL, 1, NULL, NULL, NULL) == EDGESENTRY_INVALID_ARGUMENT);
+
     /* Arguments that cannot be used. */
     CHECK(edgesentry_outbox_flush(outbox, NULL, &to, &flushed) == EDGESENTRY_INVALID_ARGUMENT);
     CHECK(edgesentry_outbox_flush(outbox, post, &to, NULL) == EDGESENTRY_INVALID_ARGUMENT);

@@ -1,8 +1,10 @@
 //! Requests and responses.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use bytes::Bytes;
+use edgesentry_formats::times::{now_ms, parse_http_date};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode, header};
@@ -11,6 +13,7 @@ use tokio::time::timeout;
 
 use super::proxy::Proxy;
 use super::{Client, Replies, Response as Whole};
+use crate::clock::ServiceTime;
 use crate::error::{Error, describe};
 use crate::rejection::{Outcome, OutcomeKind};
 use crate::submission::Submission;
@@ -190,9 +193,21 @@ impl Client {
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| Call { error: Error::unusable("url or token", error), pause: Duration::ZERO })?;
         match timeout(self.0.settings.timeout, self.0.http.request(request)).await {
-            Ok(Ok(response)) => Ok(response),
+            Ok(Ok(response)) => {
+                self.note_date(&response);
+                Ok(response)
+            }
             Ok(Err(error)) => Err(self.broken(&describe(&error))),
             Err(_) => Err(self.broken("no response in time")),
+        }
+    }
+
+    /// Keeps the time of a successful response: others may come from something in between.
+    fn note_date(&self, response: &Response<Incoming>) {
+        let date = response.headers().get(header::DATE).filter(|_| response.status().is_success());
+        if let Some(service_ms) = date.and_then(|date| parse_http_date(date.to_str().ok()?)) {
+            let time = ServiceTime { service_ms, device_ms: now_ms() };
+            *self.0.service_time.lock().unwrap_or_else(PoisonError::into_inner) = Some(time);
         }
     }
 

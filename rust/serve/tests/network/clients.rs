@@ -27,6 +27,11 @@ async fn an_outbox_flushes_over_the_network() {
     let flushed = agent.flush(&serving.client()).await.unwrap();
     assert_eq!((flushed.accepted, flushed.waiting, flushed.rejection), (3000, 0, None));
     assert_eq!(agent.waiting().await.unwrap(), 0);
+    // The response had the time of the service.
+    let told = agent.service_time().await.unwrap().unwrap();
+    assert!(START_MS < told.service_ms && told.service_ms <= told.device_ms, "{told:?}");
+    agent.sign_clock(told.device_ms + 5, Some(3), None).await.unwrap();
+    assert_eq!(agent.flush(&serving.client()).await.unwrap().accepted, 1);
     assert!(place.report().await.findings.is_empty());
 }
 
