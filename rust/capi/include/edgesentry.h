@@ -520,7 +520,7 @@ edgesentry_status edgesentry_outbox_sign(struct edgesentry_outbox *outbox,
                                          size_t payload_size,
                                          struct edgesentry_record *record);
 
-// Signs a record of what the device knows about time, and keeps it: its clock `timestamp_ms`, the number of its starts, the
+// Signs a record of the times that the device has, and keeps it: its clock `timestamp_ms`, the number of its starts, the
 // milliseconds since the start, and the last time that edgesentry_outbox_note_service_time has kept. docs/reference/clock.md has
 // its payload.
 //

@@ -115,7 +115,7 @@ pub unsafe extern "C" fn edgesentry_outbox_sign(
     unsafe { enter(work) }
 }
 
-/// Signs a record of what the device knows about time, and keeps it: its clock `timestamp_ms`, the number of its starts, the
+/// Signs a record of the times that the device has, and keeps it: its clock `timestamp_ms`, the number of its starts, the
 /// milliseconds since the start, and the last time that edgesentry_outbox_note_service_time has kept. docs/reference/clock.md has
 /// its payload.
 ///

@@ -13,7 +13,7 @@ const MAX_RUNS: usize = 1 << 16;
 /// Without an explicit threshold, intervals of at least this number of medians are gaps.
 const GAP_MEDIANS: u64 = 10;
 
-/// Without an explicit threshold, a step forward is a jump only above so many milliseconds: half an hour, below any error of
+/// Without an explicit threshold, a step forward is a jump only above so many milliseconds: 30 minutes, below any error of
 /// a time zone.
 const JUMP_MS: u64 = 30 * 60 * 1000;
 
@@ -139,7 +139,7 @@ impl DeviceStatistics {
     }
 
     /// Counts the steps forward between records of consecutive sequences that are longer than `jump_ms` milliseconds, or than
-    /// ten medians and half an hour: a clock that was set forward, or a device that recorded nothing. The intervals are
+    /// ten medians and 30 minutes: a clock that was set forward, or a device that recorded nothing. The intervals are
     /// accurate to one part in sixteen.
     pub fn jumps(&self, jump_ms: Option<u64>) -> u64 {
         let derived = || self.ten_medians().map(|medians| medians.max(JUMP_MS));
@@ -301,7 +301,7 @@ mod tests {
         assert_eq!(statistics.jumps(Some(u64::MAX)), 0);
         assert_eq!((statistics.clock_backwards, statistics.furthest_back), (1, Some((9 * hour - 1000, 41))));
         assert_eq!((statistics.first_ms, statistics.last_ms), (1000, 41_000));
-        // Ten medians of a device that records each day are more than half an hour.
+        // Ten medians of a device that records each day are more than 30 minutes.
         let daily: Vec<(u64, u64)> = (1..9).map(|at| (at, at * 24 * hour)).collect();
         assert_eq!(of(&daily).jumps(None), 0);
         assert_eq!((of(&[]).jumps(None), of(&[(1, 1)]).jumps(Some(1))), (0, 0));

@@ -1,4 +1,4 @@
-//! Clock records: what a device knows about time, in the chain.
+//! Clock records: the times that a device has, in its chain.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -53,7 +53,7 @@ fn time(service_ms: u64, device_ms: u64) -> Option<ServiceTime> {
 }
 
 #[tokio::test]
-async fn a_clock_record_has_what_is_known() {
+async fn a_clock_record_has_the_known_times() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("outbox.db");
     let outbox = open(&path).await;

@@ -114,7 +114,7 @@ impl Outbox {
         record.map(AuditRecord).map_err(|error| self.signing_failure(py, error))
     }
 
-    /// Signs a record of what the device knows about time, and stores it, durably.
+    /// Signs a record of the times that the device has, and stores it, durably.
     ///
     /// It has the clock of the device, the arguments, and the last time that a service gave with a response
     /// to a `flush` over HTTP. All of it is a claim of the device.

@@ -39,7 +39,7 @@ use crate::work::{Work, pool, wait};
 ///     until_ms: The time until which silence is counted, Unix milliseconds; the latest time of all records
 ///         if None.
 ///     jump_ms: The time from one sequence to the next above which the clock jumped forward, in milliseconds;
-///         ten times the device's median, and at least half an hour, if None.
+///         ten times the device's median, and at least 30 minutes, if None.
 ///     now_ms: The time of the reader, Unix milliseconds, after which records are counted as of the future.
 ///     progress: As for `verify_chain`.
 ///     threads: As for `verify_chain`.
@@ -98,7 +98,7 @@ pub(crate) fn device_statistics(
 /// - `clock_backwards`: number of records dated before the previous one
 /// - `clock_backwards_max_ms`, `clock_backwards_sequence`: the largest such step, and its record
 /// - `clock_forwards`: number of times from one sequence to the next longer than `jump_ms`, or than ten
-///   medians and half an hour; to one part in sixteen
+///   medians and 30 minutes; to one part in sixteen
 /// - `clock_forwards_max_ms`, `clock_forwards_sequence`: the longest such time, and the record after it
 /// - `clock_ahead`: number of records later than `now_ms`; null without it
 /// - `silence_ms`: from the latest record to `until_ms`; 0 if `until_ms` is earlier

@@ -200,7 +200,7 @@ int main(int count, char **arguments) {
     to.status = 200;
     CHECK(edgesentry_outbox_flush(outbox, post, &to, &flushed) == EDGESENTRY_OK && flushed.duplicates == 1);
 
-    /* Clock records have what is known. */
+    /* Clock records have the known times. */
     uint64_t boots = 7, uptime = 90000, sequence = 0;
     CHECK(edgesentry_outbox_sign_clock(outbox, 3000, NULL, NULL, &sequence) == EDGESENTRY_OK && sequence == 5);
     CHECK(edgesentry_outbox_note_service_time(outbox, 1700000000000) == EDGESENTRY_OK);

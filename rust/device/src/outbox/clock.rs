@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::limits::MAX_SEQUENCE;
 
 impl Outbox {
-    /// Signs a record of what the device knows about time, as [`Outbox::sign`]: its clock, the number of its starts, the time
+    /// Signs a record of the times that the device has, as [`Outbox::sign`]: its clock, the number of its starts, the time
     /// since the start, and the last time that the service gave. Its payload is that of [`ClockRecord`].
     ///
     /// # Errors
