@@ -155,6 +155,7 @@ NOT_IN_PYTHON = {
 NAMED_OTHERWISE = {
     "files": "source",
     "--output": "path",
+    "--column": "columns",
     "--device": "devices",
     "--payload-store": "payloads",
     "--expect": "kind",

@@ -93,7 +93,9 @@ def test_devices_are_registered_and_revoked(client: Client) -> None:
     client.register_device(new)
     [known] = [one for one in client.devices() if one["device_id"] == new.device_id]
     assert [key["key"] for key in known["keys"]] == [new.public_key]
-    assert client.revoke_device(new.device_id) == 1
+    assert client.revoke_device(new.device_id, reason="lost") == 1
+    [known] = [one for one in client.devices() if one["device_id"] == new.device_id]
+    assert [key["revoked_reason"] for key in known["keys"]] == ["lost"]
     with pytest.raises(ServiceError, match="it is not registered") as raised:
         client.revoke_device("ghost")
     assert not raised.value.retryable

@@ -71,10 +71,10 @@ def test_keys_of_openssl_are_inspected(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     ring = KeyRing({"lift-01": public.read_text()}, scheme="record")
     assert json.loads(done.stdout)["key"]["public_key"] == ring.keys("lift-01")[0]["key"]
-    # A private key is not a seed file, and no part of it is shown.
+    # A private key is named as one, and no part of it is shown.
     done = eds("inspect-key", private)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "not a seed file" in done.stderr
+    assert "this is a private key" in done.stderr
     assert not any(line in done.stderr for line in private.read_text().splitlines())
     # Another elliptic curve.
     subprocess.run(

@@ -29,6 +29,7 @@ from edgesentry._typing import (
     Path,
     RegisteredDeviceDict,
     RegisteredKeyDict,
+    RevocationReason,
     Scheme,
     Source,
 )
@@ -138,13 +139,14 @@ class Client:
             body["start"] = {"sequence": start.sequence, "hash": start.hash.hex()}
         self._fetch("POST", "api/v1/devices", body=body)
 
-    def revoke_device(self, device_id: str) -> int:
+    def revoke_device(self, device_id: str, *, reason: RevocationReason = "unspecified") -> int:
         """Revokes all keys of a device; returns the first rejected sequence. Needs the scope `admin`.
 
         Raises:
             ServiceError: The device is not registered, or the service refuses the request.
         """
-        answer = self._json("POST", "api/v1/devices/revoke", body={"device_id": device_id})
+        body = {"device_id": device_id, "reason": reason}
+        answer = self._json("POST", "api/v1/devices/revoke", body=body)
         with self._reading():
             return _integer(answer["revoked_from"])
 
@@ -366,6 +368,8 @@ def _device(device: Any) -> RegisteredDeviceDict:
             "scheme": key["scheme"],
             "valid_from": _integer(key["valid_from"]),
             "revoked_from": None if key["revoked_from"] is None else _integer(key["revoked_from"]),
+            # An earlier service sends none.
+            "revoked_reason": key.get("revoked_reason"),
         }
         for key in _list(device["keys"])
     ]
@@ -477,9 +481,9 @@ class AsyncClient:
         call = self.client.register_device
         await self._run(call, device, public_key, scheme=scheme, valid_from=valid_from, start=start)
 
-    async def revoke_device(self, device_id: str) -> int:
+    async def revoke_device(self, device_id: str, *, reason: RevocationReason = "unspecified") -> int:
         """See `Client.revoke_device`."""
-        return await self._run(self.client.revoke_device, device_id)
+        return await self._run(self.client.revoke_device, device_id, reason=reason)
 
     async def devices(self) -> list[RegisteredDeviceDict]:
         """See `Client.devices`."""

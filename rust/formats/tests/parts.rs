@@ -26,7 +26,7 @@ fn cases() -> ProptestConfig {
 }
 
 fn options(order: Order, max_findings: usize) -> Options {
-    Options { order, max_findings, ..Options::default() }
+    Options { order, max_findings }
 }
 
 fn progress() -> Arc<Progress> {

@@ -427,14 +427,14 @@ impl Verifier {
         Ok(())
     }
 
-    /// Returns the segments of all records, and ends the verifier.
-    ///
-    /// Raises:
-    ///     ValueError: The verifier has ended, or a call has failed.
     fn __reduce__(&self) -> PyResult<()> {
         refuse("Verifier", "send the segments of its finish(), or make a verifier in each process")
     }
 
+    /// Returns the segments of all records, and ends the verifier.
+    ///
+    /// Raises:
+    ///     ValueError: The verifier has ended, or a call has failed.
     fn finish(&self, py: Python<'_>) -> PyResult<Segments> {
         let mut verifier = self.take()?;
         let (given, pool) = (&self.given, &self.pool);
