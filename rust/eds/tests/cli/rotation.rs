@@ -48,7 +48,7 @@ fn a_key_ring_follows_the_successions_of_an_export() {
     records.push(device.sign(3, b"c", "3.bin").unwrap());
     folder.write_records("export.ndjson", &records);
     let key = lift(1).public_key().unwrap();
-    folder.write("first.json", &format!("{{\"lift-01\": {{\"key\": \"{key}\", \"scheme\": \"record\"}}}}"));
+    folder.write("first.json", format!("{{\"lift-01\": {{\"key\": \"{key}\", \"scheme\": \"record\"}}}}"));
     let run = folder.eds("--json verify-chain export.ndjson --keys first.json");
     assert_eq!(run.envelope()["report"]["counts"]["succession_invalid"], 1);
     let run = folder.eds("--json keys follow export.ndjson --keys first.json -o keys.json");
