@@ -19,7 +19,7 @@ const SHOWN_CHARS: usize = 80;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ColumnNames {
     renamed: [Option<Box<str>>; FIELDS.len()],
-    ignored: Vec<Box<str>>,
+    pub(crate) ignored: Vec<Box<str>>,
 }
 
 /// The reason why names of columns contradict each other.
@@ -120,17 +120,7 @@ impl ColumnNames {
         }
     }
 
-    /// Returns the meaning of this name, in any case of its letters.
-    pub(crate) fn meaning_in_any_case(&self, name: &str) -> Meaning {
-        let alike = |other: &str| other.eq_ignore_ascii_case(name);
-        match (self.meaning(name), self.fields().position(alike)) {
-            (Meaning::Unknown, Some(index)) => Meaning::Field(index),
-            (Meaning::Unknown, None) if self.ignored.iter().any(|ignored| alike(ignored)) => Meaning::Ignored,
-            (exact, _) => exact,
-        }
-    }
-
-    fn fields(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn fields(&self) -> impl Iterator<Item = &str> {
         (0..FIELDS.len()).map(|index| self.of(index))
     }
 }
@@ -166,19 +156,5 @@ mod tests {
             let error = new(columns, ignored).unwrap_err();
             assert!(error.contains(part), "{error}");
         }
-    }
-
-    #[test]
-    fn an_exact_name_comes_before_one_in_another_case() {
-        let names = ColumnNames::new([("sequence", "n")], ["DEVICE_ID", "day"]).unwrap();
-        assert_eq!(names.meaning_in_any_case("device_id"), Meaning::Field(0));
-        assert_eq!(names.meaning_in_any_case("Device_ID"), Meaning::Field(0));
-        assert_eq!(names.meaning_in_any_case("DEVICE_ID"), Meaning::Ignored);
-        assert_eq!(names.meaning_in_any_case("N"), Meaning::Field(1));
-        assert_eq!(names.meaning_in_any_case("sequence"), Meaning::Unknown);
-        assert_eq!(names.meaning_in_any_case("DAY"), Meaning::Ignored);
-        assert_eq!(names.meaning("DAY"), Meaning::Unknown);
-        // The long s, whose upper case is an S.
-        assert_eq!(ColumnNames::default().meaning_in_any_case("\u{17f}equence"), Meaning::Unknown);
     }
 }

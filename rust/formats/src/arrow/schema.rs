@@ -31,6 +31,18 @@ pub fn schema() -> SchemaRef {
     SCHEMA.clone()
 }
 
+impl ColumnNames {
+    /// Returns the meaning of this name, in any case of its letters.
+    pub(crate) fn meaning_in_any_case(&self, name: &str) -> Meaning {
+        let alike = |other: &str| other.eq_ignore_ascii_case(name);
+        match (self.meaning(name), self.fields().position(alike)) {
+            (Meaning::Unknown, Some(index)) => Meaning::Field(index),
+            (Meaning::Unknown, None) if self.ignored.iter().any(|ignored| alike(ignored)) => Meaning::Ignored,
+            (exact, _) => exact,
+        }
+    }
+}
+
 /// The kind of value in a column.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -209,5 +221,24 @@ pub(crate) fn shown(text: &str) -> String {
     match text.char_indices().nth(80) {
         None => format!("{text:?}"),
         Some((end, _)) => format!("{:?} and so on", &text[..end]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exact_name_comes_before_one_in_another_case() {
+        let names = ColumnNames::new([("sequence", "n")], ["DEVICE_ID", "day"]).unwrap();
+        assert_eq!(names.meaning_in_any_case("device_id"), Meaning::Field(0));
+        assert_eq!(names.meaning_in_any_case("Device_ID"), Meaning::Field(0));
+        assert_eq!(names.meaning_in_any_case("DEVICE_ID"), Meaning::Ignored);
+        assert_eq!(names.meaning_in_any_case("N"), Meaning::Field(1));
+        assert_eq!(names.meaning_in_any_case("sequence"), Meaning::Unknown);
+        assert_eq!(names.meaning_in_any_case("DAY"), Meaning::Ignored);
+        assert_eq!(names.meaning("DAY"), Meaning::Unknown);
+        // The long s, whose upper case is an S.
+        assert_eq!(ColumnNames::default().meaning_in_any_case("\u{17f}equence"), Meaning::Unknown);
     }
 }
