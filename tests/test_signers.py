@@ -11,44 +11,48 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import edgesentry
 from edgesentry import (
     AuditRecord,
     ConfigError,
     Device,
+    EdgesentryError,
     KeyRing,
     Outbox,
     Pkcs11Signer,
     ProgramSigner,
     SignerError,
+    update,
     verify_chain,
 )
 from support import device, key_ring, softhsm
 
 SCRIPT = Path(sysconfig.get_path("scripts")) / "eds"
-# The device whose seed the Python signers have.
+# The device whose seed the Python signers have, and its successor.
 KEY = device(1)
+NEW = Device.from_seed("lift-01", bytes([2] * 32))
 
 
-def signature(message: bytes) -> bytes:
-    """Signs 32 bytes with the seed of a device, as the payload hash of a record of scheme `payload-hash`."""
-    old = Device.from_seed("lift-01", bytes([1] * 32), scheme="payload-hash")
-    return old.sign_record(old.sign(b"", "x", 1).replace(payload_hash=message)).signature
+def signature(message: bytes, seed: int = 1) -> bytes:
+    """Signs a message with the seed of a device."""
+    return Ed25519PrivateKey.from_private_bytes(bytes([seed] * 32)).sign(message)
 
 
 class Element:
     """A secure element, which can fail."""
 
-    def __init__(self) -> None:
-        self.public_key = str(KEY.public_key)
+    def __init__(self, seed: int = 1) -> None:
+        self.seed = seed
+        self.public_key = str(Device.from_seed("lift-01", bytes([seed] * 32)).public_key)
         self.failures: list[BaseException | bytes] = []
         self.sizes: list[int] = []
 
     def sign(self, message: bytes) -> bytes:
         self.sizes.append(len(message))
         if not self.failures:
-            return signature(message)
+            return signature(message, self.seed)
         failure = self.failures.pop()
         if isinstance(failure, bytes):
             return failure
@@ -131,6 +135,178 @@ def test_threads_wait_for_their_turn() -> None:
         thread.join()
     records.sort(key=lambda record: record.sequence)
     assert verify_chain(records, keys=key_ring([KEY])).ok
+
+
+def test_a_device_rotates_between_signers_that_may_fail() -> None:
+    elements = Element(1), Element(2)
+    signer = Device("lift-01", signer=elements[0])
+    successor = Device("lift-01", signer=elements[1])
+    records = [signer.sign(b"one", "1.bin", 1)]
+    for element in elements:
+        failure = OSError("the element is asleep")
+        element.failures = [failure]
+        with pytest.raises(SignerError, match="it raised OSError") as error:
+            signer.rotate(successor)
+        assert error.value.retryable
+        assert error.value.__cause__ is failure
+        element.failures = [KeyboardInterrupt()]
+        with pytest.raises(KeyboardInterrupt):
+            signer.rotate(successor)
+        assert (signer.head is not None, str(signer.public_key)) == (True, elements[0].public_key)
+    records.append(signer.rotate(successor, timestamp_ms=2)[0])
+    # The device raises the exceptions of the new signer, and calls the old one no more.
+    elements[1].failures = [failure := OSError("again")]
+    calls = len(elements[0].sizes)
+    with pytest.raises(SignerError) as error:
+        signer.sign(b"three", "3.bin", 3)
+    assert error.value.__cause__ is failure
+    records.append(signer.sign(b"three", "3.bin", 3))
+    assert len(elements[0].sizes) == calls
+    assert (signer.head is not None, str(signer.public_key)) == (True, elements[1].public_key)
+    assert verify_chain(records, keys=key_ring([KEY]).follow(records), require="signatures").ok
+    last = Device("lift-01", signer=elements[0]).resume(edgesentry.Head(2**64 - 1, bytes(32)))
+    with pytest.raises(EdgesentryError, match="full"):
+        last.rotate(successor)
+
+
+@pytest.mark.parametrize("is_first_a_seed", [False, True])
+def test_a_chain_does_not_fork_if_a_thread_rotates_while_another_signs(is_first_a_seed: bool) -> None:
+    signer: Device
+    has_begun, is_called_again = threading.Event(), threading.Event()
+
+    def slow(seed: int) -> Callable[[bytes], bytes]:
+        def sign(message: bytes) -> bytes:
+            if has_begun.is_set():
+                is_called_again.set()
+            has_begun.set()
+            is_called_again.wait(0.2)
+            return signature(message, seed)
+
+        return sign
+
+    successor = Device("lift-01", signer=slow(2), public_key=str(NEW.public_key))
+    if is_first_a_seed:
+        signer = device(1)
+    else:
+        signer = Device("lift-01", signer=slow(1), public_key=str(KEY.public_key))
+    records: list[AuditRecord] = []
+    calls: list[Callable[[], None]] = [
+        lambda: records.append(signer.sign(b"x", "x.bin", 1)),
+        lambda: records.append(signer.rotate(successor, timestamp_ms=1)[0]),
+    ]
+    first, second = reversed(calls) if is_first_a_seed else calls
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert has_begun.wait(60)
+    second()
+    thread.join()
+    records.sort(key=lambda record: record.sequence)
+    assert [record.sequence for record in records] == [1, 2]
+    assert verify_chain(records, keys=key_ring([KEY]).follow(records), require="signatures").ok
+    assert str(signer.public_key) == str(NEW.public_key)
+
+
+def test_a_signer_may_look_at_its_device_while_it_rotates() -> None:
+    seen: list[object] = []
+
+    def looking(seed: int) -> Callable[[bytes], bytes]:
+        def sign(message: bytes) -> bytes:
+            seen.append((str(signer.public_key), signer.head))
+            return signature(message, seed)
+
+        return sign
+
+    signer = Device("lift-01", signer=looking(1), public_key=str(KEY.public_key))
+    signer.rotate(Device("lift-01", signer=looking(2), public_key=str(NEW.public_key)))
+    assert seen == [(str(KEY.public_key), None)] * 2
+
+
+def test_a_signer_cannot_rotate_its_device() -> None:
+    def sign(message: bytes) -> bytes:
+        signer.rotate(NEW)
+        return signature(message)
+
+    signer = Device("lift-01", signer=sign, public_key=str(KEY.public_key))
+    for call in (lambda: signer.sign(b"x", "x.bin"), lambda: signer.rotate(NEW)):
+        with pytest.raises(SignerError, match="RuntimeError") as error:
+            call()
+        assert "rotate" in str(error.value.__cause__)
+        assert signer.head is None
+
+
+def test_a_signer_cannot_use_an_outbox(tmp_path: Path) -> None:
+    refusals: list[str] = []
+    is_asked = True
+
+    def sign(message: bytes) -> bytes:
+        if is_asked:
+            for use in uses:
+                with pytest.raises(RuntimeError, match="a signer cannot use an outbox") as error:
+                    use()
+                refusals.append(str(error.value))
+        return signature(message)
+
+    state = tmp_path / "update.state"
+    update.create_state(state, "lift")
+    publisher = update.PublisherKey.generate()
+    trust = update.Trust("lift", 1, [publisher.public_key])
+    signed = update.sign(b"image", name="lift", version=1, expires=2**52, keys=[publisher])
+    signer = Device("lift-01", signer=sign, public_key=str(KEY.public_key))
+    other = tmp_path / "other.db"
+    with Outbox(tmp_path / "outbox.db", signer) as outbox, edgesentry.open(tmp_path / "ledger.db") as ledger:
+        ledger.register_device("lift-01", KEY.public_key)
+        uses: list[Callable[[], object]] = [
+            lambda: outbox.sign(b"again", "2.bin", 2),
+            lambda: outbox.rotate(NEW),
+            lambda: outbox.flush(ledger),
+            lambda: outbox.head,
+            lambda: outbox.waiting,
+            lambda: update.complete(state, outbox),
+            lambda: Outbox(other, signer),
+            outbox.close,
+        ]
+        signer.sign(b"one", "1.bin", 1)
+        outbox.sign(b"one", "1.bin", 1)
+        update.accept(signed, b"image", trust, state=state, outbox=outbox)
+        successor = Device("lift-01", signer=Element(2))
+        outbox.rotate(successor)
+        # One signature each; the successor signs the proof of possession.
+        assert len(refusals) == 4 * len(uses)
+        is_asked = False
+        assert outbox.sign(b"two", "4.bin", 2).sequence == 4
+        # The ledger takes the succession only from its operator.
+        assert outbox.flush(ledger)["accepted"] == 2
+    assert not other.exists()
+
+
+def test_an_exception_of_a_signer_belongs_to_its_call(tmp_path: Path) -> None:
+    element = Element()
+    signer = Device("lift-01", signer=element)
+    state = tmp_path / "update.state"
+    update.create_state(state, "lift")
+    trust = update.Trust("lift", 1, [update.PublisherKey.generate().public_key])
+    with Outbox(tmp_path / "outbox.db", signer) as outbox:
+        calls: list[Callable[[], object]] = [
+            lambda: signer.sign(b"one", "1.bin", 1),
+            lambda: signer.rotate(NEW),
+            lambda: signer.sign_record(KEY.sign(b"one", "1.bin", 1)),
+            lambda: outbox.sign(b"one", "1.bin", 1),
+            lambda: outbox.rotate(NEW),
+            lambda: update.accept(b"not a manifest", b"image", trust, state=state, outbox=outbox),
+        ]
+        for call in calls:
+            failure = OSError("the element is asleep")
+            element.failures = [failure]
+            with pytest.raises(SignerError) as error:
+                call()
+            assert error.value.__cause__ is failure
+            element.failures = [KeyboardInterrupt()]
+            with pytest.raises(KeyboardInterrupt):
+                call()
+            with pytest.raises(EdgesentryError, match="object reference") as unrelated:
+                outbox.sign(b"two", "", 2)
+            assert unrelated.value.__cause__ is None
+        assert (signer.head, outbox.head, outbox.waiting) == (None, None, 0)
 
 
 def test_a_signer_that_cannot_be_one_is_refused() -> None:

@@ -325,7 +325,9 @@ class Device:
         device_id: Its id, not empty.
         signer: A `Pkcs11Signer`, a `ProgramSigner`, an object with `public_key` and `sign(message)`, or a
             function that gets a message and returns its Ed25519 signature. The message has 32 bytes, never a
-            payload. The signature is verified. An outbox calls it on a thread of its own.
+            payload; that of the successor in a rotation is the statement of the succession. The signature is
+            verified. An outbox calls the signer on a thread of its own. While it signs, it gets a
+            `RuntimeError` from each use of an outbox, and from `sign` and `rotate` of its device.
         public_key: The public key of a function, 64 hex digits or 32 bytes.
         scheme: The scheme of its signatures.
 
@@ -404,6 +406,8 @@ class Device:
             The record and its payload.
 
         Raises:
+            EdgesentryError: The sequence has reached its largest value.
+            SignerError: A signer failed; the device has its key still, and the chain has not changed.
             ValueError: The successor has another id, the same key, or a weaker scheme.
         """
 
@@ -2055,6 +2059,7 @@ class Outbox:
         Raises:
             EdgesentryError: The successor has another id, the same key, or a weaker scheme, the key of the
                 outbox was succeeded already, or the chain or the outbox is full.
+            SignerError: A signer failed; nothing was signed, and the outbox signs with the old key.
             StoreError: The outbox cannot be written.
         """
 

@@ -300,6 +300,7 @@ def accept(
     Raises:
         UpdateRefusedError: The update is refused; `code` has the reason, and `record` the record of it.
         UpdateError: The trust or the state cannot be used.
+        SignerError: The signer of the device failed; the update is not accepted.
         StoreError: The outbox cannot be written; the update is not accepted.
     """
     return _verify(manifest, image, trust, state, True, outbox, now_ms, copy_to)

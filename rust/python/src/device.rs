@@ -1,11 +1,12 @@
 //! `Device`: the signing side, which extends its own chain.
 
+use std::mem;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
 use edgesentry_chain as chain;
-use edgesentry_chain::{SEED_BYTES, SignError};
+use edgesentry_chain::{ChainFull, SEED_BYTES, SuccessionError};
 use edgesentry_formats::{create_seed_file, read_seed_file, times};
 use edgesentry_rs::agent::sign;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTypeError, PyValueError};
@@ -18,7 +19,7 @@ use crate::heads::Head;
 use crate::keys::{public_key_type, scheme_of};
 use crate::pickle::refuse;
 use crate::record::{self, AuditRecord, bytes, payload_bytes};
-use crate::signer::{PythonSigner, sign_failure, signer_of};
+use crate::signer::{PythonSigner, Raised, SigningDevice, sign_failure, signer_of};
 use crate::telemetry;
 
 /// A device that signs its records and continues its own chain. Safe to use from several threads.
@@ -30,7 +31,9 @@ use crate::telemetry;
 ///     device_id: Its id, not empty.
 ///     signer: A `Pkcs11Signer`, a `ProgramSigner`, an object with `public_key` and `sign(message)`, or a
 ///         function that gets a message and returns its Ed25519 signature. The message has 32 bytes, never a
-///         payload. The signature is verified. An outbox calls it on a thread of its own.
+///         payload; that of the successor in a rotation is the statement of the succession. The signature is
+///         verified. An outbox calls the signer on a thread of its own. While it signs, it gets a
+///         `RuntimeError` from each use of an outbox, and from `sign` and `rotate` of its device.
 ///     public_key: The public key of a function, 64 hex digits or 32 bytes.
 ///     scheme: The scheme of its signatures.
 ///
@@ -39,10 +42,9 @@ use crate::telemetry;
 ///     ValueError: The id is empty, or a public key is missing.
 #[pyclass(frozen, module = "edgesentry")]
 pub(crate) struct Device {
-    device: Mutex<chain::Device>,
-    /// The Python object that has the key.
-    python: Option<Arc<PythonSigner>>,
-    /// One record at a time is signed by a signer that may block, without a lock on the device.
+    /// Locked only for a moment, and never while a signer works: the signer may look at the device.
+    state: Mutex<SigningDevice>,
+    /// Locked while the chain grows by one record, so that it does not fork.
     signing: Mutex<()>,
     /// The thread that signs, on which the signer may call Python.
     signed_on: Mutex<Option<ThreadId>>,
@@ -149,13 +151,10 @@ impl Device {
         };
         telemetry::ask_loggers(py)?;
         // Log handlers may call this device again, so it must not be locked then.
-        let signed = if self.device().may_block() {
-            self.sign_elsewhere(py, timestamp_ms, &payload, object_ref)?
-        } else {
-            sign(&mut self.device(), timestamp_ms, &payload, object_ref)
-        };
+        let signed =
+            self.extend(py, false, |own, _| sign(&mut own.device, timestamp_ms, &payload, object_ref))?;
         telemetry::hand_over(py)?;
-        signed.map(AuditRecord).map_err(|error| sign_failure(py, error, self.python.as_deref()))
+        signed.map(AuditRecord).map_err(|(error, raised)| sign_failure(py, error, raised))
     }
 
     /// Signs the succession of this device's key as the next record, and continues as `successor`.
@@ -172,10 +171,13 @@ impl Device {
     ///     The record and its payload.
     ///
     /// Raises:
+    ///     EdgesentryError: The sequence has reached its largest value.
+    ///     SignerError: A signer failed; the device has its key still, and the chain has not changed.
     ///     ValueError: The successor has another id, the same key, or a weaker scheme.
     #[pyo3(signature = (successor, *, timestamp_ms = None))]
     fn rotate(
         &self,
+        py: Python<'_>,
         successor: &Bound<'_, Device>,
         timestamp_ms: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<(AuditRecord, Vec<u8>)> {
@@ -183,10 +185,18 @@ impl Device {
             Some(timestamp_ms) => record::timestamp_ms(timestamp_ms)?,
             None => now_ms()?,
         };
-        // It may be this very device, which is locked below.
-        let successor = successor.get().device().clone();
-        let succeeded = self.device().succeed(timestamp_ms, successor);
-        let (record, payload) = succeeded.map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let successor = successor.get().state().clone();
+        let succeeded = self.extend(py, successor.device.may_block(), move |own, raised| {
+            let successor = successor.raising_in(raised);
+            let made = own.device.succeed(timestamp_ms, successor.device)?;
+            own.python = successor.python;
+            Ok(made)
+        })?;
+        let (record, payload) = succeeded.map_err(|(error, raised)| match error {
+            SuccessionError::Signer(error) => sign_failure(py, error.into(), raised),
+            SuccessionError::ChainFull => sign_failure(py, ChainFull::default().into(), raised),
+            error => PyValueError::new_err(error.to_string()),
+        })?;
         Ok((AuditRecord(record), payload))
     }
 
@@ -198,10 +208,11 @@ impl Device {
     ///     SignerError: The signer failed.
     fn sign_record(&self, py: Python<'_>, record: &Bound<'_, AuditRecord>) -> PyResult<AuditRecord> {
         let mut record = record.get().0.clone();
+        let raised = Raised::default();
         // A signer that calls Python may use this device.
-        let device = self.device().clone();
-        let signed = py.detach(|| device.sign_record(&mut record));
-        signed.map_err(|error| sign_failure(py, error.into(), self.python.as_deref()))?;
+        let own = self.state().clone().raising_in(&raised);
+        let signed = py.detach(|| own.device.sign_record(&mut record));
+        signed.map_err(|error| sign_failure(py, error.into(), raised.take()))?;
         Ok(AuditRecord(record))
     }
 
@@ -220,7 +231,8 @@ impl Device {
             let message = "a device resumes after a Head, an AuditRecord of its own, or None, not after ";
             return Err(PyTypeError::new_err(format!("{message}{}", last.get_type().name()?)));
         };
-        Ok(Device::of(self.device().clone().resume(head), self.python.clone()))
+        let SigningDevice { device, python } = self.state().clone();
+        Ok(Device::of(device.resume(head), python))
     }
 
     /// The device id.
@@ -267,49 +279,60 @@ impl Device {
         Ok(Device::of(chain::Device::from_seed(device_id, **seed, scheme_of(scheme)?), None))
     }
 
-    fn of(device: chain::Device, python: Option<Arc<PythonSigner>>) -> Device {
-        let (signing, signed_on) = (Mutex::new(()), Mutex::new(None));
-        Device { device: Mutex::new(device), python, signing, signed_on }
+    fn of(device: chain::Device, python: Option<PythonSigner>) -> Device {
+        let state = Mutex::new(SigningDevice { device, python });
+        Device { state, signing: Mutex::new(()), signed_on: Mutex::new(None) }
     }
 
-    /// Signs the next record with a signer that may block, and may call Python.
-    fn sign_elsewhere(
+    /// Extends the chain by the record that `work` signs, in turn with other threads. After an error the device is as
+    /// before; the exception is that of a Python signer. `may_block` is true if `work` calls another signer that may.
+    fn extend<T: Send, E: Send>(
         &self,
         py: Python<'_>,
-        timestamp_ms: u64,
-        payload: &[u8],
-        object_ref: String,
-    ) -> PyResult<Result<chain::AuditRecord, SignError>> {
+        may_block: bool,
+        work: impl FnOnce(&mut SigningDevice, &Raised) -> Result<T, E> + Send,
+    ) -> PyResult<Result<T, (E, Option<PyErr>)>> {
         let own = thread::current().id();
         if *self.signed_on.lock().unwrap_or_else(PoisonError::into_inner) == Some(own) {
-            let message = "the signer of the device has called its sign(); return the signature instead";
+            let message =
+                "the signer of the device has called its sign() or rotate(); return the signature instead";
             return Err(PyRuntimeError::new_err(message));
         }
-        Ok(py.detach(|| {
-            let _turn = self.signing.lock().unwrap_or_else(PoisonError::into_inner);
-            *self.signed_on.lock().unwrap_or_else(PoisonError::into_inner) = Some(own);
-            let mut device = self.device().clone();
-            let signed = sign(&mut device, timestamp_ms, payload, object_ref);
-            if signed.is_ok() {
-                *self.device() = device;
-            }
-            *self.signed_on.lock().unwrap_or_else(PoisonError::into_inner) = None;
-            signed
-        }))
+        let grow = |_turn: MutexGuard<'_, ()>| {
+            let _signing = SigningOn::begin(&self.signed_on, own);
+            let raised = Raised::default();
+            let mut next = self.state().clone().raising_in(&raised);
+            let made = work(&mut next, &raised).map_err(|error| (error, raised.take()))?;
+            // Dropped when the lock is free: the end of a session with a token takes a while.
+            let _before = mem::replace(&mut *self.state(), next);
+            Ok(made)
+        };
+        // A seed signs at once. To get the interpreter back can take far longer.
+        if !may_block
+            && let Ok(turn) = self.signing.try_lock()
+            && !self.state().device.may_block()
+        {
+            return Ok(grow(turn));
+        }
+        Ok(py.detach(|| grow(self.signing.lock().unwrap_or_else(PoisonError::into_inner))))
     }
 
-    /// Returns the Python object that has the key.
-    pub(crate) fn python_signer(&self) -> Option<Arc<PythonSigner>> {
-        self.python.clone()
+    /// Returns a copy of the device for an outbox, whose signer leaves its exceptions in `raised`.
+    pub(crate) fn raising_in(&self, raised: &Raised) -> chain::Device {
+        self.state().clone().raising_in(raised).device
     }
 
     fn hex_key(&self) -> PyResult<String> {
         self.device().public_key().map(|key| key.to_string()).map_err(bad_key)
     }
 
-    /// Returns the device, locked.
-    pub(crate) fn device(&self) -> MutexGuard<'_, chain::Device> {
-        self.device.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Returns a copy of the device.
+    pub(crate) fn device(&self) -> chain::Device {
+        self.state().device.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, SigningDevice> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn head_of(&self, record: &chain::AuditRecord) -> PyResult<chain::Head> {
@@ -320,6 +343,22 @@ impl Device {
             return Err(PyValueError::new_err(message));
         }
         Ok(chain::Head { sequence: record.sequence, hash: record.hash() })
+    }
+}
+
+/// The thread that signs, until it is dropped.
+struct SigningOn<'a>(&'a Mutex<Option<ThreadId>>);
+
+impl SigningOn<'_> {
+    fn begin(thread: &Mutex<Option<ThreadId>>, own: ThreadId) -> SigningOn<'_> {
+        *thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(own);
+        SigningOn(thread)
+    }
+}
+
+impl Drop for SigningOn<'_> {
+    fn drop(&mut self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use edgesentry_chain as chain;
+use edgesentry_rs::Error;
 use edgesentry_rs::agent::{self, CheckpointConflict, KeptRejection, PendingReceipts, ReceiptRules, Sink};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use tokio::sync::Mutex as Turn;
 
 use crate::client::ClientCore;
 use crate::device::{Device, now_ms};
@@ -19,7 +21,7 @@ use crate::log::Policy;
 use crate::pickle::refuse;
 use crate::record::{self, AuditRecord, payload_bytes};
 use crate::service::{service_failure, wait_on};
-use crate::signer::PythonSigner;
+use crate::signer::{Raised, caused, refuse_in_signer};
 use crate::telemetry::trace_context;
 
 /// A device that signs into a durable buffer, one SQLite file, and sends from it in order.
@@ -47,7 +49,54 @@ use crate::telemetry::trace_context;
 ///     StoreError: The file cannot be opened.
 ///     ValueError: `policy` is missing or not needed.
 #[pyclass(frozen, module = "edgesentry")]
-pub(crate) struct Outbox(Mutex<Option<Arc<agent::Outbox>>>, String, Option<Arc<PythonSigner>>);
+pub(crate) struct Outbox {
+    open: Mutex<Option<OpenOutbox>>,
+    described: String,
+}
+
+/// An outbox that was not closed.
+#[derive(Clone)]
+pub(crate) struct OpenOutbox {
+    agent: Arc<agent::Outbox>,
+    /// One call that may sign at a time, so that `raised` belongs to it.
+    turn: Arc<Turn<()>>,
+    raised: Raised,
+}
+
+impl OpenOutbox {
+    /// Waits for work on the outbox.
+    pub(crate) fn run<T, F>(&self, py: Python<'_>, work: impl FnOnce(Arc<agent::Outbox>) -> F) -> PyResult<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        refuse_in_signer()?;
+        wait_on(py, work(Arc::clone(&self.agent)))
+    }
+
+    /// Waits for work that calls the signer of the device.
+    pub(crate) fn run_signing<T, F>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(Arc<agent::Outbox>) -> F,
+    ) -> PyResult<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let (turn, raised) = (Arc::clone(&self.turn), self.raised.clone());
+        let made = self.run(py, |agent| {
+            let work = work(agent);
+            async move {
+                let _turn = turn.lock().await;
+                let made = work.await;
+                let raised = raised.take();
+                made.map_err(|error| (error, raised))
+            }
+        })?;
+        made.map_err(|(error, raised)| caused(py, service_failure(py, error), raised))
+    }
+}
 
 #[pymethods]
 impl Outbox {
@@ -65,8 +114,9 @@ impl Outbox {
         max_receipt_age: Option<f64>,
         max_records: Option<u64>,
     ) -> PyResult<Outbox> {
-        let python = device.get().python_signer();
-        let device = device.get().device().clone();
+        refuse_in_signer()?;
+        let raised = Raised::default();
+        let device = device.get().raising_in(&raised);
         let policy = policy.map(|policy| policy.get().0.clone());
         let required = required(receipts, policy, max_receipt_age)?;
         let place = chain::escape::sentence(&path.display().to_string()).into_owned();
@@ -84,7 +134,8 @@ impl Outbox {
             })
         })?;
         let agent = agent.map_err(|error| service_failure(py, error))?;
-        Ok(Outbox(Mutex::new(Some(Arc::new(agent))), described, python))
+        let open = OpenOutbox { agent: Arc::new(agent), turn: Arc::default(), raised };
+        Ok(Outbox { open: Mutex::new(Some(open)), described })
     }
 
     /// Signs the next record of the chain and stores it, durably, with its payload.
@@ -108,10 +159,11 @@ impl Outbox {
     ) -> PyResult<AuditRecord> {
         let payload = payload_bytes(payload)?;
         let timestamp_ms = time_or_now(timestamp_ms)?;
-        let agent = self.agent()?;
         let payload = Bytes::from_owner(payload);
-        let record = wait_on(py, async move { agent.sign(timestamp_ms, payload, &object_ref).await })?;
-        record.map(AuditRecord).map_err(|error| self.signing_failure(py, error))
+        let record = self.open()?.run_signing(py, move |agent| async move {
+            agent.sign(timestamp_ms, payload, &object_ref).await
+        })?;
+        Ok(AuditRecord(record))
     }
 
     /// Signs a record of the times that the device has, and stores it, durably.
@@ -137,10 +189,10 @@ impl Outbox {
         timestamp_ms: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<AuditRecord> {
         let timestamp_ms = time_or_now(timestamp_ms)?;
-        let agent = self.agent()?;
-        let signed = async move { agent.sign_clock(timestamp_ms, boot_counter, uptime_ms).await };
-        let record = wait_on(py, signed)?;
-        record.map(AuditRecord).map_err(|error| self.signing_failure(py, error))
+        let record = self.open()?.run_signing(py, move |agent| async move {
+            agent.sign_clock(timestamp_ms, boot_counter, uptime_ms).await
+        })?;
+        Ok(AuditRecord(record))
     }
 
     /// Signs the succession of the device's key as the next record, and stores it, durably.
@@ -157,6 +209,7 @@ impl Outbox {
     /// Raises:
     ///     EdgesentryError: The successor has another id, the same key, or a weaker scheme, the key of the
     ///         outbox was succeeded already, or the chain or the outbox is full.
+    ///     SignerError: A signer failed; nothing was signed, and the outbox signs with the old key.
     ///     StoreError: The outbox cannot be written.
     #[pyo3(signature = (successor, *, timestamp_ms = None))]
     fn rotate(
@@ -166,10 +219,11 @@ impl Outbox {
         timestamp_ms: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<AuditRecord> {
         let timestamp_ms = time_or_now(timestamp_ms)?;
-        let successor = successor.get().device().clone();
-        let agent = self.agent()?;
-        let record = wait_on(py, async move { agent.succeed(timestamp_ms, successor).await })?;
-        record.map(AuditRecord).map_err(|error| service_failure(py, error))
+        let open = self.open()?;
+        let successor = successor.get().raising_in(&open.raised);
+        let record =
+            open.run_signing(py, move |agent| async move { agent.succeed(timestamp_ms, successor).await })?;
+        Ok(AuditRecord(record))
     }
 
     /// Sends the waiting records, in order, until none waits or the service rejects one.
@@ -192,9 +246,9 @@ impl Outbox {
             Ok(client) => Box::new(client.get().client()?),
             Err(_) => Box::new(core.cast::<LedgerCore>()?.get().service()?),
         };
-        let agent = self.agent()?;
+        let open = self.open()?;
         let trace = trace_context(py)?;
-        let flushed = wait_on(py, async move { trace.scope(agent.flush(&*sink)).await })?;
+        let flushed = open.run(py, move |agent| async move { trace.scope(agent.flush(&*sink)).await })?;
         let flushed = flushed.map_err(|error| service_failure(py, error))?;
         let fields = PyDict::new(py);
         fields.set_item("accepted", flushed.accepted)?;
@@ -214,23 +268,22 @@ impl Outbox {
     /// The number of records that wait to be sent.
     #[getter]
     fn waiting(&self, py: Python<'_>) -> PyResult<u64> {
-        let agent = self.agent()?;
-        wait_on(py, async move { agent.waiting().await })?.map_err(|error| service_failure(py, error))
+        self.open()?
+            .run(py, |agent| async move { agent.waiting().await })?
+            .map_err(|error| service_failure(py, error))
     }
 
     /// The acknowledged records that lack their receipts.
     #[getter]
     fn pending<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let agent = self.agent()?;
-        let pending = wait_on(py, async move { agent.pending().await })?;
+        let pending = self.open()?.run(py, |agent| async move { agent.pending().await })?;
         pending_dict(py, pending.map_err(|error| service_failure(py, error))?)
     }
 
     /// The checkpoints of the log of another history than the one kept before, as evidence.
     #[getter]
     fn conflicts<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
-        let agent = self.agent()?;
-        let conflicts = wait_on(py, async move { agent.conflicts().await })?;
+        let conflicts = self.open()?.run(py, |agent| async move { agent.conflicts().await })?;
         let conflicts = conflicts.map_err(|error| service_failure(py, error))?;
         conflicts.into_iter().map(|conflict| conflict_dict(py, conflict)).collect()
     }
@@ -238,24 +291,23 @@ impl Outbox {
     /// The last record signed.
     #[getter]
     fn head(&self, py: Python<'_>) -> PyResult<Option<Head>> {
-        let agent = self.agent()?;
-        let head = wait_on(py, async move { agent.head().await })?;
+        let head = self.open()?.run(py, |agent| async move { agent.head().await })?;
         Ok(head.map_err(|error| service_failure(py, error))?.map(Head))
     }
 
     /// The rejection of the first waiting record by the service, at the last attempt.
     #[getter]
     fn rejection<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
-        let agent = self.agent()?;
-        let kept = wait_on(py, async move { agent.rejection().await })?;
+        let kept = self.open()?.run(py, |agent| async move { agent.rejection().await })?;
         kept.map_err(|error| service_failure(py, error))?.map(|kept| rejection_dict(py, kept)).transpose()
     }
 
     /// Closes the file.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        let agent = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match agent {
-            Some(agent) => wait_on(py, async move { agent.close().await }),
+        refuse_in_signer()?;
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match open {
+            Some(open) => open.run(py, |agent| async move { agent.close().await }),
             None => Ok(()),
         }
     }
@@ -270,8 +322,8 @@ impl Outbox {
     }
 
     fn __repr__(&self) -> String {
-        let is_open = self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        format!("<{}{}>", self.1, if is_open { "" } else { ", closed" })
+        let is_open = self.open.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        format!("<{}{}>", self.described, if is_open { "" } else { ", closed" })
     }
 
     fn __reduce__(&self) -> PyResult<()> {
@@ -285,17 +337,10 @@ fn time_or_now(timestamp_ms: Option<&Bound<'_, PyAny>>) -> PyResult<u64> {
 }
 
 impl Outbox {
-    fn signing_failure(&self, py: Python<'_>, error: edgesentry_rs::Error) -> PyErr {
-        let failure = service_failure(py, error);
-        match &self.2 {
-            Some(python) => python.failure(py, failure),
-            None => failure,
-        }
-    }
-
-    pub(crate) fn agent(&self) -> PyResult<Arc<agent::Outbox>> {
-        let agent = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        agent.ok_or_else(|| PyValueError::new_err("the outbox is closed"))
+    pub(crate) fn open(&self) -> PyResult<OpenOutbox> {
+        refuse_in_signer()?;
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        open.ok_or_else(|| PyValueError::new_err("the outbox is closed"))
     }
 }
 

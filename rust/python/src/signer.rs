@@ -1,5 +1,6 @@
 //! Signers: keys in tokens, in programs, and behind Python objects.
 
+use std::cell::Cell;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +9,7 @@ use std::time::Duration;
 use edgesentry_chain as chain;
 use edgesentry_chain::{PublicKey, SignError, SignerError, sign_with};
 use edgesentry_rs::signer::{Pin, Pkcs11Uri, SIGNING_TIMEOUT, generate};
-use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyException, PyOSError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyType};
@@ -201,27 +202,89 @@ fn named(
     }
 }
 
-/// A key behind a Python object. It keeps the last exception, for the caller of the device.
+thread_local! {
+    /// The calls of Python signers on this thread, each within the one before.
+    static CALLS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// A call of a Python signer, until it is dropped.
+struct Call;
+
+impl Call {
+    fn begin() -> Call {
+        CALLS.set(CALLS.get() + 1);
+        Call
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        CALLS.set(CALLS.get() - 1);
+    }
+}
+
+/// Refuses the use of an outbox by a signer while it signs: the outbox may wait for this very signature.
+pub(crate) fn refuse_in_signer() -> PyResult<()> {
+    if CALLS.get() == 0 {
+        return Ok(());
+    }
+    let message = "a signer cannot use an outbox while it signs; return the signature first";
+    Err(PyRuntimeError::new_err(message))
+}
+
+/// The exception that a Python signer raised during one call of a device or an outbox. Signers share it with the call.
+#[derive(Clone, Default)]
+pub(crate) struct Raised(Arc<Mutex<Option<PyErr>>>);
+
+impl Raised {
+    fn set(&self, raised: PyErr) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(raised);
+    }
+
+    /// Returns the exception, for a call that has ended. The next one begins without it.
+    pub(crate) fn take(&self) -> Option<PyErr> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Returns the exception for an error of signing. Its cause is the exception of the Python object.
+pub(crate) fn caused(py: Python<'_>, failure: PyErr, raised: Option<PyErr>) -> PyErr {
+    match raised {
+        // Ctrl-C, and the exit of the interpreter.
+        Some(raised) if !raised.is_instance_of::<PyException>(py) => raised,
+        Some(raised) => {
+            failure.set_cause(py, Some(raised));
+            failure
+        }
+        None => failure,
+    }
+}
+
+/// A key behind a Python object.
+#[derive(Clone)]
 pub(crate) struct PythonSigner {
     key: PublicKey,
     /// Gets the message, and returns the signature.
-    sign: Py<PyAny>,
-    raised: Mutex<Option<PyErr>>,
+    sign: Arc<Py<PyAny>>,
+    raised: Raised,
 }
 
-impl PythonSigner {
-    /// Returns the exception for an error of signing. Its cause is the exception of the Python object.
-    pub(crate) fn failure(&self, py: Python<'_>, failure: PyErr) -> PyErr {
-        let raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match raised {
-            // Ctrl-C, and the exit of the interpreter.
-            Some(raised) if !raised.is_instance_of::<pyo3::exceptions::PyException>(py) => raised,
-            Some(raised) => {
-                failure.set_cause(py, Some(raised));
-                failure
-            }
-            None => failure,
-        }
+/// A device, and the Python object that has its key if there is one.
+#[derive(Clone)]
+pub(crate) struct SigningDevice {
+    pub(crate) device: chain::Device,
+    pub(crate) python: Option<PythonSigner>,
+}
+
+impl SigningDevice {
+    /// Returns the same device, whose signer leaves its exceptions in `raised`.
+    pub(crate) fn raising_in(self, raised: &Raised) -> SigningDevice {
+        let SigningDevice { device, python } = self;
+        let Some(python) = python else { return SigningDevice { device, python } };
+        let python = PythonSigner { raised: raised.clone(), ..python };
+        let signer = Arc::new(python.clone());
+        let same = chain::Device::from_signer(device.device_id(), signer, device.scheme());
+        SigningDevice { device: same.resume(device.head()), python: Some(python) }
     }
 }
 
@@ -232,6 +295,7 @@ impl chain::Signer for PythonSigner {
 
     fn sign(&self, message: &[u8]) -> Result<[u8; 64], SignerError> {
         let name = "the signer of the device";
+        let _call = Call::begin();
         Python::attach(|py| {
             let returned = self.sign.bind(py).call1((PyBytes::new(py, message),));
             let signature =
@@ -242,7 +306,7 @@ impl chain::Signer for PythonSigner {
                     problem.clear();
                     let _ = write!(problem, "it raised {kind}");
                 }
-                *self.raised.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                self.raised.set(error);
                 SignerError::passing(name, problem + "; nothing was signed")
             })?;
             let size = signature.len();
@@ -257,7 +321,7 @@ impl chain::Signer for PythonSigner {
 }
 
 /// The signer of a device, and the Python object behind it if there is one.
-pub(crate) type Given = (Arc<dyn chain::Signer>, Option<Arc<PythonSigner>>);
+pub(crate) type Given = (Arc<dyn chain::Signer>, Option<PythonSigner>);
 
 /// Returns the signer of an argument: one of the classes above, an object with `public_key` and `sign`, or a function.
 pub(crate) fn signer_of(signer: &Bound<'_, PyAny>, public_key: Option<&Bound<'_, PyAny>>) -> PyResult<Given> {
@@ -293,8 +357,8 @@ pub(crate) fn signer_of(signer: &Bound<'_, PyAny>, public_key: Option<&Bound<'_,
         }
     };
     let key = key_of(&key)?;
-    let signer = Arc::new(PythonSigner { key, sign: sign.unbind(), raised: Mutex::new(None) });
-    Ok((Arc::clone(&signer) as _, Some(signer)))
+    let signer = PythonSigner { key, sign: Arc::new(sign.unbind()), raised: Raised::default() };
+    Ok((Arc::new(signer.clone()), Some(signer)))
 }
 
 /// Returns a public key: 32 bytes, 64 hex digits, or a `PublicKey`.
@@ -310,14 +374,11 @@ fn key_of(key: &Bound<'_, PyAny>) -> PyResult<PublicKey> {
 }
 
 /// Returns the exception for a record that was not signed.
-pub(crate) fn sign_failure(py: Python<'_>, error: SignError, python: Option<&PythonSigner>) -> PyErr {
+pub(crate) fn sign_failure(py: Python<'_>, error: SignError, raised: Option<PyErr>) -> PyErr {
     let failure = match error {
         SignError::Signer(error) => signer_failure(error),
         SignError::ChainFull(error) => chain_full(error),
         other => EdgesentryError::new_err(sentence(&other)),
     };
-    match python {
-        Some(python) => python.failure(py, failure),
-        None => failure,
-    }
+    caused(py, failure, raised)
 }

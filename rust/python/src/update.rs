@@ -1,14 +1,13 @@
 //! Signed updates of devices, for `edgesentry.update`.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use edgesentry_chain::{AuditRecord as ChainRecord, Hash, SEED_BYTES};
 use edgesentry_formats::{
     Destination, Readers, UpdateStateError, UpdateStateFile, create_seed_file, read_seed_file,
     read_update_trust, times,
 };
-use edgesentry_rs::agent;
 use edgesentry_update as update;
 use edgesentry_update::{Image, ManifestError, Refusal, SignedManifest, State, Verified};
 use pyo3::exceptions::{PyFileExistsError, PyOSError, PyValueError};
@@ -20,10 +19,10 @@ use crate::device::now_ms;
 use crate::errors::{
     UpdateError, UpdateRefusedError, bad_destination, bad_key, bad_seed_file, os_error, sentence, shown,
 };
-use crate::outbox::Outbox;
+use crate::outbox::{OpenOutbox, Outbox};
 use crate::pickle::refuse;
 use crate::record::{AuditRecord, bytes, payload_bytes};
-use crate::service::{service_failure, wait_on};
+use crate::service::service_failure;
 
 /// The private key of a publisher, which signs manifests of updates.
 ///
@@ -236,9 +235,10 @@ pub(crate) fn read_update_state(
 /// Completes an acceptance that was interrupted; True if the state has changed.
 #[pyfunction]
 pub(crate) fn complete_update(py: Python<'_>, path: PathBuf, outbox: &Bound<'_, Outbox>) -> PyResult<bool> {
+    let outbox = outbox.get().open()?;
     let mut file = UpdateStateFile::open(&path).map_err(|error| bad_state(py, error))?;
-    let agent = outbox.get().agent()?;
-    wait_on(py, async move { agent.complete_update(&mut file).await })?
+    outbox
+        .run(py, move |agent| async move { agent.complete_update(&mut file).await })?
         .map_err(|error| service_failure(py, error))
 }
 
@@ -248,7 +248,7 @@ pub(crate) struct UpdateCheck {
     signed: Option<SignedManifest>,
     /// Taken by the conclusion.
     work: Mutex<Option<Work>>,
-    agent: Option<Arc<agent::Outbox>>,
+    outbox: Option<OpenOutbox>,
 }
 
 struct Work {
@@ -271,14 +271,15 @@ impl UpdateCheck {
         now_ms: Option<u64>,
     ) -> PyResult<UpdateCheck> {
         let trust = trust_of(trust)?;
-        let agent = outbox.map(|outbox| outbox.get().agent()).transpose()?;
+        let outbox = outbox.map(|outbox| outbox.get().open()).transpose()?;
         let mut file = None;
         let known = match &state {
             Some(path) if accept => {
                 let mut opened = UpdateStateFile::open(path).map_err(|error| bad_state(py, error))?;
-                if let Some(agent) = agent.clone() {
-                    let completed =
-                        wait_on(py, async move { agent.complete_update(&mut opened).await.map(|_| opened) })?;
+                if let Some(outbox) = &outbox {
+                    let completed = outbox.run(py, move |agent| async move {
+                        agent.complete_update(&mut opened).await.map(|_| opened)
+                    })?;
                     opened = completed.map_err(|error| service_failure(py, error))?;
                 }
                 let known = opened.state().clone();
@@ -293,7 +294,7 @@ impl UpdateCheck {
             .as_ref()
             .map_err(Clone::clone)
             .and_then(|signed| Ok(known.admit(trust.check(signed)?, time(now_ms))?.image()));
-        Ok(UpdateCheck { signed: parsed.ok(), work: Mutex::new(Some(Work { image, file })), agent })
+        Ok(UpdateCheck { signed: parsed.ok(), work: Mutex::new(Some(Work { image, file })), outbox })
     }
 
     /// Takes the next bytes of the image; False if the update is refused.
@@ -349,21 +350,27 @@ impl UpdateCheck {
         verified: Verified,
     ) -> PyResult<Option<ChainRecord>> {
         let Some(mut file) = file else { return Ok(None) };
-        let Some(agent) = self.agent.clone() else {
+        let Some(outbox) = &self.outbox else {
             py.detach(|| file.accept(&verified)).map_err(|error| bad_state(py, error))?;
             return Ok(None);
         };
         let at_ms = now_ms()?;
-        let record = wait_on(py, async move { agent.accept_update(&mut file, &verified, at_ms).await })?;
-        record.map(Some).map_err(|error| service_failure(py, error))
+        outbox
+            .run_signing(
+                py,
+                move |agent| async move { agent.accept_update(&mut file, &verified, at_ms).await },
+            )
+            .map(Some)
     }
 
     fn record_refusal(&self, py: Python<'_>, refusal: Refusal) -> PyResult<Option<ChainRecord>> {
-        let Some(agent) = self.agent.clone() else { return Ok(None) };
+        let Some(outbox) = &self.outbox else { return Ok(None) };
         let (manifest, at_ms) = (self.signed.as_ref().map(|signed| signed.manifest().clone()), now_ms()?);
-        let record =
-            wait_on(py, async move { agent.refuse_update(manifest.as_ref(), &refusal, at_ms).await })?;
-        record.map(Some).map_err(|error| service_failure(py, error))
+        outbox
+            .run_signing(py, move |agent| async move {
+                agent.refuse_update(manifest.as_ref(), &refusal, at_ms).await
+            })
+            .map(Some)
     }
 }
 
