@@ -152,7 +152,10 @@ impl State {
         joined.accepted_ms = self.accepted_ms.max(other.accepted_ms);
         joined.expires_ms = self.expires_ms.max(other.expires_ms);
         if joined != *self {
-            joined.generation = self.generation.saturating_add(1).max(other.generation);
+            // The generation chooses the slot of the write, which must not be the one in use.
+            let next = self.generation.saturating_add(1);
+            let later = other.generation.max(next);
+            joined.generation = if later % 2 == next % 2 { later } else { later.saturating_add(1) };
         }
         joined
     }

@@ -76,6 +76,26 @@ fn a_write_that_stops_at_any_byte_leaves_the_state_before_or_after() {
 }
 
 #[test]
+fn the_write_of_a_joined_state_leaves_the_slot_in_use() {
+    // Copies of the state have gone on by different numbers of updates.
+    let states = history(6);
+    for own in &states {
+        for other in &states {
+            let joined = own.joined(other);
+            if joined == *own {
+                continue;
+            }
+            let mut medium = own.encode_both();
+            medium[joined.encode().0 * SLOT_BYTES..][..SLOT_BYTES].fill(0xff);
+            assert_eq!(State::decode(&medium).as_ref(), Ok(own));
+            let mut medium = own.encode_both();
+            write(&mut medium, &joined);
+            assert_eq!(State::decode(&medium), Ok(joined));
+        }
+    }
+}
+
+#[test]
 fn a_damaged_state_is_not_a_new_one() {
     assert_eq!(State::decode(&[0; STATE_BYTES]), Err(StateDamaged::default()));
     assert_eq!(State::decode(&[0xff; STATE_BYTES]), Err(StateDamaged::default()));
