@@ -591,9 +591,10 @@ impl Dialect for PgConnection {
         from: i64,
         reason: RevocationReason,
     ) -> Result<(), sqlx::Error> {
+        // A repetition without a reason says nothing new.
         sqlx::query(
             "INSERT INTO revocations VALUES ($1, $2, $3, $4) ON CONFLICT (device_id, revoked_from)
-             DO UPDATE SET reason = $3, at_ms = $4",
+             DO UPDATE SET reason = $3, at_ms = $4 WHERE $3 <> 'unspecified' OR revocations.reason = 'unspecified'",
         )
         .bind(device_id)
         .bind(from)

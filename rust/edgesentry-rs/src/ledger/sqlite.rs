@@ -546,13 +546,17 @@ impl Dialect for SqliteConnection {
         from: i64,
         reason: RevocationReason,
     ) -> Result<(), sqlx::Error> {
-        sqlx::query("INSERT OR REPLACE INTO revocations VALUES (?, ?, ?, ?)")
-            .bind(device_id)
-            .bind(from)
-            .bind(reason.name())
-            .bind(now_ms())
-            .execute(&mut *self)
-            .await?;
+        // A repetition without a reason says nothing new.
+        sqlx::query(
+            "INSERT INTO revocations VALUES (?1, ?2, ?3, ?4) ON CONFLICT (device_id, revoked_from)
+             DO UPDATE SET reason = ?3, at_ms = ?4 WHERE ?3 <> 'unspecified' OR reason = 'unspecified'",
+        )
+        .bind(device_id)
+        .bind(from)
+        .bind(reason.name())
+        .bind(now_ms())
+        .execute(&mut *self)
+        .await?;
         Ok(())
     }
 }

@@ -323,7 +323,7 @@ async fn revoked_keys_accept_nothing_more(place: Place) {
     let ledger = place.ledger().await;
     let mut lift = devices(&*ledger, 1).await.remove(0);
     append(&*ledger, chain(&mut lift, 2)).await;
-    // The last reason at a sequence counts.
+    // The last reason at a sequence counts, and a repetition without one takes none away.
     assert_eq!(ledger.revoke("lift-01").await.unwrap(), 3);
     for reason in RevocationReason::ALL.into_iter().chain([RevocationReason::Lost]) {
         assert_eq!(ledger.revoke_for("lift-01", reason).await.unwrap(), 3);
@@ -332,6 +332,9 @@ async fn revoked_keys_accept_nothing_more(place: Place) {
         assert_eq!(revocation_reason(&kept, "lift-01", Some(4)), None);
         assert_eq!((kept.len(), reason.name().parse()), (1, Ok(reason)));
     }
+    assert_eq!(ledger.revoke("lift-01").await.unwrap(), 3);
+    let kept = ledger.revocations().await.unwrap();
+    assert_eq!(revocation_reason(&kept, "lift-01", Some(3)), Some(RevocationReason::Lost));
     let third = next(&mut lift.clone());
     let registry = ledger.keys(&["lift-01".into()]).await.unwrap();
     let rejected = admit(vec![third], &registry).remove(0).unwrap_err();
