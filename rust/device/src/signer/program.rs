@@ -15,12 +15,14 @@ use std::time::{Duration, Instant};
 use edgesentry_chain::{PublicKey, Signer, SignerError, escape};
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::{MAX_MESSAGE_BYTES, MAX_SIGNING_TIMEOUT, SIGNING_TIMEOUT};
+use super::{MAX_MESSAGE_BYTES, MAX_SIGNING_TIMEOUT, PIN_VARIABLE, SIGNING_TIMEOUT};
 
 /// The longest answer. A signature has 131 bytes.
 const MAX_LINE_BYTES: usize = 1024;
 /// The part of an answer `error TEXT` that is shown.
 const MAX_SHOWN_CHARACTERS: usize = 200;
+/// How long a program that is ended holds its caller up.
+const ENDING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A program that has a private key. It is ended on drop.
 pub struct ProgramSigner {
@@ -187,26 +189,34 @@ enum Said {
 
 /// A running program, with the threads that write to it and read from it.
 struct Running {
-    child: Child,
-    requests: SyncSender<String>,
+    /// None after the end.
+    child: Option<Child>,
+    /// None after the end. The stdin of the program is closed with it.
+    requests: Option<SyncSender<String>>,
     answers: Receiver<Said>,
     /// The process that started it.
     process: u32,
 }
 
+/// Returns the command of a program: without a shell, without arguments, and in a process group of its own, so that a
+/// script ends together with the programs for which it waits. The PIN of a token does not concern it.
+fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
+    command.env_remove(PIN_VARIABLE);
+    command
+}
+
 impl Running {
-    /// Starts the program without a shell, without arguments and in a process group of its own: a script ends together
-    /// with the programs for which it waits.
     fn start(program: &Path) -> Result<Running, Problem> {
-        let mut command = Command::new(program);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
-        let mut child =
-            command.spawn().map_err(|error| Problem::lasting(format!("cannot start: {error}")))?;
+        let started = command(program).spawn();
+        let mut child = started.map_err(|error| Problem::lasting(format!("cannot start: {error}")))?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         // With room for one request and one answer, so that no thread waits for another one.
         let (requests, waiting) = sync_channel::<String>(1);
         let (said, answers) = sync_channel(1);
-        let running = Running { child, requests, answers, process: std::process::id() };
+        let process = std::process::id();
+        let running = Running { child: Some(child), requests: Some(requests), answers, process };
         let write = move || {
             let Some(mut stdin) = stdin else { return };
             // A program that is gone is noticed by the reader.
@@ -233,7 +243,8 @@ impl Running {
             Ok(Said::End) | Err(TryRecvError::Disconnected) => return Ok(Said::End),
             Ok(Said::Line(_)) => return Err(Problem::lasting("it printed a line without a request")),
         }
-        match self.requests.try_send(format!("{request}\n")) {
+        let Some(requests) = &self.requests else { return Ok(Said::End) };
+        match requests.try_send(format!("{request}\n")) {
             Ok(()) => {}
             Err(TrySendError::Disconnected(_)) => return Ok(Said::End),
             Err(TrySendError::Full(_)) => {
@@ -255,11 +266,37 @@ impl Drop for Running {
         if self.process != std::process::id() {
             return;
         }
-        // The child was not waited for, so its process group is still its own.
-        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            let _ = kill_process_group(group, Signal::KILL);
+        // A program that cannot be killed, such as one of another user, ends at the end of its stdin.
+        self.requests = None;
+        if let Some(child) = self.child.take() {
+            end(child);
         }
-        let _ = self.child.wait();
+    }
+}
+
+/// Kills a program and waits for its end, but not for long: a thread waits for one that goes on.
+fn end(mut child: Child) {
+    // The child was not waited for, so its process group is still its own.
+    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    // It may have left its process group.
+    let _ = child.kill();
+    reap(child, ENDING_TIMEOUT);
+}
+
+fn reap(mut child: Child, timeout: Duration) {
+    let until = Instant::now() + timeout;
+    let mut pause = Duration::from_millis(1);
+    while let Ok(None) = child.try_wait() {
+        if Instant::now() >= until {
+            // Without the thread, the entry of the program in the process table stays.
+            let wait = move || child.wait();
+            let _ = thread::Builder::new().name("signer-end".to_owned()).spawn(wait);
+            return;
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
     }
 }
 
@@ -404,5 +441,44 @@ mod tests {
             thread::sleep(Duration::from_millis(20));
         }
         panic!("{}", state());
+    }
+
+    #[test]
+    fn a_program_that_leaves_its_process_group_is_ended_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = *SeedSigner::new([7; 32]).unwrap().public_key();
+        let leave = "exec perl -e 'setpgrp(0, getpgrp(getppid())) or die; $|=1; print \"x\\n\" if <STDIN>; <STDIN>; sleep 600'";
+        let signer = ProgramSigner::of_key(&program(folder.path(), leave), key);
+        let (ended, end) = sync_channel(1);
+        thread::spawn(move || ended.send(signer.sign(&[1; 32]).unwrap_err().to_string()));
+        let error = end.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert!(error.contains("something else"), "{error}");
+    }
+
+    #[test]
+    fn a_program_that_cannot_be_killed_holds_nobody_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = program(folder.path(), "cat > /dev/null; echo end > $0.end");
+        let Ok(mut running) = Running::start(&path) else { panic!("{}", path.display()) };
+        let child = running.child.take().unwrap();
+        let id = child.id();
+        // No signal reaches it, and it goes on.
+        reap(child, Duration::from_millis(50));
+        assert!(!folder.path().join("sign.end").exists());
+        drop(running);
+        for _ in 0..1000 {
+            if !Path::new(&format!("/proc/{id}")).exists() {
+                assert!(folder.path().join("sign.end").exists());
+                return;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        panic!("the program goes on, or nobody has waited for it");
+    }
+
+    #[test]
+    fn a_program_gets_no_pin() {
+        let command = command(Path::new("/opt/sign"));
+        assert!(command.get_envs().any(|(name, value)| name == PIN_VARIABLE && value.is_none()));
     }
 }
