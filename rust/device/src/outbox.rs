@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
-use edgesentry_chain::{AuditRecord, Device, Hash, Head, SignError};
+use edgesentry_chain::{AuditRecord, Device, Hash, Head, SignError, SignerError};
 use futures::future::BoxFuture;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, Row, SqliteConnection};
@@ -98,11 +98,8 @@ pub struct Outbox {
 /// The time, the payload and the object reference of a record to sign.
 type Item = (u64, Bytes, String);
 
-/// The records to sign that continue a head.
-type ItemsAfter<'a> = &'a (dyn Fn(Option<Head>) -> Arc<Vec<Item>> + Send + Sync);
-
-/// How often records are signed without a transaction, for a head that another process may move at the same time.
-const OPTIMISTIC_ATTEMPTS: u32 = 2;
+/// How often a signer that may block signs the same records, if another process keeps moving the head.
+const SIGNING_ATTEMPTS: u32 = 16;
 
 impl Outbox {
     /// Opens the outbox of a device, creating it if it is missing. A new outbox begins after the head of `device`; an
@@ -197,35 +194,9 @@ impl Outbox {
     ) -> Result<Vec<AuditRecord>, Error> {
         let items: Vec<Item> = items.into_iter().collect();
         self.check_limits(&items)?;
-        let items = Arc::new(items);
-        self.sign_after(&|_| Arc::clone(&items)).await
-    }
-
-    /// Signs records that were checked.
-    async fn sign_after(&self, items_after: ItemsAfter<'_>) -> Result<Vec<AuditRecord>, Error> {
         let _turn = self.signing.lock().await;
-        // A slow signer must stop neither a flush nor another process, so it signs without a transaction.
-        let device = self.signer();
-        if device.may_block() {
-            for _ in 0..OPTIMISTIC_ATTEMPTS {
-                let head = self.head().await?;
-                let items = items_after(head);
-                self.check_room(items.len(), self.kept().await?, 0).await?;
-                let (signed, next) = self.signed(&device, head, &items).await?;
-                if let Some(records) = self.keep_after(&device, head, signed, next, &items).await? {
-                    return Ok(records);
-                }
-            }
-        }
-        let failed = || self.failed("keep records in the outbox");
-        let mut writer = self.database.writer().await.map_err(failed())?;
-        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
-        let items =
-            items_after(device_row(&mut transaction).await.map_err(failed())?.and_then(|(_, head)| head));
-        self.check_room(items.len(), kept_records(&mut transaction).await.map_err(failed())?, 0).await?;
-        let records = self.sign_within(&mut transaction, &items).await?;
-        transaction.commit().await.map_err(failed())?;
-        Ok(records)
+        let added = self.add(&Records(Arc::new(items)), self.signer().may_block()).await?;
+        Ok(added.records)
     }
 
     /// Checks that a ledger accepts records of these sizes: another one would block the outbox for ever.
@@ -243,81 +214,92 @@ impl Outbox {
         Ok(())
     }
 
-    /// Signs the next records of the chain within a transaction.
-    async fn sign_within(
-        &self,
-        connection: &mut SqliteConnection,
-        items: &Arc<Vec<Item>>,
-    ) -> Result<Vec<AuditRecord>, Error> {
-        let failed = || self.failed("keep records in the outbox");
-        let device = self.signer();
-        self.refuse_superseded(&device, connection).await?;
-        // The head of the outbox counts; another process may have moved it.
-        let head = device_row(connection).await.map_err(failed())?.and_then(|(_, head)| head);
-        let (signed, next) = self.signed(&device, head, items).await?;
-        keep(connection, &signed, items, next).await.map_err(failed())?;
-        Ok(signed)
-    }
-
-    /// Signs records that continue `head`; returns them with the new head.
-    async fn signed(
-        &self,
-        device: &Device,
-        head: Option<Head>,
-        items: &Arc<Vec<Item>>,
-    ) -> Result<(Vec<AuditRecord>, Option<Head>), Error> {
-        let may_block = device.may_block();
-        let device = device.clone().resume(head);
-        let work = {
-            let items = Arc::clone(items);
-            move || {
-                let mut device = device;
-                let signed = items.iter().map(|(timestamp_ms, payload, object_ref)| {
-                    sign(&mut device, *timestamp_ms, payload, object_ref.as_str())
-                });
-                let signed = signed.collect::<Result<Vec<AuditRecord>, SignError>>();
-                signed.map(|signed| (signed, device.head()))
-            }
-        };
-        run_signer(may_block, work).await?.map_err(|error| match error {
-            SignError::Signer(error) => Error::Signer(error),
-            error => Error::Agent(format!("device {:?}: {error}", self.device.device_id())),
-        })
-    }
-
-    /// Keeps signed records if the outbox still ends with `head`, and returns them.
-    fn keep_after<'a>(
-        &'a self,
-        device: &'a Device,
-        head: Option<Head>,
-        signed: Vec<AuditRecord>,
-        next: Option<Head>,
-        items: &'a [Item],
-    ) -> BoxFuture<'a, Result<Option<Vec<AuditRecord>>, Error>> {
+    /// Signs records behind the head of the outbox, and keeps them.
+    ///
+    /// A signer that may block must stop neither a flush nor another process, so it signs without a transaction. The
+    /// head then decides whether its records are kept: each record moves it, those of other processes, too.
+    fn add<'a>(&'a self, addition: &'a dyn Addition, may_block: bool) -> BoxFuture<'a, Result<Added, Error>> {
         Box::pin(async move {
             let failed = || self.failed("keep records in the outbox");
-            let mut writer = self.database.writer().await.map_err(failed())?;
-            let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
-            if device_row(&mut transaction).await.map_err(failed())?.and_then(|(_, head)| head) != head {
-                return Ok(None);
+            let device = self.signer();
+            if !may_block {
+                let mut writer = self.database.writer().await.map_err(failed())?;
+                let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
+                let (head, plan) = self.plan(addition, &device, &mut transaction).await?;
+                let device = device.resume(head);
+                let signed = match plan {
+                    Plan::Kept(record) => return Ok(Added { records: vec![record], device }),
+                    Plan::Sign(work) => work(device)?,
+                };
+                let added = keep(&mut transaction, addition, signed).await.map_err(failed())?;
+                transaction.commit().await.map_err(failed())?;
+                return Ok(added);
             }
-            self.refuse_superseded(device, &mut transaction).await?;
-            self.check_room(items.len(), kept_records(&mut transaction).await.map_err(failed())?, 0).await?;
-            keep(&mut transaction, &signed, items, next).await.map_err(failed())?;
-            transaction.commit().await.map_err(failed())?;
-            Ok(Some(signed))
+            for _ in 0..SIGNING_ATTEMPTS {
+                let (head, plan) = {
+                    let mut reader = self.database.readers.acquire().await.map_err(failed())?;
+                    self.plan(addition, &device, &mut reader).await?
+                };
+                let device = device.clone().resume(head);
+                let signed = match plan {
+                    Plan::Kept(record) => return Ok(Added { records: vec![record], device }),
+                    Plan::Sign(work) => run_signer(move || work(device)).await??,
+                };
+                let mut writer = self.database.writer().await.map_err(failed())?;
+                let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
+                let (_, now) = device_row(&mut transaction).await.map_err(failed())?.unwrap_or_default();
+                if now == head {
+                    let added = keep(&mut transaction, addition, signed).await.map_err(failed())?;
+                    transaction.commit().await.map_err(failed())?;
+                    return Ok(added);
+                }
+            }
+            let problem = format!(
+                "another process has kept records in the outbox during each of {SIGNING_ATTEMPTS} signatures; nothing was \
+                 signed; sign again"
+            );
+            Err(Error::Signer(SignerError::passing(self.database.place.to_string(), problem)))
         })
     }
 
-    /// Returns the number of records in the outbox.
-    async fn kept(&self) -> Result<u64, Error> {
+    /// Plans an addition after the head of the outbox: another process may have moved it. The head is read first, so
+    /// that whatever changes the other answers changes the head, too.
+    async fn plan(
+        &self,
+        addition: &dyn Addition,
+        device: &Device,
+        connection: &mut SqliteConnection,
+    ) -> Result<(Option<Head>, Plan), Error> {
         let failed = || self.failed("read the outbox");
-        let mut reader = self.database.readers.acquire().await.map_err(failed())?;
-        Ok(kept_records(&mut reader).await.map_err(failed())?)
+        let (_, head) = device_row(connection).await.map_err(failed())?.unwrap_or_default();
+        self.refuse_superseded(device, connection).await?;
+        Ok((head, addition.plan(self, head, connection).await?))
+    }
+
+    /// Returns the work that signs items.
+    fn signing(&self, items: Arc<Vec<Item>>) -> Plan {
+        let device_id = self.device.device_id().to_owned();
+        Plan::Sign(Box::new(move |mut device| {
+            let records = items.iter().map(|(timestamp_ms, payload, object_ref)| {
+                sign(&mut device, *timestamp_ms, payload, object_ref.as_str())
+            });
+            let records = records.collect::<Result<Vec<AuditRecord>, SignError>>();
+            let records = records.map_err(|error| match error {
+                SignError::Signer(error) => Error::Signer(error),
+                error => Error::Agent(format!("device {device_id:?}: {error}")),
+            })?;
+            Ok(Signed { records, items, device })
+        }))
     }
 
     /// Checks that records fit into the outbox, or into its reserve.
-    async fn check_room(&self, new: usize, kept: u64, reserve: u64) -> Result<(), Error> {
+    async fn check_room(
+        &self,
+        new: usize,
+        connection: &mut SqliteConnection,
+        reserve: u64,
+    ) -> Result<(), Error> {
+        let kept = kept_records(connection).await.map_err(self.failed("read the outbox"))?;
         let is_full = |most: &u64| kept.saturating_add(new as u64) > most.saturating_add(reserve);
         let Some(most) = self.max_records.filter(is_full) else {
             return Ok(());
@@ -555,26 +537,76 @@ fn device_row(connection: &mut SqliteConnection) -> BoxFuture<'_, Result<Option<
     })
 }
 
-/// Signs, on a thread that may block if the signer may.
-async fn run_signer<T: Send + 'static>(
-    may_block: bool,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Error> {
-    if !may_block {
-        return Ok(work());
+/// Records that are signed together, and what the outbox keeps with them in one transaction.
+trait Addition: Send + Sync {
+    /// Checks that the outbox takes the records, and returns the work that signs them behind `head`.
+    fn plan<'a>(
+        &'a self,
+        outbox: &'a Outbox,
+        head: Option<Head>,
+        connection: &'a mut SqliteConnection,
+    ) -> BoxFuture<'a, Result<Plan, Error>>;
+
+    /// Keeps what belongs to the signed records.
+    fn keep_beside<'a>(
+        &'a self,
+        _: &'a [AuditRecord],
+        _: &'a mut SqliteConnection,
+    ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+        Box::pin(async { Ok(()) })
     }
+}
+
+enum Plan {
+    Sign(Box<dyn FnOnce(Device) -> Result<Signed, Error> + Send>),
+    /// The outbox already has the record.
+    Kept(AuditRecord),
+}
+
+/// Signed records, their items, and the device that signs the next one.
+struct Signed {
+    records: Vec<AuditRecord>,
+    items: Arc<Vec<Item>>,
+    device: Device,
+}
+
+/// Records in the outbox, and the device that signs the next one.
+struct Added {
+    records: Vec<AuditRecord>,
+    device: Device,
+}
+
+/// Records of the caller.
+struct Records(Arc<Vec<Item>>);
+
+impl Addition for Records {
+    fn plan<'a>(
+        &'a self,
+        outbox: &'a Outbox,
+        _: Option<Head>,
+        connection: &'a mut SqliteConnection,
+    ) -> BoxFuture<'a, Result<Plan, Error>> {
+        Box::pin(async move {
+            outbox.check_room(self.0.len(), connection, 0).await?;
+            Ok(outbox.signing(Arc::clone(&self.0)))
+        })
+    }
+}
+
+/// Signs on a thread that may block.
+async fn run_signer<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
     let ended = tokio::task::spawn_blocking(work).await;
     ended.map_err(|error| Error::internal("the thread of a signer has ended", error))
 }
 
 async fn keep(
     connection: &mut SqliteConnection,
-    signed: &[AuditRecord],
-    items: &[Item],
-    head: Option<Head>,
-) -> Result<(), sqlx::Error> {
+    addition: &dyn Addition,
+    signed: Signed,
+) -> Result<Added, sqlx::Error> {
+    let Signed { records, items, device } = signed;
     let waiting: Vec<(&AuditRecord, &Bytes)> =
-        signed.iter().zip(items).map(|(record, (_, payload, _))| (record, payload)).collect();
+        records.iter().zip(&*items).map(|(record, (_, payload, _))| (record, payload)).collect();
     insert(connection, "INSERT INTO waiting", 7, &waiting, |query, (record, payload)| {
         query
             .bind(record.sequence.cast_signed())
@@ -586,12 +618,13 @@ async fn keep(
             .bind(payload.to_vec())
     })
     .await?;
-    if let Some(head) = head {
+    if let Some(head) = device.head() {
         sqlx::query("UPDATE device SET sequence = ?, record_hash = ?")
             .bind(head.sequence.cast_signed())
             .bind(head.hash.as_bytes().to_vec())
-            .execute(connection)
+            .execute(&mut *connection)
             .await?;
     }
-    Ok(())
+    addition.keep_beside(&records, connection).await?;
+    Ok(Added { records, device })
 }

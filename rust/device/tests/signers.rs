@@ -69,6 +69,7 @@ mod outbox {
     use async_trait::async_trait;
     use bytes::Bytes;
     use edgesentry_device::{AuditRecord, Error, Outbox, Outcome, Sink, Submission};
+    use edgesentry_update::Refusal;
 
     use super::*;
 
@@ -147,5 +148,62 @@ mod outbox {
         assert_eq!(next.1.try_iter().count(), 1);
         assert_eq!(other.head().await.unwrap().unwrap().hash, two.hash());
         assert_eq!(slow.flush(&Accepting).await.unwrap().accepted, 2);
+    }
+    /// Waits until the signer has a message.
+    async fn asked(questions: Receiver<usize>) -> Receiver<usize> {
+        tokio::task::spawn_blocking(move || questions.recv().map(|_| questions).unwrap()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_slow_signer_of_updates_and_successions_stops_neither() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("o.db");
+        let (signer, questions, answers) = told();
+        let slow = open(&path, Device::from_signer("lift-01", signer, Scheme::Record)).await;
+        let other = open(&path, Device::from_seed("lift-01", [7; 32], Scheme::Record)).await;
+        let refuse = |outbox: &Arc<Outbox>| {
+            let outbox = Arc::clone(outbox);
+            let refusal = Refusal::ImageTooLong { expected: 5 };
+            tokio::spawn(async move { outbox.refuse_update(None, &refusal, 1).await })
+        };
+
+        let refused = refuse(&slow);
+        let questions = asked(questions).await;
+        sign(&other, b"one").await.unwrap();
+        assert_eq!(slow.flush(&Accepting).await.unwrap().accepted, 1);
+        answers.send(Ok(key(7))).unwrap();
+        answers.send(Ok(key(7))).unwrap();
+        refused.await.unwrap().unwrap();
+        // The reference has the sequence of the second signature.
+        let head = slow.head().await.unwrap().unwrap();
+        assert_eq!(head.sequence, 2);
+        let mut questions = asked(questions).await;
+
+        // It does not go on for ever, and has no effect then.
+        let refused = refuse(&slow);
+        for _ in 0..16 {
+            questions = asked(questions).await;
+            sign(&other, b"more").await.unwrap();
+            answers.send(Ok(key(7))).unwrap();
+        }
+        let error = refused.await.unwrap().unwrap_err();
+        assert_eq!((error.code(), error.is_retryable()), ("signer", true));
+        assert!(error.to_string().contains("another process"), "{error}");
+        assert_eq!(slow.head().await.unwrap().unwrap().sequence, 18);
+
+        let succession = tokio::spawn({
+            let slow = Arc::clone(&slow);
+            async move { slow.succeed(1, Device::from_seed("lift-01", [8; 32], Scheme::Record)).await }
+        });
+        let questions = asked(questions).await;
+        sign(&other, b"last").await.unwrap();
+        assert_eq!(slow.flush(&Accepting).await.unwrap().waiting, 0);
+        answers.send(Ok(key(7))).unwrap();
+        answers.send(Ok(key(7))).unwrap();
+        assert_eq!(succession.await.unwrap().unwrap().sequence, 20);
+        drop(questions);
+        let error = sign(&other, b"late").await.unwrap_err();
+        assert!(error.to_string().contains("succeeded at sequence 20"), "{error}");
+        assert_eq!(sign(&slow, b"new").await.unwrap().sequence, 21);
     }
 }

@@ -1,11 +1,13 @@
 //! The succession of the key of an outbox.
 
-use bytes::Bytes;
-use edgesentry_chain::{AuditRecord, Device, KeyError, SuccessionError};
-use futures::future::BoxFuture;
-use sqlx::{Connection, SqliteConnection};
+use std::sync::Arc;
 
-use super::{Outbox, device_row, keep, kept_records, run_signer};
+use bytes::Bytes;
+use edgesentry_chain::{AuditRecord, Device, Head, KeyError, PublicKey, SuccessionError};
+use futures::future::BoxFuture;
+use sqlx::SqliteConnection;
+
+use super::{Added, Addition, Outbox, Plan, Signed};
 use crate::error::Error;
 use crate::limits::{MAX_ID_BYTES, MAX_SEQUENCE, is_valid_id};
 
@@ -31,38 +33,14 @@ impl Outbox {
                      U+0000; nothing was signed"
                 )));
             }
-            let failed = || self.failed("keep records in the outbox");
             let _turn = self.signing.lock().await;
-            let mut writer = self.database.writer().await.map_err(failed())?;
-            let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
-            let head = device_row(&mut transaction).await.map_err(failed())?.and_then(|(_, head)| head);
-            self.check_room(1, kept_records(&mut transaction).await.map_err(failed())?, 0).await?;
-            let mut device = self.signer().resume(head);
-            self.refuse_superseded(&device, &mut transaction).await?;
-            self.refuse_superseded(&successor, &mut transaction).await?;
+            let device = self.signer();
             let key = |device: &Device| device.public_key().map_err(|error| refused(error.to_string()));
-            let old = key(&device)?;
             let may_block = device.may_block() || successor.may_block();
-            let work = move || device.succeed(timestamp_ms, successor).map(|made| (made, device));
-            let ((record, payload), device) =
-                run_signer(may_block, work).await?.map_err(|error| match error {
-                    SuccessionError::Signer(error) => Error::Signer(error),
-                    error => refused(error.to_string()),
-                })?;
-            let item = (timestamp_ms, Bytes::from(payload), record.object_ref.clone());
-            keep(&mut transaction, std::slice::from_ref(&record), &[item], device.head())
-                .await
-                .map_err(failed())?;
-            sqlx::query("INSERT INTO superseded VALUES (?, ?, ?)")
-                .bind(old.as_bytes().to_vec())
-                .bind(key(&device)?.as_bytes().to_vec())
-                .bind(record.sequence.cast_signed())
-                .execute(&mut *transaction)
-                .await
-                .map_err(failed())?;
-            transaction.commit().await.map_err(failed())?;
+            let rotation = Rotation { old: key(&device)?, new: key(&successor)?, timestamp_ms, successor };
+            let Added { mut records, device } = self.add(&rotation, may_block).await?;
             *self.successor.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(device);
-            Ok(record)
+            records.pop().ok_or(Error::Internal { what: "nothing was signed", source: None })
         })
     }
 
@@ -111,6 +89,56 @@ impl Outbox {
                     .await
                     .map_err(self.failed("read the outbox"))?;
             Ok(row.map(|(sequence, successor)| (sequence.cast_unsigned(), hex::encode(successor))))
+        })
+    }
+}
+
+/// A succession of the key `old` by that of `successor`, `new`.
+struct Rotation {
+    old: PublicKey,
+    new: PublicKey,
+    timestamp_ms: u64,
+    successor: Device,
+}
+
+impl Addition for Rotation {
+    fn plan<'a>(
+        &'a self,
+        outbox: &'a Outbox,
+        _: Option<Head>,
+        connection: &'a mut SqliteConnection,
+    ) -> BoxFuture<'a, Result<Plan, Error>> {
+        Box::pin(async move {
+            outbox.check_room(1, connection, 0).await?;
+            outbox.refuse_superseded(&self.successor, connection).await?;
+            let (timestamp_ms, successor) = (self.timestamp_ms, self.successor.clone());
+            Ok(Plan::Sign(Box::new(move |mut device: Device| {
+                let made = device.succeed(timestamp_ms, successor);
+                let (record, payload) = made.map_err(|error| match error {
+                    SuccessionError::Signer(error) => Error::Signer(error),
+                    error => Error::Agent(format!("device {:?}: {error}", device.device_id())),
+                })?;
+                let item = (timestamp_ms, Bytes::from(payload), record.object_ref.clone());
+                Ok(Signed { records: vec![record], items: Arc::new(vec![item]), device })
+            })))
+        })
+    }
+
+    fn keep_beside<'a>(
+        &'a self,
+        records: &'a [AuditRecord],
+        connection: &'a mut SqliteConnection,
+    ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+        Box::pin(async move {
+            for record in records {
+                sqlx::query("INSERT INTO superseded VALUES (?, ?, ?)")
+                    .bind(self.old.as_bytes().to_vec())
+                    .bind(self.new.as_bytes().to_vec())
+                    .bind(record.sequence.cast_signed())
+                    .execute(&mut *connection)
+                    .await?;
+            }
+            Ok(())
         })
     }
 }

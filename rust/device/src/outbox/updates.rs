@@ -6,14 +6,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use edgesentry_chain::{AuditRecord, Hash};
+use edgesentry_chain::{AuditRecord, Hash, Head};
 use edgesentry_formats::UpdateStateFile;
 use edgesentry_update::{Manifest, Refusal, STATE_BYTES, State, Verified, audit_payload};
 use futures::future::BoxFuture;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Connection, Row, SqliteConnection};
+use sqlx::{Row, SqliteConnection};
 
-use super::{Outbox, device_row, kept_records};
+use super::{Addition, Outbox, Plan};
 use crate::error::Error;
 
 /// Records of accepted updates that fit into an outbox beyond its limit: a device that cannot send must still accept a
@@ -82,37 +82,9 @@ impl Outbox {
             let manifest = verified.manifest();
             let manifest_hash = Hash::of(&manifest.signed_message());
             let next = state.after(verified);
-            let failed = || self.failed("keep the record of an update in the outbox");
+            let accepted = Accepted { state, next: &next, manifest, manifest_hash, timestamp_ms };
             let _turn = self.signing.lock().await;
-            let mut writer = self.database.writer().await.map_err(failed())?;
-            let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
-            if let Some(kept) = self.kept_update(&mut transaction).await? {
-                self.check_product(state, &kept.state)?;
-                if state.joined(&kept.state) != *state {
-                    let place = &self.database.place;
-                    let problem =
-                        format!("{place}: the acceptance of an update is unfinished; complete it first");
-                    return Err(Error::Agent(problem));
-                }
-                if kept.manifest_hash == manifest_hash {
-                    return Ok(AcceptedUpdate { record: kept.record, state: next });
-                }
-            }
-            let payload = audit_payload(Some(manifest), Ok(()));
-            let record = self.sign_update(&mut transaction, payload, timestamp_ms, RESERVED_RECORDS).await?;
-            sqlx::query("INSERT OR REPLACE INTO accepted_update VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)")
-                .bind(manifest_hash.as_bytes().to_vec())
-                .bind(next.encode_both().to_vec())
-                .bind(record.sequence.cast_signed())
-                .bind(record.timestamp_ms.cast_signed())
-                .bind(record.payload_hash.as_bytes().to_vec())
-                .bind(record.signature.to_vec())
-                .bind(record.prev_record_hash.as_bytes().to_vec())
-                .bind(record.object_ref.clone())
-                .execute(&mut *transaction)
-                .await
-                .map_err(failed())?;
-            transaction.commit().await.map_err(failed())?;
+            let record = self.add_record(&accepted).await?;
             Ok(AcceptedUpdate { record, state: next })
         })
     }
@@ -128,14 +100,8 @@ impl Outbox {
         timestamp_ms: u64,
     ) -> BoxFuture<'a, Result<AuditRecord, Error>> {
         Box::pin(async move {
-            let failed = || self.failed("keep the record of an update in the outbox");
             let _turn = self.signing.lock().await;
-            let mut writer = self.database.writer().await.map_err(failed())?;
-            let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
-            let payload = audit_payload(manifest, Err(refusal));
-            let record = self.sign_update(&mut transaction, payload, timestamp_ms, 0).await?;
-            transaction.commit().await.map_err(failed())?;
-            Ok(record)
+            self.add_record(&Refused { manifest, refusal, timestamp_ms }).await
         })
     }
 
@@ -164,22 +130,25 @@ impl Outbox {
         Ok(())
     }
 
-    async fn sign_update(
+    async fn add_record(&self, addition: &dyn Addition) -> Result<AuditRecord, Error> {
+        let mut added = self.add(addition, self.signer().may_block()).await?;
+        added.records.pop().ok_or(Error::Internal { what: "nothing was signed", source: None })
+    }
+
+    /// Plans the record of an update.
+    async fn plan_update(
         &self,
+        head: Option<Head>,
         connection: &mut SqliteConnection,
-        payload: String,
-        timestamp_ms: u64,
+        (timestamp_ms, payload): (u64, String),
         reserve: u64,
-    ) -> Result<AuditRecord, Error> {
-        let failed = || self.failed("keep the record of an update in the outbox");
-        let head = device_row(connection).await.map_err(failed())?.and_then(|(_, head)| head);
+    ) -> Result<Plan, Error> {
         let sequence = head.map_or(1, |head| head.sequence.saturating_add(1));
         let object_ref = format!("{}/updates/{sequence}.json", self.device.device_id());
         let items = Arc::new(vec![(timestamp_ms, Bytes::from(payload), object_ref)]);
         self.check_limits(&items)?;
-        self.check_room(1, kept_records(connection).await.map_err(failed())?, reserve).await?;
-        let mut records = self.sign_within(connection, &items).await?;
-        records.pop().ok_or(Error::Internal { what: "nothing was signed", source: None })
+        self.check_room(1, connection, reserve).await?;
+        Ok(self.signing(items))
     }
 
     async fn kept_update(&self, connection: &mut SqliteConnection) -> Result<Option<Kept>, Error> {
@@ -220,4 +189,83 @@ impl Outbox {
 
 fn write(file: &mut UpdateStateFile, state: State) -> Result<(), Error> {
     file.replace(state).map_err(|error| Error::Agent(edgesentry_formats::describe(&error)))
+}
+
+/// An accepted update. `next` is the state after it.
+struct Accepted<'u> {
+    state: &'u State,
+    next: &'u State,
+    manifest: &'u Manifest,
+    manifest_hash: Hash,
+    timestamp_ms: u64,
+}
+
+impl Addition for Accepted<'_> {
+    fn plan<'a>(
+        &'a self,
+        outbox: &'a Outbox,
+        head: Option<Head>,
+        connection: &'a mut SqliteConnection,
+    ) -> BoxFuture<'a, Result<Plan, Error>> {
+        Box::pin(async move {
+            if let Some(kept) = outbox.kept_update(connection).await? {
+                outbox.check_product(self.state, &kept.state)?;
+                if self.state.joined(&kept.state) != *self.state {
+                    let place = &outbox.database.place;
+                    let problem =
+                        format!("{place}: the acceptance of an update is unfinished; complete it first");
+                    return Err(Error::Agent(problem));
+                }
+                if kept.manifest_hash == self.manifest_hash {
+                    return Ok(Plan::Kept(kept.record));
+                }
+            }
+            let item = (self.timestamp_ms, audit_payload(Some(self.manifest), Ok(())));
+            outbox.plan_update(head, connection, item, RESERVED_RECORDS).await
+        })
+    }
+
+    fn keep_beside<'a>(
+        &'a self,
+        records: &'a [AuditRecord],
+        connection: &'a mut SqliteConnection,
+    ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+        Box::pin(async move {
+            for record in records {
+                sqlx::query("INSERT OR REPLACE INTO accepted_update VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)")
+                    .bind(self.manifest_hash.as_bytes().to_vec())
+                    .bind(self.next.encode_both().to_vec())
+                    .bind(record.sequence.cast_signed())
+                    .bind(record.timestamp_ms.cast_signed())
+                    .bind(record.payload_hash.as_bytes().to_vec())
+                    .bind(record.signature.to_vec())
+                    .bind(record.prev_record_hash.as_bytes().to_vec())
+                    .bind(record.object_ref.clone())
+                    .execute(&mut *connection)
+                    .await?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// A refused update.
+struct Refused<'u> {
+    manifest: Option<&'u Manifest>,
+    refusal: &'u Refusal,
+    timestamp_ms: u64,
+}
+
+impl Addition for Refused<'_> {
+    fn plan<'a>(
+        &'a self,
+        outbox: &'a Outbox,
+        head: Option<Head>,
+        connection: &'a mut SqliteConnection,
+    ) -> BoxFuture<'a, Result<Plan, Error>> {
+        Box::pin(async move {
+            let item = (self.timestamp_ms, audit_payload(self.manifest, Err(self.refusal)));
+            outbox.plan_update(head, connection, item, 0).await
+        })
+    }
 }
