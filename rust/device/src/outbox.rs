@@ -186,7 +186,7 @@ impl Outbox {
     /// outbox when this returns, and none after an error. It waits for the disk once, not once per record.
     ///
     /// # Errors
-    /// No ledger takes a record of these sizes, the chain or the outbox is full, the key of the device was succeeded, or the
+    /// No ledger takes a record of these sizes, the chain or the outbox is full, another key has succeeded that of the device, or the
     /// signer of the device or the disk fails; nothing is signed then, and the chain has not changed.
     pub async fn sign_many(
         &self,
@@ -272,7 +272,7 @@ impl Outbox {
     ) -> Result<(Option<Head>, Plan), Error> {
         let failed = || self.failed("read the outbox");
         let (_, head) = device_row(connection).await.map_err(failed())?.unwrap_or_default();
-        self.refuse_superseded(device, connection).await?;
+        self.refuse_other_keys(device, connection).await?;
         Ok((head, addition.plan(self, head, connection).await?))
     }
 

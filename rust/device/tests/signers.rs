@@ -206,4 +206,29 @@ mod outbox {
         assert!(error.to_string().contains("succeeded at sequence 20"), "{error}");
         assert_eq!(sign(&slow, b"new").await.unwrap().sequence, 21);
     }
+
+    #[tokio::test]
+    async fn after_a_succession_no_other_key_signs() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("o.db");
+        let device = |seed| Device::from_seed("lift-01", [seed; 32], Scheme::Record);
+        let first = open(&path, device(1)).await;
+        let foreign = open(&path, device(4)).await;
+        for seed in 2..=3 {
+            first.succeed(1, device(seed)).await.unwrap();
+            for outbox in [&foreign, &open(&path, device(4)).await, &open(&path, device(seed - 1)).await] {
+                let errors =
+                    [sign(outbox, b"x").await.unwrap_err(), outbox.succeed(2, device(5)).await.unwrap_err()];
+                for error in errors.map(|error| error.to_string()) {
+                    let expected =
+                        format!("at sequence {} by key {}", seed - 1, device(seed).public_key().unwrap());
+                    assert!(error.contains(&expected) && error.contains("was opened with key"), "{error}");
+                }
+            }
+        }
+        assert_eq!(sign(&*open(&path, device(3)).await, b"x").await.unwrap().sequence, 3);
+        assert_eq!(sign(&first, b"x").await.unwrap().sequence, 4);
+        let error = first.succeed(2, device(2)).await.unwrap_err();
+        assert!(error.to_string().contains("make another one"), "{error}");
+    }
 }

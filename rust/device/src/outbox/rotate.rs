@@ -35,9 +35,9 @@ impl Outbox {
             }
             let _turn = self.signing.lock().await;
             let device = self.signer();
-            let key = |device: &Device| device.public_key().map_err(|error| refused(error.to_string()));
             let may_block = device.may_block() || successor.may_block();
-            let rotation = Rotation { old: key(&device)?, new: key(&successor)?, timestamp_ms, successor };
+            let (old, new) = (self.public_key(&device)?, self.public_key(&successor)?);
+            let rotation = Rotation { old, new, timestamp_ms, successor };
             let Added { mut records, device } = self.add(&rotation, may_block).await?;
             *self.successor.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(device);
             records.pop().ok_or(Error::Internal { what: "nothing was signed", source: None })
@@ -60,18 +60,47 @@ impl Outbox {
         self.successor_of(&self.signer(), &mut reader).await
     }
 
-    /// Refuses a key that a succession has replaced, perhaps in another process.
-    pub(super) async fn refuse_superseded(
+    /// Refuses every key but that of the last succession, which another process may have made: the chain would end for
+    /// every ledger.
+    pub(super) async fn refuse_other_keys(
         &self,
         device: &Device,
         connection: &mut SqliteConnection,
     ) -> Result<(), Error> {
-        let Some((sequence, successor)) = self.successor_of(device, connection).await? else { return Ok(()) };
+        let row: Option<(i64, Vec<u8>)> =
+            sqlx::query_as("SELECT sequence, successor FROM superseded ORDER BY sequence DESC LIMIT 1")
+                .fetch_optional(connection)
+                .await
+                .map_err(self.failed("read the outbox"))?;
+        let Some((sequence, successor)) = row else { return Ok(()) };
+        let key = self.public_key(device)?;
+        if key.as_bytes()[..] == successor {
+            return Ok(());
+        }
         Err(Error::Agent(format!(
-            "{}: the key of the device was succeeded at sequence {sequence}; sign with the seed of key {successor}, or of a \
-             later one; nothing was signed",
+            "{}: the key of the device was succeeded at sequence {sequence} by key {}, and the outbox was opened with key {key}; \
+             open it with the seed or the signer of the former; nothing was signed",
+            self.database.place,
+            hex::encode(successor)
+        )))
+    }
+
+    /// Refuses the succession by a key that was succeeded before.
+    async fn refuse_superseded(
+        &self,
+        successor: &Device,
+        connection: &mut SqliteConnection,
+    ) -> Result<(), Error> {
+        let Some((sequence, _)) = self.successor_of(successor, connection).await? else { return Ok(()) };
+        Err(Error::Agent(format!(
+            "{}: the new key was succeeded at sequence {sequence} and never comes back; make another one; nothing was signed",
             self.database.place
         )))
+    }
+
+    fn public_key(&self, device: &Device) -> Result<PublicKey, Error> {
+        let weak = |error: KeyError| Error::Agent(format!("device {:?}: {error}", device.device_id()));
+        device.public_key().map_err(weak)
     }
 
     fn successor_of<'a>(
@@ -80,8 +109,7 @@ impl Outbox {
         connection: &'a mut SqliteConnection,
     ) -> BoxFuture<'a, Result<Option<(u64, String)>, Error>> {
         Box::pin(async move {
-            let weak = |error: KeyError| Error::Agent(format!("device {:?}: {error}", device.device_id()));
-            let key = device.public_key().map_err(weak)?;
+            let key = self.public_key(device)?;
             let row: Option<(i64, Vec<u8>)> =
                 sqlx::query_as("SELECT sequence, successor FROM superseded WHERE public_key = ?")
                     .bind(key.as_bytes().to_vec())
