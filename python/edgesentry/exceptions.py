@@ -195,7 +195,7 @@ class UpdateRefusedError(EdgesentryError):
 
     Attributes:
         code: The stable code, as `eds update verify` reports it, such as `update_rollback`.
-        record: The record of the refusal in the chain of the device, if there is an outbox.
+        record: The record of the refusal in the chain of the device, if there is an outbox with room for it.
     """
 
     def __init__(self, message: str, code: str = "", record: AuditRecord | None = None) -> None:

@@ -41,13 +41,23 @@ pub use updates::AcceptedUpdate;
 static SCHEMA: Schema = Schema {
     name: "outbox",
     tables: &["device", "waiting", "rejection"],
-    later_tables: &["receipts", "acknowledged", "checkpoint", "conflict", "superseded", "accepted_update"],
+    later_tables: &[
+        "receipts",
+        "acknowledged",
+        "checkpoint",
+        "conflict",
+        "superseded",
+        "accepted_update",
+        "refused_update",
+        "refusals_left_out",
+    ],
     migrations: &[
         (1, "outbox", include_str!("../migrations/outbox/0001_outbox.sql")),
         (2, "receipts", include_str!("../migrations/outbox/0002_receipts.sql")),
         (3, "superseded", include_str!("../migrations/outbox/0003_superseded.sql")),
         (4, "updates", include_str!("../migrations/outbox/0004_updates.sql")),
         (5, "clock", include_str!("../migrations/outbox/0005_clock.sql")),
+        (6, "refusals", include_str!("../migrations/outbox/0006_refusals.sql")),
     ],
 };
 

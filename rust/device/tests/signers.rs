@@ -173,7 +173,7 @@ mod outbox {
         assert_eq!(slow.flush(&Accepting).await.unwrap().accepted, 1);
         answers.send(Ok(key(7))).unwrap();
         answers.send(Ok(key(7))).unwrap();
-        refused.await.unwrap().unwrap();
+        assert_eq!(refused.await.unwrap().unwrap().unwrap().sequence, 2);
         // The reference has the sequence of the second signature.
         let head = slow.head().await.unwrap().unwrap();
         assert_eq!(head.sequence, 2);

@@ -3,10 +3,12 @@
 
 use std::path::PathBuf;
 
-use edgesentry_device::{Device, Hash, Outbox, Scheme};
+use async_trait::async_trait;
+use bytes::Bytes;
+use edgesentry_device::{AuditRecord, Device, Error, Hash, Outbox, Outcome, Scheme, Sink, Submission};
 use edgesentry_formats::UpdateStateFile;
 use edgesentry_update::{
-    Manifest, PublisherKey, Refusal, SignedManifest, State, Trust, Verified, audit_payload,
+    Manifest, PublisherKey, Refusal, SignedManifest, State, Trust, Verified, audit_payload, refusal_payload,
 };
 use tempfile::TempDir;
 
@@ -78,7 +80,7 @@ fn each_update_is_a_record_of_the_chain() {
 
         let old = manifest(5, NOW_MS + 10);
         let refusal = verified(file.state(), old.clone()).unwrap_err();
-        let record = outbox.refuse_update(Some(&old), &refusal, NOW_MS + 1).await.unwrap();
+        let record = outbox.refuse_update(Some(&old), &refusal, NOW_MS + 1).await.unwrap().unwrap();
         assert_eq!((record.sequence, record.timestamp_ms), (2, NOW_MS + 1));
         assert_eq!(record.payload_hash, Hash::of(audit_payload(Some(&old), Err(&refusal)).as_bytes()));
         // An installation that is repeated later is an acceptance of its own.
@@ -161,9 +163,9 @@ fn a_full_outbox_has_room_for_an_accepted_update_and_not_for_refusals() {
         let door = Door::new();
         let (outbox, mut file) = (door.outbox().await.limited(1), door.file());
         let refusal = Refusal::ImageTooLong { expected: 5 };
-        outbox.refuse_update(None, &refusal, NOW_MS).await.unwrap();
-        let error = outbox.refuse_update(None, &refusal, NOW_MS).await.unwrap_err();
-        assert!(error.to_string().contains("the outbox is full"), "{error}");
+        let refuse = || outbox.refuse_update(None, &refusal, NOW_MS);
+        assert!(refuse().await.unwrap().is_some());
+        assert_eq!(refuse().await.unwrap(), None);
         for version in 1..=16 {
             let update = verified(file.state(), manifest(version, NOW_MS + 10)).unwrap();
             outbox.accept_update(&mut file, &update, NOW_MS).await.unwrap();
@@ -171,5 +173,45 @@ fn a_full_outbox_has_room_for_an_accepted_update_and_not_for_refusals() {
         let update = verified(file.state(), manifest(17, NOW_MS + 10)).unwrap();
         outbox.accept_update(&mut file, &update, NOW_MS).await.unwrap_err();
         assert_eq!((outbox.waiting().await.unwrap(), file.state().version()), (17, 16));
+    });
+}
+
+/// A service that accepts everything.
+struct Accepting;
+
+#[async_trait]
+impl Sink for Accepting {
+    async fn send(&self, submissions: Vec<Submission>) -> Vec<Result<Outcome, Error>> {
+        submissions.iter().map(|_| Ok(Outcome::Accepted)).collect()
+    }
+}
+
+#[test]
+fn refusals_leave_room_for_other_records_and_are_all_counted() {
+    run(async {
+        for (limit, most) in [(None, 64), (Some(1000), 64), (Some(40), 10), (Some(2), 1)] {
+            let door = Door::new();
+            let mut outbox = door.outbox().await;
+            if let Some(limit) = limit {
+                outbox = outbox.limited(limit);
+            }
+            let refusal = Refusal::Malformed("x".to_owned());
+            let refuse = || outbox.refuse_update(None, &refusal, NOW_MS);
+            let hash = |left_out| Some(Hash::of(refusal_payload(None, &refusal, left_out).as_bytes()));
+            let payload_hash = |record: Option<AuditRecord>| record.map(|record| record.payload_hash);
+            for _ in 0..most {
+                assert_eq!(payload_hash(refuse().await.unwrap()), hash(0));
+            }
+            for _ in 0..3 {
+                assert_eq!(refuse().await.unwrap(), None);
+            }
+            assert_eq!(outbox.waiting().await.unwrap(), most);
+            outbox.sign(NOW_MS, Bytes::from_static(b"door open"), "1.bin").await.unwrap();
+            assert_eq!(refuse().await.unwrap(), None);
+            assert_eq!(outbox.flush(&Accepting).await.unwrap().waiting, 0);
+            for left_out in [4, 0].into_iter().take(most as usize) {
+                assert_eq!(payload_hash(refuse().await.unwrap()), hash(left_out));
+            }
+        }
     });
 }

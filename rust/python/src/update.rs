@@ -366,11 +366,9 @@ impl UpdateCheck {
     fn record_refusal(&self, py: Python<'_>, refusal: Refusal) -> PyResult<Option<ChainRecord>> {
         let Some(outbox) = &self.outbox else { return Ok(None) };
         let (manifest, at_ms) = (self.signed.as_ref().map(|signed| signed.manifest().clone()), now_ms()?);
-        outbox
-            .run_signing(py, move |agent| async move {
-                agent.refuse_update(manifest.as_ref(), &refusal, at_ms).await
-            })
-            .map(Some)
+        outbox.run_signing(py, move |agent| async move {
+            agent.refuse_update(manifest.as_ref(), &refusal, at_ms).await
+        })
     }
 }
 

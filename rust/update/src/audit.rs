@@ -29,3 +29,21 @@ pub fn audit_payload(manifest: Option<&Manifest>, outcome: Result<(), &Refusal>)
     });
     format!(r#"{{"type":"edgesentry-update/v1","outcome":{outcome}{manifest}}}"#)
 }
+
+/// Returns the payload of a record about a refused update that also counts `left_out` refusals before it, which have no
+/// record of their own.
+///
+/// ```
+/// use edgesentry_update::{Refusal, refusal_payload};
+/// assert_eq!(
+///     refusal_payload(None, &Refusal::ImageTooLong { expected: 5 }, 2),
+///     r#"{"type":"edgesentry-update/v1","outcome":"refused","reason":"update_image_too_long","left_out":2}"#
+/// );
+/// ```
+pub fn refusal_payload(manifest: Option<&Manifest>, refusal: &Refusal, left_out: u64) -> String {
+    let payload = audit_payload(manifest, Err(refusal));
+    match payload.strip_suffix('}') {
+        Some(fields) if left_out > 0 => format!(r#"{fields},"left_out":{left_out}}}"#),
+        _ => payload,
+    }
+}

@@ -45,7 +45,7 @@ mod refusal;
 mod state;
 mod trust;
 
-pub use audit::audit_payload;
+pub use audit::{audit_payload, refusal_payload};
 pub use image::{Image, Verified};
 pub use manifest::{
     MAX_MANIFEST_BYTES, MAX_NAME_BYTES, MAX_SIGNATURES, MESSAGE_BYTES, MESSAGE_PREFIX, Manifest,

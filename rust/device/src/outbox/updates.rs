@@ -4,21 +4,25 @@
 //! it. A crash before the transaction leaves neither; after it, the next start completes the state from here.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
 use edgesentry_chain::{AuditRecord, Hash, Head};
 use edgesentry_formats::UpdateStateFile;
-use edgesentry_update::{Manifest, Refusal, STATE_BYTES, State, Verified, audit_payload};
+use edgesentry_update::{Manifest, Refusal, STATE_BYTES, State, Verified, audit_payload, refusal_payload};
 use futures::future::BoxFuture;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::{Addition, Outbox, Plan};
+use super::{Addition, Outbox, Plan, kept_records};
 use crate::error::Error;
 
 /// Records of accepted updates that fit into an outbox beyond its limit: a device that cannot send must still accept a
 /// fix. Publishers have signed each of them.
 const RESERVED_RECORDS: u64 = 16;
+/// Records of refused updates that an outbox has at most: anybody can send a manifest that is refused. They also take at
+/// most a quarter of a limited outbox.
+const MAX_REFUSALS: u64 = 64;
 
 /// An accepted update: its record is durable, and its state must be written next.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -91,18 +95,42 @@ impl Outbox {
 
     /// Signs the record of a refused update. `manifest` is the claim of its sender, if it could be read.
     ///
+    /// None if the outbox is full, or has 64 records of refusals, or a limited one a quarter of its records: anybody can
+    /// send a manifest that is refused. The refusal is then counted, and the next record of one has the number, `left_out`.
+    ///
     /// # Errors
-    /// The outbox cannot be written, or is full.
+    /// The outbox cannot be written.
     pub fn refuse_update<'a>(
         &'a self,
         manifest: Option<&'a Manifest>,
         refusal: &'a Refusal,
         timestamp_ms: u64,
-    ) -> BoxFuture<'a, Result<AuditRecord, Error>> {
+    ) -> BoxFuture<'a, Result<Option<AuditRecord>, Error>> {
         Box::pin(async move {
             let _turn = self.signing.lock().await;
-            self.add_record(&Refused { manifest, refusal, timestamp_ms }).await
+            if !self.takes_refusal().await? {
+                let failed = || self.failed("count a refused update in the outbox");
+                let mut writer = self.database.writer().await.map_err(failed())?;
+                sqlx::query("UPDATE refusals_left_out SET refusals = refusals + 1")
+                    .execute(&mut *writer)
+                    .await
+                    .map_err(failed())?;
+                return Ok(None);
+            }
+            let refused = Refused { manifest, refusal, timestamp_ms, left_out: AtomicI64::new(0) };
+            self.add_record(&refused).await.map(Some)
         })
+    }
+
+    async fn takes_refusal(&self) -> Result<bool, Error> {
+        let failed = || self.failed("read the outbox");
+        let mut reader = self.database.readers.acquire().await.map_err(failed())?;
+        let kept = kept_records(&mut reader).await.map_err(failed())?;
+        let refusals =
+            "SELECT count(*) FROM refused_update WHERE sequence >= (SELECT min(sequence) FROM waiting)";
+        let refusals: i64 = sqlx::query_scalar(refusals).fetch_one(&mut *reader).await.map_err(failed())?;
+        let most = self.max_records.map_or(MAX_REFUSALS, |most| (most / 4).clamp(1, MAX_REFUSALS));
+        Ok(refusals.cast_unsigned() < most && self.max_records.is_none_or(|most| kept < most))
     }
 
     /// Returns the state that completes an acceptance which was interrupted after its record; `state` is the current one.
@@ -254,6 +282,8 @@ struct Refused<'u> {
     manifest: Option<&'u Manifest>,
     refusal: &'u Refusal,
     timestamp_ms: u64,
+    /// The earlier refusals that the record counts.
+    left_out: AtomicI64,
 }
 
 impl Addition for Refused<'_> {
@@ -264,8 +294,36 @@ impl Addition for Refused<'_> {
         connection: &'a mut SqliteConnection,
     ) -> BoxFuture<'a, Result<Plan, Error>> {
         Box::pin(async move {
-            let item = (self.timestamp_ms, audit_payload(self.manifest, Err(self.refusal)));
-            outbox.plan_update(head, connection, item, 0).await
+            let left_out: i64 = sqlx::query_scalar("SELECT refusals FROM refusals_left_out")
+                .fetch_one(&mut *connection)
+                .await
+                .map_err(outbox.failed("read the outbox"))?;
+            self.left_out.store(left_out, Ordering::Relaxed);
+            let payload = refusal_payload(self.manifest, self.refusal, left_out.cast_unsigned());
+            outbox.plan_update(head, connection, (self.timestamp_ms, payload), 0).await
+        })
+    }
+
+    fn keep_beside<'a>(
+        &'a self,
+        records: &'a [AuditRecord],
+        connection: &'a mut SqliteConnection,
+    ) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+        Box::pin(async move {
+            sqlx::query("DELETE FROM refused_update WHERE sequence < (SELECT min(sequence) FROM waiting)")
+                .execute(&mut *connection)
+                .await?;
+            for record in records {
+                sqlx::query("INSERT INTO refused_update VALUES (?)")
+                    .bind(record.sequence.cast_signed())
+                    .execute(&mut *connection)
+                    .await?;
+            }
+            sqlx::query("UPDATE refusals_left_out SET refusals = refusals - ?")
+                .bind(self.left_out.load(Ordering::Relaxed))
+                .execute(&mut *connection)
+                .await?;
+            Ok(())
         })
     }
 }

@@ -174,9 +174,13 @@ impl Verify {
                             ..failure
                         }
                     })?;
-                    failure
-                        .message
-                        .push_str(&format!("; sequence {} of the device records it", record.sequence));
+                    failure.message.push_str(&match record {
+                        Some(record) => format!("; sequence {} of the device records it", record.sequence),
+                        None => {
+                            "; the outbox has no room for its record: the next one of a refusal counts it"
+                                .to_owned()
+                        }
+                    });
                 }
                 Err(failure)
             }
