@@ -273,7 +273,7 @@ impl Outbox {
     }
 
     /// Plans an addition after the head of the outbox: another process may have moved it. The head is read first, so
-    /// that whatever changes the other answers changes the head, too.
+    /// that a change of the other answers changes the head, too.
     async fn plan(
         &self,
         addition: &dyn Addition,

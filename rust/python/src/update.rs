@@ -277,10 +277,13 @@ impl UpdateCheck {
             Some(path) if accept => {
                 let mut opened = UpdateStateFile::open(path).map_err(|error| bad_state(py, error))?;
                 if let Some(outbox) = &outbox {
-                    let completed = outbox.run(py, move |agent| async move {
-                        agent.complete_update(&mut opened).await.map(|_| opened)
-                    })?;
-                    opened = completed.map_err(|error| service_failure(py, error))?;
+                    // `complete_update` would end an acceptance that is repeated now.
+                    let state = opened.state().clone();
+                    let unfinished =
+                        outbox.run(py, move |agent| async move { agent.unfinished_update(&state).await })?;
+                    if let Some(state) = unfinished.map_err(|error| service_failure(py, error))? {
+                        opened.replace(state).map_err(|error| bad_state(py, error))?;
+                    }
                 }
                 let known = opened.state().clone();
                 file = Some(opened);

@@ -20,8 +20,8 @@ use crate::error::Error;
 /// Records of accepted updates that fit into an outbox beyond its limit: a device that cannot send must still accept a
 /// fix. Publishers have signed each of them.
 const RESERVED_RECORDS: u64 = 16;
-/// Records of refused updates that an outbox has at most: anybody can send a manifest that is refused. They also take at
-/// most a quarter of a limited outbox.
+/// Records of refused updates that an outbox has at most: a sender needs no key for one. They also take at most a
+/// quarter of a limited outbox.
 const MAX_REFUSALS: u64 = 64;
 
 /// An accepted update: its record is durable, and its state must be written next.
@@ -43,8 +43,8 @@ struct Kept {
 
 impl Outbox {
     /// Accepts a verified update: signs its record and writes the state, in this order. If either fails, or power is lost
-    /// between both, the next call of this function or of [`Outbox::complete_update`] completes it: no record is lost, and a
-    /// repetition of the same acceptance has no second one.
+    /// between both, the next call of this function or of [`Outbox::complete_update`] completes it: no record is lost, and
+    /// the next acceptance of the same update has no second one.
     ///
     /// # Errors
     /// The outbox or the state cannot be written, or the outbox is full.
@@ -54,7 +54,9 @@ impl Outbox {
         verified: &Verified,
         timestamp_ms: u64,
     ) -> Result<AuditRecord, Error> {
-        self.complete_update(file).await?;
+        if let Some(state) = self.unfinished_update(file.state()).await? {
+            write(file, state)?;
+        }
         let accepted = self.record_update(file.state(), verified, timestamp_ms).await?;
         write(file, accepted.state)?;
         self.finish_update().await?;
@@ -62,12 +64,20 @@ impl Outbox {
     }
 
     /// Completes an acceptance that was interrupted between its record and the state. Call it when the device starts; true
-    /// if the state has changed.
+    /// if the state has changed. An acceptance whose state is complete already is ended, as by [`Outbox::finish_update`].
     ///
     /// # Errors
     /// The outbox cannot be read, the state cannot be written, or both are of different products.
     pub async fn complete_update(&self, file: &mut UpdateStateFile) -> Result<bool, Error> {
-        let Some(state) = self.unfinished_update(file.state()).await? else { return Ok(false) };
+        let Some(state) = self.unfinished_update(file.state()).await? else {
+            // Its record would be taken for that of the same update, however much later it is accepted again.
+            let mut reader = self.database.readers.acquire().await.map_err(self.failed("read the outbox"))?;
+            if self.kept_update(&mut reader).await?.is_some() {
+                drop(reader);
+                self.finish_update().await?;
+            }
+            return Ok(false);
+        };
         write(file, state)?;
         Ok(true)
     }
@@ -95,8 +105,8 @@ impl Outbox {
 
     /// Signs the record of a refused update. `manifest` is the claim of its sender, if it could be read.
     ///
-    /// None if the outbox is full, or has 64 records of refusals, or a limited one a quarter of its records: anybody can
-    /// send a manifest that is refused. The refusal is then counted, and the next record of one has the number, `left_out`.
+    /// None if the outbox is full, or has 64 records of refusals, or a limited one a quarter of its records: a sender
+    /// needs no key for one. The refusal is then counted, and the next record of one has the number, `left_out`.
     ///
     /// # Errors
     /// The outbox cannot be written.
