@@ -550,6 +550,14 @@ edgesentry_status edgesentry_outbox_rotate(struct edgesentry_outbox *outbox,
                                            uint32_t scheme,
                                            uint64_t *sequence);
 
+// Replaces the key of the device as edgesentry_outbox_rotate does, by that of `successor`, which is copied and signs all
+// later records. Its functions and `context` must stay valid until the outbox is closed.
+edgesentry_status edgesentry_outbox_rotate_with(struct edgesentry_outbox *outbox,
+                                                uint64_t timestamp_ms,
+                                                const struct edgesentry_signer *successor,
+                                                uint32_t scheme,
+                                                uint64_t *sequence);
+
 // Sends the waiting records in order with the function `send`, which gets `context`, one record at a time. Each leaves
 // the outbox when the service has confirmed it. Sending a record again is safe. `send` must neither use nor close an
 // outbox; a use returns EDGESENTRY_INVALID_ARGUMENT.

@@ -195,6 +195,27 @@ pub unsafe extern "C" fn edgesentry_outbox_rotate(
     unsafe { enter(work) }
 }
 
+/// Replaces the key of the device as edgesentry_outbox_rotate does, by that of `successor`, which is copied and signs all
+/// later records. Its functions and `context` must stay valid until the outbox is closed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn edgesentry_outbox_rotate_with(
+    outbox: *mut Outbox,
+    timestamp_ms: u64,
+    successor: *const Signer,
+    scheme: u32,
+    sequence: *mut u64,
+) -> Status {
+    let work = |border: &Border| {
+        let Outbox(outbox) = border.handle("outbox", outbox)?;
+        border.write("sequence", sequence, 0)?;
+        let signer = Arc::new(CallbackSigner::read(border, successor)?);
+        let successor = Device::from_signer(outbox.device_id.as_str(), signer, records::scheme(scheme)?);
+        border.write("sequence", sequence, outbox.succeed(timestamp_ms, successor)?)
+    };
+    // SAFETY: the arguments, with their sizes.
+    unsafe { enter(work) }
+}
+
 /// Sends the waiting records in order with the function `send`, which gets `context`, one record at a time. Each leaves
 /// the outbox when the service has confirmed it. Sending a record again is safe. `send` must neither use nor close an
 /// outbox; a use returns EDGESENTRY_INVALID_ARGUMENT.

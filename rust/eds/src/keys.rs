@@ -44,6 +44,11 @@ impl KeyArgs {
         self.key.is_some() || self.signer.is_some()
     }
 
+    /// Returns the options of tokens.
+    pub(crate) fn token(&self) -> &TokenArgs {
+        &self.token
+    }
+
     /// Opens the key.
     pub(crate) fn open(&self) -> Result<Arc<dyn Signer>, Failure> {
         match (&self.key, &self.signer) {

@@ -117,6 +117,22 @@ static void check_signer(const char *path) {
     CHECK(memcmp(record.signature, expected.signature, 64) == 0);
     CHECK(edgesentry_outbox_sign(outbox, (const uint8_t *)"open", 4, &record) == EDGESENTRY_OK);
     CHECK(record.sequence == 1 && memcmp(record.signature, expected.signature, 64) == 0);
+
+    /* The succession by a key whose element gives no signature of it that holds. */
+    const uint8_t other[EDGESENTRY_SEED_SIZE] = {9};
+    element next = {FAILS, expected.signature, outbox, 0};
+    edgesentry_signer successor = EDGESENTRY_SIGNER_INIT;
+    uint64_t sequence = 9;
+    CHECK(edgesentry_public_key(other, sizeof other, successor.public_key, sizeof successor.public_key) ==
+          EDGESENTRY_OK);
+    successor.sign = sign_in_element;
+    successor.context = &next;
+    CHECK(edgesentry_outbox_rotate_with(outbox, 2, NULL, 1, &sequence) == EDGESENTRY_INVALID_ARGUMENT);
+    CHECK(edgesentry_outbox_rotate_with(outbox, 2, &successor, 1, &sequence) == EDGESENTRY_SIGNER);
+    next.state = LIES;
+    CHECK(edgesentry_outbox_rotate_with(outbox, 2, &successor, 1, &sequence) == EDGESENTRY_SIGNER);
+    CHECK(next.message_size > 0 && sequence == 0);
+    CHECK(edgesentry_outbox_state(outbox, &waiting, NULL) == EDGESENTRY_OK && waiting == 1);
     CHECK(edgesentry_outbox_close(outbox) == EDGESENTRY_OK);
 }
 

@@ -6,6 +6,7 @@ use edgesentry_formats::{create_seed_file, read_seed_file};
 use edgesentry_rs::agent::Outbox;
 
 use crate::Folder;
+use crate::token::program;
 
 fn lift(seed: u8) -> Device {
     Device::from_seed("lift-01", [seed; 32], Scheme::Record)
@@ -36,6 +37,17 @@ async fn a_key_is_rotated_in_an_outbox_and_the_command_can_be_repeated() {
     assert!(other.code != 0 && other.stderr.contains("succeeded at sequence 2"), "{}", other.stderr);
     let outbox = Outbox::open(&folder.path("lift.outbox"), new).await.unwrap();
     assert_eq!((outbox.waiting().await.unwrap(), outbox.head().await.unwrap().unwrap().sequence), (2, 2));
+    outbox.close().await;
+
+    // To a key in a program, and from it back to a seed.
+    program(&folder);
+    let sign = "rotate --outbox lift.outbox --device lift-01";
+    let run = folder.eds(&format!("--json {sign} --key new.seed --new-signer sign"));
+    assert_eq!((run.code, run.envelope()["rotation"]["seed_file"].is_null()), (0, true), "{}", run.stderr);
+    let run = folder.eds(&format!("--json {sign} --signer sign --new-key last.seed"));
+    assert_eq!((run.code, run.envelope()["rotation"]["sequence"].as_u64()), (0, Some(4)), "{}", run.stderr);
+    assert_eq!(folder.eds(&format!("{sign} --new-key other.seed")).code, 2);
+    assert!(!folder.path("other.seed").exists());
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn private(folder: &Folder, name: &str, text: &str, mode: u32) {
 }
 
 /// Writes the program `sign`, which has the key of the seed file `program.seed`, and returns its public key.
-fn program(folder: &Folder) -> String {
+pub(crate) fn program(folder: &Folder) -> String {
     let run = folder.eds("--json keygen --out program.seed");
     let key = run.envelope()["key"]["public_key"].as_str().unwrap().to_owned();
     let seed = folder.read("program.seed");

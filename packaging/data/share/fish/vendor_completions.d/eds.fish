@@ -765,10 +765,14 @@ complete -c eds -n "__fish_eds_using_subcommand push" -s q -l quiet -d 'Print no
 complete -c eds -n "__fish_eds_using_subcommand push" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand rotate" -l outbox -d 'The outbox of the device' -r -F
 complete -c eds -n "__fish_eds_using_subcommand rotate" -l device -d 'The device' -r
-complete -c eds -n "__fish_eds_using_subcommand rotate" -l key -d 'Its seed file' -r -F
+complete -c eds -n "__fish_eds_using_subcommand rotate" -l key -d 'Its key: a seed file, or the PKCS#11 URI of a key in a token' -r -F
+complete -c eds -n "__fish_eds_using_subcommand rotate" -l signer -d 'Program that has its key, instead of --key' -r -F
+complete -c eds -n "__fish_eds_using_subcommand rotate" -l module -d 'Library of the token, if its PKCS#11 URI has no module-path' -r -F
+complete -c eds -n "__fish_eds_using_subcommand rotate" -l pin-file -d 'File with the PIN of the token, if its URI has no pin-source; or set the variable EDGESENTRY_PKCS11_PIN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand rotate" -l scheme -d 'Signature scheme of its key: record, or payload-hash for older devices' -r -f -a "record\t''
 payload-hash\t''"
-complete -c eds -n "__fish_eds_using_subcommand rotate" -l new-key -d 'The new seed file; made if it does not exist' -r -F
+complete -c eds -n "__fish_eds_using_subcommand rotate" -l new-key -d 'The new key: a seed file, made if it does not exist, or the PKCS#11 URI of a key in a token' -r -F
+complete -c eds -n "__fish_eds_using_subcommand rotate" -l new-signer -d 'Program that has the new key, instead of --new-key' -r -F
 complete -c eds -n "__fish_eds_using_subcommand rotate" -l new-scheme -d 'Signature scheme of the new key; never a weaker one' -r -f -a "record\t''
 payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand rotate" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
