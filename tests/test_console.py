@@ -115,7 +115,7 @@ def visit(browser: Browser, url: str) -> Iterator[Open]:
 
     def hear(message: ConsoleMessage) -> None:
         # Chromium suggests a field for a name beside the token, and repeats the status of a missing page.
-        if message.type != "verbose" and "the server responded with a status of" not in message.text:
+        if str(message.type) != "verbose" and "the server responded with a status of" not in message.text:
             complaints.append(f"{message.type}: {message.text}")
 
     def open_page(place: str = "", *, base: str = url, **context: object) -> Page:

@@ -258,9 +258,9 @@ class Pkcs11Signer:
         ValueError: The URI has another form.
     """
 
-    def __init__(
-        self, uri: str, *, module: Path | None = None, pin: str | None = None, pin_file: Path | None = None
-    ) -> None: ...
+    def __new__(
+        cls, uri: str, *, module: Path | None = None, pin: str | None = None, pin_file: Path | None = None
+    ) -> Self: ...
     @classmethod
     def generate(
         cls, uri: str, *, module: Path | None = None, pin: str | None = None, pin_file: Path | None = None
@@ -300,7 +300,7 @@ class ProgramSigner:
         ConfigError: The public key is weak.
     """
 
-    def __init__(self, program: Path, *, public_key: str | None = None, timeout: float = 30.0) -> None: ...
+    def __new__(cls, program: Path, *, public_key: str | None = None, timeout: float = 30.0) -> Self: ...
     @property
     def public_key(self) -> str:
         """The public key, 64 hex digits."""
@@ -336,14 +336,14 @@ class Device:
         ValueError: The id is empty, or a public key is missing.
     """
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         device_id: str,
         *,
         signer: Signer | Callable[[bytes], bytes],
         public_key: str | bytes | PublicKey | None = None,
         scheme: Scheme = "record",
-    ) -> None: ...
+    ) -> Self: ...
     @classmethod
     def generate(cls, device_id: str, *, scheme: Scheme = "record") -> Device:
         """Creates a device with a new key, at the beginning of its chain.

@@ -116,7 +116,8 @@ impl Segments {
 
     /// The records to verify again before there is a report, by device.
     ///
-    /// Each item has the first sequence, the last sequence and the number of records. In the order of position, chains that run backwards and have records in several parts. In the order of
+    /// Each item has the first sequence, the last sequence and the number of records. In the order of
+    /// position, these are chains that run backwards and have records in several parts; in the order of
     /// sequence, chains with the same sequence in several places. Intact records are never among them.
     #[getter]
     fn contested(&self) -> BTreeMap<String, Vec<(u64, u64, u64)>> {

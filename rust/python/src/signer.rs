@@ -14,6 +14,8 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyType};
 
+const _: () = assert!(SIGNING_TIMEOUT.as_secs() == 30, "the default of ProgramSigner");
+
 use crate::errors::{EdgesentryError, bad_key, chain_full, sentence, signer_failure};
 use crate::pickle::refuse;
 use crate::record::payload_bytes;
@@ -125,7 +127,8 @@ pub(crate) struct ProgramSigner {
 #[pymethods]
 impl ProgramSigner {
     #[new]
-    #[pyo3(signature = (program, *, public_key = None, timeout = SIGNING_TIMEOUT.as_secs_f64()))]
+    // The signature shows a number to Python only if it is written here.
+    #[pyo3(signature = (program, *, public_key = None, timeout = 30.0))]
     fn new(
         py: Python<'_>,
         program: PathBuf,
