@@ -14,11 +14,12 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyType};
 
-const _: () = assert!(SIGNING_TIMEOUT.as_secs() == 30, "the default of ProgramSigner");
-
 use crate::errors::{EdgesentryError, bad_key, chain_full, sentence, signer_failure};
 use crate::pickle::refuse;
 use crate::record::payload_bytes;
+
+// The default of `ProgramSigner`.
+const _: () = assert!(SIGNING_TIMEOUT.as_secs() == 30, "the default of ProgramSigner");
 
 /// An Ed25519 key in a token: a smart card, a USB token, a hardware security module.
 ///
