@@ -1,7 +1,9 @@
 //! A build without the client of a service.
 
 use clap::Args;
-use edgesentry_rs::ledger::{LogEntry, LogQuery, RegisteredDevice, Registration};
+use edgesentry_rs::ledger::{
+    LogEntry, LogQuery, RegisteredDevice, Registration, Revocation, RevocationReason,
+};
 
 use crate::exit::Failure;
 
@@ -33,7 +35,11 @@ impl Service {
         match self.never {}
     }
 
-    pub(crate) fn revoke(&self, _: &str) -> Result<u64, Failure> {
+    pub(crate) fn revocations(&self) -> Result<Vec<Revocation>, Failure> {
+        match self.never {}
+    }
+
+    pub(crate) fn revoke(&self, _: &str, _: RevocationReason) -> Result<u64, Failure> {
         match self.never {}
     }
 
