@@ -18,6 +18,9 @@ use crate::text::{count, name, shown};
 
 /// Work with key rings
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  eds keys follow export.json --keys first.json -o keys.json")]
 pub(crate) struct Keys {
     #[command(subcommand)]
     action: Action,
