@@ -21,7 +21,8 @@ pub struct ServiceTime {
 ///
 /// ```
 /// use edgesentry_device::ClockRecord;
-/// let record = ClockRecord { boot_counter: Some(7), ..ClockRecord::at(1_700_000_000_000) };
+/// let mut record = ClockRecord::at(1_700_000_000_000);
+/// record.boot_counter = Some(7);
 /// let payload = record.payload();
 /// assert_eq!(payload, r#"{"type":"edgesentry-clock/v1","timestamp_ms":1700000000000,"boot_counter":7}"#);
 /// assert_eq!(ClockRecord::parse(payload.as_bytes()), Some(record));
