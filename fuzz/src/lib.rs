@@ -11,5 +11,6 @@ pub use input::{Entries, read, read_back, written};
 pub use log_seeds::{ProvenLog, WitnessedLog, log_binary, log_text, log_tree};
 pub use memory::bounded;
 pub use seeds::{
-    arrow, chain, fleet, heads, json, key_ring, parquet, parts, plant, record, signatures, split_rows, timestamps,
+    arrow, chain, fleet, heads, json, key_ring, parquet, parts, plant, record, signatures, split_rows,
+    timestamps,
 };
