@@ -66,7 +66,7 @@ soak: module ## Run the long tests: crashes, faults at every system call, attack
 	EDGESENTRY_CHAOS_SCHEDULES=$${EDGESENTRY_CHAOS_SCHEDULES:-1000} $(MAKE) test-chaos
 	$(MAKE) lint-own mutants
 
-# Some 1,300 changes, each with a build and a test run: hours.
+# Some 2,250 changes, each with a build and a test run: hours.
 mutants: ## Change rust/chain and admission place by place; a change that no test notices fails: MUTANTS_SHARD=K/N for a part
 	scripts/mutants $(if $(MUTANTS_SHARD),--shard $(MUTANTS_SHARD))
 

@@ -103,3 +103,68 @@ impl Kept {
         self.findings
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding(device_id: &str, sequence: u64, index: u64, code: FindingCode) -> Finding {
+        let finding = Finding::new(code, "", "");
+        Finding { device_id: Some(device_id.into()), sequence: Some(sequence), index: Some(index), ..finding }
+    }
+
+    fn places(kept: Kept) -> Vec<(u64, FindingCode)> {
+        kept.into_findings().iter().map(|finding| (finding.index.unwrap(), finding.code)).collect()
+    }
+
+    #[test]
+    fn the_first_findings_are_kept_however_they_come() {
+        use FindingCode::{PayloadMissing, PrevHashMismatch};
+        let many = SLACK as u64 + 200;
+        // Backwards, and each record has two findings, of which the payload ranks first.
+        for step in [50, many] {
+            let mut kept = Kept::new(3);
+            let all: Vec<u64> = (0..many).rev().collect();
+            for some in all.chunks(step as usize) {
+                let of = |code| some.iter().map(move |at| finding("a", *at, *at, code));
+                kept.add(of(PrevHashMismatch).chain(of(PayloadMissing)).collect());
+                assert!(kept.findings().len() < 3 + 2 * step as usize + SLACK);
+            }
+            assert_eq!(places(kept), [(0, PayloadMissing), (0, PrevHashMismatch), (1, PayloadMissing)]);
+        }
+        let mut none = Kept::new(0);
+        none.add(vec![finding("a", 1, 1, PayloadMissing)]);
+        assert!(none.findings().is_empty() && places(none).is_empty());
+    }
+
+    #[test]
+    fn the_order_of_a_table_is_that_of_devices_and_sequences() {
+        use FindingCode::{Fork, PayloadMissing};
+        let add = |order| {
+            let mut kept = Kept::in_order(4, order);
+            let rows = [("b", 1, 0), ("a", 2, 1), ("a", 1, 2), ("a", 1, 3), ("c", 1, 4)];
+            let rows = rows.map(|(device_id, sequence, index)| finding(device_id, sequence, index, Fork));
+            kept.add(rows.to_vec());
+            kept.add(vec![finding("a", 1, 2, PayloadMissing)]);
+            places(kept)
+        };
+        assert_eq!(add(Order::Sequence), [(2, PayloadMissing), (2, Fork), (3, Fork), (1, Fork)]);
+        assert_eq!(add(Order::Position), [(0, Fork), (1, Fork), (2, PayloadMissing), (2, Fork)]);
+    }
+
+    #[test]
+    fn a_finding_that_was_dropped_comes_back_under_another_code_only_among_the_first() {
+        for order in [Order::Position, Order::Sequence] {
+            let mut kept = Kept::in_order(2, order);
+            let many = SLACK as u64 + 10;
+            kept.add((0..many).map(|at| finding("a", at, at, FindingCode::Fork)).collect());
+            assert_eq!(kept.findings().len(), 2);
+            // At the last record that is kept, and after it.
+            kept.add(vec![finding("a", 1, 1, FindingCode::PayloadMissing)]);
+            kept.add(vec![finding("a", 2, 2, FindingCode::PayloadMissing)]);
+            assert_eq!(kept.findings().len(), 3);
+            kept.remove(|finding| finding.index == Some(0));
+            assert_eq!(places(kept), [(1, FindingCode::PayloadMissing), (1, FindingCode::Fork)]);
+        }
+    }
+}

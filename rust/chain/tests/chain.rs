@@ -506,3 +506,55 @@ proptest! {
         prop_assert!(near, "{:?}", report.findings);
     }
 }
+
+#[test]
+fn hashes_and_keys_are_read_from_their_texts() {
+    let hash = Hash::of(b"door closed");
+    assert_eq!((hash.to_string().parse(), format!("{hash:?}")), (Ok(hash), format!("Hash({hash})")));
+    let error = "12".parse::<Hash>().unwrap_err().to_string();
+    assert_eq!(error, "a hash is 64 hex digits, not \"12\"");
+    let json = serde_json::to_string(&hash).unwrap();
+    assert_eq!(json, format!("\"{hash}\""));
+    assert_eq!(serde_json::from_str::<Hash>(&json).unwrap(), hash);
+    let bytes = postcard::to_allocvec(&hash).unwrap();
+    assert_eq!((bytes.as_slice(), postcard::from_bytes(&bytes)), (&hash.as_bytes()[..], Ok(hash)));
+
+    let lift = device("lift-01", Scheme::Record);
+    let key = lift.public_key().unwrap();
+    let text = key.to_string();
+    assert_eq!((text.parse(), format!("{key:?}")), (Ok(key), format!("PublicKey({text})")));
+    assert_eq!((key.short().as_str(), text.len()), (&text[..16], 64));
+    assert_ne!(key, device("lift-02", Scheme::Record).public_key().unwrap());
+    assert_eq!(edgesentry_chain::PublicKey::from_checked_bytes(*key.as_bytes()), Ok(key));
+    assert!(matches!(edgesentry_chain::PublicKey::from_checked_bytes([0; 32]), Err(KeyError::SmallOrder(_))));
+    assert_eq!("Ä".parse::<edgesentry_chain::PublicKey>(), Err(KeyError::NotHex(1)));
+    for scheme in [Scheme::PayloadHash, Scheme::Record] {
+        assert_eq!((scheme.to_string().parse(), scheme.other().other()), (Ok(scheme), scheme));
+        assert_ne!(scheme.other(), scheme);
+        assert_eq!(serde_json::to_value(scheme).unwrap(), scheme.name());
+    }
+    assert_eq!("ed25519".parse::<Scheme>(), Err(KeyError::UnknownScheme("ed25519".to_owned())));
+}
+
+#[test]
+fn a_device_keeps_its_seed_and_its_place() {
+    let mut lift = Device::from_seed("lift-01", [7; 32], Scheme::Record);
+    assert_eq!((lift.seed().as_deref(), lift.may_block(), lift.head()), (Some(&[7; 32]), false, None));
+    let record = lift.sign(1, b"door closed", "1").unwrap();
+    assert_eq!(lift.head(), Some(Head { sequence: 1, hash: record.hash() }));
+    let mut again = Device::from_seed("lift-01", [7; 32], Scheme::Record).resume(lift.head());
+    assert_eq!(again.sign(2, b"door open", "2").unwrap(), lift.sign(2, b"door open", "2").unwrap());
+    assert_eq!((lift.device_id(), lift.scheme()), ("lift-01", Scheme::Record));
+
+    let mut ring = KeyRing::new();
+    assert_eq!((ring.is_empty(), ring.len(), ring.keys("lift-01")), (true, 0, None));
+    let key = RingKey { key: lift.public_key().unwrap(), scheme: Scheme::Record, valid_from: 3 };
+    ring.insert("lift-01", key).unwrap();
+    // The same key once more changes nothing; another one cannot begin at its place.
+    ring.insert("lift-01", key).unwrap();
+    assert_eq!((ring.is_empty(), ring.len(), ring.keys("lift-01")), (false, 1, Some(&[key][..])));
+    let other = RingKey { key: device("lift-02", Scheme::Record).public_key().unwrap(), ..key };
+    assert!(matches!(ring.insert("lift-01", other), Err(KeyError::SameStart { valid_from: 3, .. })));
+    assert_eq!((ring.key_at("lift-01", 2), ring.key_at("lift-01", 3)), (None, Some(&key)));
+    assert_eq!(ring.iter().collect::<Vec<_>>(), [("lift-01", &[key][..])]);
+}
