@@ -47,9 +47,9 @@ test-build: ## Build the Rust tests
 	$(CARGO) test $(TESTS) --no-run
 
 # Leaves checked builds of target/release/eds and of the module in .venv; `make module` builds plain ones.
-test-rust: venv ## Run the Rust tests with PostgreSQL and SeaweedFS, with nextest if it is installed
+test-rust: venv ## Run the Rust tests with PostgreSQL and SeaweedFS, with nextest if it is installed; name the ten longest
 	if $(CARGO) nextest --version >/dev/null 2>&1; \
-	then $(CHECKED) $(SERVERS) $(CARGO) nextest run $(TESTS) --test-threads $$((2 * $$(nproc))); \
+	then $(CHECKED) $(SERVERS) $(CARGO) nextest run $(TESTS) --test-threads $$((2 * $$(nproc))) && scripts/longest; \
 	else $(CHECKED) $(SERVERS) $(CARGO) test $(TESTS) --no-fail-fast; fi
 	$(CHECKED) $(CARGO) test $(CHECKED_CONFIG) --release --locked --workspace --doc
 

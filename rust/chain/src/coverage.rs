@@ -373,7 +373,7 @@ impl fmt::Display for NotChecked {
             }
             NotChecked::PolicyClaimed { by } => write!(
                 f,
-                "the policy is claimed by {by}, so a log with other keys, signed by who made the bundle, would pass"
+                "the policy is claimed by {by}, so a log that the author of the bundle signed with other keys would pass"
             ),
             NotChecked::LinksNotChecked => {
                 f.write_str("the bundle has single records, so the records before and after them were not checked")

@@ -139,7 +139,7 @@ impl Succession {
         if (old.scheme, self.scheme) == (Scheme::Record, Scheme::PayloadHash) {
             return Err(SuccessionError::WeakerScheme);
         }
-        // Before the costly checks: who does not have the old key does not get past it with a valid signature.
+        // Before the costly checks: a valid signature does not get past it without the old key.
         let mut payload = statement(&record.device_id, valid_from, old, &self.key, self.scheme);
         let signed_bytes = payload.len();
         payload.extend_from_slice(&self.proof);

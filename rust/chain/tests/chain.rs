@@ -558,3 +558,112 @@ fn a_device_keeps_its_seed_and_its_place() {
     assert_eq!((ring.key_at("lift-01", 2), ring.key_at("lift-01", 3)), (None, Some(&key)));
     assert_eq!(ring.iter().collect::<Vec<_>>(), [("lift-01", &[key][..])]);
 }
+
+/// A token with another key than it states.
+struct Defective(edgesentry_chain::SeedSigner);
+
+impl edgesentry_chain::Signer for Defective {
+    fn public_key(&self) -> &edgesentry_chain::PublicKey {
+        self.0.public_key()
+    }
+
+    fn sign(&self, _: &[u8]) -> Result<[u8; 64], edgesentry_chain::SignerError> {
+        Ok([1; 64])
+    }
+}
+
+#[test]
+fn a_key_that_is_elsewhere_signs_the_same_or_nothing() {
+    use edgesentry_chain::{SeedSigner, SignError, Signer, SignerError};
+    let seed = *Hash::of(b"lift-01").as_bytes();
+    let signer = SeedSigner::new(seed).unwrap();
+    assert!(!signer.may_block());
+    let mut lift = device("lift-01", Scheme::Record);
+    let mut token = Device::from_signer("lift-01", Arc::new(signer.clone()), Scheme::Record);
+    assert_eq!((token.seed(), token.may_block(), token.public_key()), (None, false, lift.public_key()));
+    assert_eq!(chain(&mut token, 3), chain(&mut lift, 3));
+
+    let mut defective = Device::from_signer("lift-01", Arc::new(Defective(signer)), Scheme::Record);
+    assert!(defective.may_block());
+    let error = defective.sign(1, b"door closed", "1").unwrap_err();
+    let SignError::Signer(error) = error else { panic!("{error}") };
+    assert!(!error.retryable && error.problem.contains("nothing was signed"), "{error}");
+    assert!(error.to_string().starts_with(&format!("the signer of the key {}", lift.public_key().unwrap())));
+    assert_eq!(defective.head(), None);
+    assert!(SignerError::passing("a", "b").retryable);
+    assert_eq!(SignerError::passing("a", "b").to_string(), "a: b");
+    let mut last = lift.resume(Some(Head { sequence: u64::MAX, hash: Hash::ZERO }));
+    assert!(matches!(last.sign(1, b"", "1"), Err(SignError::ChainFull(_))));
+}
+
+#[test]
+fn segments_of_sorted_records_are_joined_when_the_gap_is_filled() {
+    let records = ten();
+    let checks = Checks::default();
+    let sorted = |range: std::ops::Range<usize>| {
+        let at = range.start as u64;
+        checks.verify_sorted(records[range].iter().zip(at..)).unwrap()
+    };
+    let open = sorted(0..3).merge(sorted(6..10));
+    assert_eq!((open.count(), open.open_gaps(), open.records()), (2, 1, 7));
+    assert_eq!(open.heads()[&Arc::from("lift-01")], Head { sequence: 10, hash: records[9].hash() });
+    assert_eq!(found(&checks.report(open.clone())), [(Code::SequenceGap, 7)]);
+    for joined in [open.clone().merge(sorted(3..6)), sorted(3..6).merge(open)] {
+        assert_eq!((joined.count(), joined.open_gaps(), joined.records()), (1, 0, 10));
+        assert_eq!(checks.report(joined), report(&records, &checks));
+    }
+    let chains = checks.verify(&records, 0).unwrap();
+    assert_eq!((chains.count(), chains.open_gaps(), chains.records()), (1, 0, 10));
+}
+
+#[test]
+fn withdrawn_findings_are_counted_no_more() {
+    let mut records = ten();
+    records[4].timestamp_ms += 1;
+    records.remove(7);
+    let checks = Checks::default();
+    let expected = [(Code::PrevHashMismatch, 6), (Code::SequenceGap, 9)];
+    for sorted in [false, true] {
+        let mut segments = match sorted {
+            false => checks.verify(&records, 0).unwrap(),
+            true => checks.verify_sorted(records.iter().zip(0..)).unwrap(),
+        };
+        let all = segments.findings().len();
+        let withdrawn = segments.withdraw(|finding| finding.code == Code::PrevHashMismatch);
+        assert_eq!((withdrawn.len(), segments.findings().len()), (1, all - 1));
+        assert_eq!(found(&checks.report(segments.clone())), expected[1..]);
+        // They may be added again.
+        withdrawn.into_iter().for_each(|finding| segments.add(finding));
+        assert_eq!(found(&checks.report(segments.clone())), expected);
+        let taken = segments.take_findings();
+        assert_eq!((taken.len(), segments.findings().len()), (all, 0));
+        let mut kept = edgesentry_chain::Kept::new(1);
+        kept.add(taken);
+        segments.keep(kept);
+        let report = checks.report(segments);
+        assert_eq!(report.counts.values().sum::<u64>(), 2);
+        assert_eq!(
+            report.findings_omitted,
+            report.counts.values().sum::<u64>() - report.findings.len() as u64
+        );
+    }
+}
+
+#[test]
+fn a_slice_is_a_share_of_each_thread_and_no_batch_too_large() {
+    use edgesentry_chain::{SLICE_RECORDS, slice_size};
+    let threads = rayon::current_num_threads();
+    assert_eq!((slice_size(0), slice_size(1), slice_size(256)), (256, 256, 256));
+    for records in [10_000, 1 << 20, (1 << 20) + 1] {
+        let size = slice_size(records);
+        assert!((256..=SLICE_RECORDS).contains(&size), "{size}");
+        let slices = records.div_ceil(size);
+        assert!(size == 256 || slices.div_ceil(threads) * threads * size >= records, "{slices} of {size}");
+    }
+    let large = 64 * SLICE_RECORDS * threads;
+    assert_eq!(slice_size(large), SLICE_RECORDS);
+    let records = ten();
+    let checks = Checks::default();
+    let parallel = checks.verify_parallel(&records, 5).unwrap();
+    assert_eq!(checks.report(parallel), checks.report(checks.verify(&records, 5).unwrap()));
+}

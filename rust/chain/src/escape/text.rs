@@ -251,4 +251,36 @@ mod tests {
         assert!(!safe.contains("##") && !safe.chars().any(is_unseen));
         assert_eq!(serde_json::from_str::<String>(&safe).unwrap(), hostile);
     }
+
+    #[test]
+    fn each_place_has_its_escapes() {
+        assert_eq!(quoted(r#"a"b\c"#), r#""a\"b\\c""#);
+        assert_eq!(
+            markup("<a href=\"x\">'&'</a>\u{7}"),
+            "&lt;a href=&quot;x&quot;&gt;&#39;&amp;&#39;&lt;/a&gt;\\u{7}"
+        );
+        assert_eq!(github_data("50%\r\na:b,c"), "50%25%0D%0Aa:b,c");
+        assert_eq!(github_property("50%\r\na:b,c"), "50%25%0D%0Aa%3Ab%2Cc");
+        assert_eq!(python_literal("'plain # ä'"), "'plain # ä'");
+        assert_eq!(
+            python_literal("'##\u{7}\u{ff}\u{100}\u{3164}\u{ffff}\u{e0001}'"),
+            "'#\\x23\\x07ÿĀ\\u3164\\uffff\\U000e0001'"
+        );
+        assert_eq!(python_literal("\u{a0}#a#"), "\\xa0#a#");
+        // Plain text is not copied.
+        for plain in
+            [name("a#b :: c"), sentence("a  b"), lines("a\nb: c"), json("{}\n"), python_literal("''")]
+        {
+            assert!(matches!(plain, Cow::Borrowed(_)), "{plain}");
+        }
+    }
+
+    #[test]
+    fn only_whole_colours_pass_and_only_signs_before_a_bracket_are_broken() {
+        assert_eq!(lines("\x1b[31"), "\\u{1b}[31");
+        assert_eq!(lines("\x1b[;m"), "\x1b[;m");
+        assert_eq!(lines("\x1b]0;m"), "\\u{1b}]0;m");
+        assert_eq!(lines("##a-b_1[x ## [y ##a b[z"), "#\\u{23}a-b_1[x ## [y ##a b[z");
+        assert_eq!(lines("a ::b\n\x1b[0m ::c"), "a ::b\n\x1b[0m \\u{3a}:c");
+    }
 }
