@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use edgesentry_chain::{
     AuditRecord, Finding, FindingCode, Hash, Head, Heads, KeyRing, LogCoverage, Predecessor, RootCheck,
-    TimeStamp,
+    TimeStamp, count, plural,
 };
 
 use crate::checkpoint::Checkpoint;
@@ -377,7 +377,8 @@ impl<'a> LogCheck<'a> {
         }
         if replay.repeated {
             let more = replay.records - distinct;
-            let actual = format!("{more} further record{} at places that the input fills already", s(more));
+            let actual =
+                format!("{more} further {} at places that the input fills already", plural(more, "record"));
             gaps.push(Finding::new(FindingCode::NotIncluded, "each record of the log once", actual));
         }
         if !gaps.is_empty() {
@@ -498,7 +499,7 @@ fn bounded(mut findings: impl Iterator<Item = Finding>) -> Vec<Finding> {
 
 /// Returns a finding for further findings that have none of their own.
 pub(crate) fn counted(code: FindingCode, more: u64) -> Option<Finding> {
-    let actual = format!("{more} further finding{} of this kind", s(more));
+    let actual = format!("{more} further {} of this kind", plural(more, "finding"));
     (more > 0).then(|| Finding::new(code, format!("at most {MAX_DEVICES} findings"), actual))
 }
 
@@ -570,7 +571,7 @@ fn missing_leaf(
         }
     }
     let (sequence, index) = first?;
-    let actual = format!("{missing} record{} of the device in the log, not in the input", s(missing));
+    let actual = format!("{} of the device in the log, not in the input", count(missing, "record"));
     let expected = format!("the record at leaf {index}");
     Some(about(device_id, sequence, Finding::new(FindingCode::LeafMissing, expected, actual)))
 }
@@ -594,7 +595,7 @@ fn heads_mismatch(
     }
     let before = logged.iter().take_while(|heads| heads.index < last);
     if let Some(wrong) = before.into_iter().find(|heads| heads.leaf.records != heads.records) {
-        let expected = format!("{} record{} before leaf {}", wrong.records, s(wrong.records), wrong.index);
+        let expected = format!("{} before leaf {}", count(wrong.records, "record"), wrong.index);
         return Some(Finding::new(code, expected, format!("{} in the heads leaf", wrong.leaf.records)));
     }
     let leaf = &at(last)?.leaf;
@@ -626,7 +627,7 @@ fn heads_mismatch(
 
 /// Returns the content of a heads leaf as text.
 pub(crate) fn shown_heads(root: TreeHash, devices: u64, records: u64) -> String {
-    format!("heads root {root} of {devices} device{} and {records} record{}", s(devices), s(records))
+    format!("heads root {root} of {} and {}", count(devices, "device"), count(records, "record"))
 }
 
 /// Returns the finding of entries that are not part of the heads tree of the last leaf.
@@ -641,7 +642,7 @@ fn other_heads(course: &Course<'_>, heads: &PartialHeads) -> Option<Finding> {
     let is_same = (leaf.heads_root, leaf.devices) == (heads.root(), heads.devices());
     (!is_same).then(|| {
         let shown =
-            |root: TreeHash, devices: u64| format!("heads root {root} of {devices} device{}", s(devices));
+            |root: TreeHash, devices: u64| format!("heads root {root} of {}", count(devices, "device"));
         let expected = shown(leaf.heads_root, leaf.devices);
         Finding::new(code, expected, shown(heads.root(), heads.devices()))
     })
@@ -729,8 +730,4 @@ fn listed(items: impl Iterator<Item = impl std::fmt::Display>) -> String {
         text.push_str(&format!(" and {more} more"));
     }
     text
-}
-
-fn s(count: u64) -> &'static str {
-    if count == 1 { "" } else { "s" }
 }

@@ -9,6 +9,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use edgesentry_chain::count;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
 use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 use tempfile::TempDir;
@@ -125,14 +126,13 @@ impl Reading {
 
     /// Returns a note for users if the read includes files beside the database.
     pub(crate) fn note(&self, place: &str) -> Option<String> {
-        let bytes = |bytes: u64| if bytes == 1 { "1 byte".to_owned() } else { format!("{bytes} bytes") };
         match self {
             Reading::Shared { log_bytes, .. } if *log_bytes > 0 => {
-                let log_bytes = bytes(*log_bytes);
+                let log_bytes = count(*log_bytes, "byte");
                 Some(format!("{place}: read together with its write-ahead log {place}-wal ({log_bytes})"))
             }
             Reading::Copy { log, log_bytes } => {
-                let log_bytes = bytes(*log_bytes);
+                let log_bytes = count(*log_bytes, "byte");
                 Some(format!("{place}: read as a temporary copy together with {place}{log} ({log_bytes})"))
             }
             Reading::Alone { .. } | Reading::Shared { .. } => None,

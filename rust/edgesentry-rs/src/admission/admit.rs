@@ -128,7 +128,7 @@ fn admit_slice(
             });
         }
     }
-    // Only who has the key gets here.
+    // Only the holder of the key gets here.
     for ((at, key, _), registered) in keys.iter().zip(registered) {
         let Ok(admitted) = &mut results[*at] else { continue };
         match succeeding(&admitted.record, key, registered, rotation) {

@@ -17,7 +17,7 @@ pub struct Limits {
     pub payload_puts: usize,
     /// How often a store operation is tried before it fails.
     pub attempts: usize,
-    /// Who states new keys of devices.
+    /// The source of new keys of devices.
     pub rotation: Rotation,
     /// Retention of rejections in the operation log.
     pub rejections: RejectionSettings,

@@ -144,9 +144,9 @@ fn content(followed: &Followed, ring: Option<&str>) -> Result<Value, Failure> {
 
 /// Names the first refused successions.
 fn refusal(followed: &Followed) -> String {
-    const MOST: usize = 5;
+    const MAX_NAMED: usize = 5;
     let mut text = String::new();
-    for refused in followed.refused.iter().take(MOST) {
+    for refused in followed.refused.iter().take(MAX_NAMED) {
         let _ = write!(
             text,
             "{}, sequence {}: expected {}, found {}; ",

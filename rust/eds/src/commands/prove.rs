@@ -37,7 +37,7 @@ pub(crate) struct Prove {
 /// The statement to prove.
 #[derive(Subcommand, Debug)]
 enum Statement {
-    /// A record is in the log, or each record of a run
+    /// Prove that the log has a record, or each record of a run
     Record {
         /// The device
         #[arg(value_name = "DEVICE", value_parser = device_id)]
@@ -48,7 +48,7 @@ enum Statement {
         #[command(flatten)]
         running: Running,
     },
-    /// The last record of a device in the log, or that the log does not know the device
+    /// Prove the last record of a device in the log, or that the log does not know the device
     Head {
         /// The device
         #[arg(value_name = "DEVICE", value_parser = device_id)]
@@ -56,7 +56,7 @@ enum Statement {
         #[command(flatten)]
         running: Running,
     },
-    /// The log only grew since an older checkpoint
+    /// Prove that the log has only grown since an older checkpoint
     Consistency {
         /// The older checkpoint
         #[arg(value_name = "CHECKPOINT")]

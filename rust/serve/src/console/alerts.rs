@@ -14,7 +14,7 @@ use super::settings::ConsoleSettings;
 const MAX_RESPONSE_BYTES: usize = 4 << 20;
 pub(super) const MAX_ALERTS: usize = 200;
 /// How long an Alertmanager may take to respond.
-const TIMEOUT: Duration = Duration::from_secs(5);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An alert that fires.
 #[derive(Clone, Debug, Deserialize)]
@@ -55,7 +55,7 @@ impl Alertmanager {
         let Some(url) = &settings.alertmanager else { return Ok(None) };
         let client = ClientSettings {
             ca: settings.alertmanager_ca.clone(),
-            timeout: TIMEOUT,
+            timeout: RESPONSE_TIMEOUT,
             response_bytes: MAX_RESPONSE_BYTES,
             ..ClientSettings::new(format!("{}/", url.trim_end_matches('/')))
         };
@@ -71,7 +71,7 @@ impl Alertmanager {
     pub(super) async fn alerts(self) -> Result<Vec<Alert>, String> {
         let path = "api/v2/alerts?active=true&silenced=false&inhibited=false";
         // The timeout of the client is for a stall.
-        let response = tokio::time::timeout(TIMEOUT * 2, self.0.get(path, MAX_RESPONSE_BYTES)).await;
+        let response = tokio::time::timeout(RESPONSE_TIMEOUT * 2, self.0.get(path, MAX_RESPONSE_BYTES)).await;
         let response = response
             .map_err(|_| "The Alertmanager does not respond in time.".to_owned())?
             .map_err(|error| format!("The Alertmanager does not respond: {}.", describe(&error)))?;

@@ -12,7 +12,7 @@ use futures::StreamExt;
 
 use super::kept::Kept;
 use super::session::SessionId;
-use super::snapshot::INTERVAL;
+use super::snapshot::READ_INTERVAL;
 use super::{console, fleet, session};
 use crate::http::{App, State};
 
@@ -20,9 +20,9 @@ use crate::http::{App, State};
 const MAX_CONNECTIONS: usize = 64;
 const MAX_CONNECTIONS_PER_SESSION: usize = 8;
 /// How long a connection lasts. The browser then connects again.
-const LONGEST: Duration = Duration::from_secs(600);
+const MAX_CONNECTION_TIME: Duration = Duration::from_secs(600);
 /// How long a connection waits for the shared text.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TEXT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The connections that wait for events.
 pub(super) struct Events {
@@ -79,7 +79,8 @@ pub(super) async fn events(State(app): State, request: Request) -> Response {
         let busy = "too many pages are live at once; close some\n";
         return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "30")], busy).into_response();
     };
-    let stream = Stream { app, place, until: Instant::now() + LONGEST, begun: false, ended: false };
+    let stream =
+        Stream { app, place, until: Instant::now() + MAX_CONNECTION_TIME, begun: false, ended: false };
     let body = futures::stream::unfold(stream, next).map(Ok::<Bytes, std::convert::Infallible>);
     ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(body)).into_response()
 }
@@ -92,7 +93,7 @@ async fn next(mut stream: Stream) -> Option<(Bytes, Stream)> {
     let console = console(&app).ok()?;
     if std::mem::replace(&mut stream.begun, true) {
         tokio::select! {
-            () = tokio::time::sleep(INTERVAL) => {}
+            () = tokio::time::sleep(READ_INTERVAL) => {}
             () = console.stop.cancelled() => return None,
         }
     }
@@ -101,7 +102,7 @@ async fn next(mut stream: Stream) -> Option<(Bytes, Stream)> {
         return Some((Bytes::from_static(b"event: ended\ndata: {}\n\n"), stream));
     }
     let sources = Arc::clone(&console.sources);
-    let text = console.events.text.get(INTERVAL / 2, PATIENCE, || async move {
+    let text = console.events.text.get(READ_INTERVAL / 2, TEXT_TIMEOUT, || async move {
         format!("event: figures\ndata: {}\n\n", crate::json::text(&fleet::figures(&sources.snapshot().await)))
     });
     let text = tokio::select! {

@@ -19,13 +19,13 @@ use super::kept::{Kept, Read};
 use super::operations::{self, Operations};
 
 /// The ages up to which a part is not read again.
-pub(super) const INTERVAL: Duration = Duration::from_secs(2);
-const FRESH_CENSUS: Duration = Duration::from_secs(30);
-const FRESH_CHECKPOINT: Duration = Duration::from_secs(5);
-const FRESH_OPERATIONS: Duration = Duration::from_secs(15);
-const FRESH_ALERTS: Duration = Duration::from_secs(15);
+pub(super) const READ_INTERVAL: Duration = Duration::from_secs(2);
+const MAX_CENSUS_AGE: Duration = Duration::from_secs(30);
+const MAX_CHECKPOINT_AGE: Duration = Duration::from_secs(5);
+const MAX_OPERATIONS_AGE: Duration = Duration::from_secs(15);
+const MAX_ALERTS_AGE: Duration = Duration::from_secs(15);
 /// How long a page waits for all parts that are not read yet.
-const PATIENCE: Duration = Duration::from_millis(800);
+const PAGE_TIMEOUT: Duration = Duration::from_millis(800);
 /// How long a ledger may take for a part.
 const LEDGER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The decisions on the first page.
@@ -129,11 +129,15 @@ impl Sources {
             async { Some(self.checkpoint().await).filter(|_| self.log.is_some()) },
             async {
                 let path = self.operations.clone()?;
-                Some(self.kept_operations.get(FRESH_OPERATIONS, PATIENCE, || operations::read(path)).await)
+                Some(
+                    self.kept_operations
+                        .get(MAX_OPERATIONS_AGE, PAGE_TIMEOUT, || operations::read(path))
+                        .await,
+                )
             },
             async {
                 let alertmanager = self.alertmanager.clone()?;
-                Some(self.kept_alerts.get(FRESH_ALERTS, PATIENCE, || alertmanager.alerts()).await)
+                Some(self.kept_alerts.get(MAX_ALERTS_AGE, PAGE_TIMEOUT, || alertmanager.alerts()).await)
             },
         );
         // Taken last, to agree with a scrape at this time.
@@ -148,7 +152,7 @@ impl Sources {
             let views = views.ok_or_else(no_views)?;
             in_time(views.census(now_ms())).await
         };
-        self.kept_census.get(FRESH_CENSUS, PATIENCE, read).await
+        self.kept_census.get(MAX_CENSUS_AGE, PAGE_TIMEOUT, read).await
     }
 
     async fn decisions(&self) -> Part<Vec<LogEntry>> {
@@ -158,7 +162,7 @@ impl Sources {
             let query = EntryQuery { limit: LAST_DECISIONS, ..EntryQuery::default() };
             Ok(in_time(views.entry_part(&query)).await?.found)
         };
-        self.kept_decisions.get(INTERVAL, PATIENCE, read).await
+        self.kept_decisions.get(READ_INTERVAL, PAGE_TIMEOUT, read).await
     }
 
     async fn checkpoint(&self) -> Part<Checkpoint> {
@@ -181,7 +185,7 @@ impl Sources {
                 trusted: policy.map(|policy| trust(&policy, &published)),
             })
         };
-        self.kept_checkpoint.get(FRESH_CHECKPOINT, PATIENCE, read).await
+        self.kept_checkpoint.get(MAX_CHECKPOINT_AGE, PAGE_TIMEOUT, read).await
     }
 }
 
