@@ -185,6 +185,6 @@ fn a_folder_must_be_one() {
     write(&dir.path().join("file"), b"");
     for path in [dir.path().join("missing"), dir.path().join("file")] {
         let error = PayloadFolder::open(&path).unwrap_err();
-        assert!(matches!(error, Error::Io { action: "open the payload folder", .. }), "{error}");
+        assert!(matches!(error, Error::Io { action: "open the payload directory", .. }), "{error}");
     }
 }

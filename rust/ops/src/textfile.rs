@@ -330,7 +330,7 @@ fn take(lock: &File) -> io::Result<()> {
                 std::thread::sleep(LOCK_INTERVAL)
             }
             Err(TryLockError::WouldBlock) => {
-                let problem = "another process keeps its folder locked";
+                let problem = "another process keeps its directory locked";
                 return Err(io::Error::new(ErrorKind::TimedOut, problem));
             }
         }
@@ -464,7 +464,7 @@ mod tests {
         let held = File::open(folder.path()).unwrap();
         held.lock().unwrap();
         let error = textfile.set(&[WAL_ARCHIVE_LAST_SUCCESS.sample("", 1.0)]).unwrap_err();
-        assert!(edgesentry_rs::error::describe(&error).contains("keeps its folder locked"), "{error:?}");
+        assert!(edgesentry_rs::error::describe(&error).contains("keeps its directory locked"), "{error:?}");
         drop(held);
         textfile.set(&[WAL_ARCHIVE_LAST_SUCCESS.sample("", 1.0)]).unwrap();
     }
