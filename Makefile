@@ -70,7 +70,8 @@ soak: module ## Run the long tests: crashes, faults at every system call, attack
 mutants: ## Change rust/chain and admission place by place; a change that no test notices fails: MUTANTS_SHARD=K/N for a part
 	scripts/mutants $(if $(MUTANTS_SHARD),--shard $(MUTANTS_SHARD))
 
-# Without servers, so the crates that do no I/O.
+# Without servers, so the crates that do no I/O. Needs `cargo install --locked cargo-llvm-cov` and
+# `rustup component add llvm-tools`.
 coverage: ## Measure the lines of rust/chain, rust/log and rust/formats that their own tests run, by cargo-llvm-cov
 	CARGO_PROFILE_DEV_OPT_LEVEL=1 $(CARGO) llvm-cov --locked --summary-only \
 		--package edgesentry-chain --package edgesentry-log --package edgesentry-formats

@@ -36,7 +36,8 @@ impl PayloadFolder {
     /// The directory is missing or cannot be opened.
     pub fn open(dir: &Path) -> Result<PayloadFolder, Error> {
         let name: Arc<str> = dir.display().to_string().into();
-        let error = |source| Error::Io { name: Arc::clone(&name), action: "open the payload directory", source };
+        let error =
+            |source| Error::Io { name: Arc::clone(&name), action: "open the payload directory", source };
         let root = dir.canonicalize().map_err(error)?;
         if !root.metadata().map_err(error)?.is_dir() {
             return Err(error(io::Error::new(io::ErrorKind::NotADirectory, "it is not a directory")));

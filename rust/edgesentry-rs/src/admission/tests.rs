@@ -112,6 +112,8 @@ fn names_end_at_their_limits() {
     let found = refusal(decided(signed(1, |record| record.device_id = String::new()), PAYLOAD));
     let expected = "device_id of 1 to 1024 bytes".to_owned();
     assert_eq!(found, (RejectionCode::OutOfRange, expected, "0 bytes".to_owned()));
+    let found = refusal(decided(signed(1, |record| record.device_id = "d".repeat(1025)), PAYLOAD));
+    assert_eq!((found.0, found.2.as_str()), (RejectionCode::OutOfRange, "1025 bytes"));
 }
 
 #[test]
@@ -147,6 +149,14 @@ fn the_payload_device_and_signature_must_match() {
     assert_eq!(code, RejectionCode::SignatureInvalid);
     assert_eq!(expected, format!("a signature of the record scheme by key {key}"));
     assert_eq!(actual, hex::encode(forged.signature));
+
+    // A signature under the other scheme is rejected all the same, and the cause is named.
+    let record = signed(1, |_| ());
+    let mut lift = Device::from_seed("lift", [1; 32], Scheme::PayloadHash);
+    let other = lift.sign(record.timestamp_ms, PAYLOAD, record.object_ref).unwrap();
+    let (code, _, actual) = refusal(decided(other, PAYLOAD));
+    assert_eq!(code, RejectionCode::SignatureInvalid);
+    assert!(actual.contains(&format!("key {key} that holds under scheme payload-hash")), "{actual}");
 }
 
 #[test]
@@ -251,4 +261,119 @@ fn a_chain_accepts_only_its_next_record() {
     assert_eq!(found, (RejectionCode::PrevHashMismatch, expected.0, expected.1));
     assert_eq!(chain.head, head(&admitted[1]), "none of these moved the head");
     assert_eq!(chain.decide(&admitted[2], None), Outcome::Accepted);
+}
+
+/// A succession from the key of seed 1 to that of seed 2, in the record after `before`.
+fn succession(before: u64) -> (AuditRecord, Vec<u8>) {
+    let head = Head { sequence: before, hash: Hash::ZERO };
+    device("lift", 1).resume((before > 0).then_some(head)).succeed(1000, device("lift", 2)).unwrap()
+}
+
+/// Decides about a succession at sequence 10, with these keys beside the one of seed 1.
+fn succeeding(keys: &[(u8, u64, Option<u64>)], rotation: Rotation) -> Option<Succeeding> {
+    let (record, payload) = succession(9);
+    let registry = registry("lift", &[&[(1, 1, None)], keys].concat());
+    let mut results = decide(vec![submission(record, payload)], &registry, rotation);
+    results.remove(0).unwrap().succeeding().cloned()
+}
+
+/// The key of seed 2, from sequence 11 on.
+fn new_key() -> RingKey {
+    RingKey { key: device("lift", 2).public_key().unwrap(), scheme: Scheme::Record, valid_from: 11 }
+}
+
+#[test]
+fn a_record_that_states_no_key_has_none() {
+    let admitted = decided(signed(1, |_| ()), PAYLOAD).unwrap();
+    assert!(admitted.succeeding().is_none());
+}
+
+#[test]
+fn a_device_states_a_key_that_the_registry_may_take() {
+    assert_eq!(succeeding(&[], Rotation::Device), Some(Ok(new_key())));
+    // The operator has registered it.
+    for rotation in [Rotation::Device, Rotation::Operator] {
+        assert_eq!(succeeding(&[(2, 11, None)], rotation), None);
+    }
+    // A key that was revoked before its first record is in no way; that of the record is the last one before.
+    for revoked_from in [12, 13] {
+        assert_eq!(succeeding(&[(3, 13, Some(revoked_from))], Rotation::Device), Some(Ok(new_key())));
+    }
+}
+
+#[test]
+fn a_key_that_the_registry_does_not_take_is_refused_with_its_reason() {
+    let refused = |keys: &[(u8, u64, Option<u64>)], rotation| {
+        let (code, expected, actual) = succeeding(keys, rotation).unwrap().unwrap_err();
+        assert_eq!(code, RejectionCode::SuccessionInvalid);
+        let new = new_key().key;
+        assert_eq!(actual.to_string(), format!("a succession to key {new} (record) from sequence 11 on"));
+        expected.to_string()
+    };
+    let operator = "a key that the operator has registered, as ingest.rotation is operator";
+    assert_eq!(refused(&[], Rotation::Operator), operator);
+    let third = device("lift", 3).public_key().unwrap();
+    for revoked_from in [None, Some(14)] {
+        let later = format!("key {third} from sequence 13 on, which is registered");
+        assert_eq!(refused(&[(3, 13, revoked_from)], Rotation::Device), later);
+    }
+    // The device had the key before, or has it from another sequence on.
+    let had = [(2, 5, Some(5)), (1, 7, None)];
+    assert_eq!(refused(&had, Rotation::Device), "a key that no device has had");
+    let key = device("lift", 2).public_key().unwrap();
+    let later = format!("key {key} from sequence 12 on, which is registered");
+    assert_eq!(refused(&[(2, 12, None)], Rotation::Device), later);
+}
+
+#[test]
+fn so_many_keys_follow_and_no_more() {
+    let most = edgesentry_chain::MAX_FOLLOWED;
+    let (record, payload) = succession(199);
+    for (keys, is_taken) in [(most - 1, true), (most, false)] {
+        let mut all = registry("lift", &[(1, 1, None)]);
+        let device_keys = all.get_mut("lift").unwrap();
+        let others = (0..keys as u64 - 1).map(|at| {
+            let key = Device::from_seed("lift", *Hash::of(&at.to_le_bytes()).as_bytes(), Scheme::Record);
+            let key = RingKey { key: key.public_key().unwrap(), scheme: Scheme::Record, valid_from: 2 + at };
+            RegisteredKey { key, revoked_from: None }
+        });
+        let last =
+            RegisteredKey { key: RingKey { valid_from: 150, ..device_keys.keys[0].key }, revoked_from: None };
+        device_keys.keys = others.chain([last]).collect();
+        assert_eq!(device_keys.keys.len(), keys);
+        let admitted = under(&all, record.clone(), payload.clone()).unwrap();
+        let expected = format!("at most {most} keys of a device, or a key that the operator registers");
+        match admitted.succeeding().unwrap() {
+            Ok(key) => assert!(is_taken && key.valid_from == 201, "{key:?}"),
+            Err((_, text, _)) => assert!(!is_taken && text.to_string() == expected, "{text}"),
+        }
+    }
+}
+
+#[test]
+fn a_key_begins_at_a_sequence_that_a_ledger_holds() {
+    for (before, is_taken) in [(MAX_SEQUENCE - 2, true), (MAX_SEQUENCE - 1, false)] {
+        let (record, payload) = succession(before);
+        let admitted = decided(record, payload).unwrap();
+        let expected = format!("a sequence of at most {MAX_SEQUENCE} for the new key");
+        match admitted.succeeding().unwrap() {
+            Ok(key) => assert!(is_taken && key.valid_from == MAX_SEQUENCE, "{key:?}"),
+            Err((_, text, _)) => assert!(!is_taken && text.to_string() == expected, "{text}"),
+        }
+    }
+}
+
+#[test]
+fn a_succession_that_does_not_hold_is_a_rejection() {
+    let (record, payload) = succession(9);
+    let mut cut = record.clone();
+    cut.object_ref.pop();
+    device("lift", 1).sign_record(&mut cut).unwrap();
+    let (code, expected, _) = refusal(decided(cut, payload.clone()));
+    assert_eq!(code, RejectionCode::SuccessionInvalid);
+    assert!(expected.starts_with("an object reference of the form"), "{expected}");
+    // Without a valid signature, that is the reason.
+    let mut forged = record;
+    forged.object_ref.pop();
+    assert_eq!(refusal(decided(forged, payload)).0, RejectionCode::SignatureInvalid);
 }
