@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha512};
 
 use crate::signature::Signed;
-use crate::vector::{Step, Vector, each_lane};
+use crate::vector::{Step, Vector, each};
 
 /// A message up to this length fits one block with R and A, the end of the message and its length.
 const ONE_BLOCK: usize = 128 - 32 - 32 - 1 - 16;
@@ -17,49 +17,41 @@ pub(crate) fn challenge(signed: &Signed<'_>) -> [u8; 64] {
     hasher.finalize().into()
 }
 
-/// Calls `each` with the challenge of every signature, in order.
-pub(crate) fn challenges<'a>(batch: impl Iterator<Item = Signed<'a>>, each: impl FnMut([u8; 64])) {
+/// Returns the challenge of every signature, in order.
+pub(crate) fn challenges(batch: &[Signed<'_>]) -> Vec<[u8; 64]> {
     #[cfg(target_arch = "x86_64")]
     if let Some(cpu) = crate::vector::ifma::Cpu::detect() {
-        return in_lanes::<crate::vector::ifma::Zmm>(cpu, batch, each);
+        return in_lanes::<crate::vector::ifma::Zmm>(cpu, batch);
     }
-    batch.map(|signed| challenge(&signed)).for_each(each);
+    batch.iter().map(challenge).collect()
 }
 
 /// Like [`challenges`], by vectors.
-fn in_lanes<'a, V: Vector>(
-    cpu: V::Cpu,
-    mut batch: impl Iterator<Item = Signed<'a>>,
-    mut each: impl FnMut([u8; 64]),
-) {
-    let mut eight = Vec::with_capacity(8);
-    loop {
-        eight.clear();
-        eight.extend(batch.by_ref().take(8));
-        if eight.is_empty() {
-            return;
-        }
-        let fits = eight.len() == 8 && eight.iter().all(|signed| signed.message.len() <= ONE_BLOCK);
-        if fits {
-            let mut blocks = [[0; 128]; 8];
-            for (block, signed) in blocks.iter_mut().zip(&eight) {
-                fill(block, signed);
-            }
-            V::run(cpu, Blocks::<V> { cpu, blocks: &blocks }).into_iter().for_each(&mut each);
+fn in_lanes<V: Vector>(cpu: V::Cpu, batch: &[Signed<'_>]) -> Vec<[u8; 64]> {
+    let mut challenges = Vec::with_capacity(batch.len());
+    let (groups, rest) = batch.as_chunks::<8>();
+    for eight in groups {
+        if eight.iter().all(|signed| signed.message.len() <= ONE_BLOCK) {
+            let blocks = eight.map(|signed| only_block(&signed));
+            challenges.extend(V::run(cpu, Blocks::<V> { cpu, blocks: &blocks }));
         } else {
-            eight.iter().map(challenge).for_each(&mut each);
+            challenges.extend(eight.iter().map(challenge));
         }
     }
+    challenges.extend(rest.iter().map(challenge));
+    challenges
 }
 
-/// Writes the only block of a message, zeros before.
-fn fill(block: &mut [u8; 128], signed: &Signed<'_>) {
+/// Returns the only block of a short message.
+fn only_block(signed: &Signed<'_>) -> [u8; 128] {
+    let mut block = [0; 128];
     let end = 64 + signed.message.len();
     block[..32].copy_from_slice(&signed.signature[..32]);
     block[32..64].copy_from_slice(signed.key.as_bytes());
     block[64..end].copy_from_slice(signed.message);
     block[end] = 0x80;
     block[120..].copy_from_slice(&(8 * end as u64).to_be_bytes());
+    block
 }
 
 /// SHA-512 of eight messages of one block (FIPS 180-4, 6.4).
@@ -77,9 +69,9 @@ impl<V: Vector> Step for Blocks<'_, V> {
         let zero = V::load(cpu, &[0; 8]);
         let mut w = [zero; 16];
         for (half, words) in w.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-            *words = V::transpose(each_lane!(lane => V::load(cpu, &big_endian(&blocks[lane], half))));
+            *words = V::transpose(each!(8, lane => V::load(cpu, &big_endian(&blocks[lane], half))));
         }
-        let initial = each_lane!(i => zero.fill(INITIAL[i]));
+        let initial = each!(8, i => zero.fill(INITIAL[i]));
         let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = initial;
         for (round, constant) in ROUND.into_iter().enumerate() {
             let at = round % 16;
@@ -97,8 +89,8 @@ impl<V: Vector> Step for Blocks<'_, V> {
             (d, c, b, a) = (c, b, a, first.add(second));
         }
         let state = [a, b, c, d, e, f, g, h];
-        let digests = V::transpose(each_lane!(i => state[i].add(initial[i])));
-        each_lane!(lane => bytes(digests[lane].lanes()))
+        let digests = V::transpose(each!(8, i => state[i].add(initial[i])));
+        each!(8, lane => bytes(digests[lane].lanes()))
     }
 }
 
@@ -106,7 +98,7 @@ impl<V: Vector> Step for Blocks<'_, V> {
 #[inline(always)]
 fn big_endian(block: &[u8; 128], half: usize) -> [u64; 8] {
     let words = &block.as_chunks::<8>().0[8 * half..];
-    each_lane!(i => u64::from_be_bytes(words[i]))
+    each!(8, i => u64::from_be_bytes(words[i]))
 }
 
 /// Returns the bytes of a digest.
@@ -232,14 +224,11 @@ mod tests {
             .enumerate()
             .map(|(i, length)| ((0..*length).map(|at| (at * 31 + i) as u8).collect(), [i as u8 ^ 0x5a; 64]))
             .collect();
-        let batch = || made.iter().map(|(message, signature)| Signed { key: &key, message, signature });
-        let expected: Vec<[u8; 64]> = batch().map(|signed| challenge(&signed)).collect();
-        let mut modelled = Vec::new();
-        in_lanes::<Plain>((), batch(), |digest| modelled.push(digest));
-        assert_eq!(modelled, expected);
-        let mut fastest = Vec::new();
-        challenges(batch(), |digest| fastest.push(digest));
-        assert_eq!(fastest, expected);
+        let batch: Vec<Signed<'_>> =
+            made.iter().map(|(message, signature)| Signed { key: &key, message, signature }).collect();
+        let expected: Vec<[u8; 64]> = batch.iter().map(challenge).collect();
+        assert_eq!(in_lanes::<Plain>((), &batch), expected);
+        assert_eq!(challenges(&batch), expected);
     }
 
     #[test]

@@ -72,70 +72,67 @@ static RECORD_SIGNATURE_KEY: LazyLock<[u32; 8]> = LazyLock::new(|| {
 /// The number of inputs that are hashed together.
 pub(crate) const LANES: usize = 16;
 
-/// Calls `each` with the hash, or the digest to sign, of up to [`LANES`] records, in order. `scratch` is a buffer that the
-/// caller reuses.
+/// Returns the hashes, or the digests to sign, of at most [`LANES`] records, in order; those after the last record mean
+/// nothing. `scratch` is a buffer that the caller reuses.
 pub(crate) fn hash_records<'r>(
     function: Function,
     records: impl Iterator<Item = &'r AuditRecord>,
     scratch: &mut Vec<u8>,
-    each: impl FnMut([u8; 32]),
-) {
+) -> [[u8; 32]; LANES] {
     scratch.clear();
     let (mut ends, mut count) = ([0; LANES + 1], 0);
-    for record in records.take(LANES) {
+    for record in records {
         record.write_canonical(scratch, function == Function::Hash);
         count += 1;
         ends[count] = scratch.len();
     }
-    hash_many(function, (0..count).map(|at| &scratch[ends[at]..ends[at + 1]]), each);
+    let mut inputs: [&[u8]; LANES] = [&[]; LANES];
+    for (at, input) in inputs[..count].iter_mut().enumerate() {
+        *input = &scratch[ends[at]..ends[at + 1]];
+    }
+    hash_many(function, &inputs, count)
 }
 
-/// Calls `each` with the result of every input, in order.
-fn hash_many<'a>(
-    function: Function,
-    inputs: impl ExactSizeIterator<Item = &'a [u8]>,
-    each: impl FnMut([u8; 32]),
-) {
+/// Returns the results of the first `count` inputs, in order.
+fn hash_many(function: Function, inputs: &[&[u8]; LANES], count: usize) -> [[u8; 32]; LANES] {
     #[cfg(target_arch = "x86_64")]
     if let Some(cpu) = crate::vector::ifma::Cpu::detect() {
-        return in_lanes::<crate::vector::ifma::ZmmWords>(cpu, function, inputs, each);
+        return in_lanes::<crate::vector::ifma::ZmmWords>(cpu, function, inputs, count);
     }
-    inputs.map(|input| function.of(input)).for_each(each);
+    one_by_one(function, inputs, count)
+}
+
+fn one_by_one(function: Function, inputs: &[&[u8]; LANES], count: usize) -> [[u8; 32]; LANES] {
+    let mut hashes = [[0; 32]; LANES];
+    for (hash, input) in hashes[..count].iter_mut().zip(inputs) {
+        *hash = function.of(input);
+    }
+    hashes
 }
 
 /// Like [`hash_many`], by vectors.
-fn in_lanes<'a, W: Words>(
+fn in_lanes<W: Words>(
     cpu: W::Cpu,
     function: Function,
-    mut inputs: impl ExactSizeIterator<Item = &'a [u8]>,
-    mut each: impl FnMut([u8; 32]),
-) {
-    while inputs.len() > 0 {
-        let mut group: [&[u8]; 16] = [&[]; 16];
-        let mut count = 0;
-        for (place, input) in group.iter_mut().zip(&mut inputs) {
-            *place = input;
-            count += 1;
-        }
-        // A few are not worth the sixteen lanes.
-        if count < 4 || group.iter().any(|input| input.len() > CHUNK) {
-            group[..count].iter().map(|input| function.of(input)).for_each(&mut each);
-        } else {
-            let hashes = W::run(cpu, Sixteen::<W> { cpu, function, inputs: &group });
-            hashes.into_iter().take(count).for_each(&mut each);
-        }
+    inputs: &[&[u8]; LANES],
+    count: usize,
+) -> [[u8; 32]; LANES] {
+    // A few are not worth the sixteen lanes.
+    if count < 4 || inputs.iter().any(|input| input.len() > CHUNK) {
+        return one_by_one(function, inputs, count);
     }
+    W::run(cpu, Sixteen::<W> { cpu, function, inputs })
 }
 
 /// The results of sixteen inputs of one chunk each.
 struct Sixteen<'a, W: Words> {
     cpu: W::Cpu,
     function: Function,
-    inputs: &'a [&'a [u8]; 16],
+    inputs: &'a [&'a [u8]; LANES],
 }
 
 impl<W: Words> Step for Sixteen<'_, W> {
-    type Output = [[u8; 32]; 16];
+    type Output = [[u8; 32]; LANES];
 
     #[inline(always)]
     fn compute(self) -> Self::Output {
@@ -145,7 +142,7 @@ impl<W: Words> Step for Sixteen<'_, W> {
         for (value, key) in chaining.iter_mut().zip(key) {
             *value = W::load(cpu, &[key; 16]);
         }
-        let mut hashes = [[0; 32]; 16];
+        let mut hashes = [[0; 32]; LANES];
         let mut block = 0;
         let mut is_open = true;
         while is_open {
@@ -251,19 +248,20 @@ mod tests {
             .map(|(i, length)| (0..*length).map(|at| (at * 251 + i * 7) as u8).collect())
             .collect();
         for function in [Function::Hash, Function::RecordSignature] {
-            let expected: Vec<[u8; 32]> = inputs.iter().map(|input| function.of(input)).collect();
-            let (mut modelled, mut fastest) = (Vec::new(), Vec::new());
-            let inputs = || inputs.iter().map(Vec::as_slice);
-            in_lanes::<PlainWords>((), function, inputs(), |hash| modelled.push(hash));
-            hash_many(function, inputs(), |hash| fastest.push(hash));
-            assert_eq!(modelled, expected, "{function:?}");
-            assert_eq!(fastest, expected, "{function:?}");
+            for group in inputs.chunks(LANES) {
+                let expected: Vec<[u8; 32]> = group.iter().map(|input| function.of(input)).collect();
+                let count = group.len();
+                let mut inputs: [&[u8]; LANES] = [&[]; LANES];
+                inputs.iter_mut().zip(group).for_each(|(place, input)| *place = input);
+                let modelled = in_lanes::<PlainWords>((), function, &inputs, count);
+                assert_eq!(modelled[..count], expected, "{function:?}");
+                assert_eq!(hash_many(function, &inputs, count)[..count], expected, "{function:?}");
+            }
         }
     }
 
     #[test]
     fn hashes_are_those_of_the_library() {
-        check(&[]);
         check(&[0]);
         check(&[200; 40]);
         check(&(0..1030).collect::<Vec<_>>());

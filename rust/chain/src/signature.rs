@@ -41,17 +41,24 @@ pub fn verify_signature(signed: &Signed<'_>) -> bool {
 /// signature is found. If a sample shows that many are bad, each is verified alone, so that a forged export costs
 /// little more than one-by-one verification.
 pub fn verify_signatures(batch: &[Signed<'_>]) -> Vec<usize> {
-    // Step 3.2 for S; R is decoded in the sum.
-    let (reduced, mut bad): (Vec<usize>, Vec<usize>) =
-        (0..batch.len()).partition(|index| s_is_reduced(&batch[*index]));
+    decide(batch, challenges(batch))
+}
+
+/// Verifies signatures, each with its challenge.
+fn decide(batch: &[Signed<'_>], challenges: Vec<[u8; 64]>) -> Vec<usize> {
+    // A signature without a challenge would not be verified.
+    assert_eq!(challenges.len(), batch.len(), "each signature has a challenge");
+    let mut bad = Vec::new();
     let mut keys: Vec<&PublicKey> = Vec::new();
-    let mut entries: Vec<Entry> = Vec::with_capacity(reduced.len());
+    let mut entries: Vec<Entry> = Vec::with_capacity(batch.len());
     let mut known: HashMap<*const PublicKey, usize> = HashMap::new();
     let mut last_key = 0;
-    let mut left = reduced.iter();
-    challenges(reduced.iter().map(|index| batch[*index]), |k| {
-        let Some(&index) = left.next() else { return };
-        let signed = &batch[index];
+    for (index, (signed, k)) in batch.iter().zip(challenges).enumerate() {
+        // Step 3.2 for S; R is decoded in the sum.
+        if !s_is_reduced(signed) {
+            bad.push(index);
+            continue;
+        }
         if keys.get(last_key).is_none_or(|key| !std::ptr::eq(*key, signed.key)) {
             last_key = *known.entry(std::ptr::from_ref(signed.key)).or_insert_with(|| {
                 keys.push(signed.key);
@@ -59,7 +66,7 @@ pub fn verify_signatures(batch: &[Signed<'_>]) -> Vec<usize> {
             });
         }
         entries.push(Entry { index, key: last_key, terms: Terms::new(signed, k) });
-    });
+    }
     let mut search = Search { keys: &keys, bad: &mut bad, credit: 4 * entries.len() as i64 };
     search.decide(entries);
     bad.sort_unstable();
@@ -266,7 +273,18 @@ fn coefficients(entries: &[Entry], keys: &[&PublicKey]) -> Vec<u128> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
+    use crate::device::Device;
+
+    #[test]
+    #[should_panic(expected = "each signature has a challenge")]
+    fn a_signature_without_a_challenge_is_never_valid() {
+        let key = Device::from_seed("lift-01", [7; 32], Scheme::Record).public_key().unwrap();
+        let signed = Signed { key: &key, message: b"door closed", signature: &[0; 64] };
+        decide(&[signed; 3], challenges(&[signed; 2]));
+    }
 
     #[test]
     fn products_are_summed_mod_the_order() {

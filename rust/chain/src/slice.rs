@@ -88,17 +88,11 @@ impl<'c: 'r, 'r> Slice<'c, 'r> {
 
     /// Step 1: the record hashes. Then checks the records in their order.
     fn check_waiting(&mut self) -> Result<(), PayloadError> {
-        let mut hashes = [Hash::ZERO; LANES];
-        let mut places = hashes.iter_mut();
         let records = self.waiting.iter().map(|(record, _)| *record);
-        hash_records(Function::Hash, records, &mut self.scratch, |hash| {
-            if let Some(place) = places.next() {
-                *place = Hash(hash);
-            }
-        });
+        let hashes = hash_records(Function::Hash, records, &mut self.scratch);
         let waiting = std::mem::take(&mut self.waiting);
         for ((record, index), hash) in waiting.iter().zip(hashes) {
-            self.check(record, *index, hash)?;
+            self.check(record, *index, Hash(hash))?;
         }
         self.waiting = waiting;
         self.waiting.clear();
@@ -217,14 +211,8 @@ impl<'c: 'r, 'r> Slice<'c, 'r> {
         let of_record = self.signers.iter_mut().filter(|signer| signer.key.scheme == Scheme::Record);
         let mut of_record: Vec<&mut Signer<'r>> = of_record.collect();
         for group in of_record.chunks_mut(LANES) {
-            let mut messages = [[0; 32]; LANES];
-            let mut places = messages.iter_mut();
             let records = group.iter().map(|signer| signer.record);
-            hash_records(Function::RecordSignature, records, &mut self.scratch, |message| {
-                if let Some(place) = places.next() {
-                    *place = message;
-                }
-            });
+            let messages = hash_records(Function::RecordSignature, records, &mut self.scratch);
             for (signer, message) in group.iter_mut().zip(messages) {
                 signer.message = message;
             }

@@ -110,76 +110,24 @@ pub(crate) trait Step {
     fn compute(self) -> Self::Output;
 }
 
-/// Evaluates an expression for each of the five limbs. `core::array::from_fn` is a function that is not compiled for the
-/// instructions, and neither is its closure.
-macro_rules! each_limb {
-    ($i:ident => $limb:expr) => {
-        [
-            {
-                let $i: usize = 0;
-                $limb
-            },
-            {
-                let $i: usize = 1;
-                $limb
-            },
-            {
-                let $i: usize = 2;
-                $limb
-            },
-            {
-                let $i: usize = 3;
-                $limb
-            },
-            {
-                let $i: usize = 4;
-                $limb
-            },
-        ]
+/// Evaluates an expression for each of five limbs or eight lanes. `core::array::from_fn` is a function that is not compiled
+/// for the instructions, and neither is its closure.
+macro_rules! each {
+    (5, $i:ident => $value:expr) => {
+        $crate::vector::each!(@ $i => $value, 0 1 2 3 4)
+    };
+    (8, $i:ident => $value:expr) => {
+        $crate::vector::each!(@ $i => $value, 0 1 2 3 4 5 6 7)
+    };
+    (@ $i:ident => $value:expr, $($at:literal)*) => {
+        [$({
+            let $i: usize = $at;
+            $value
+        }),*]
     };
 }
 
-/// Evaluates an expression for each of the eight lanes.
-macro_rules! each_lane {
-    ($i:ident => $lane:expr) => {
-        [
-            {
-                let $i: usize = 0;
-                $lane
-            },
-            {
-                let $i: usize = 1;
-                $lane
-            },
-            {
-                let $i: usize = 2;
-                $lane
-            },
-            {
-                let $i: usize = 3;
-                $lane
-            },
-            {
-                let $i: usize = 4;
-                $lane
-            },
-            {
-                let $i: usize = 5;
-                $lane
-            },
-            {
-                let $i: usize = 6;
-                $lane
-            },
-            {
-                let $i: usize = 7;
-                $lane
-            },
-        ]
-    };
-}
-
-pub(crate) use {each_lane, each_limb};
+pub(crate) use each;
 
 /// The model of the instructions.
 #[derive(Clone, Copy)]

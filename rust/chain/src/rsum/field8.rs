@@ -12,7 +12,7 @@
 //!
 //! Only the loop counts are variable time, but constant time is not guaranteed: the inputs are public.
 
-use crate::vector::{Step, Vector, each_lane, each_limb};
+use crate::vector::{Step, Vector, each};
 
 /// The bits of a limb.
 const LIMB: u64 = (1 << 51) - 1;
@@ -38,14 +38,14 @@ impl<V: Vector> Fe8<V> {
     /// Copies one element to all lanes. `any` is the proof that the CPU has the instructions.
     #[inline(always)]
     pub(super) fn fill(any: V, limbs: &[u64; 5]) -> Self {
-        Self(each_limb!(i => any.fill(limbs[i])))
+        Self(each!(5, i => any.fill(limbs[i])))
     }
 
     /// Reads eight canonical encodings of 255 bits (bit 255 is ignored).
     #[inline(always)]
     pub(super) fn from_bytes(cpu: V::Cpu, bytes: [&[u8; 32]; 8]) -> Self {
-        let limbs = each_lane!(lane => unpack_limbs(bytes[lane]));
-        Self(each_limb!(i => V::load(cpu, &each_lane!(lane => limbs[lane][i]))))
+        let limbs = each!(8, lane => unpack_limbs(bytes[lane]));
+        Self(each!(5, i => V::load(cpu, &each!(8, lane => limbs[lane][i]))))
     }
 
     /// Returns the element as columns.
@@ -57,13 +57,13 @@ impl<V: Vector> Fe8<V> {
     /// Selects, lane by lane, `other` if the bit of the lane is 1.
     #[inline(always)]
     pub(super) fn select(&self, other: &Self, mask: u8) -> Self {
-        Self(each_limb!(i => self.0[i].select(other.0[i], mask)))
+        Self(each!(5, i => self.0[i].select(other.0[i], mask)))
     }
 
     /// Moves lane i to lane i ^ `DISTANCE`.
     #[inline(always)]
     pub(super) fn swap<const DISTANCE: usize>(&self) -> Self {
-        Self(each_limb!(i => self.0[i].swap::<DISTANCE>()))
+        Self(each!(5, i => self.0[i].swap::<DISTANCE>()))
     }
 
     /// Returns the columns of f · g.
@@ -189,19 +189,19 @@ impl<V: Vector> Wide<V> {
             let twice = high[k].add(high[k]);
             columns[k + 1] = if k < 8 { low[k + 1].add(twice) } else { twice };
         }
-        Self(each_limb!(k => columns[k].add(columns[k + 5].times_19())))
+        Self(each!(5, k => columns[k].add(columns[k + 5].times_19())))
     }
 
     /// Returns f + g.
     #[inline(always)]
     pub(super) fn add(&self, g: &Self) -> Self {
-        Self(each_limb!(i => self.0[i].add(g.0[i])))
+        Self(each!(5, i => self.0[i].add(g.0[i])))
     }
 
     /// Returns f - g + 1024 p.
     #[inline(always)]
     pub(super) fn sub(&self, g: &Self) -> Self {
-        Self(each_limb!(i => self.0[i].add(self.0[i].fill(BIAS[i])).sub(g.0[i])))
+        Self(each!(5, i => self.0[i].add(self.0[i].fill(BIAS[i])).sub(g.0[i])))
     }
 
     /// Carries each limb once: columns below 2^62 become limbs below 2^51 + 2^16.
@@ -209,8 +209,8 @@ impl<V: Vector> Wide<V> {
     pub(super) fn carry(&self) -> Fe8<V> {
         let h = self.0;
         let limb = h[0].fill(LIMB);
-        let carry = each_limb!(i => h[i].shr::<51>());
-        let h = each_limb!(i => h[i].and(limb));
+        let carry = each!(5, i => h[i].shr::<51>());
+        let h = each!(5, i => h[i].and(limb));
         Fe8([
             h[0].add_low(carry[4], limb.fill(19)),
             h[1].add(carry[0]),
@@ -247,5 +247,5 @@ fn unpack_limbs(bytes: &[u8; 32]) -> [u64; 5] {
     let (a, b) = (u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1]));
     let (c, d) = (u64::from_le_bytes(words[2]), u64::from_le_bytes(words[3]));
     let limbs = [a, a >> 51 | b << 13, b >> 38 | c << 26, c >> 25 | d << 39, d >> 12];
-    each_limb!(i => limbs[i] & LIMB)
+    each!(5, i => limbs[i] & LIMB)
 }

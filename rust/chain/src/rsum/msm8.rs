@@ -6,7 +6,7 @@ use super::RSum;
 use super::decompress8::Decompress;
 use super::point8::{Niels8, PackedNiels, PackedPoint, Point8};
 use super::windows::{Entries, Windows, by_chunks};
-use crate::vector::{Step, Vector, each_lane, each_limb};
+use crate::vector::{Step, Vector, each};
 
 /// See [`super::r_sum`].
 pub(super) fn r_sum<V: Vector>(cpu: V::Cpu, encodings: &[[u8; 32]], coefficients: &[u128]) -> RSum {
@@ -65,10 +65,10 @@ impl<V: Vector> Step for FillBuckets<'_, V> {
         while runs.iter().any(|run| run.stride != 0) {
             // No bucket ends within the next `steps` steps.
             let steps = runs.iter().map(|run| run.end - run.at).min().unwrap_or(0);
-            let mut at = each_lane!(lane => runs[lane].at);
-            let stride = each_lane!(lane => runs[lane].stride);
+            let mut at = each!(8, lane => runs[lane].at);
+            let stride = each!(8, lane => runs[lane].stride);
             for _ in 0..steps {
-                let entry = each_lane!(lane => entries.sorted[at[lane]]);
+                let entry = each!(8, lane => entries.sorted[at[lane]]);
                 let mut negate = 0;
                 for lane in 0..8 {
                     negate |= ((entry[lane] & 1) as u8) << lane;
@@ -76,8 +76,7 @@ impl<V: Vector> Step for FillBuckets<'_, V> {
                     // The list ends with the padding entry, so there is always a next one.
                     V::prefetch(cpu, &points[(entries.sorted[at[lane]] >> 1) as usize].0);
                 }
-                let point =
-                    Niels8::load(cpu, each_lane!(lane => &points[(entry[lane] >> 1) as usize]), negate);
+                let point = Niels8::load(cpu, each!(8, lane => &points[(entry[lane] >> 1) as usize]), negate);
                 sum = sum.add_niels(&point);
             }
             let mut done = 0;
@@ -119,7 +118,7 @@ impl<V: Vector> Step for SumWindows<'_, V> {
             let mut run = identity;
             let mut total = identity;
             for i in (0..eighth).rev() {
-                let eight = Point8::load(cpu, each_lane!(q => &buckets[q * eighth + i]));
+                let eight = Point8::load(cpu, each!(8, q => &buckets[q * eighth + i]));
                 run = eight.add_cached(cpu, &run.cached());
                 total = total.add_cached(cpu, &run.cached());
             }
@@ -154,7 +153,7 @@ fn encode<V: Vector>(cpu: V::Cpu, point: &Point8<V>) -> [u8; 32] {
     let inverse = point.z2.invert(cpu);
     let (y2, x2) = (point.yp.wide().add(&point.ym.wide()), point.yp.wide().sub(&point.ym.wide()));
     let (x, y) = (x2.carry().mul(&inverse).canonical(), y2.carry().mul(&inverse).canonical());
-    let (x, y) = (x.0[0].lanes()[0], each_limb!(i => y.0[i].lanes()[0]));
+    let (x, y) = (x.0[0].lanes()[0], each!(5, i => y.0[i].lanes()[0]));
     let words = [
         y[0] | y[1] << 51,
         y[1] >> 13 | y[2] << 38,

@@ -4,7 +4,7 @@
 //! these are the values that the next addition needs, so each sum or difference of products is carried only once.
 
 use super::field8::{Fe8, ONE, TWO_P, Wide};
-use crate::vector::{Step, Vector, each_lane, each_limb};
+use crate::vector::{Step, Vector, each};
 
 /// 2d, for d = -121665/121666.
 const D2: [u64; 5] = [1859910466990425, 932731440258426, 1072319116312658, 1815898335770999, 633789495995903];
@@ -141,10 +141,10 @@ impl<V: Vector> Point8<V> {
     #[inline(always)]
     pub(super) fn load(cpu: V::Cpu, points: [&PackedPoint; 8]) -> Self {
         let [a0, a1, a2, a3, a4, b0, b1, b2] =
-            V::transpose(each_lane!(lane => V::load(cpu, &points[lane].0[0])));
+            V::transpose(each!(8, lane => V::load(cpu, &points[lane].0[0])));
         let [b3, b4, c0, c1, c2, c3, c4, d0] =
-            V::transpose(each_lane!(lane => V::load(cpu, &points[lane].0[1])));
-        let [d1, d2, d3, d4, ..] = V::transpose(each_lane!(lane => V::load(cpu, &points[lane].0[2])));
+            V::transpose(each!(8, lane => V::load(cpu, &points[lane].0[1])));
+        let [d1, d2, d3, d4, ..] = V::transpose(each!(8, lane => V::load(cpu, &points[lane].0[2])));
         Self {
             yp: Fe8([a0, a1, a2, a3, a4]),
             ym: Fe8([b0, b1, b2, b3, b4]),
@@ -226,11 +226,11 @@ impl<V: Vector> Niels8<V> {
     #[inline(always)]
     pub(super) fn load(cpu: V::Cpu, points: [&PackedNiels; 8], negate: u8) -> Self {
         // -(y + x, y - x, t) is (y - x, y + x, -t): the swap of the first two changes only an address.
-        let first = each_lane!(lane => usize::from(negate >> lane & 1));
+        let first = each!(8, lane => usize::from(negate >> lane & 1));
         let [a0, a1, a2, a3, a4, a5, a6, a7] =
-            V::transpose(each_lane!(lane => V::load(cpu, &points[lane].0[first[lane]])));
+            V::transpose(each!(8, lane => V::load(cpu, &points[lane].0[first[lane]])));
         let [b0, b1, b2, b3, b4, b5, b6, b7] =
-            V::transpose(each_lane!(lane => V::load(cpu, &points[lane].0[1 - first[lane]])));
+            V::transpose(each!(8, lane => V::load(cpu, &points[lane].0[1 - first[lane]])));
         let t = [
             a5.select(b5, negate),
             a6.select(b6, negate),
@@ -248,12 +248,12 @@ impl<V: Vector> Niels8<V> {
         let [t0, t1, t2, t3, t4] = self.t2d.0;
         let first = V::transpose([a0, a1, a2, a3, a4, t0, t1, t2]);
         let second = V::transpose([b0, b1, b2, b3, b4, t3, t4, t4]);
-        each_lane!(lane => PackedNiels([first[lane].lanes(), second[lane].lanes()]))
+        each!(8, lane => PackedNiels([first[lane].lanes(), second[lane].lanes()]))
     }
 }
 
 /// Returns 2p - t in the lanes whose bit is 1: its limbs fit 52 bits without a carry.
 #[inline(always)]
 pub(super) fn negate_lanes<V: Vector>(t: [V; 5], negate: u8) -> Fe8<V> {
-    Fe8(each_limb!(i => t[i].select(t[i].fill(TWO_P[i]).sub(t[i]), negate)))
+    Fe8(each!(5, i => t[i].select(t[i].fill(TWO_P[i]).sub(t[i]), negate)))
 }
