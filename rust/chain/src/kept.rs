@@ -86,6 +86,19 @@ impl Kept {
         }
     }
 
+    /// Adds the findings of another store. A finding that one of both has dropped is not among the first of both.
+    pub(crate) fn merge(&mut self, other: Kept) {
+        let order = self.order;
+        let is_before = |last: &Finding, own: &Finding| compare_records(order, last, own).is_lt();
+        if let Some(last) = other.last
+            && self.last.as_ref().is_none_or(|own| is_before(&last, own))
+        {
+            self.findings.retain(|finding| compare_records(order, finding, &last).is_le());
+            self.last = Some(last);
+        }
+        self.add(other.findings);
+    }
+
     fn cut(&mut self) {
         if self.findings.len() > self.most {
             let order = self.order;
@@ -165,6 +178,32 @@ mod tests {
             assert_eq!(kept.findings().len(), 3);
             kept.remove(|finding| finding.index == Some(0));
             assert_eq!(places(kept), [(1, FindingCode::PayloadMissing), (1, FindingCode::Fork)]);
+        }
+    }
+
+
+    /// Returns a store with the finding of each of these entries.
+    fn kept(most: usize, entries: impl IntoIterator<Item = u64>) -> Kept {
+        let mut kept = Kept::new(most);
+        let malformed = |index| Finding::malformed(index, String::new(), String::new());
+        kept.add(entries.into_iter().map(malformed).collect());
+        kept
+    }
+
+    fn entries(kept: Kept) -> Vec<u64> {
+        kept.into_findings().iter().filter_map(|finding| finding.index).collect()
+    }
+
+    #[test]
+    fn stores_merge_either_way_to_the_same_findings() {
+        // The first one has dropped the findings from entry 10 on.
+        let (cut, other) = (kept(10, 0..10_000), kept(10, [5, 8, 12, 20_000]));
+        assert!(cut.last.is_some() && other.last.is_none());
+        for (mut one, next) in [(cut.clone(), other.clone()), (other, cut)] {
+            one.merge(next);
+            // The findings of a chain are verified again, and have become fewer.
+            one.remove(|finding| finding.index.is_some_and(|index| index < 8));
+            assert_eq!(entries(one), [8, 8, 9]);
         }
     }
 }

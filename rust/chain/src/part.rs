@@ -31,6 +31,9 @@ use crate::segment::{Basis, Counts, Found, Segment, Segments};
 const ROW_BITS: u32 = 40;
 /// The largest number of an input.
 pub const MAX_NUMBER: u64 = (1 << (64 - ROW_BITS - 1)) - 1;
+/// The error about a number of an input, or of a row in it.
+const TOO_HIGH: PartError =
+    PartError::Inconsistent("a position is above 2^23-1, or an input has 2^40 records");
 /// The limit of segments beyond one for each chain, in the order of sequence: 1 GiB at most.
 pub const MAX_OPEN_GAPS: usize = 1 << 20;
 
@@ -135,7 +138,7 @@ struct Again {
     ranges: Contested,
 }
 
-/// The contested sequences of each device, and the number of their records.
+/// The contested sequences of each device, ascending and apart from each other, and the number of their records.
 pub type Contested = BTreeMap<Arc<str>, Vec<ContestedRange>>;
 
 /// Contested sequences.
@@ -151,8 +154,14 @@ pub struct ContestedRange {
 
 /// Returns true if a record is among the contested ones.
 pub fn is_contested(contested: &Contested, record: &AuditRecord) -> bool {
-    let ranges = contested.get(&*record.device_id).map_or(&[][..], Vec::as_slice);
-    ranges.iter().any(|range| (range.first..=range.last).contains(&record.sequence))
+    let ranges = contested.get(&*record.device_id);
+    ranges.is_some_and(|ranges| meets(ranges, record.sequence, record.sequence).is_some())
+}
+
+/// Returns the first of ascending ranges that has one of the sequences from `first` to `last`.
+fn meets(ranges: &[ContestedRange], first: u64, last: u64) -> Option<&ContestedRange> {
+    let at = ranges.partition_point(|range| range.last < first);
+    ranges.get(at).filter(|range| range.first <= last)
 }
 
 /// Payloads that were checked by the workers.
@@ -257,8 +266,9 @@ impl Part {
         kept: Kept,
     ) -> Result<(Segments, Vec<Finding>), PartError> {
         let is_too_large = |input: &Input| input.entries >> ROW_BITS > 0;
-        if number.saturating_add(inputs.len() as u64) > MAX_NUMBER || inputs.iter().any(is_too_large) {
-            return Err(PartError::Inconsistent("a position is above 2^23, or an input has 2^40 records"));
+        let last = number.saturating_add((inputs.len() as u64).saturating_sub(1));
+        if last > MAX_NUMBER || inputs.iter().any(is_too_large) {
+            return Err(TOO_HIGH);
         }
         segments.keep(kept);
         segments.name_repetitions();
@@ -327,20 +337,26 @@ impl Part {
         for (count, more) in self.loose.iter_mut().zip(loose) {
             *count = count.saturating_add(more);
         }
-        self.kept.add(kept.findings().to_vec());
+        self.kept.merge(kept);
         for (number, block) in blocks {
             match self.blocks.remove(&number) {
                 Some(own) => {
                     // In the order of position, only parts without inputs share a number.
                     let end = own.end.max(block.end);
-                    let segments = self.join(own.segments, block.segments)?;
+                    let segments = join(own.segments, block.segments, &mut self.kept)?;
                     self.blocks.insert(number, Block { end, segments });
                 }
                 None => drop(self.blocks.insert(number, block)),
             }
         }
         self.inputs.extend(inputs);
-        self.again.append(again)?;
+        self.again.append(again);
+        self.checked()
+    }
+
+    /// Returns the part with neighbours joined, unless its ranges overlap or it needs too much memory.
+    fn checked(mut self) -> Result<Part, PartError> {
+        self.again.sort()?;
         self.join_neighbours()?;
         if self.blocks.values().map(|block| block.segments.open_gaps()).sum::<usize>() > MAX_OPEN_GAPS {
             return Err(PartError::Scattered);
@@ -362,15 +378,6 @@ impl Part {
         }
     }
 
-    /// Joins segments of which the latter follow, and keeps the findings between them.
-    fn join(&mut self, left: Segments, right: Segments) -> Result<Segments, PartError> {
-        check_basis(&left, &right)?;
-        let mut joined = left.merge(right);
-        self.kept.add(joined.take_findings());
-        joined.found = Found::default();
-        Ok(joined)
-    }
-
     /// Joins blocks that follow each other.
     fn join_neighbours(&mut self) -> Result<(), PartError> {
         if self.plan.order == Order::Sequence || self.blocks.len() < 2 {
@@ -381,7 +388,7 @@ impl Part {
             match joined.last_entry() {
                 Some(mut before) if before.get().end == number => {
                     let left = std::mem::take(&mut before.get_mut().segments);
-                    before.get_mut().segments = self.join(left, block.segments)?;
+                    before.get_mut().segments = join(left, block.segments, &mut self.kept)?;
                     before.get_mut().end = block.end;
                 }
                 _ => drop(joined.insert(number, block)),
@@ -398,7 +405,8 @@ impl Part {
         let mut all = Contested::new();
         for (device_id, range) in self.all_contested() {
             let settled = self.again.ranges.get(&device_id);
-            if settled.is_none_or(|ranges| !ranges.contains(&range)) {
+            let settled = settled.and_then(|ranges| meets(ranges, range.first, range.last));
+            if settled != Some(&range) {
                 all.entry(device_id).or_default().push(range);
             }
         }
@@ -483,7 +491,7 @@ impl Part {
         }
         let mut segments = Segments::default();
         for block in std::mem::take(&mut self.blocks).into_values() {
-            segments = self.join(segments, block.segments)?;
+            segments = join(segments, block.segments, &mut self.kept)?;
         }
         let again = std::mem::take(&mut self.again);
         again.replace(order, &mut segments, &mut self.kept)?;
@@ -549,6 +557,15 @@ pub struct Ends<'a> {
     pub inputs: Option<u64>,
 }
 
+/// Joins segments of which the latter follow, and keeps the findings between them.
+fn join(left: Segments, right: Segments, kept: &mut Kept) -> Result<Segments, PartError> {
+    check_basis(&left, &right)?;
+    let mut joined = left.merge(right);
+    kept.add(joined.take_findings());
+    joined.found = Found::default();
+    Ok(joined)
+}
+
 /// Rejects heads with which the workers did not verify.
 fn check_ends(segments: &Segments, checks: &Checks<'_>) -> Result<(), PartError> {
     for (device_id, segment) in segments.iter() {
@@ -602,20 +619,25 @@ fn number_consecutively(report: &mut Report, inputs: &BTreeMap<u64, Input>) -> R
 }
 
 impl Again {
-    fn append(&mut self, other: Again) -> Result<(), PartError> {
+    /// Appends the chains of another part; [`Again::sort`] must follow.
+    fn append(&mut self, other: Again) {
         for (device_id, ranges) in other.ranges {
-            let own = self.ranges.entry(Arc::clone(&device_id)).or_default();
-            let overlaps = |range: &ContestedRange| {
-                own.iter().any(|own| own.first <= range.last && range.first <= own.last)
-            };
-            if ranges.iter().any(overlaps) {
-                return Err(PartError::Changed(device_id));
-            }
-            own.extend(ranges);
+            self.ranges.entry(device_id).or_default().extend(ranges);
         }
         self.segments = std::mem::take(&mut self.segments).merge(other.segments);
         self.segments.found = Found::default();
         self.findings.extend(other.findings);
+    }
+
+    /// Sorts the ranges, and refuses those that overlap.
+    fn sort(&mut self) -> Result<(), PartError> {
+        for (device_id, ranges) in &mut self.ranges {
+            ranges.sort();
+            let are_apart = ranges.is_sorted_by(|one, next| one.last < next.first);
+            if !are_apart || ranges.iter().any(|range| range.last < range.first) {
+                return Err(PartError::Changed(Arc::clone(device_id)));
+            }
+        }
         Ok(())
     }
 
@@ -666,9 +688,7 @@ impl Again {
         let is_replaced = |finding: &Finding| {
             let ranges = finding.device_id.as_ref().and_then(|device_id| ranges.get(device_id));
             let sequence = finding.sequence.filter(|_| finding.index.is_some());
-            ranges.zip(sequence).is_some_and(|(ranges, sequence)| {
-                ranges.iter().any(|range| (range.first..=range.last).contains(&sequence))
-            })
+            ranges.zip(sequence).is_some_and(|(ranges, sequence)| meets(ranges, sequence, sequence).is_some())
         };
         kept.remove(is_replaced);
         kept.add(findings);

@@ -18,7 +18,8 @@ const MAX_NAMES: usize = 1_000_000;
 
 /// Returns the files of a name, in the order of their paths. A file, or a name that does not exist, is returned as it is.
 ///
-/// In a directory, and in all directories below it, files count whose names do not begin with `_` or `.`, as in Hive.
+/// In a directory, and in all directories below it, files count whose names do not begin with `_` or `.`, as in Hive. A name
+/// such as `_day=1` counts: it is the value of a partition whose column begins with `_`.
 /// A pattern has `*`, `?` or `[abc]` in its names, and `**` for any number of directories.
 ///
 /// # Errors
@@ -191,26 +192,26 @@ impl Walk {
                         folders.push((path, depth + 1));
                     }
                 } else if matches(&path) {
-                    self.add(path, kind.is_symlink())?;
+                    self.add(path, kind)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn add(&mut self, path: PathBuf, is_link: bool) -> Result<(), Error> {
-        let target = match is_link {
-            true => path.canonicalize(),
-            false => path.metadata().map(|_| self.root.clone()),
-        };
+    fn add(&mut self, path: PathBuf, kind: fs::FileType) -> Result<(), Error> {
         let failed = |source| Error::Io { name: path.display().to_string().into(), action: "open", source };
-        if !target.map_err(failed)?.starts_with(&self.root) {
-            return Err(self.unreadable(format!(
-                "the link {} leads out of the directory; pass its file by its own name",
-                path.display()
-            )));
+        let mut is_file = kind.is_file();
+        if kind.is_symlink() {
+            if !path.canonicalize().map_err(failed)?.starts_with(&self.root) {
+                return Err(self.unreadable(format!(
+                    "the link {} leads out of the directory; pass its file by its own name",
+                    path.display()
+                )));
+            }
+            is_file = path.is_file();
         }
-        if !path.metadata().map_err(failed)?.is_file() {
+        if !is_file {
             let source = io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
             return Err(failed(source));
         }

@@ -1,6 +1,5 @@
 //! Parts of a verification: made by workers, and merged into the report of one process.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use edgesentry_chain::part::RowState;
@@ -39,7 +38,7 @@ pub fn verify_part(
 }
 
 /// Verifies the contested records of sources again, as a part of the same run. The sources are all those of the run that
-/// have such records, under the same numbers.
+/// have such records, under the same numbers. The ranges of a device may have any order.
 ///
 /// # Errors
 /// As [`verify_part`], and if there are more than two million contested records.
@@ -47,22 +46,23 @@ pub fn verify_contested(
     sources: Vec<Source>,
     checks: &Checks<'_>,
     number: u64,
-    contested: Contested,
+    mut contested: Contested,
     options: &Options,
     progress: &Arc<Progress>,
 ) -> Result<Part, Error> {
+    contested.values_mut().for_each(|ranges| ranges.sort_unstable());
     let plan = Plan { only: Some(&contested), ..Plan::new(checks, options, progress) };
     let Folded { segments, kept, inputs, .. } = fold_sources(sources, &plan)?;
     Ok(Part::again(checks, options.order, number, &inputs, segments, kept, contested)?)
 }
 
 /// Verifies the contested records of one process again, from its files.
-pub(crate) fn settle(mut whole: Part, paths: Option<&[PathBuf]>, plan: &Plan<'_>) -> Result<Part, Error> {
+pub(crate) fn settle(mut whole: Part, files: Option<&[Source]>, plan: &Plan<'_>) -> Result<Part, Error> {
     let contested = whole.contested();
     if contested.is_empty() {
         return Ok(whole);
     }
-    let Some(paths) = paths else {
+    let Some(files) = files else {
         return Err(Error::Unreadable {
             name: "records".into(),
             problem: "records repeat far from each other, so they must be read again, and only files can be; write the \
@@ -75,7 +75,7 @@ pub(crate) fn settle(mut whole: Part, paths: Option<&[PathBuf]>, plan: &Plan<'_>
         return Err(PartError::Scattered.into());
     }
     for group in groups {
-        let sources = paths.iter().cloned().map(Source::Path).collect();
+        let sources = files.iter().filter_map(read::again).collect();
         let again = verify_contested(sources, plan.checks, 0, group, plan.options, plan.progress)?;
         whole = whole.merge(again)?;
     }

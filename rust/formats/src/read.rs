@@ -226,6 +226,15 @@ fn open_named(source: Source, names: &Arc<ColumnNames>, progress: &Arc<Progress>
     }
 }
 
+/// Returns a source that reads the same file again; `None` if the source is not a file.
+pub(crate) fn again(source: &Source) -> Option<Source> {
+    match source {
+        Source::Path(path) => Some(Source::Path(path.clone())),
+        Source::Named { source, names } => Some(again(source)?.named(names)),
+        _ => None,
+    }
+}
+
 /// Returns the size of a source in bytes, if it has one.
 pub(crate) fn size_bytes(source: &Source) -> Option<u64> {
     match source {

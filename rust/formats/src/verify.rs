@@ -55,9 +55,10 @@ pub fn verify_with_log(
     options: &Options,
     progress: &Arc<Progress>,
 ) -> Result<Report, Error> {
-    let paths =
-        options.order == Order::Sequence && sources.iter().all(|source| matches!(source, Source::Path(_)));
-    let paths = paths.then(|| paths_of(&sources));
+    let files: Option<Vec<Source>> = match options.order {
+        Order::Position => None,
+        Order::Sequence => sources.iter().map(read::again).collect(),
+    };
     let plan = Plan { log, ..Plan::new(checks, options, progress) };
     let Folded { mut segments, kept, replay, erased, inputs } = fold_sources(sources, &plan)?;
     let concluded = log.map(|log| log.conclude(replay, checks.keys));
@@ -74,7 +75,7 @@ pub fn verify_with_log(
         }
         Order::Sequence => {
             let whole = part::Part::new(checks, options.order, 0, inputs.clone(), segments, kept)?;
-            part::settle(whole, paths.as_deref(), &plan)?.conclude(checks, None)?
+            part::settle(whole, files.as_deref(), &plan)?.conclude(checks, None)?
         }
     };
     if let Some((coverage, findings)) = concluded {
@@ -86,15 +87,6 @@ pub fn verify_with_log(
     report.keep(options.max_findings);
     report.locate(inputs);
     Ok(report)
-}
-
-/// Returns the paths of sources that can be read again.
-fn paths_of(sources: &[Source]) -> Vec<PathBuf> {
-    let path = |source: &Source| match source {
-        Source::Path(path) => Some(path.clone()),
-        _ => None,
-    };
-    sources.iter().filter_map(path).collect()
 }
 
 /// Opens and verifies sources as one input.

@@ -13,11 +13,11 @@ use edgesentry_chain::{
     AuditRecord, Checks, Finding, FindingCode as Code, Hash, Head, Heads, Order, Report, Verdict,
 };
 use edgesentry_formats::{
-    Contested, Ends, Error, Options, Part, PartError, Progress, RowError, Source, decode_rows, encode_row,
-    verify, verify_contested, verify_part,
+    ColumnNames, Contested, Ends, Error, Options, Part, PartError, Progress, RowError, Source, decode_rows,
+    encode_row, verify, verify_contested, verify_part,
 };
 use proptest::prelude::*;
-use tampered::{CHAINS, Entry, KEYS, device, entries, ndjson};
+use tampered::{CHAINS, Entry, KEYS, device, entries, lines, ndjson};
 
 /// The number of cases; `make soak` runs more.
 fn cases() -> ProptestConfig {
@@ -269,6 +269,7 @@ fn parts_that_are_not_of_one_run_are_refused() {
     let heads = heads();
     let refused = one.report(&Ends { heads: Some(&heads), ..Ends::default() });
     assert!(matches!(refused, Err(PartError::OtherBasis { what: "heads", .. })));
+    assert!(verify_part(vec![ndjson(&entries)], &checks, MAX_NUMBER, &options, &progress()).is_ok());
     let high = verify_part(vec![ndjson(&entries)], &checks, MAX_NUMBER + 1, &options, &progress());
     assert!(matches!(high, Err(Error::Part(PartError::Inconsistent(_)))));
 }
@@ -326,4 +327,55 @@ fn a_repetition_in_another_file_is_contested() {
         let refused = whole.merge(again).unwrap().report(&Ends::default());
         assert!(matches!(refused, Err(PartError::Changed(_))), "{refused:?}");
     }
+}
+
+/// Files are read again if records repeat in several of them, also those that name their columns differently.
+#[test]
+fn files_are_read_again_for_repetitions_far_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let chain: Vec<Entry> = CHAINS[0].iter().cloned().map(Some).collect();
+    let file = |name: &str, entries: &[Entry], column: &str| {
+        let text = String::from_utf8(lines(entries)).unwrap();
+        let path = folder.path().join(name);
+        std::fs::write(&path, text.replace("timestamp_ms", column)).unwrap();
+        path
+    };
+    let options = options(Order::Sequence, 100_000);
+    let names = ColumnNames::new([("timestamp_ms", "event_time")], []).unwrap();
+    for (column, names) in [("timestamp_ms", ColumnNames::default()), ("event_time", names)] {
+        let files = [file("one", &chain[..200], column), file("other", &chain[150..300], column)];
+        let names = Arc::new(names);
+        let sources = files.map(|path| Source::Path(path).named(&names)).into();
+        let report = verify(sources, &Checks::default(), &options, &progress()).unwrap();
+        assert_eq!(report.coverage.records, 350);
+        assert_eq!(report.counts.get(&Code::SequenceDuplicate), Some(&50), "{:?}", report.counts);
+    }
+    let sources = vec![ndjson(&chain[..200]), ndjson(&chain[150..300])];
+    let refused = verify(sources, &Checks::default(), &options, &progress());
+    assert!(matches!(refused, Err(Error::Unreadable { .. })), "{refused:?}");
+}
+
+/// The contested ranges of a device may have any order, and those that overlap are refused.
+#[test]
+fn contested_ranges_in_any_order_are_verified_again() {
+    let chain: Vec<Entry> = CHAINS[0].iter().cloned().map(Some).collect();
+    let checks = Checks::default();
+    let options = options(Order::Sequence, 100_000);
+    let piece = [&chain[..50], &chain[100..150]].concat();
+    let part = |number| verify_part(vec![ndjson(&piece)], &checks, number, &options, &progress()).unwrap();
+    let whole = part(0).merge(part(1)).unwrap();
+    let again = |contested| {
+        let sources = vec![ndjson(&piece), ndjson(&piece)];
+        let again = verify_contested(sources, &checks, 0, contested, &options, &progress()).unwrap();
+        whole.clone().merge(again)
+    };
+    let mut contested = whole.contested();
+    let found: Vec<_> = contested["a"].iter().map(|range| (range.first, range.last)).collect();
+    assert_eq!(found, [(1, 50), (101, 150)]);
+    contested.values_mut().for_each(|ranges| ranges.reverse());
+    let report = again(contested.clone()).unwrap().report(&Ends::default()).unwrap();
+    assert_eq!(report.counts.get(&Code::SequenceDuplicate), Some(&100), "{:?}", report.counts);
+    contested.values_mut().for_each(|ranges| ranges[1].last = 110);
+    let refused = again(contested);
+    assert!(matches!(refused, Err(PartError::Changed(_))), "{refused:?}");
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use edgesentry_chain::{InputKind, Level, ProvidedBy, Providers, Scheme};
-use edgesentry_formats::{BundleInputs, Options};
+use edgesentry_formats::BundleInputs;
 use edgesentry_log as log;
 use edgesentry_rs::log::BundleError;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -15,6 +15,7 @@ use crate::log::{Checkpoint, Policy, prove_failure};
 use crate::progress::Bar;
 use crate::report::{Call, Report};
 use crate::require::Required;
+use crate::segments::options_of;
 use crate::service::service_failure;
 use crate::source::inputs;
 use crate::verify::MaxAgeSeconds;
@@ -98,9 +99,7 @@ pub(crate) fn verify_bundle(
         return Err(PyValueError::new_err(message));
     }
     required.refuse_missing(&providers, "policy")?;
-    let Ok(max_findings) = usize::try_from(max_findings) else {
-        return Err(PyValueError::new_err("max_findings must be a number from 0"));
-    };
+    let options = options_of("position", max_findings)?;
     let pool = pool(threads)?;
     let bar = Bar::new(progress)?;
     let source = inputs(bundle)?;
@@ -108,7 +107,6 @@ pub(crate) fn verify_bundle(
         return Err(PyTypeError::new_err("a bundle is one path, the bytes of one, or a binary file object"));
     }
     let work = Work::start(source, move |sources, progress, results| {
-        let options = Options { max_findings, ..Options::default() };
         let inputs = BundleInputs {
             policy: policy.as_ref(),
             keys: keys.as_ref().and_then(GivenKeys::brought),

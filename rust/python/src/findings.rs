@@ -8,7 +8,6 @@ use edgesentry_chain::state::FindingState;
 use edgesentry_chain::{FindingCode, UnknownCode};
 use edgesentry_formats::{Error as FormatError, Progress};
 use pyo3::exceptions::{PyIndexError, PyRuntimeError, PyTypeError, PyValueError};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyIterator, PyList, PySlice, PyType};
 use pyo3_arrow::input::AnyRecordBatch;
@@ -20,6 +19,7 @@ use crate::html;
 use crate::pickle::{Reduced, reduce};
 use crate::progress::Bar;
 use crate::source::name_of_type;
+use crate::tables::is_table;
 use crate::work::{Work, wait};
 
 /// The findings of a report: a sequence, and an Arrow stream with one row for each finding.
@@ -76,8 +76,7 @@ impl Findings {
         py: Python<'_>,
         table: &Bound<'_, PyAny>,
     ) -> PyResult<Findings> {
-        let exports = |method| table.hasattr(method);
-        if !exports(intern!(py, "__arrow_c_stream__"))? && !exports(intern!(py, "__arrow_c_array__"))? {
+        if !is_table(table)? {
             let kind = table.get_type().name()?;
             let message = format!("findings come from an object with __arrow_c_stream__, not {kind}");
             return Err(PyTypeError::new_err(message));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use edgesentry_chain::{AuditRecord, InputKind, ProvidedBy};
-use edgesentry_formats::{Destination, Destinations, Error as FormatError, Options};
+use edgesentry_formats::{Destination, Destinations, Error as FormatError};
 use edgesentry_log::BundleScope;
 use edgesentry_ops::OpsSettings;
 use edgesentry_rs::export::{LogBeside, Manifest, Target, export, export_logged};
@@ -40,6 +40,7 @@ use crate::read::{RecordReader, reader};
 use crate::record::{payload_bytes, record_from_any};
 use crate::report::{Call, Report};
 use crate::require::Required;
+use crate::segments::options_of;
 use crate::service::{runtime, service_failure, wait_on};
 use crate::source::Input;
 use crate::telemetry::{self, trace_context};
@@ -364,9 +365,7 @@ impl LedgerCore {
         threads: Option<i64>,
     ) -> PyResult<Report> {
         let open = self.open()?;
-        let Ok(max_findings) = usize::try_from(max_findings) else {
-            return Err(PyValueError::new_err("max_findings must be a number from 0"));
-        };
+        let options = options_of("position", max_findings)?;
         let registered = Registered {
             keys: is_registered(keys),
             heads: is_registered(heads),
@@ -399,7 +398,7 @@ impl LedgerCore {
             start_heads,
             registered,
             manifest: manifest.map(manifest_from_any).transpose()?,
-            options: Options { max_findings, ..Options::default() },
+            options,
         };
         let required = Required::from_any(require)?;
         let mut providers = verification.providers();

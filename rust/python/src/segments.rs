@@ -303,7 +303,7 @@ fn contested_from_any(value: &Bound<'_, PyDict>) -> PyResult<Contested> {
 }
 
 /// Parses the name of an order.
-pub(crate) fn order_of(name: &str) -> PyResult<Order> {
+fn order_of(name: &str) -> PyResult<Order> {
     match name {
         "position" => Ok(Order::Position),
         "sequence" => Ok(Order::Sequence),
@@ -314,7 +314,8 @@ pub(crate) fn order_of(name: &str) -> PyResult<Order> {
     }
 }
 
-fn options_of(order: &str, max_findings: i64) -> PyResult<Options> {
+/// Returns the options of a verification.
+pub(crate) fn options_of(order: &str, max_findings: i64) -> PyResult<Options> {
     let Ok(max_findings) = usize::try_from(max_findings) else {
         return Err(PyValueError::new_err("max_findings must be a number from 0"));
     };

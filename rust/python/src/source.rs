@@ -19,6 +19,7 @@ use crate::errors::{UnreadableError, failure, os_error};
 use crate::pyarrow;
 use crate::record::AuditRecord;
 use crate::service::service_failure;
+use crate::tables::is_table;
 
 /// One input of a verification or a conversion.
 pub(crate) enum Input {
@@ -150,9 +151,7 @@ fn unnamed_input(source: &Bound<'_, PyAny>) -> PyResult<Input> {
     if let Some(batches) = pyarrow::batches(source)? {
         return Ok(Input::PyArrow { name: name_of_type(source), batches });
     }
-    if source.hasattr(intern!(py, "__arrow_c_stream__"))?
-        || source.hasattr(intern!(py, "__arrow_c_array__"))?
-    {
+    if is_table(source)? {
         let batches = import(source, |source| source.extract::<AnyRecordBatch>()?.into_reader())?;
         return Ok(Input::Ready(Source::Batches { name: name_of_type(source), batches }));
     }

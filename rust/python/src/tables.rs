@@ -23,7 +23,7 @@ use crate::source::{import, name_of_type};
 pub(crate) struct Columns {
     batch: RecordBatch,
     /// The number of rows before this batch.
-    pub(crate) before: usize,
+    before: usize,
 }
 
 /// Returns true if the object exports Arrow.
@@ -50,7 +50,7 @@ pub(crate) fn read(source: &Bound<'_, PyAny>, what: &str, fields: &[Field]) -> P
     for batch in batches {
         let unreadable = |problem: String| UnreadableError::new_err(format!("{what}: {problem}"));
         let batch = batch.map_err(|error| unreadable(error.to_string()))?;
-        let columns = fields.iter().map(|field| column(&batch, field));
+        let columns = fields.iter().map(|field| column(&batch, field, before));
         let columns = columns.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
         let schema = Arc::new(Schema::new(fields.to_vec()));
         let table = RecordBatch::try_new(schema, columns).map_err(|error| unreadable(error.to_string()))?;
@@ -60,7 +60,8 @@ pub(crate) fn read(source: &Bound<'_, PyAny>, what: &str, fields: &[Field]) -> P
     Ok(tables)
 }
 
-fn column(batch: &RecordBatch, field: &Field) -> Result<ArrayRef, String> {
+/// Returns a column of a batch, before which the table has `before` rows.
+fn column(batch: &RecordBatch, field: &Field, before: usize) -> Result<ArrayRef, String> {
     let name = field.name();
     let Some(column) = batch.column_by_name(name) else {
         if field.is_nullable() {
@@ -81,23 +82,22 @@ fn column(batch: &RecordBatch, field: &Field) -> Result<ArrayRef, String> {
         })
     };
     let column = if is_text && *field.data_type() == DataType::Binary {
-        unhex(name, cast(&DataType::Utf8)?.as_string())?
+        unhex(name, cast(&DataType::Utf8)?.as_string(), before)?
     } else {
         cast(field.data_type())?
     };
     match (0..column.len()).find(|row| !field.is_nullable() && column.is_null(*row)) {
-        Some(row) => Err(format!("row {}: {name} is null", row + 1)),
+        Some(row) => Err(format!("row {}: {name} is null", before + row + 1)),
         None => Ok(column),
     }
 }
 
 /// Returns the bytes of hex digits.
-fn unhex(name: &str, column: &StringArray) -> Result<ArrayRef, String> {
+fn unhex(name: &str, column: &StringArray, before: usize) -> Result<ArrayRef, String> {
+    let wrong = |row| format!("row {}: {name} is not hex digits", before + row + 1);
     let bytes = (0..column.len()).map(|row| {
         let text = column.is_valid(row).then(|| column.value(row));
-        let bytes = text
-            .map(|text| hex::decode(text).map_err(|_| format!("row {}: {name} is not hex digits", row + 1)));
-        bytes.transpose()
+        text.map(|text| hex::decode(text).map_err(|_| wrong(row))).transpose()
     });
     let bytes = bytes.collect::<Result<Vec<_>, _>>()?;
     Ok(Arc::new(BinaryArray::from_iter(bytes)))

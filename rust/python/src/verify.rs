@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use edgesentry_chain::{Checks, Claim, Claims, Heads, InputKind, Payloads, ProvidedBy, Scheme};
 use edgesentry_formats::{
-    LogCheck, LogFiles, LogPaths, MaxAge, Options, PayloadFolder, hint_erasures, layout_path,
+    LogCheck, LogFiles, LogPaths, MaxAge, PayloadFolder, hint_erasures, layout_path,
 };
 use edgesentry_rs::export::Manifest;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -20,7 +20,7 @@ use crate::manifest::{described, manifest_from_any};
 use crate::progress::Bar;
 use crate::report::{Call, Report};
 use crate::require::Required;
-use crate::segments::order_of;
+use crate::segments::options_of;
 use crate::service::service_failure;
 use crate::source::{name_of_type, named_inputs, path_of};
 use crate::work::{Work, pool, wait};
@@ -139,10 +139,7 @@ pub(crate) fn verify_chain(
         providers.entry(InputKind::Policy).or_default().insert(ProvidedBy::Auditor);
     }
     required.refuse_missing(&providers, "checkpoint= and policy")?;
-    let Ok(max_findings) = usize::try_from(max_findings) else {
-        return Err(PyValueError::new_err("max_findings must be a number from 0"));
-    };
-    let options = Options { max_findings, order: order_of(order)? };
+    let options = options_of(order, max_findings)?;
     let pool = pool(threads)?;
     let bar = Bar::new(progress)?;
     let file = given.manifest.as_ref().map(|manifest| described(manifest, source)).transpose()?.flatten();

@@ -158,15 +158,11 @@ impl Part {
         for whole in wholes {
             part.add_whole(*whole)?;
         }
+        part.again.sort()?;
         for (device_id, state) in segments {
             part.add_segment(device_id, *state)?;
         }
-        part.join_neighbours()?;
-        if part.blocks.values().map(|block| block.segments.open_gaps()).sum::<usize>() > super::MAX_OPEN_GAPS
-        {
-            return Err(PartError::Scattered);
-        }
-        Ok(part)
+        part.checked()
     }
 
     fn add_whole(&mut self, whole: WholeState) -> Result<(), PartError> {
@@ -176,9 +172,7 @@ impl Part {
         for (number, input) in inputs {
             let input = Input::from(input);
             if number > super::MAX_NUMBER || input.entries >> ROW_BITS > 0 {
-                return Err(PartError::Inconsistent(
-                    "a position is above 2^23, or an input has 2^40 records",
-                ));
+                return Err(super::TOO_HIGH);
             }
             if self.inputs.insert(number, input).is_some() {
                 return Err(PartError::Repeated(number));
@@ -209,7 +203,8 @@ impl Part {
             *total = total.saturating_add(count);
         }
         self.kept.add(findings.into_iter().map(Finding::from).collect());
-        self.again.append(Again { ranges, ..Again::default() })
+        self.again.append(Again { ranges, ..Again::default() });
+        Ok(())
     }
 
     fn add_segment(&mut self, device_id: Arc<str>, state: SegmentState) -> Result<(), PartError> {
@@ -221,10 +216,11 @@ impl Part {
         if again {
             let ranges = self.again.ranges.get(&device_id).map_or(&[][..], Vec::as_slice);
             let span = &segment.span;
-            let holds = |range: &super::ContestedRange| {
+            let range = super::meets(ranges, span.lowest_sequence, span.highest_sequence);
+            let is_inside = range.is_some_and(|range| {
                 range.first <= span.lowest_sequence && span.highest_sequence <= range.last
-            };
-            if !ranges.iter().any(holds) || self.again.segments.chains.contains_key(&device_id) {
+            });
+            if !is_inside || self.again.segments.chains.contains_key(&device_id) {
                 return Err(PartError::Changed(device_id));
             }
             self.again.segments.put(device_id, segment, order);
@@ -244,15 +240,8 @@ impl Part {
             return Err(PartError::Inconsistent("a device has two rows for the same inputs"));
         }
         let mut alone = Segments::default();
-        alone.put(Arc::clone(&device_id), segment, order);
-        super::check_basis(&block.segments, &alone)?;
-        let runs = alone.runs.into_values().flat_map(crate::runs::Runs::into_segments);
-        for segment in alone.chains.into_values().chain(runs) {
-            block.segments.put(Arc::clone(&device_id), segment, order);
-        }
-        let between = block.segments.take_findings();
-        block.segments.found = Default::default();
-        self.kept.add(between);
+        alone.put(device_id, segment, order);
+        block.segments = super::join(std::mem::take(&mut block.segments), alone, &mut self.kept)?;
         self.kept.add(findings);
         Ok(())
     }

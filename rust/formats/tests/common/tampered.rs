@@ -113,6 +113,10 @@ pub fn apply(entries: &mut Vec<Entry>, at: prop::sample::Index, edit: Edit) {
 }
 
 pub fn ndjson(entries: &[Entry]) -> Source {
+    Source::Reader { name: "lines".into(), reader: Box::new(Cursor::new(lines(entries))) }
+}
+
+pub fn lines(entries: &[Entry]) -> Vec<u8> {
     let mut text = Vec::new();
     for entry in entries {
         match entry {
@@ -121,5 +125,5 @@ pub fn ndjson(entries: &[Entry]) -> Source {
         }
         text.push(b'\n');
     }
-    Source::Reader { name: "lines".into(), reader: Box::new(Cursor::new(text)) }
+    text
 }
