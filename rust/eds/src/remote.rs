@@ -27,7 +27,7 @@ const MAX_RESPONSE_BYTES: usize = 256 << 20;
 const ATTEMPTS: u32 = 5;
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest page of the operation log.
-const MAX_PAGE: u32 = 10_000;
+pub(crate) const MAX_PAGE: u32 = 10_000;
 
 /// A service on the network in place of a ledger.
 #[derive(Args, Debug)]
@@ -128,8 +128,25 @@ impl Service {
 
     /// Returns all devices. The token needs the scope `read`.
     pub(crate) fn devices(&self) -> Result<Vec<RegisteredDevice>, Failure> {
+        Ok(self.listing()?.0)
+    }
+
+    /// Returns all devices, and the revocations with their reasons. The token needs the scope `read`.
+    pub(crate) fn listing(&self) -> Result<(Vec<RegisteredDevice>, Vec<Revocation>), Failure> {
         let Devices { devices } = self.json("GET", "api/v1/devices", None)?;
-        devices.into_iter().map(|device| self.device(device)).collect()
+        let mut revocations: Vec<Revocation> = Vec::new();
+        for device in &devices {
+            for Key { revoked_from, revoked_reason, .. } in &device.keys {
+                if let (Some(from), Some(reason)) = (*revoked_from, revoked_reason) {
+                    let reason = reason.parse().unwrap_or(RevocationReason::Unspecified);
+                    let device_id = device.device_id.clone();
+                    revocations.push(Revocation { device_id, from, reason, at_ms: 0 });
+                }
+            }
+        }
+        revocations.sort_by(|one, next| (&one.device_id, one.from).cmp(&(&next.device_id, next.from)));
+        let devices = devices.into_iter().map(|device| self.device(device)).collect::<Result<_, _>>()?;
+        Ok((devices, revocations))
     }
 
     fn device(&self, device: Device) -> Result<RegisteredDevice, Failure> {
@@ -144,23 +161,6 @@ impl Service {
         Ok(RegisteredDevice { device_id, keys, head, start })
     }
 
-    /// Returns the revocations with their reasons. The token needs the scope `read`.
-    pub(crate) fn revocations(&self) -> Result<Vec<Revocation>, Failure> {
-        let Devices { devices } = self.json("GET", "api/v1/devices", None)?;
-        let mut revocations: Vec<Revocation> = Vec::new();
-        for device in devices {
-            for Key { revoked_from, revoked_reason, .. } in device.keys {
-                if let (Some(from), Some(reason)) = (revoked_from, revoked_reason) {
-                    let reason = reason.parse().unwrap_or(RevocationReason::Unspecified);
-                    let device_id = device.device_id.clone();
-                    revocations.push(Revocation { device_id, from, reason, at_ms: 0 });
-                }
-            }
-        }
-        revocations.sort_by(|one, next| (&one.device_id, one.from).cmp(&(&next.device_id, next.from)));
-        Ok(revocations)
-    }
-
     /// Registers a key. The token needs the scope `admin`.
     pub(crate) fn register(&self, registration: &Registration) -> Result<(), Failure> {
         let Registration { device_id, key, scheme, valid_from, start } = registration;
@@ -171,7 +171,7 @@ impl Service {
         if let Some(Head { sequence, hash }) = start {
             body["start"] = json!({"sequence": sequence, "hash": hash.to_string()});
         }
-        self.fetch("POST", "api/v1/devices", Some(&body)).map(drop)
+        self.runtime.block_on(self.fetch("POST", "api/v1/devices", Some(&body))).map(drop)
     }
 
     /// Revokes the keys of a device; returns the first sequence that is rejected. The token needs the scope `admin`.
@@ -181,9 +181,14 @@ impl Service {
         Ok(revoked_from)
     }
 
-    /// Returns a page of the operation log, of at most 10,000 entries. The token needs the scope `read`.
-    pub(crate) fn operation_log(&self, query: &LogQuery) -> Result<Vec<LogEntry>, Failure> {
-        let mut path = format!("api/v1/log?after_id={}&limit={}", query.after_id, query.limit.min(MAX_PAGE));
+    /// Returns the runtime of its connections.
+    pub(crate) fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// Returns a page of the operation log, of at most [`MAX_PAGE`] entries. The token needs the scope `read`.
+    pub(crate) async fn operation_log(&self, query: &LogQuery) -> Result<Vec<LogEntry>, Failure> {
+        let mut path = format!("api/v1/log?after_id={}&limit={}", query.after_id, query.limit);
         let filters = [
             ("device_id", query.device_id.clone()),
             ("outcome", query.outcome.map(|outcome| outcome.as_str().to_owned())),
@@ -196,7 +201,7 @@ impl Service {
                 path.push_str(&format!("&{name}={}", percent_encoded(&value)));
             }
         }
-        let Entries { entries } = self.json("GET", &path, None)?;
+        let Entries { entries } = self.parsed(&self.fetch("GET", &path, None).await?)?;
         if entries.len() > query.limit as usize || !entries.is_sorted_by(|one, next| one.id < next.id) {
             return Err(self.strange("its entries"));
         }
@@ -224,13 +229,16 @@ impl Service {
         path: &str,
         body: Option<&Value>,
     ) -> Result<T, Failure> {
-        let text = self.fetch(method, path, body)?;
-        serde_json::from_slice(&text).map_err(|error| self.strange(&error.to_string()))
+        self.parsed(&self.runtime.block_on(self.fetch(method, path, body))?)
     }
 
-    fn fetch(&self, method: &str, path: &str, body: Option<&Value>) -> Result<bytes::Bytes, Failure> {
+    fn parsed<T: DeserializeOwned>(&self, text: &[u8]) -> Result<T, Failure> {
+        serde_json::from_slice(text).map_err(|error| self.strange(&error.to_string()))
+    }
+
+    async fn fetch(&self, method: &str, path: &str, body: Option<&Value>) -> Result<bytes::Bytes, Failure> {
         let body = body.map(|body| body.to_string().into_bytes());
-        Ok(self.runtime.block_on(self.client.fetch(method, path, body, MAX_RESPONSE_BYTES))?)
+        Ok(self.client.fetch(method, path, body, MAX_RESPONSE_BYTES).await?)
     }
 
     fn strange(&self, problem: &str) -> Failure {

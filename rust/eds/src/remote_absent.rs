@@ -4,8 +4,12 @@ use clap::Args;
 use edgesentry_rs::ledger::{
     LogEntry, LogQuery, RegisteredDevice, Registration, Revocation, RevocationReason,
 };
+use tokio::runtime::Runtime;
 
 use crate::exit::Failure;
+
+/// The largest page of the operation log of a service.
+pub(crate) const MAX_PAGE: u32 = 10_000;
 
 /// No options: this build has no client of a service.
 #[derive(Args, Debug)]
@@ -31,11 +35,11 @@ impl Service {
         match self.never {}
     }
 
-    pub(crate) fn register(&self, _: &Registration) -> Result<(), Failure> {
+    pub(crate) fn listing(&self) -> Result<(Vec<RegisteredDevice>, Vec<Revocation>), Failure> {
         match self.never {}
     }
 
-    pub(crate) fn revocations(&self) -> Result<Vec<Revocation>, Failure> {
+    pub(crate) fn register(&self, _: &Registration) -> Result<(), Failure> {
         match self.never {}
     }
 
@@ -43,7 +47,11 @@ impl Service {
         match self.never {}
     }
 
-    pub(crate) fn operation_log(&self, _: &LogQuery) -> Result<Vec<LogEntry>, Failure> {
+    pub(crate) fn runtime(&self) -> &Runtime {
+        match self.never {}
+    }
+
+    pub(crate) async fn operation_log(&self, _: &LogQuery) -> Result<Vec<LogEntry>, Failure> {
         match self.never {}
     }
 }

@@ -218,9 +218,11 @@ impl LedgerCore {
     fn devices<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let list = PyList::empty(py);
         let open = self.open()?;
+        // Read first: each revocation that the devices show has its reason.
+        let devices = self.registered(py)?;
         let revocations = wait_on(py, async move { open.ledger.revocations().await })?;
         let revocations = revocations.map_err(|error| service_failure(py, error.into()))?;
-        for device in self.registered(py)? {
+        for device in devices {
             list.append(device_dict(py, &device, &revocations)?)?;
         }
         Ok(list)

@@ -5,9 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use edgesentry_chain::{Checks, Claim, Claims, Heads, InputKind, Payloads, ProvidedBy, Scheme};
-use edgesentry_formats::{
-    LogCheck, LogFiles, LogPaths, MaxAge, PayloadFolder, hint_erasures, layout_path,
-};
+use edgesentry_formats::{LogCheck, LogFiles, LogPaths, MaxAge, PayloadFolder, hint_erasures, layout_path};
 use edgesentry_rs::export::Manifest;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;

@@ -61,6 +61,9 @@ const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest text of a search or a filter, in bytes: a device id of any allowed length.
 const MAX_TEXT_BYTES: usize = 1024;
 
+/// The path of the live figures.
+const EVENTS: &str = "/console/events";
+
 /// The console of a service.
 pub(crate) struct Console {
     sessions: Sessions,
@@ -177,7 +180,7 @@ pub(crate) fn router() -> Router {
         .route("/console/log", get(entries::log))
         .route("/console/search", get(search::search))
         .route("/console/alerts", get(fleet::alerts))
-        .route("/console/events", get(events::events))
+        .route(EVENTS, get(events::events))
         .route_layer(axum::middleware::from_fn(inside));
     Router::new()
         .route("/console/login", get(sign::form).post(sign::sign_in))
@@ -235,8 +238,14 @@ async fn inside(State(app): State, mut request: Request, next: Next) -> Response
         Ok(console) => console,
         Err(page) => return page.into_response(),
     };
+    let (sessions, headers) = (&console.sessions, request.headers());
+    let session = match request.uri().path() {
+        // The browser connects by itself, again and again.
+        EVENTS => sessions.of_open_page(headers),
+        _ => sessions.of(headers),
+    };
     // A token that lost its scope is another token, as the settings are read at the start of the process.
-    if let Some(session) = console.sessions.of(request.headers()) {
+    if let Some(session) = session {
         request.extensions_mut().insert(session);
         return next.run(request).await;
     }

@@ -284,7 +284,7 @@ impl Ledger for Postgres {
     async fn revocations(&self) -> Result<Vec<Revocation>, StoreError> {
         match self.servers.in_time(self.revocations_once()).await.and_then(|read| read) {
             // A ledger opened for reading may be of an earlier release, or grant nothing on this table.
-            Err(sqlx::Error::Database(_)) => Ok(Vec::new()),
+            Err(error) if is_out_of_reach(&error) => Ok(Vec::new()),
             read => read.map_err(self.failed("read the revocations")),
         }
     }
@@ -381,6 +381,12 @@ fn columns(columns: &[rows::Column]) -> String {
         Kind::Evidence => bounded(name, stream::MAX_EVIDENCE_BYTES),
     };
     columns.iter().map(column).collect::<Vec<_>>().join(", ")
+}
+
+/// Returns true if a table does not exist (`undefined_table`), or the role may not read it (`insufficient_privilege`).
+fn is_out_of_reach(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| matches!(&*code, "42P01" | "42501"))
 }
 
 fn is_unique_violation(error: &StoreError) -> bool {

@@ -241,8 +241,10 @@ impl Ledger for Sqlite {
         .fetch_all(&self.database.readers)
         .await;
         match rows {
-            // A ledger opened for reading may be of an earlier release.
-            Err(sqlx::Error::Database(_)) => Ok(Vec::new()),
+            // A ledger opened for reading may be of an earlier release. SQLite has no code for a missing table.
+            Err(sqlx::Error::Database(error)) if error.message().starts_with("no such table") => {
+                Ok(Vec::new())
+            }
             rows => {
                 let decoded = rows.and_then(|rows| rows.iter().map(rows::revocation).collect());
                 self.database.unchanged(decoded).map_err(self.failed("read the revocations"))

@@ -333,7 +333,8 @@ async fn census(s: &mut dyn Statements, now_ms: u64) -> Result<Census, Failure> 
 async fn entry_part(s: &mut dyn Statements, query: EntryQuery) -> Result<Part<LogEntry, u64>, Failure> {
     let EntryQuery { device_id, outcome, reason, record_hash, before_id, limit } = query;
     let most = u64::from(limit);
-    // The first condition finds its rows by an index; the others look at them.
+    // The first condition finds its rows by an index, if it is about a device or a reason; the others look at them.
+    let has_index = device_id.is_some() || reason.is_some();
     let mut values = vec![upper(before_id)];
     let mut place = |value: Value| {
         values.push(value);
@@ -352,9 +353,6 @@ async fn entry_part(s: &mut dyn Statements, query: EntryQuery) -> Result<Part<Lo
     if let Some(hash) = record_hash {
         conditions.push(format!("record_hash = {}", place(Value::hash(hash))));
     }
-    let has_index = conditions
-        .first()
-        .is_some_and(|first| first.starts_with("device_id") || first.starts_with("outcome = 'rejected'"));
     let indexed = if has_index { format!(" AND {}", conditions.remove(0)) } else { String::new() };
     let scanned = if conditions.is_empty() { most + 1 } else { SCANNED_ENTRIES };
     let inner = format!("FROM operation_logs WHERE id < $1{indexed} ORDER BY id DESC");

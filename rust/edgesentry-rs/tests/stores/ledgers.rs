@@ -31,6 +31,7 @@ on_every_ledger!(
     a_key_belongs_to_one_scheme,
     keys_that_changed_refuse_the_group,
     revoked_keys_accept_nothing_more,
+    only_a_missing_table_has_no_revocations,
     doubtful_records_are_decided_without_their_payloads,
     records_behind_doubtful_ones_wait_with_them,
     the_operation_log_keeps_every_decision,
@@ -317,6 +318,19 @@ async fn keys_that_changed_refuse_the_group(place: Place) {
     let admitted = entries(&*ledger, chain(&mut lifts[1], 2)).await;
     ledger.register(&registration(&device(3))).await.unwrap();
     assert_eq!(names(&ledger.append(&admitted).await.unwrap()), ["accepted"; 2]);
+}
+
+async fn only_a_missing_table_has_no_revocations(place: Place) {
+    let ledger = place.ledger().await;
+    devices(&*ledger, 1).await;
+    ledger.revoke_for("lift-01", RevocationReason::Lost).await.unwrap();
+    assert_eq!(ledger.revocations().await.unwrap().len(), 1);
+    place.tamper("ALTER TABLE revocations RENAME COLUMN reason TO cause").await;
+    let error = ledger.revocations().await.unwrap_err();
+    assert_eq!(error.action, "read the revocations");
+    // As in a ledger of an earlier release.
+    place.tamper("DROP TABLE revocations").await;
+    assert_eq!(ledger.revocations().await.unwrap(), []);
 }
 
 async fn revoked_keys_accept_nothing_more(place: Place) {

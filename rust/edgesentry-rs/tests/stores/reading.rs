@@ -293,6 +293,7 @@ async fn a_role_that_may_only_select_verifies() {
     let host = place.url.split('@').nth(1).unwrap();
     let url = format!("postgres://{role}:read@{host}");
     let ledger: Arc<dyn Ledger> = Arc::new(Postgres::read(&settings(&url)).await.unwrap());
+    assert_eq!(ledger.revocations().await.unwrap(), []);
     read_all(ledger, 10).await;
     run(&place.url, &format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
 }

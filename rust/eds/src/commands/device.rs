@@ -142,10 +142,26 @@ impl Registry {
         }
     }
 
-    fn revocations(&self) -> Result<Vec<Revocation>, Failure> {
+    /// Returns the devices, and the revocations with their reasons.
+    fn listing(&self) -> Result<(Vec<RegisteredDevice>, Vec<Revocation>), Failure> {
         match self {
-            Registry::Ledger(opened) => Ok(opened.wait(opened.ledger.revocations())?),
-            Registry::Service(service) => service.revocations(),
+            // In this order: each revocation that the devices show has its reason.
+            Registry::Ledger(opened) => Ok((self.devices()?, opened.wait(opened.ledger.revocations())?)),
+            Registry::Service(service) => service.listing(),
+        }
+    }
+
+    /// Returns the keys of a device.
+    fn keys(&self, device_id: &str) -> Result<Vec<RegisteredKey>, Failure> {
+        match self {
+            Registry::Ledger(opened) => {
+                let mut registry = opened.wait(opened.ledger.keys(&[device_id.into()]))?;
+                Ok(registry.remove(device_id).map(|device| device.keys.to_vec()).unwrap_or_default())
+            }
+            Registry::Service(service) => {
+                let device = service.devices()?.into_iter().find(|device| device.device_id == device_id);
+                Ok(device.map(|device| device.keys).unwrap_or_default())
+            }
         }
     }
 
@@ -195,7 +211,7 @@ impl Device {
             }
             Action::List { ledger, remote } => {
                 let registry = Registry::open(ledger, remote, Access::Read)?;
-                let (devices, revocations) = (registry.devices()?, registry.revocations()?);
+                let (devices, revocations) = registry.listing()?;
                 let content = list::content(&devices, &revocations);
                 answer(output, "devices", &content, list::table(&devices, &revocations))
             }
@@ -261,9 +277,7 @@ fn register(
         ));
     }
     let device_id = &registration.device_id;
-    let known = registry.devices()?;
-    let keys = known.iter().find(|device| device.device_id == *device_id);
-    let keys = keys.map(|device| &*device.keys).unwrap_or_default();
+    let keys = registry.keys(device_id)?;
     let mine = |key: &&RegisteredKey| key.key.key == registration.key;
     let from = keys.iter().rev().find(mine).map(|key| key.key.valid_from);
     let place = registry.place();

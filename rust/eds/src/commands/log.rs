@@ -19,7 +19,7 @@ use crate::envelope::terminal_safe;
 use crate::exit::{Exit, Failure};
 use crate::interrupt;
 use crate::output::{Answer, Output, write_if_read};
-use crate::remote::{RemoteArgs, Service};
+use crate::remote::{MAX_PAGE, RemoteArgs, Service};
 use crate::stores::{Asked, LedgerArgs, Opened};
 use crate::text::{name, shown};
 use crate::threads;
@@ -94,10 +94,29 @@ impl Source<'_> {
         Ok(())
     }
 
-    fn entries(&self, query: &LogQuery) -> Result<Vec<LogEntry>, Failure> {
+    fn runtime(&self) -> &Runtime {
         match self {
-            Source::Ledger(_, opened) => Ok(opened.wait(opened.ledger.operation_log(query))?),
-            Source::Service(service) => service.operation_log(query),
+            Source::Ledger(_, opened) => &opened.runtime,
+            Source::Service(service) => service.runtime(),
+        }
+    }
+
+    /// Returns the most entries that it returns at once.
+    fn largest_page(&self) -> u32 {
+        match self {
+            Source::Ledger(..) => u32::MAX,
+            Source::Service(_) => MAX_PAGE,
+        }
+    }
+
+    async fn entries(&self, query: &LogQuery) -> Result<Vec<LogEntry>, Failure> {
+        match self {
+            Source::Ledger(_, opened) => opened
+                .ledger
+                .operation_log(query)
+                .await
+                .map_err(|error| edgesentry_rs::Error::from(error).into()),
+            Source::Service(service) => service.operation_log(query).await,
         }
     }
 }
@@ -129,6 +148,11 @@ impl Log {
             Some(service) => Source::Service(service),
             None => Source::Ledger(&self.ledger, Box::new(self.ledger.open(Access::Read)?)),
         };
+        let asked = self.tail.unwrap_or(self.limit);
+        let limit = asked.min(source.largest_page());
+        if limit < asked {
+            output.note(&format!("a service returns at most {limit} entries at once"));
+        }
         let query = LogQuery {
             device_id: self.device.clone(),
             outcome: self.outcome.map(OutcomeKind::from),
@@ -136,14 +160,14 @@ impl Log {
             after_id: self.after,
             since_ms: self.since,
             newest: self.tail.is_some(),
-            limit: self.tail.unwrap_or(self.limit),
+            limit,
         };
         if self.follow {
             return follow(source, query, output);
         }
-        let entries = source.entries(&query)?;
+        let entries = source.runtime().block_on(source.entries(&query))?;
         let last_id = entries.last().map_or(self.after, |entry| entry.id);
-        let is_full = self.tail.is_none() && entries.len() == self.limit as usize;
+        let is_full = self.tail.is_none() && entries.len() == limit as usize;
         let content = json!({
             "entries": entries.iter().map(content).collect::<Vec<_>>(),
             "last_id": last_id,
@@ -181,7 +205,14 @@ fn follow(mut source: Source<'_>, mut query: LogQuery, output: &Output) -> Resul
     let mut printed: BTreeSet<u64> = BTreeSet::new();
     let mut failures = 0;
     loop {
-        let entries = match source.entries(&query) {
+        let read = source.runtime().block_on(async {
+            tokio::select! {
+                () = &mut asked => None,
+                entries = source.entries(&query) => Some(entries),
+            }
+        });
+        let Some(read) = read else { return Ok(Exit::Holds) };
+        let entries = match read {
             // Another process has written to the file, or the server was away.
             Err(failure) if failure.code == "store" && failures < MAX_FAILURES => {
                 failures += 1;

@@ -1,6 +1,7 @@
 //! `eds log`.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::process::Stdio;
 
 use eds::fleet::WATER;
@@ -8,7 +9,7 @@ use eds::tamper;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::ledger;
+use crate::{Folder, ledger};
 
 #[test]
 fn every_decision_is_in_the_log() {
@@ -99,6 +100,54 @@ fn the_last_entries_are_shown_and_followed() {
             break;
         }
     }
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_service_returns_a_part_of_a_large_page() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let service = std::thread::spawn(move || {
+        let requests = [(), ()].map(|()| {
+            let (mut client, _) = listener.accept().unwrap();
+            let mut lines = BufReader::new(client.try_clone().unwrap()).lines().map(Result::unwrap);
+            let request = lines.next().unwrap();
+            lines.find(String::is_empty);
+            let entry = |id: u64| {
+                json!({
+                    "id": id, "at_ms": 0, "device_id": WATER, "sequence": id, "outcome": "accepted",
+                    "record_hash": "0".repeat(64),
+                })
+            };
+            let body = json!({"entries": (1..=10_000).map(entry).collect::<Vec<_>>()}).to_string();
+            let length = body.len();
+            write!(client, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}")
+                .unwrap();
+            request
+        });
+        requests.to_vec()
+    });
+    let folder = Folder::new();
+    let run = folder.eds(&format!("log --url {url} --limit 50000"));
+    assert!(run.stdout.ends_with("there may be more: --after 10000\n"), "{}", run.stdout);
+    assert!(run.stderr.contains("a service returns at most 10000 entries at once"), "{}", run.stderr);
+    let run = folder.eds(&format!("--json log --url {url} --limit 50000"));
+    assert_eq!(run.envelope()["log"]["more"], true);
+    for request in service.join().unwrap() {
+        assert!(request.contains("limit=10000 "), "{request}");
+    }
+}
+
+#[test]
+fn ctrl_c_ends_it_while_a_service_does_not_respond() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let folder = Folder::new();
+    let mut command = folder.command_for_signals();
+    command.args(["log", "--follow", "--url", &url]).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let _connection = silent.accept().unwrap();
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }

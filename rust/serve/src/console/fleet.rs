@@ -13,7 +13,7 @@ use super::alerts::{Alert, MAX_ALERTS};
 use super::parts::{
     Page, Script, Standing, ago, device_link, length, link, note, record_link, record_path, stamp, standing,
 };
-use super::snapshot::{Checkpoint, Snapshot};
+use super::snapshot::{Checkpoint, Part, Snapshot};
 use super::{console, entries};
 use crate::http::State;
 
@@ -166,7 +166,7 @@ pub(super) async fn fleet(State(app): State) -> axum::response::Response {
             (operations(&snapshot))
             section aria-labelledby="alerts-title" {
                 h2 #alerts-title { "Alerts that fire" }
-                (alert_list(&snapshot, 5))
+                (alert_list(&snapshot.alerts, 5))
             }
         }
         (rejections(&texts))
@@ -390,19 +390,19 @@ pub(super) async fn alerts(State(app): State) -> axum::response::Response {
         Ok(console) => console,
         Err(page) => return page.into_response(),
     };
-    let snapshot = console.sources.snapshot().await;
+    let alerts = console.sources.alerts().await;
     let content = html! {
         section aria-labelledby="alerts-title" {
             h2 #alerts-title { "Alerts that fire" }
-            (alert_list(&snapshot, MAX_ALERTS))
+            (alert_list(&alerts, MAX_ALERTS))
         }
     };
     Page::new("Alerts", "/console/alerts", content).into_response()
 }
 
-fn alert_list(snapshot: &Snapshot, most: usize) -> Markup {
+fn alert_list(alerts: &Option<Part<Vec<Alert>>>, most: usize) -> Markup {
     html! {
-        @match &snapshot.alerts {
+        @match alerts {
             None => (note("No Alertmanager is configured, so this page does not know which alerts fire; see serve.console.alertmanager.")),
             Some(None) => (note("The Alertmanager has not responded yet.")),
             Some(Some(read)) => @match &read.value {

@@ -1,7 +1,7 @@
 //! A search by device, hash or object reference.
 //!
-//! Ingest writes no index for it. A step looks at a stated number of entries and records; the next step goes on behind
-//! them.
+//! Ingest writes no index for it. The first step looks at a stated number of entries, and each step at a stated number of
+//! records, from where the step before has ended.
 
 use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
@@ -103,7 +103,7 @@ fn form(text: &str) -> Markup {
             }
             p .more {
                 "Finds devices and object references that begin with the text, or with 64 hex digits the record and payload \
-                 hashes that equal it. One step looks at the last " (number(SCANNED_ENTRIES)) " decisions and at "
+                 hashes that equal it. The first step looks at the last " (number(SCANNED_ENTRIES)) " decisions, and each step at "
                 (number(SCANNED_RECORDS)) " records, by device and sequence."
             }
         }

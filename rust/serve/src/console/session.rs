@@ -93,18 +93,27 @@ impl Sessions {
 
     /// Returns the session of a request, and notes that it is used.
     pub(super) fn of(&self, headers: &HeaderMap) -> Option<Session> {
+        let session = self.of_open_page(headers)?;
+        if let Some(kept) = self.kept().get_mut(&session.id) {
+            kept.used = Instant::now();
+        }
+        Some(session)
+    }
+
+    /// Returns the session of a request that an open page makes by itself. It does not count as a use: an open page does not
+    /// keep a session alive.
+    pub(super) fn of_open_page(&self, headers: &HeaderMap) -> Option<Session> {
         let id = self.id_of(headers)?;
         let mut kept = self.kept();
-        let session = kept.get_mut(&id)?;
+        let session = kept.get(&id)?;
         if self.has_ended(session) {
             kept.remove(&id);
             return None;
         }
-        session.used = Instant::now();
         Some(Session { id, token: Arc::clone(&session.token) })
     }
 
-    /// Returns true if a session has not ended. It does not count as a use: an open page does not keep a session alive.
+    /// Returns true if a session has not ended. It does not count as a use.
     pub(super) fn holds(&self, id: SessionId) -> bool {
         self.kept().get(&id).is_some_and(|session| !self.has_ended(session))
     }
@@ -199,6 +208,20 @@ mod tests {
             sessions.tidy();
             assert!(sessions.kept().is_empty());
         }
+    }
+
+    #[test]
+    fn an_open_page_is_no_use_of_a_session() {
+        let sessions = Sessions::new(LONG, LONG, false);
+        let headers = sent(&sessions.begin(&token("a")).unwrap());
+        let id = sessions.of(&headers).unwrap().id;
+        let used = |sessions: &Sessions| sessions.kept()[&id].used;
+        let before = used(&sessions);
+        assert_eq!(sessions.of_open_page(&headers).unwrap().id, id);
+        assert!(sessions.holds(id));
+        assert_eq!(used(&sessions), before);
+        sessions.of(&headers).unwrap();
+        assert!(used(&sessions) > before);
     }
 
     #[test]

@@ -34,7 +34,7 @@ const LAST_DECISIONS: u32 = 10;
 const SAMPLES: usize = 7;
 pub(super) const SAMPLE_INTERVAL: Duration = Duration::from_secs(10);
 
-type Part<T> = Option<Arc<Read<Result<T, String>>>>;
+pub(super) type Part<T> = Option<Arc<Read<Result<T, String>>>>;
 
 /// The state of the fleet.
 pub(super) struct Snapshot {
@@ -135,15 +135,18 @@ impl Sources {
                         .await,
                 )
             },
-            async {
-                let alertmanager = self.alertmanager.clone()?;
-                Some(self.kept_alerts.get(MAX_ALERTS_AGE, PAGE_TIMEOUT, || alertmanager.alerts()).await)
-            },
+            self.alerts(),
         );
         // Taken last, to agree with a scrape at this time.
         let values = Values::of(&self.service.metrics().text());
         let rate = self.rate(&values);
         Snapshot { at_ms: now_ms(), values, rate, census, decisions, checkpoint, operations, alerts }
+    }
+
+    /// Returns the alerts that fire; none without an Alertmanager.
+    pub(super) async fn alerts(&self) -> Option<Part<Vec<Alert>>> {
+        let alertmanager = self.alertmanager.clone()?;
+        Some(self.kept_alerts.get(MAX_ALERTS_AGE, PAGE_TIMEOUT, || alertmanager.alerts()).await)
     }
 
     async fn census(&self) -> Part<Census> {

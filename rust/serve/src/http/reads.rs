@@ -65,8 +65,10 @@ pub(super) struct Devices {
     security(("token" = ["read"]))
 )]
 pub(super) async fn devices(State(app): State) -> Result<Json<Devices>, Problem> {
-    let revocations = app.service.ledger().revocations().await?;
-    let devices = app.service.ledger().devices().await?.into_iter().map(|device| Device {
+    let ledger = app.service.ledger();
+    // In this order: each revocation that the devices show has its reason.
+    let (devices, revocations) = (ledger.devices().await?, ledger.revocations().await?);
+    let devices = devices.into_iter().map(|device| Device {
         keys: device
             .keys
             .iter()

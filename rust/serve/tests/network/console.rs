@@ -185,6 +185,25 @@ async fn a_session_ends_by_its_user_and_by_time() {
     assert_eq!(get(&short, "/console", &session).await.status, 303);
 }
 
+/// A browser connects again by itself, also without its user.
+#[tokio::test(flavor = "multi_thread")]
+async fn live_figures_do_not_keep_a_session_alive() {
+    let serving = Serving::start(&enabled("idle_seconds = 1")).await;
+    let session = cookie(&serving).await;
+    let mut ended = false;
+    for _ in 0..200 {
+        let status = get_status(&serving, &session).await;
+        ended = status == 401;
+        if ended {
+            break;
+        }
+        // Closed connections count until the service next writes to them.
+        assert!(matches!(status, 200 | 503), "{status}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(ended);
+}
+
 async fn events(serving: &Serving, cookie: &str) -> hyper::body::Incoming {
     let http: Http<_, Full<Bytes>> = Http::builder(TokioExecutor::new()).build_http();
     let request = Request::get(format!("{}/console/events", serving.url())).header("cookie", cookie);
