@@ -172,7 +172,8 @@ typedef struct edgesentry_record {
 } edgesentry_record;
 
 // Signs a message by Ed25519 (RFC 8032): writes EDGESENTRY_SIGNATURE_SIZE bytes to `signature` and returns 0. Any other
-// number is a failure; nothing is signed then. A device signs messages of 32 bytes, never payloads.
+// number is a failure; nothing is signed then. A device signs messages of 32 bytes, never payloads. The key
+// of a successor also signs the statement of the succession, which is longer.
 typedef int32_t (*edgesentry_signature_function)(void *context,
                                                  const uint8_t *message,
                                                  size_t message_size,

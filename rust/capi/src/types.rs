@@ -58,7 +58,8 @@ pub struct Key {
 }
 
 /// Signs a message by Ed25519 (RFC 8032): writes EDGESENTRY_SIGNATURE_SIZE bytes to `signature` and returns 0. Any other
-/// number is a failure; nothing is signed then. A device signs messages of 32 bytes, never payloads.
+/// number is a failure; nothing is signed then. A device signs messages of 32 bytes, never payloads. The key
+/// of a successor also signs the statement of the succession, which is longer.
 pub type Sign = Option<
     unsafe extern "C" fn(
         context: *mut c_void,

@@ -19,7 +19,8 @@ use crate::succession::{Succession, SuccessionError};
 pub const SEED_BYTES: usize = 32;
 
 /// A device that signs its records. Its key is a seed, zeroized on drop and never displayed, or a [`Signer`], which gets
-/// the 32 bytes that the scheme signs, never a payload.
+/// the 32 bytes that the scheme signs, never a payload. The signer of a successor first gets the statement of the
+/// succession, which is longer.
 ///
 /// ```
 /// use edgesentry_chain::{Device, Scheme};

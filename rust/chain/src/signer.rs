@@ -12,7 +12,8 @@ pub trait Signer: Send + Sync {
     /// Returns the public key, which never changes.
     fn public_key(&self) -> &PublicKey;
 
-    /// Signs a message. Callers use [`sign_with`], which verifies the signature.
+    /// Signs a message. Callers use [`sign_with`], which verifies the signature. A device signs messages of 32 bytes; the
+    /// key of a successor also signs the statement of the succession, which is longer.
     ///
     /// # Errors
     /// The key cannot be used; the caller gets no signature.

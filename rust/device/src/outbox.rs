@@ -202,11 +202,17 @@ impl Outbox {
         &self,
         items: impl IntoIterator<Item = (u64, Bytes, String)>,
     ) -> Result<Vec<AuditRecord>, Error> {
-        let items: Vec<Item> = items.into_iter().collect();
+        let items: Arc<Vec<Item>> = Arc::new(items.into_iter().collect());
         self.check_limits(&items)?;
         let _turn = self.signing.lock().await;
-        let added = self.add(&Records(Arc::new(items)), self.signer().may_block()).await?;
+        let added = self.add(&Items(&|_| Arc::clone(&items)), self.signer().may_block()).await?;
         Ok(added.records)
+    }
+
+    /// Signs one record behind the head of the outbox, and keeps it.
+    async fn add_record(&self, addition: &dyn Addition) -> Result<AuditRecord, Error> {
+        let mut added = self.add(addition, self.signer().may_block()).await?;
+        added.records.pop().ok_or(Error::Internal { what: "nothing was signed", source: None })
     }
 
     /// Checks that a ledger accepts records of these sizes: another one would block the outbox for ever.
@@ -586,21 +592,27 @@ struct Added {
     device: Device,
 }
 
-/// Records of the caller.
-struct Records(Arc<Vec<Item>>);
+/// Records from items, which are made for the sequence of the first one.
+struct Items<'a>(&'a (dyn Fn(u64) -> Arc<Vec<Item>> + Send + Sync));
 
-impl Addition for Records {
+impl Addition for Items<'_> {
     fn plan<'a>(
         &'a self,
         outbox: &'a Outbox,
-        _: Option<Head>,
+        head: Option<Head>,
         connection: &'a mut SqliteConnection,
     ) -> BoxFuture<'a, Result<Plan, Error>> {
         Box::pin(async move {
-            outbox.check_room(self.0.len(), connection, 0).await?;
-            Ok(outbox.signing(Arc::clone(&self.0)))
+            let items = self.0(next_sequence(head));
+            outbox.check_room(items.len(), connection, 0).await?;
+            Ok(outbox.signing(items))
         })
     }
+}
+
+/// Returns the sequence of the record behind a head.
+fn next_sequence(head: Option<Head>) -> u64 {
+    head.map_or(1, |head| head.sequence.saturating_add(1))
 }
 
 /// Signs on a thread that may block.

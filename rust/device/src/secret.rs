@@ -40,13 +40,10 @@ pub fn redact(message: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// Returns an argument or a word without the password of a URL in it. A password may contain a slash or an at sign that
-/// should have been encoded.
+/// Returns an argument or a word without the PINs and the password of a URL in it. A password may contain a slash or an at
+/// sign that should have been encoded.
 pub fn without_password(word: &str) -> String {
-    if let Some((before, pin)) = word.split_once("pin-value=") {
-        let rest = pin.find(['&', ';', '\'']).map_or("", |end| &pin[end..]);
-        return format!("{before}pin-value=***{rest}");
-    }
+    let word = &*without_pins(word);
     let Some((before, url)) = word.split_once("://") else { return without_scheme(word) };
     let (address, query) = match url.rfind('@') {
         // A question mark in the password does not begin the query.
@@ -77,6 +74,36 @@ pub fn without_password(word: &str) -> String {
         .collect();
     let mark = if query.is_empty() { "" } else { "?" };
     format!("{before}://{address}{mark}{}", query.join("&"))
+}
+
+/// Removes the PINs of a PKCS#11 URI, each up to the next `&`: a PIN may contain characters that should have been encoded.
+fn without_pins(word: &str) -> String {
+    let parts = word.split('&').map(|part| {
+        let Some(at) = part.match_indices('=').map(|(at, _)| at).find(|at| is_pin(&part[..*at])) else {
+            return part.to_owned();
+        };
+        let quote = if part.ends_with('\'') { "'" } else { "" };
+        format!("{}=***{quote}", &part[..at])
+    });
+    parts.collect::<Vec<_>>().join("&")
+}
+
+/// Returns true if a text ends with `pin-value`, in any case and with escapes.
+fn is_pin(text: &str) -> bool {
+    let mut name = Vec::new();
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let mut byte = [*first];
+        rest = after;
+        if *first == b'%'
+            && let Some((digits, after)) = after.split_at_checked(2)
+            && hex::decode_to_slice(digits, &mut byte).is_ok()
+        {
+            rest = after;
+        }
+        name.extend(byte);
+    }
+    name.to_ascii_lowercase().ends_with(b"pin-value")
 }
 
 /// Handles `postgres:u:hush@db`, a URL without its slashes.
@@ -139,6 +166,11 @@ mod tests {
             ("--ledger=postgres://u:hush@db/x", "--ledger=postgres://u:***@db/x"),
             ("pkcs11:token=t?pin-value=hush&module-path=/x", "pkcs11:token=t?pin-value=***&module-path=/x"),
             ("'pkcs11:token=t?pin-value=hush'", "'pkcs11:token=t?pin-value=***'"),
+            ("pkcs11:token=t?pin-value=hush&pin-value=hush", "pkcs11:token=t?pin-value=***&pin-value=***"),
+            ("pkcs11:token=t?PIN-Value=hush&pin-value=", "pkcs11:token=t?PIN-Value=***&pin-value=***"),
+            ("pkcs11:token=%zz?%70in%2Dvalue=hush&a=b", "pkcs11:token=%zz?%70in%2Dvalue=***&a=b"),
+            ("pkcs11:pin-value=a;hush?b'hush=hush", "pkcs11:pin-value=***"),
+            ("https://u:hush@host/?pin-value=hush", "https://u:***@host/?pin-value=***"),
             ("a@b and c: d", "a@b and c: d"),
         ] {
             assert_eq!(redact(message), expected);

@@ -21,12 +21,13 @@ pub use pin::{PIN_VARIABLE, Pin};
 pub use pkcs11::{Pkcs11Signer, generate};
 #[cfg(feature = "program")]
 pub use program::ProgramSigner;
-pub use source::{KeyReaders, KeySource};
+pub use source::KeySource;
 pub use uri::{Pkcs11Uri, UriError};
 
 /// The time that a token or a program has for an answer.
 pub const SIGNING_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest time that a caller can set for it.
 pub const MAX_SIGNING_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
-/// The longest message that a token or a program signs. A device signs 32 bytes, and a log signs a few lines.
+/// The longest message that a token or a program signs. A device signs 32 bytes, a successor also the statement of its
+/// succession, and a log a few lines.
 pub const MAX_MESSAGE_BYTES: usize = 64 << 10;

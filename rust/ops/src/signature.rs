@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use edgesentry_chain::{Hash, PublicKey, Signed, Signer, sign_with, verify_signature};
-use edgesentry_rs::signer::{KeyReaders, KeySource};
+use edgesentry_rs::signer::KeySource;
 use serde::{Deserialize, Serialize};
 
 use crate::blocking::in_place;
@@ -314,7 +314,7 @@ pub fn signing_key(settings: &OpsSettings) -> Result<Option<KeySource>, Error> {
 /// # Errors
 /// The file, the token or the program cannot be used.
 pub fn open_signing_key(source: &KeySource) -> Result<Arc<dyn Signer>, Error> {
-    source.open(KeyReaders::Group, None).map_err(|error| match error {
+    source.open().map_err(|error| match error {
         error @ edgesentry_rs::Error::Config(_) => Error::unusable(
             "ops.signing_key: the user that runs this command, or its group, must be able to read it, and without \
              it nothing is archived",

@@ -9,7 +9,7 @@ use edgesentry_chain as chain;
 use edgesentry_chain::{ChainFull, SEED_BYTES, SuccessionError};
 use edgesentry_formats::{create_seed_file, read_seed_file, times};
 use edgesentry_rs::agent::sign;
-use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 use zeroize::Zeroizing;
@@ -19,7 +19,7 @@ use crate::heads::Head;
 use crate::keys::{public_key_type, scheme_of};
 use crate::pickle::refuse;
 use crate::record::{self, AuditRecord, bytes, payload_bytes};
-use crate::signer::{PythonSigner, Raised, SigningDevice, sign_failure, signer_of};
+use crate::signer::{PythonSigner, Raised, SigningDevice, fill_random, sign_failure, signer_of};
 use crate::telemetry;
 
 /// A device that signs its records and continues its own chain. Safe to use from several threads.
@@ -75,8 +75,7 @@ impl Device {
     #[pyo3(signature = (device_id, *, scheme = "record"))]
     fn generate(_cls: &Bound<'_, PyType>, device_id: String, scheme: &str) -> PyResult<Device> {
         let mut seed = Zeroizing::new([0; SEED_BYTES]);
-        let failed = |error| PyOSError::new_err(format!("cannot get random bytes from the system: {error}"));
-        getrandom::fill(seed.as_mut_slice()).map_err(failed)?;
+        fill_random(seed.as_mut_slice())?;
         Device::at_start(device_id, &seed, scheme)
     }
 
@@ -145,10 +144,7 @@ impl Device {
         timestamp_ms: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<AuditRecord> {
         let payload = payload_bytes(payload)?;
-        let timestamp_ms = match timestamp_ms {
-            Some(timestamp_ms) => record::timestamp_ms(timestamp_ms)?,
-            None => now_ms()?,
-        };
+        let timestamp_ms = time_or_now(timestamp_ms)?;
         telemetry::ask_loggers(py)?;
         // Log handlers may call this device again, so it must not be locked then.
         let signed =
@@ -181,10 +177,7 @@ impl Device {
         successor: &Bound<'_, Device>,
         timestamp_ms: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<(AuditRecord, Vec<u8>)> {
-        let timestamp_ms = match timestamp_ms {
-            Some(timestamp_ms) => record::timestamp_ms(timestamp_ms)?,
-            None => now_ms()?,
-        };
+        let timestamp_ms = time_or_now(timestamp_ms)?;
         let successor = successor.get().state().clone();
         let succeeded = self.extend(py, successor.device.may_block(), move |own, raised| {
             let successor = successor.raising_in(raised);
@@ -367,6 +360,11 @@ fn check_id(device_id: &str) -> PyResult<()> {
         return Err(PyValueError::new_err("a device id must have at least one character"));
     }
     Ok(())
+}
+
+/// Reads the argument `timestamp_ms`.
+pub(crate) fn time_or_now(timestamp_ms: Option<&Bound<'_, PyAny>>) -> PyResult<u64> {
+    timestamp_ms.map_or_else(now_ms, record::timestamp_ms)
 }
 
 /// The time to sign.

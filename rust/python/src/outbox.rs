@@ -14,12 +14,12 @@ use pyo3::types::PyDict;
 use tokio::sync::Mutex as Turn;
 
 use crate::client::ClientCore;
-use crate::device::{Device, now_ms};
+use crate::device::{Device, time_or_now};
 use crate::heads::Head;
 use crate::ledger::LedgerCore;
 use crate::log::Policy;
 use crate::pickle::refuse;
-use crate::record::{self, AuditRecord, payload_bytes};
+use crate::record::{AuditRecord, payload_bytes};
 use crate::service::{service_failure, wait_on};
 use crate::signer::{Raised, caused, refuse_in_signer};
 use crate::telemetry::trace_context;
@@ -329,11 +329,6 @@ impl Outbox {
     fn __reduce__(&self) -> PyResult<()> {
         refuse("Outbox", "it holds a secret key and an open file; open it in the process that signs")
     }
-}
-
-/// Reads the argument `timestamp_ms`.
-fn time_or_now(timestamp_ms: Option<&Bound<'_, PyAny>>) -> PyResult<u64> {
-    timestamp_ms.map_or_else(now_ms, record::timestamp_ms)
 }
 
 impl Outbox {

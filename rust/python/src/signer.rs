@@ -18,6 +18,12 @@ use crate::errors::{EdgesentryError, bad_key, chain_full, sentence, signer_failu
 use crate::pickle::refuse;
 use crate::record::payload_bytes;
 
+/// Fills a buffer with random bytes.
+pub(crate) fn fill_random(bytes: &mut [u8]) -> PyResult<()> {
+    let failed = |error| PyOSError::new_err(format!("cannot get random bytes from the system: {error}"));
+    getrandom::fill(bytes).map_err(failed)
+}
+
 // The default of `ProgramSigner`.
 const _: () = assert!(SIGNING_TIMEOUT.as_secs() == 30, "the default of ProgramSigner");
 
@@ -73,8 +79,7 @@ impl Pkcs11Signer {
     ) -> PyResult<Pkcs11Signer> {
         let py = cls.py();
         let mut id = [0; 8];
-        let failed = |error| PyOSError::new_err(format!("cannot get random bytes from the system: {error}"));
-        getrandom::fill(&mut id).map_err(failed)?;
+        fill_random(&mut id)?;
         let (uri, pin) = named(uri, module, pin, pin_file)?;
         let name = uri.to_string();
         let opened = py.detach(|| {

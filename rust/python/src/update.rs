@@ -10,7 +10,7 @@ use edgesentry_formats::{
 };
 use edgesentry_update as update;
 use edgesentry_update::{Image, ManifestError, Refusal, SignedManifest, State, Verified};
-use pyo3::exceptions::{PyFileExistsError, PyOSError, PyValueError};
+use pyo3::exceptions::{PyFileExistsError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyType};
 use zeroize::Zeroizing;
@@ -23,6 +23,7 @@ use crate::outbox::{OpenOutbox, Outbox};
 use crate::pickle::refuse;
 use crate::record::{AuditRecord, bytes, payload_bytes};
 use crate::service::service_failure;
+use crate::signer::fill_random;
 
 /// The private key of a publisher, which signs manifests of updates.
 ///
@@ -48,8 +49,7 @@ impl PublisherKey {
     #[classmethod]
     fn generate(_cls: &Bound<'_, PyType>) -> PyResult<PublisherKey> {
         let mut seed = Zeroizing::new([0; SEED_BYTES]);
-        let failed = |error| PyOSError::new_err(format!("cannot get random bytes from the system: {error}"));
-        getrandom::fill(seed.as_mut_slice()).map_err(failed)?;
+        fill_random(seed.as_mut_slice())?;
         PublisherKey::of(seed)
     }
 

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use edgesentry_chain::{AuditRecord, Head};
+use edgesentry_chain::AuditRecord;
 use edgesentry_formats::times::now_ms;
-use futures::future::BoxFuture;
 use sqlx::{Row, SqliteConnection};
 
-use super::{Addition, Item, Outbox, Plan};
+use super::{Items, Outbox};
 use crate::clock::{ClockRecord, ServiceTime};
 use crate::error::Error;
 use crate::limits::MAX_SEQUENCE;
@@ -37,8 +36,7 @@ impl Outbox {
         // The longest reference: whether a device can sign these records does not depend on its chain.
         self.check_limits(&items(MAX_SEQUENCE))?;
         let _turn = self.signing.lock().await;
-        let mut added = self.add(&Clock(&items), self.signer().may_block()).await?;
-        added.records.pop().ok_or(Error::Internal { what: "nothing was signed", source: None })
+        self.add_record(&Items(&items)).await
     }
 
     /// Keeps a time that the service gave now, for the next clock record: for a device that sends with a client of its own. A
@@ -77,23 +75,6 @@ impl Outbox {
             }))
         });
         Ok(time.map_err(self.failed("read the outbox"))?)
-    }
-}
-
-/// A clock record, whose object reference has its sequence.
-struct Clock<'a>(&'a (dyn Fn(u64) -> Arc<Vec<Item>> + Send + Sync));
-
-impl Addition for Clock<'_> {
-    fn plan<'a>(
-        &'a self,
-        outbox: &'a Outbox,
-        head: Option<Head>,
-        connection: &'a mut SqliteConnection,
-    ) -> BoxFuture<'a, Result<Plan, Error>> {
-        Box::pin(async move {
-            outbox.check_room(1, connection, 0).await?;
-            Ok(outbox.signing(self.0(head.map_or(1, |head| head.sequence.saturating_add(1)))))
-        })
     }
 }
 

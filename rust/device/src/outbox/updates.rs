@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::{Addition, Outbox, Plan, kept_records};
+use super::{Addition, Outbox, Plan, kept_records, next_sequence};
 use crate::error::Error;
 
 /// Records of accepted updates that fit into an outbox beyond its limit: a device that cannot send must still accept a
@@ -168,11 +168,6 @@ impl Outbox {
         Ok(())
     }
 
-    async fn add_record(&self, addition: &dyn Addition) -> Result<AuditRecord, Error> {
-        let mut added = self.add(addition, self.signer().may_block()).await?;
-        added.records.pop().ok_or(Error::Internal { what: "nothing was signed", source: None })
-    }
-
     /// Plans the record of an update.
     async fn plan_update(
         &self,
@@ -181,8 +176,7 @@ impl Outbox {
         (timestamp_ms, payload): (u64, String),
         reserve: u64,
     ) -> Result<Plan, Error> {
-        let sequence = head.map_or(1, |head| head.sequence.saturating_add(1));
-        let object_ref = format!("{}/updates/{sequence}.json", self.device.device_id());
+        let object_ref = format!("{}/updates/{}.json", self.device.device_id(), next_sequence(head));
         let items = Arc::new(vec![(timestamp_ms, Bytes::from(payload), object_ref)]);
         self.check_limits(&items)?;
         self.check_room(1, connection, reserve).await?;

@@ -4,22 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use edgesentry_chain::{PublicKey, SeedSigner, Signer};
-use edgesentry_formats::{read_seed_file, read_seed_file_of_group};
+use edgesentry_formats::read_seed_file_of_group;
 
-use super::{Pin, Pkcs11Signer, Pkcs11Uri};
+use super::{Pkcs11Signer, Pkcs11Uri};
 use crate::error::{Error, describe};
 
 const PROGRAM: &str = "exec:";
-
-/// Who may read a seed file.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum KeyReaders {
-    /// Its owner.
-    Owner,
-    /// Its owner and its group, for a key of several services that run as different users.
-    Group,
-}
 
 /// A key: the path of a seed file, a PKCS#11 URI, or `exec:KEY PROGRAM`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,22 +52,19 @@ impl KeySource {
         }
     }
 
-    /// Returns the key. A seed file is read, and a token is asked for its public key; a program is not started.
+    /// Returns the key. A seed file is read, which the group of its owner may read, too; a token is asked for its public key;
+    /// a program is not started.
     ///
     /// # Errors
     /// The file or the token cannot be used.
-    pub fn open(&self, readers: KeyReaders, pin: Option<Pin>) -> Result<Arc<dyn Signer>, Error> {
+    pub fn open(&self) -> Result<Arc<dyn Signer>, Error> {
         Ok(match self {
             KeySource::File(path) => {
-                let seed = match readers {
-                    KeyReaders::Owner => read_seed_file(path),
-                    KeyReaders::Group => read_seed_file_of_group(path),
-                };
-                let seed = seed.map_err(|error| Error::Config(describe(&error)))?;
+                let seed = read_seed_file_of_group(path).map_err(|error| Error::Config(describe(&error)))?;
                 let signer = SeedSigner::new(*seed);
                 Arc::new(signer.map_err(|error| Error::Config(format!("{}: {error}", path.display())))?)
             }
-            KeySource::Token(uri) => Arc::new(Pkcs11Signer::open(uri.clone(), pin)?),
+            KeySource::Token(uri) => Arc::new(Pkcs11Signer::open(uri.clone(), None)?),
             KeySource::Program { key, program } => open_program(*key, program)?,
         })
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use edgesentry_device::signer::{KeyReaders, KeySource};
+use edgesentry_device::signer::KeySource;
 use serde::Deserialize;
 
 use super::TransparencyLog;
@@ -204,7 +204,7 @@ impl LogSettings {
 /// Opens a key. That of a token may take long.
 async fn signer(setting: &'static str, key: &Path, origin: &str) -> Result<LogSigner, Error> {
     let source = parse(setting, key)?;
-    let opened = tokio::task::spawn_blocking(move || source.open(KeyReaders::Group, None)).await;
+    let opened = tokio::task::spawn_blocking(move || source.open()).await;
     let opened = opened.map_err(|error| Error::internal("the thread of a key has ended", error))?;
     let signer = opened.map_err(|error| match error {
         Error::Config(problem) => config(format!("{setting}: {problem}")),

@@ -16,7 +16,7 @@ use edgesentry_ops::drill::{DrillError, DrillReport, Event, Extent, Listener, Me
 use edgesentry_ops::signature::signing_key;
 use edgesentry_ops::textfile::Textfile;
 use edgesentry_rs::settings::Overrides;
-use edgesentry_rs::signer::{KeyReaders, KeySource};
+use edgesentry_rs::signer::KeySource;
 use edgesentry_rs::telemetry::{TelemetrySettings, subscriber};
 use serde_json::{Value, json};
 
@@ -135,7 +135,7 @@ impl Outcome {
     /// Reads the key that signs; an unreadable one is an error before the drill runs.
     fn signer(&self) -> Result<Option<Arc<dyn Signer>>, Failure> {
         let Some(source) = self.key_source()? else { return Ok(None) };
-        Ok(Some(source.open(KeyReaders::Group, None)?))
+        Ok(Some(source.open()?))
     }
 
     /// Returns the source of that key, if an option or the settings name one.
