@@ -73,6 +73,15 @@ SCRIPTS = {
         reader, writer = os.pipe()
         edgesentry.verify_chain(os.fdopen(reader, "rb"))
     """,
+    # The server of the bucket accepts connections, and does not respond.
+    "listing": """
+        import os, socket
+        server = socket.create_server(("127.0.0.1", 0))
+        os.environ["EDS_S3__ENDPOINT"] = f"http://127.0.0.1:{server.getsockname()[1]}"
+        os.environ["EDS_S3__TIMEOUT_SECONDS"] = "600"
+        os.environ["EDS_S3__ACCESS_KEY_ID"] = os.environ["EDS_S3__SECRET_ACCESS_KEY"] = "none"
+        edgesentry.verify_chain("s3://bucket/records/")
+    """,
     # The worker hangs while it opens a pipe without a writer.
     "hung": """
         import os

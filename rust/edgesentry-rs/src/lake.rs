@@ -11,6 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use self::object::Object;
 use crate::s3_settings::S3Settings;
+pub use crate::s3_settings::path_of_url;
 
 /// Threads that move data; verification has its own.
 const THREADS: usize = 2;
@@ -45,8 +46,7 @@ pub fn sources(url: &str, settings: &S3Settings) -> Result<Vec<Source>, Error> {
         let shown: String = url.chars().take(200).collect();
         Error::Unreadable { name: shown.into(), problem: problem.to_owned() }
     };
-    let rest = ["s3://", "s3a://", "s3n://"].iter().find_map(|scheme| url.strip_prefix(scheme));
-    let (bucket, key) = rest.map_or(("", ""), |rest| rest.split_once('/').unwrap_or((rest, "")));
+    let (bucket, key) = path_of_url(url).map_or(("", ""), |rest| rest.split_once('/').unwrap_or((rest, "")));
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     if bucket.is_empty() || !bucket.chars().all(is_name) {
         return Err(unreadable("expected s3://BUCKET/KEY"));

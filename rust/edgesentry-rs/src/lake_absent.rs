@@ -3,6 +3,7 @@
 use edgesentry_formats::{Error, Source};
 
 use crate::s3_settings::S3Settings;
+pub use crate::s3_settings::path_of_url;
 
 /// Returns an error that names the feature.
 ///

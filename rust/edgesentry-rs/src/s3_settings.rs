@@ -37,3 +37,8 @@ impl Default for S3Settings {
         }
     }
 }
+
+/// Returns the bucket and the key in the URL of objects, which has the scheme `s3`, or that of an engine on the JVM.
+pub fn path_of_url(url: &str) -> Option<&str> {
+    ["s3://", "s3a://", "s3n://"].iter().find_map(|scheme| url.strip_prefix(scheme))
+}

@@ -118,7 +118,7 @@ fn sources_of(path: &Path) -> Result<Vec<Source>, Failure> {
         return Ok(vec![source(path)]);
     }
     let name = path.to_str().unwrap_or_default();
-    if ["s3://", "s3a://", "s3n://"].iter().any(|scheme| name.starts_with(scheme)) {
+    if lake::path_of_url(name).is_some() {
         let settings = stores::load(None, &Overrides::default())?;
         return Ok(lake::sources(name, &settings.s3)?);
     }

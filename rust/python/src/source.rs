@@ -5,7 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use edgesentry_formats::{ColumnNames, Source, files_of, missing_url, path_of_url, select_columns, table_of};
+use edgesentry_formats::{
+    ColumnNames, Error as FormatError, Source, files_of, missing_url, path_of_url, select_columns, table_of,
+};
 use edgesentry_rs::lake;
 use edgesentry_rs::settings::{Overrides, Settings};
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -16,10 +18,12 @@ use pyo3::types::{PyByteArray, PyBytes, PyIterator, PyList, PyMapping, PyMemoryV
 use pyo3_arrow::input::AnyRecordBatch;
 
 use crate::errors::{UnreadableError, failure, os_error};
+use crate::progress::Bar;
 use crate::pyarrow;
 use crate::record::AuditRecord;
 use crate::service::service_failure;
 use crate::tables::is_table;
+use crate::work::{Work, wait};
 
 /// One input of a verification or a conversion.
 pub(crate) enum Input {
@@ -85,18 +89,32 @@ pub(crate) fn named_inputs(source: &Bound<'_, PyAny>, names: &Arc<ColumnNames>) 
 fn named_files(py: Python<'_>, path: PathBuf, names: &Arc<ColumnNames>) -> PyResult<Vec<Input>> {
     let ready = |source: Source| Input::Ready(source.named(names));
     let text = path.to_str().unwrap_or_default();
-    if ["s3://", "s3a://", "s3n://"].iter().any(|scheme| text.starts_with(scheme)) {
+    if lake::path_of_url(text).is_some() {
         let settings = Settings::load(None, &Overrides::default());
         let settings = settings.map_err(|error| service_failure(py, error))?.s3;
-        let sources = py.detach(|| lake::sources(text, &settings)).map_err(|error| failure(py, error))?;
+        let url = text.to_owned();
+        let sources = listed(py, move || lake::sources(&url, &settings))?;
         return Ok(sources.into_iter().map(ready).collect());
     }
     let path = path_of_url(text).transpose().map_err(|error| failure(py, error))?.unwrap_or(path);
     if let Some(table) = library_table(py, &path)? {
         return Ok(vec![one_input(&table, names)?]);
     }
-    let files = py.detach(|| files_of(&path)).map_err(|error| failure(py, error))?;
+    py.check_signals()?;
+    let files = match path.is_file() {
+        true => vec![path],
+        false => listed(py, move || files_of(&path))?,
+    };
     files.into_iter().map(|path| file(py, path).map(ready)).collect()
+}
+
+/// Lists the inputs that a name stands for, on a thread of its own: Ctrl-C ends the wait.
+fn listed<T: Send + 'static>(
+    py: Python<'_>,
+    list: impl FnOnce() -> Result<T, FormatError> + Send + 'static,
+) -> PyResult<T> {
+    let work = Work::start(Vec::new(), move |_, _, results| results.put(list()?))?;
+    wait(py, work, Bar::new(None)?)
 }
 
 /// Returns a directory that is a Delta or Iceberg table as an object of its library, if that is installed.

@@ -1,9 +1,10 @@
 //! Backups and drills by their age, from the metrics file that they write.
 
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 
+use edgesentry_formats::read_file;
 use edgesentry_rs::error::describe;
-use tokio::io::AsyncReadExt;
 
 use super::exposition::{MAX_BYTES, Series, series};
 
@@ -39,7 +40,7 @@ pub(super) struct Operations {
 /// # Errors
 /// A sentence: the file cannot be read, or is too large.
 pub(super) async fn read(path: PathBuf) -> Result<Operations, String> {
-    let text = text(&path).await?;
+    let text = text(path).await?;
     let all = series(&text);
     let of = |families: &[(&'static str, &'static str)]| -> Vec<(String, Series)> {
         let named = families.iter().flat_map(|(family, word)| {
@@ -57,26 +58,16 @@ pub(super) async fn read(path: PathBuf) -> Result<Operations, String> {
     })
 }
 
-async fn text(path: &Path) -> Result<String, String> {
-    let failed = |error: std::io::Error| {
+async fn text(path: PathBuf) -> Result<String, String> {
+    let read = move || {
+        let bytes = read_file(&path, MAX_BYTES)?;
+        String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    };
+    let read = tokio::task::spawn_blocking(read).await.map_err(io::Error::from).and_then(|read| read);
+    read.map_err(|error| {
         format!(
             "The metrics file of backups and drills cannot be read: {}. See serve.console.operations.",
             describe(&error)
         )
-    };
-    let file = tokio::fs::File::open(path).await.map_err(failed)?;
-    if !file.metadata().await.map_err(failed)?.is_file() {
-        return Err(
-            "The metrics file of backups and drills is not a file. See serve.console.operations.".to_owned()
-        );
-    }
-    let mut text = String::new();
-    file.take(MAX_BYTES + 1).read_to_string(&mut text).await.map_err(failed)?;
-    if text.len() as u64 > MAX_BYTES {
-        return Err(
-            "The metrics file of backups and drills is larger than 1 MiB. See serve.console.operations."
-                .to_owned(),
-        );
-    }
-    Ok(text)
+    })
 }
