@@ -104,6 +104,11 @@ fn slice(c: &mut Criterion) {
     group.throughput(Throughput::Elements(records.len() as u64));
     group.bench_function("links", |b| b.iter(|| links.verify(black_box(&records), 0).unwrap()));
     group.bench_function("links and signatures", |b| b.iter(|| all.verify(black_box(&records), 0).unwrap()));
+    let mut forged = records.clone();
+    forged.iter_mut().step_by(10).for_each(|record| record.signature[40] ^= 1);
+    group.bench_function("links and signatures, every tenth bad", |b| {
+        b.iter(|| all.verify(black_box(&forged), 0).unwrap())
+    });
     let halves = records.split_at(records.len() / 2);
     let left = links.verify(halves.0, 0).unwrap();
     let right = links.verify(halves.1, halves.0.len() as u64).unwrap();

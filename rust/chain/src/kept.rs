@@ -181,7 +181,6 @@ mod tests {
         }
     }
 
-
     /// Returns a store with the finding of each of these entries.
     fn kept(most: usize, entries: impl IntoIterator<Item = u64>) -> Kept {
         let mut kept = Kept::new(most);

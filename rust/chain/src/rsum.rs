@@ -10,6 +10,7 @@ use crate::vector::Plain;
 use crate::vector::ifma::{Cpu, Zmm};
 
 pub(crate) use self::portable::{decode_canonical, r_sum as portable_r_sum};
+pub(crate) use self::single8::Single;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -26,6 +27,7 @@ mod msm8;
 mod point4;
 mod point8;
 mod portable;
+mod single8;
 mod windows;
 
 #[cfg(all(test, target_arch = "x86_64"))]
@@ -69,6 +71,29 @@ pub(crate) fn avx2_r_sum(encodings: &[[u8; 32]], coefficients: &[u128]) -> Optio
     return avx2::r_sum(encodings, coefficients);
     #[cfg(not(target_arch = "x86_64"))]
     return None;
+}
+
+/// Returns true if the CPU has AVX-512 IFMA.
+pub(crate) fn has_ifma() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return Cpu::detect().is_some();
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
+}
+
+/// Verifies signatures one by one, or returns `None` if the CPU lacks AVX-512 IFMA. Signatures under one key are
+/// adjacent.
+pub(crate) fn ifma_singles(signatures: &[Single]) -> Option<Vec<bool>> {
+    #[cfg(target_arch = "x86_64")]
+    return Cpu::detect().map(|cpu| single8::hold::<Zmm>(cpu, signatures));
+    #[cfg(not(target_arch = "x86_64"))]
+    return None;
+}
+
+/// Verifies by a model of the instructions of AVX-512 IFMA, on any CPU.
+#[cfg(test)]
+pub(crate) fn modelled_singles(signatures: &[Single]) -> Vec<bool> {
+    single8::hold::<Plain>((), signatures)
 }
 
 /// Computes the sum by a model of the instructions of AVX-512 IFMA, on any CPU.

@@ -1,5 +1,6 @@
 //! The single predicate for all signatures, alone or in a batch (docs/reference/spec.md, step 3).
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use curve25519_dalek::edwards::EdwardsPoint;
@@ -9,7 +10,7 @@ use curve25519_dalek::traits::{IsIdentity, VartimeMultiscalarMul};
 use crate::challenge::{challenge, challenges};
 use crate::key::{PublicKey, Scheme};
 use crate::record::AuditRecord;
-use crate::rsum::{decode_canonical, r_sum};
+use crate::rsum::{Single, decode_canonical, has_ifma, ifma_singles, r_sum};
 
 /// Returns the 32 bytes that `scheme` signs for this record.
 pub fn signed_message(record: &AuditRecord, scheme: Scheme) -> [u8; 32] {
@@ -38,43 +39,35 @@ pub fn verify_signature(signed: &Signed<'_>) -> bool {
 /// Verifies many signatures at once. Returns the ascending indices of those that [`verify_signature`] rejects.
 ///
 /// A batch of n signatures under m keys is one sum of n + m + 1 points. If it fails, it is split until every bad
-/// signature is found. If a sample shows that many are bad, each is verified alone, so that a forged export costs
-/// little more than one-by-one verification.
+/// signature is found. If many are bad, each is verified alone, and so are those of the next batch of this thread: a
+/// forged export costs little more than one-by-one verification.
 pub fn verify_signatures(batch: &[Signed<'_>]) -> Vec<usize> {
-    decide(batch, challenges(batch))
+    thread_local! {
+        /// True if the last batch had many bad signatures. It decides the way, never the result.
+        static MANY_WERE_BAD: Cell<bool> = const { Cell::new(false) };
+    }
+    let (mut search, entries) = Search::new(batch, challenges(batch));
+    if MANY_WERE_BAD.get() {
+        search.decide_singly(entries)
+    } else {
+        search.decide(entries)
+    }
+    let one_in = if has_ifma() { 1024 } else { 16 };
+    MANY_WERE_BAD.set(search.bad.len() * one_in > batch.len());
+    search.ascending()
 }
 
-/// Verifies signatures, each with its challenge.
-fn decide(batch: &[Signed<'_>], challenges: Vec<[u8; 64]>) -> Vec<usize> {
-    // A signature without a challenge would not be verified.
-    assert_eq!(challenges.len(), batch.len(), "each signature has a challenge");
-    let mut bad = Vec::new();
-    let mut keys: Vec<&PublicKey> = Vec::new();
-    let mut entries: Vec<Entry> = Vec::with_capacity(batch.len());
-    let mut known: HashMap<*const PublicKey, usize> = HashMap::new();
-    let mut last_key = 0;
-    for (index, (signed, k)) in batch.iter().zip(challenges).enumerate() {
-        // Step 3.2 for S; R is decoded in the sum.
-        if !s_is_reduced(signed) {
-            bad.push(index);
-            continue;
-        }
-        if keys.get(last_key).is_none_or(|key| !std::ptr::eq(*key, signed.key)) {
-            last_key = *known.entry(std::ptr::from_ref(signed.key)).or_insert_with(|| {
-                keys.push(signed.key);
-                keys.len() - 1
-            });
-        }
-        entries.push(Entry { index, key: last_key, terms: Terms::new(signed, k) });
-    }
-    let mut search = Search { keys: &keys, bad: &mut bad, credit: 4 * entries.len() as i64 };
-    search.decide(entries);
-    bad.sort_unstable();
-    bad
+/// Like [`verify_signatures`], for signatures that are probably bad.
+pub(crate) fn verify_singly(batch: &[Signed<'_>]) -> Vec<usize> {
+    let (mut search, entries) = Search::new(batch, challenges(batch));
+    search.decide_singly(entries);
+    search.ascending()
 }
 
 /// Up to this number, the signatures of a failed batch are verified one by one.
 const SMALL: usize = 8;
+/// From this number of signatures on, eight lanes are faster than one.
+const LANES_PAY: usize = 4;
 /// The number of signatures of a failed batch that are sampled before it is split.
 const SAMPLE: usize = 16;
 
@@ -119,26 +112,55 @@ fn single_holds(terms: &Terms, key: &PublicKey) -> bool {
 
 /// Searches for the bad signatures of one batch.
 struct Search<'a> {
-    keys: &'a [&'a PublicKey],
-    bad: &'a mut Vec<usize>,
+    keys: Vec<&'a PublicKey>,
+    /// The indices of the bad signatures, in any order.
+    bad: Vec<usize>,
     /// Signatures that failed sums may still cost before the rest is verified one by one.
     credit: i64,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    /// Returns the search, and the signatures to decide: those whose S is reduced (step 3.2).
+    fn new(batch: &[Signed<'a>], challenges: Vec<[u8; 64]>) -> (Search<'a>, Vec<Entry>) {
+        // A signature without a challenge would not be verified.
+        assert_eq!(challenges.len(), batch.len(), "each signature has a challenge");
+        let (mut keys, mut bad): (Vec<&PublicKey>, _) = (Vec::new(), Vec::new());
+        let mut entries: Vec<Entry> = Vec::with_capacity(batch.len());
+        let mut known: HashMap<*const PublicKey, usize> = HashMap::new();
+        let mut last_key = 0;
+        for (index, (signed, k)) in batch.iter().zip(challenges).enumerate() {
+            if !s_is_reduced(signed) {
+                bad.push(index);
+                continue;
+            }
+            if keys.get(last_key).is_none_or(|key| !std::ptr::eq(*key, signed.key)) {
+                last_key = *known.entry(std::ptr::from_ref(signed.key)).or_insert_with(|| {
+                    keys.push(signed.key);
+                    keys.len() - 1
+                });
+            }
+            entries.push(Entry { index, key: last_key, terms: Terms::new(signed, k) });
+        }
+        let sums = if has_ifma() { 1 } else { 4 };
+        (Search { keys, bad, credit: sums * entries.len() as i64 }, entries)
+    }
+
+    fn ascending(mut self) -> Vec<usize> {
+        self.bad.sort_unstable();
+        self.bad
+    }
+
     fn decide(&mut self, mut entries: Vec<Entry>) {
         let size = entries.len();
         if size <= 2 || self.batch_holds(&mut entries) || entries.is_empty() {
             if size <= 2 {
-                self.decide_singly(&entries);
+                self.decide_singly(entries);
             }
             return;
         }
         let stride = entries.len().div_ceil(SAMPLE);
-        let sampled = entries.iter().step_by(stride);
-        let bad = sampled.filter(|entry| !single_holds(&entry.terms, self.keys[entry.key])).count();
-        if bad * 4 >= SAMPLE.min(entries.len()) {
-            self.decide_singly(&entries);
+        if self.hold(&entries.iter().step_by(stride).collect::<Vec<_>>()).contains(&false) {
+            self.decide_singly(entries);
         } else {
             self.split(entries);
         }
@@ -147,7 +169,7 @@ impl Search<'_> {
     /// Splits `entries`, which contain a bad signature.
     fn split(&mut self, mut entries: Vec<Entry>) {
         if entries.len() <= SMALL || self.credit <= 0 {
-            return self.decide_singly(&entries);
+            return self.decide_singly(entries);
         }
         let mut right = entries.split_off(entries.len() / 2);
         let mut left = entries;
@@ -169,15 +191,32 @@ impl Search<'_> {
         holds
     }
 
-    fn decide_singly(&mut self, entries: &[Entry]) {
-        let bad = entries.iter().filter(|entry| !single_holds(&entry.terms, self.keys[entry.key]));
-        self.bad.extend(bad.map(|entry| entry.index));
+    fn decide_singly(&mut self, mut entries: Vec<Entry>) {
+        entries.sort_unstable_by_key(|entry| entry.key);
+        let holds = self.hold(&entries.iter().collect::<Vec<_>>());
+        let bad = entries.iter().zip(holds).filter(|(_, holds)| !holds);
+        self.bad.extend(bad.map(|(entry, _)| entry.index));
+    }
+
+    /// Verifies each signature alone. Returns, in order, whether it holds. It is fastest if those under one key are
+    /// adjacent.
+    fn hold(&self, entries: &[&Entry]) -> Vec<bool> {
+        let alone = |entry: &&Entry| single_holds(&entry.terms, self.keys[entry.key]);
+        let single = |entry: &&Entry| {
+            let Terms { r, s, ref k } = entry.terms;
+            let mut minus_key = *self.keys[entry.key].as_bytes();
+            minus_key[31] ^= 0x80;
+            Single { minus_key, r, s, k: Scalar::from_bytes_mod_order_wide(k).to_bytes() }
+        };
+        let in_lanes = || ifma_singles(&entries.iter().map(single).collect::<Vec<_>>());
+        let enough = (entries.len() >= LANES_PAY).then(in_lanes).flatten();
+        enough.unwrap_or_else(|| entries.iter().map(alone).collect())
     }
 
     /// Returns true if [8](Σ z·s·B − Σ z·k·A − Σ z·R) = 0 over the entries whose R decodes. Removes the others and
     /// reports them as bad.
     fn batch_holds(&mut self, entries: &mut Vec<Entry>) -> bool {
-        let coefficients = coefficients(entries, self.keys);
+        let coefficients = coefficients(entries, &self.keys);
         let encodings: Vec<[u8; 32]> = entries.iter().map(|entry| entry.terms.r).collect();
         let r = r_sum(&encodings, &coefficients);
 
@@ -283,7 +322,7 @@ mod tests {
     fn a_signature_without_a_challenge_is_never_valid() {
         let key = Device::from_seed("lift-01", [7; 32], Scheme::Record).public_key().unwrap();
         let signed = Signed { key: &key, message: b"door closed", signature: &[0; 64] };
-        decide(&[signed; 3], challenges(&[signed; 2]));
+        Search::new(&[signed; 3], challenges(&[signed; 2]));
     }
 
     #[test]

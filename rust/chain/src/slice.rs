@@ -13,11 +13,14 @@ use crate::key::{RingKey, Scheme, key_at};
 use crate::record::AuditRecord;
 use crate::runs::Order;
 use crate::segment::{Basis, Found, HeadSight, Link, Segment, Segments, at_link};
-use crate::signature::{Signed, signed_message, verify_signature, verify_signatures};
+use crate::signature::{Signed, signed_message, verify_signatures, verify_singly};
 use crate::succession::{Succession, SuccessionError};
 
 /// The maximum length of text from a record in evidence: a device may have chosen it.
 const MAX_SHOWN_CHARS: usize = 1000;
+
+/// The number of other keys and schemes of bad signatures that are tried together.
+const TRIES: usize = 4096;
 
 /// One slice under verification.
 pub(crate) struct Slice<'c, 'r> {
@@ -54,12 +57,19 @@ impl Signer<'_> {
         Signed { key: &self.key.key, message: &self.message, signature: &self.record.signature }
     }
 
-    /// Returns true if the signature holds under `key`, and `key` is registered for `scheme`.
-    fn holds_under(&self, key: &RingKey, scheme: Scheme) -> bool {
-        let message =
-            if scheme == self.key.scheme { self.message } else { signed_message(self.record, scheme) };
-        verify_signature(&Signed { key: &key.key, message: &message, signature: &self.record.signature })
+    /// Returns the message that a key registered for `scheme` signs.
+    fn message_under(&self, scheme: Scheme) -> [u8; 32] {
+        if scheme == self.key.scheme { self.message } else { signed_message(self.record, scheme) }
     }
+}
+
+/// A key and a scheme that a bad signature may belong to.
+struct Try<'r> {
+    /// The place of the signer.
+    at: usize,
+    key: &'r RingKey,
+    scheme: Scheme,
+    message: [u8; 32],
 }
 
 impl<'c: 'r, 'r> Slice<'c, 'r> {
@@ -188,10 +198,8 @@ impl<'c: 'r, 'r> Slice<'c, 'r> {
         self.check_waiting()?;
         self.compute_messages();
         let signed: Vec<Signed<'_>> = self.signers.iter().map(Signer::signed).collect();
-        for at in verify_signatures(&signed) {
-            let signer = &self.signers[at];
-            self.chains[signer.chain].bad_signature(signer, &mut self.found);
-        }
+        let bad = verify_signatures(&signed);
+        self.bad_signatures(&bad);
         for signer in &self.signers {
             let tally = &mut self.chains[signer.chain].segment.tally;
             match signer.key.scheme {
@@ -204,6 +212,43 @@ impl<'c: 'r, 'r> Slice<'c, 'r> {
             segments.put(chain.device_id, chain.segment, self.order);
         }
         Ok(segments)
+    }
+
+    /// Step 3.4: records invalid signatures. Tries the other keys of their devices, and their own under the other scheme,
+    /// to name a likely cause, never to accept a signature.
+    fn bad_signatures(&mut self, bad: &[usize]) {
+        let (mut first, mut tries) = (0, Vec::new());
+        for (place, &at) in bad.iter().enumerate() {
+            let signer = self.signers[at];
+            let others = self.chains[signer.chain].keys.unwrap_or_default().iter();
+            let others = others.filter(|key| key.key != signer.key.key).map(|key| (key, key.scheme));
+            for (key, scheme) in others.chain([(signer.key, signer.key.scheme.other())]) {
+                tries.push(Try { at, key, scheme, message: signer.message_under(scheme) });
+            }
+            if tries.len() >= TRIES || place + 1 == bad.len() {
+                self.settle(&bad[first..=place], &tries);
+                first = place + 1;
+                tries.clear();
+            }
+        }
+    }
+
+    /// Records the invalid signatures `bad`, each with the first of its `tries` that holds.
+    fn settle(&mut self, bad: &[usize], tries: &[Try<'_>]) {
+        let signed = tries.iter().map(|tried| Signed {
+            key: &tried.key.key,
+            message: &tried.message,
+            signature: &self.signers[tried.at].record.signature,
+        });
+        let mut failed = verify_singly(&signed.collect::<Vec<_>>()).into_iter().peekable();
+        let holding = (0..tries.len()).filter(|at| failed.next_if_eq(at).is_none());
+        let mut holding = holding.map(|at| &tries[at]).peekable();
+        for &at in bad {
+            let signer = self.signers[at];
+            let cause = holding.next_if(|tried| tried.at == at);
+            while holding.next_if(|tried| tried.at == at).is_some() {}
+            self.chains[signer.chain].bad_signature(&signer, cause, &mut self.found);
+        }
     }
 
     /// Computes the messages that scheme record signs.
@@ -234,15 +279,16 @@ impl Chain<'_> {
         self.segment.fault(finding, found);
     }
 
-    /// Step 3.4: records an invalid signature, unless it belongs to another key of the device.
-    fn bad_signature(&mut self, signer: &Signer<'_>, found: &mut Found) {
+    /// Records an invalid signature, which holds under `cause`.
+    fn bad_signature(&mut self, signer: &Signer<'_>, cause: Option<&Try<'_>>, found: &mut Found) {
         let due = Evidence::Key { key: *signer.key.key.as_bytes(), scheme: signer.key.scheme };
-        let mut others = self.keys.unwrap_or_default().iter().filter(|key| key.key != signer.key.key);
-        let (code, actual) = match others.find(|key| signer.holds_under(key, key.scheme)) {
-            Some(RingKey { key, scheme, .. }) => {
-                (FindingCode::KeyNotValidAtSequence, Evidence::Key { key: *key.as_bytes(), scheme: *scheme })
+        let (code, actual) = match cause.map(|cause| (*cause.key.key.as_bytes(), cause.scheme)) {
+            Some((key, scheme)) if key == *signer.key.key.as_bytes() => {
+                self.segment.tally.other_scheme[scheme as usize] += 1;
+                (FindingCode::SignatureInvalid, Evidence::OtherScheme { key, scheme })
             }
-            None => (FindingCode::SignatureInvalid, self.invalid_signature(signer)),
+            Some((key, scheme)) => (FindingCode::KeyNotValidAtSequence, Evidence::Key { key, scheme }),
+            None => (FindingCode::SignatureInvalid, Evidence::Signature(Box::new(signer.record.signature))),
         };
         let finding = self.finding(code, &signer.link, due, actual);
         self.segment.fault(finding, found);
@@ -272,17 +318,6 @@ impl Chain<'_> {
         let (expected, actual) = (Evidence::text(expected), Evidence::text(actual));
         let finding = self.finding(FindingCode::SuccessionInvalid, link, expected, actual);
         self.segment.fault(finding, found);
-    }
-
-    /// Tries the other scheme to name a likely cause, never to accept a signature.
-    fn invalid_signature(&mut self, signer: &Signer<'_>) -> Evidence {
-        let RingKey { key, scheme, .. } = signer.key;
-        let scheme = scheme.other();
-        if signer.holds_under(signer.key, scheme) {
-            self.segment.tally.other_scheme[scheme as usize] += 1;
-            return Evidence::OtherScheme { key: *key.as_bytes(), scheme };
-        }
-        Evidence::Signature(Box::new(signer.record.signature))
     }
 
     fn payload(&mut self, link: &Link, record: &AuditRecord, payload_hash: Option<Hash>, found: &mut Found) {

@@ -61,6 +61,12 @@ fn point_formulas_keep_to_the_bounds() {
     assert_tight_point(&point().add_cached((), &cached));
     assert_tight_point(&point().double(()));
     assert_tight_point(&Point8::identity(()));
+    let (x, y) = point().affine(&tight());
+    [&x, &y].into_iter().for_each(assert_tight);
+    let Cached8 { yp2, ym2, t4d, z2 } = cached.negate(0xff);
+    [&yp2, &ym2, &z2].into_iter().for_each(assert_tight);
+    assert_tight_point(&point().add_cached((), &Cached8 { yp2, ym2, t4d, z2 }));
+    point().identities();
     let niels = Niels8::new(&tight(), &tight());
     [&niels.yp, &niels.ym, &niels.t2d].into_iter().for_each(assert_tight);
 }

@@ -150,9 +150,7 @@ impl<V: Vector> Step for SumWindows<'_, V> {
 /// Returns the encoding of the point in lane 0.
 #[inline(always)]
 fn encode<V: Vector>(cpu: V::Cpu, point: &Point8<V>) -> [u8; 32] {
-    let inverse = point.z2.invert(cpu);
-    let (y2, x2) = (point.yp.wide().add(&point.ym.wide()), point.yp.wide().sub(&point.ym.wide()));
-    let (x, y) = (x2.carry().mul(&inverse).canonical(), y2.carry().mul(&inverse).canonical());
+    let (x, y) = point.affine(&point.z2.invert(cpu));
     let (x, y) = (x.0[0].lanes()[0], each!(5, i => y.0[i].lanes()[0]));
     let words = [
         y[0] | y[1] << 51,

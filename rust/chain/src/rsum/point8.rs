@@ -115,6 +115,20 @@ impl<V: Vector> Point8<V> {
         }
     }
 
+    /// Returns canonical x and y, given 1/(2Z).
+    #[inline(always)]
+    pub(super) fn affine(&self, inverse: &Fe8<V>) -> (Fe8<V>, Fe8<V>) {
+        let (yp, ym) = (self.yp.wide(), self.ym.wide());
+        (yp.sub(&ym).carry().mul(inverse).canonical(), yp.add(&ym).carry().mul(inverse).canonical())
+    }
+
+    /// Returns the lanes of the identity: X = 0 and Y = Z.
+    #[inline(always)]
+    pub(super) fn identities(&self) -> u8 {
+        let (yp, ym) = (self.yp.wide(), self.ym.wide());
+        yp.sub(&ym).carry().zeros() & yp.add(&ym).sub(&self.z2.wide()).carry().zeros()
+    }
+
     /// Selects, lane by lane, `other` if the bit of the lane is 1.
     #[inline(always)]
     pub(super) fn select(&self, other: &Self, mask: u8) -> Self {
@@ -164,6 +178,30 @@ impl<V: Vector> Point8<V> {
             V::column([b3, b4, c0, c1, c2, c3, c4, d0], lane),
             V::column([d1, d2, d3, d4, zero, zero, zero, zero], lane),
         ])
+    }
+}
+
+impl<V: Vector> Cached8<V> {
+    /// Selects, lane by lane, `other` if the bit of the lane is 1.
+    #[inline(always)]
+    pub(super) fn select(&self, other: &Self, mask: u8) -> Self {
+        Self {
+            yp2: self.yp2.select(&other.yp2, mask),
+            ym2: self.ym2.select(&other.ym2, mask),
+            t4d: self.t4d.select(&other.t4d, mask),
+            z2: self.z2.select(&other.z2, mask),
+        }
+    }
+
+    /// Returns -Q in the lanes whose bit is 1.
+    #[inline(always)]
+    pub(super) fn negate(&self, mask: u8) -> Self {
+        Self {
+            yp2: self.yp2.select(&self.ym2, mask),
+            ym2: self.ym2.select(&self.yp2, mask),
+            t4d: negate_lanes(self.t4d.0, mask),
+            z2: self.z2,
+        }
     }
 }
 

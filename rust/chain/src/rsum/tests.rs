@@ -8,7 +8,9 @@ use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::Identity;
 use sha2::{Digest, Sha512};
 
-use super::{RSum, avx2_r_sum, ifma_r_sum, modelled_r_sum, portable, r_sum};
+use super::{
+    RSum, Single, avx2_r_sum, ifma_r_sum, ifma_singles, modelled_r_sum, modelled_singles, portable, r_sum,
+};
 
 /// Returns 64 bytes that depend only on the two numbers.
 fn random(stream: u64, i: u64) -> [u8; 64] {
@@ -183,4 +185,84 @@ fn nothing_decodes() {
 #[should_panic = "one coefficient per encoding"]
 fn lengths_must_agree() {
     r_sum(&[[0; 32]], &[]);
+}
+
+/// Returns signature `i`, under key `key`, with a component of small order in R.
+fn single(key: u64, i: u64, torsion: usize) -> Single {
+    let scalar = |stream| Scalar::from_bytes_mod_order_wide(&random(stream, i));
+    let (a, r, k) = (Scalar::from_bytes_mod_order_wide(&random(50, key)), scalar(51), scalar(52));
+    Single {
+        minus_key: (-EdwardsPoint::mul_base(&a)).compress().0,
+        r: (EdwardsPoint::mul_base(&r) + EIGHT_TORSION[torsion]).compress().0,
+        s: (r + k * a).to_bytes(),
+        k: k.to_bytes(),
+    }
+}
+
+/// Returns 2^bit, little endian.
+fn power_of_two(bit: usize) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes[bit / 8] = 1 << (bit % 8);
+    bytes
+}
+
+/// Checks the verdicts of the model and of the instructions.
+fn check_singles(signatures: &[Single], expected: &[bool]) {
+    assert_eq!(modelled_singles(signatures), expected);
+    if let Some(holds) = ifma_singles(signatures) {
+        assert_eq!(holds, expected);
+    }
+}
+
+#[test]
+fn single_signatures_hold_up_to_components_of_small_order() {
+    // With a table of the key for many under one key, without for few.
+    for (keys, n) in [(1, 1), (1, 7), (1, 30), (3, 50), (9, 20), (40, 40)] {
+        let made: Vec<Single> =
+            (0..n).map(|i| single(i * keys / n, i, if i % 3 == 0 { i as usize % 8 } else { 0 })).collect();
+        check_singles(&made, &vec![true; n as usize]);
+    }
+}
+
+#[test]
+fn single_signatures_with_a_fault_do_not_hold() {
+    for (keys, n) in [(1, 50), (50, 50)] {
+        let mut made: Vec<Single> = (0..n).map(|i| single(i * keys / n, i, 0)).collect();
+        let mut expected = vec![true; n as usize];
+        for (i, single) in made.iter_mut().enumerate().filter(|(i, _)| i % 2 == 1) {
+            expected[i] = false;
+            match i % 10 {
+                1 => single.s[i % 31] ^= 1,
+                3 => single.k[i % 31] ^= 0x80,
+                5 => single.r = p_plus(1),
+                7 => single.r = points(53, 1)[0],
+                _ => single.r[31] ^= 0x80,
+            }
+        }
+        check_singles(&made, &expected);
+    }
+}
+
+#[test]
+fn scalars_at_the_ends_of_their_range() {
+    let (zero, one) = ([0; 32], small(1));
+    let largest = (-Scalar::ONE).to_bytes();
+    let mut powers: Vec<[u8; 32]> = (0..252).map(power_of_two).collect();
+    powers.extend([zero, one, largest]);
+    for n in [3, 30] {
+        let minus_key = (-point(54, 0)).compress().0;
+        let scalars: Vec<([u8; 32], [u8; 32])> =
+            powers.iter().flat_map(|s| [zero, one, largest].map(|k| (*s, k))).collect();
+        let made: Vec<Single> = scalars
+            .iter()
+            .map(|&(s, k)| {
+                let of = |bytes| Scalar::from_bytes_mod_order(bytes);
+                let r = EdwardsPoint::mul_base(&of(s)) - point(54, 0) * of(k);
+                Single { minus_key, r: r.compress().0, s, k }
+            })
+            .collect();
+        for few in made.chunks(n) {
+            check_singles(few, &vec![true; few.len()]);
+        }
+    }
 }
