@@ -25,6 +25,8 @@
 #define EDGESENTRY_CHAIN_INIT {sizeof(edgesentry_chain), 0, NULL, 0, NULL, 0, NULL, NULL}
 /** An empty signer, with its size. */
 #define EDGESENTRY_SIGNER_INIT {sizeof(edgesentry_signer), 0, {0}, NULL, NULL}
+/** A service without its URL, with the size of the structure. */
+#define EDGESENTRY_SERVICE_INIT {sizeof(edgesentry_service), 0, NULL, 0, NULL, 0, NULL, 0, NULL, 0, NULL, 0}
 /** Empty inputs for an update, with their size. */
 #define EDGESENTRY_UPDATE_CHECK_INIT \
     {sizeof(edgesentry_update_check), 0, NULL, 0, NULL, 0, NULL, 0, NULL, 0, 0, NULL, 0}
@@ -130,6 +132,9 @@
 
 // The outbox of a device: one file.
 typedef struct edgesentry_outbox edgesentry_outbox;
+
+// A private key that this library has opened: of a seed file or in a token.
+typedef struct edgesentry_private_key edgesentry_private_key;
 
 // A key in a token.
 typedef struct edgesentry_token edgesentry_token;
@@ -327,6 +332,34 @@ typedef struct edgesentry_update {
   uint8_t slot_bytes[512];
 } edgesentry_update;
 
+// A service on the network. Text is UTF-8, and of size 0 if there is none.
+typedef struct edgesentry_service {
+  // sizeof(edgesentry_service)
+  uint32_t struct_size;
+  // The longest time of a call, in milliseconds; 0 stands for 60,000.
+  uint32_t timeout_ms;
+  // https://HOST:PORT, or http://HOST:PORT for a connection without TLS.
+  const char *url;
+  // Its size.
+  size_t url_size;
+  // A token with the scope ingest, if the service requires one.
+  const char *token;
+  // Its size.
+  size_t token_size;
+  // The PEM file of the trusted authorities; those of the system by default.
+  const char *ca;
+  // Its size.
+  size_t ca_size;
+  // The PEM file of the certificate of the device, if it has one.
+  const char *certificate;
+  // Its size.
+  size_t certificate_size;
+  // The PEM file of the private key of the certificate, which only its owner can read.
+  const char *certificate_key;
+  // Its size.
+  size_t certificate_key_size;
+} edgesentry_service;
+
 // Everything that was asked for was done, and holds.
 #define EDGESENTRY_OK 0
 
@@ -486,6 +519,29 @@ edgesentry_status edgesentry_verify_chain(const struct edgesentry_chain *chain,
                                           size_t capacity,
                                           size_t *found);
 
+// Opens a private key by the text that the option --key of eds has: the path of a seed file of eds keygen, which only its
+// owner can read, or the PKCS#11 URI of a key in a token (libraries with the feature pkcs11). A URI names the library of the
+// token with module-path; its PIN comes from pin-source or from the environment variable EDGESENTRY_PKCS11_PIN.
+//
+// `key` is text. `private_key` receives the key; close it with edgesentry_signer_close. `signer` receives its public key
+// and edgesentry_signer_sign with the key as context, for edgesentry_sign_with and edgesentry_outbox_open_with.
+//
+// Returns EDGESENTRY_INVALID_ARGUMENT if the text names no key, EDGESENTRY_SIGNER if the key cannot be opened. Several
+// threads may use a key.
+edgesentry_status edgesentry_signer_open(const char *key,
+                                         size_t key_size,
+                                         struct edgesentry_private_key **private_key,
+                                         struct edgesentry_signer *signer);
+
+// Signs a message with a private key: `context` is the key. `signature` has EDGESENTRY_SIGNATURE_SIZE bytes.
+edgesentry_status edgesentry_signer_sign(void *context,
+                                         const uint8_t *message,
+                                         size_t message_size,
+                                         uint8_t *signature);
+
+// Closes a private key, after the outboxes and all other calls that use it. Null is allowed.
+edgesentry_status edgesentry_signer_close(struct edgesentry_private_key *private_key);
+
 // Opens the outbox of a device, creating its file if it is missing. The outbox keeps signed records durably until the
 // service has confirmed them. Only in libraries with the feature outbox, as are all functions of outboxes.
 //
@@ -602,6 +658,19 @@ edgesentry_status edgesentry_outbox_finish_update(struct edgesentry_outbox *outb
 
 // Closes an outbox, after all other calls that use it. Null is allowed.
 edgesentry_status edgesentry_outbox_close(struct edgesentry_outbox *outbox);
+
+// Sends the waiting records to a service over HTTP or HTTPS, as edgesentry_outbox_flush does with a function of the program,
+// and keeps the time of the service for the next clock record. Only in libraries with the feature http.
+//
+// The call ends after `timeout_ms` of `service`; records that the service has confirmed by then have left the outbox. It
+// sends a request again if that may help, follows no redirect, and reads responses up to a limit. A `token` is sent only over
+// HTTPS or to this machine. The environment variables HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY name the proxy.
+//
+// Returns the statuses of edgesentry_outbox_flush, and EDGESENTRY_INVALID_ARGUMENT if the URL, the token or a file of
+// `service` cannot be used. `flushed` is filled in as by edgesentry_outbox_flush.
+edgesentry_status edgesentry_outbox_flush_to(struct edgesentry_outbox *outbox,
+                                             const struct edgesentry_service *service,
+                                             struct edgesentry_flushed *flushed);
 
 // Finds an Ed25519 key in a token by PKCS#11 and logs in. Only in libraries with the feature pkcs11, as are all functions
 // of tokens.

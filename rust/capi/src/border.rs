@@ -90,6 +90,15 @@ unsafe impl Plain for *mut crate::outbox_types::Outbox {
 unsafe impl Plain for *mut crate::token_exports::Token {
     const VERSIONED: bool = false;
 }
+// SAFETY: a pointer.
+unsafe impl Plain for *mut crate::signer_exports::PrivateKey {
+    const VERSIONED: bool = false;
+}
+// SAFETY: integers and pointers; it begins with `struct_size`.
+#[cfg(feature = "outbox")]
+unsafe impl Plain for crate::outbox_types::Service {
+    const VERSIONED: bool = true;
+}
 // SAFETY: integers.
 #[cfg(feature = "outbox")]
 unsafe impl Plain for crate::outbox_types::Flushed {
@@ -308,7 +317,6 @@ impl Border {
     }
 }
 
-#[cfg(any(feature = "outbox", feature = "pkcs11"))]
 impl Border {
     /// Gives a value to the caller, and returns its handle.
     pub(crate) fn give<T>(&self, pointer: *mut *mut T, value: T) -> Result<*mut c_void, Status>

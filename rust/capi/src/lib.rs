@@ -10,6 +10,8 @@
 mod border;
 pub mod codes;
 mod exports;
+#[cfg(feature = "http")]
+mod http_exports;
 mod last_error;
 #[cfg(feature = "outbox")]
 mod outbox;
@@ -18,6 +20,7 @@ mod outbox_exports;
 #[cfg(feature = "outbox")]
 mod outbox_types;
 mod records;
+mod signer_exports;
 #[cfg(feature = "pkcs11")]
 mod token_exports;
 mod types;
@@ -25,10 +28,13 @@ mod update;
 mod update_exports;
 
 pub use exports::*;
+#[cfg(feature = "http")]
+pub use http_exports::*;
 #[cfg(feature = "outbox")]
 pub use outbox_exports::*;
 #[cfg(feature = "outbox")]
 pub use outbox_types::*;
+pub use signer_exports::*;
 #[cfg(feature = "pkcs11")]
 pub use token_exports::*;
 pub use types::*;

@@ -1,10 +1,14 @@
 //! The outbox behind a runtime of its own, which runs on the thread of the caller.
 
+#[cfg(feature = "http")]
+mod http;
+
 use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use edgesentry_device::error::describe;
 use edgesentry_device::wire::{ProblemCode, parse_response, write_submission};
 use edgesentry_device::{
     AuditRecord, Device, Error, Flushed, Hash, Head, Outbox as DeviceOutbox, Outcome, Sink, Submission,
@@ -38,7 +42,7 @@ fn failed(error: &Error) -> Status {
         _ if error.is_retryable() => EDGESENTRY_TRY_AGAIN,
         _ => EDGESENTRY_OUTBOX,
     };
-    fail(status, format_args!("{}", edgesentry_device::error::describe(error)))
+    fail(status, format_args!("{}", describe(error)))
 }
 
 /// Waits for work on the thread of the caller. A function that an outbox calls must not call it: it would wait for itself.
@@ -96,6 +100,25 @@ impl Outbox {
         post: impl Fn(&[u8]) -> Option<(u16, Vec<u8>)> + Send + Sync,
     ) -> Result<Flushed, Status> {
         run(&self.runtime, self.outbox.flush(&Posting(post)))
+    }
+
+    /// Sends the waiting records to a service, for at most `limit`.
+    #[cfg(feature = "http")]
+    pub(crate) fn flush_to(
+        &self,
+        settings: edgesentry_device::client::ClientSettings,
+        limit: std::time::Duration,
+    ) -> Result<Flushed, Status> {
+        let until = tokio::time::Instant::now() + limit;
+        let client = edgesentry_device::Client::new(settings).map_err(|error| {
+            fail(EDGESENTRY_INVALID_ARGUMENT, format_args!("service: {}", describe(&error)))
+        })?;
+        run(&self.runtime, async {
+            let flushed = self.outbox.flush(&http::Limited::new(client, until)).await;
+            // The connections of the client, which is gone, end now and not at the next call.
+            tokio::task::yield_now().await;
+            flushed
+        })
     }
 
     /// Signs the record of the outcome of an update.

@@ -237,18 +237,26 @@ pub unsafe extern "C" fn edgesentry_outbox_flush(
             return Err(fail(EDGESENTRY_INVALID_ARGUMENT, format_args!("send: is null")));
         };
         let callback = Callback::new(border, send, context);
-        let done = outbox.flush(|body| callback.post(body))?;
-        let result = Flushed {
-            accepted: done.accepted,
-            duplicates: done.duplicates,
-            waiting: done.waiting,
-            rejected_sequence: done.rejection.as_ref().map_or(0, |rejection| rejection.sequence),
-        };
-        border.write("flushed", flushed, result)?;
-        outbox::rejected(&done)
+        finish(border, flushed, &outbox.flush(|body| callback.post(body))?)
     };
     // SAFETY: the arguments, with their sizes.
     unsafe { enter(work) }
+}
+
+/// Writes the result of a flush. A rejection is a failure.
+pub(crate) fn finish(
+    border: &Border,
+    flushed: *mut Flushed,
+    done: &edgesentry_device::Flushed,
+) -> Result<(), Status> {
+    let result = Flushed {
+        accepted: done.accepted,
+        duplicates: done.duplicates,
+        waiting: done.waiting,
+        rejected_sequence: done.rejection.as_ref().map_or(0, |rejection| rejection.sequence),
+    };
+    border.write("flushed", flushed, result)?;
+    outbox::rejected(done)
 }
 
 /// Reads the number of records that wait to be sent, and the last record of the chain. Either may be null.

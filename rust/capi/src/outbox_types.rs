@@ -1,6 +1,6 @@
 //! The structures of outboxes.
 
-use std::ffi::c_void;
+use std::ffi::{c_char, c_void};
 
 /// The outbox of a device: one file.
 pub struct Outbox(pub(crate) crate::outbox::Outbox);
@@ -27,6 +27,36 @@ pub struct Request {
 
 /// Sends a request, and fills in its response. Returns 0 if there is one; otherwise the record stays in the outbox.
 pub type Send = Option<unsafe extern "C" fn(context: *mut c_void, request: *mut Request) -> i32>;
+
+/// A service on the network. Text is UTF-8, and of size 0 if there is none.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Service {
+    /// sizeof(edgesentry_service)
+    pub struct_size: u32,
+    /// The longest time of a call, in milliseconds; 0 stands for 60,000.
+    pub timeout_ms: u32,
+    /// https://HOST:PORT, or http://HOST:PORT for a connection without TLS.
+    pub url: *const c_char,
+    /// Its size.
+    pub url_size: usize,
+    /// A token with the scope ingest, if the service requires one.
+    pub token: *const c_char,
+    /// Its size.
+    pub token_size: usize,
+    /// The PEM file of the trusted authorities; those of the system by default.
+    pub ca: *const c_char,
+    /// Its size.
+    pub ca_size: usize,
+    /// The PEM file of the certificate of the device, if it has one.
+    pub certificate: *const c_char,
+    /// Its size.
+    pub certificate_size: usize,
+    /// The PEM file of the private key of the certificate, which only its owner can read.
+    pub certificate_key: *const c_char,
+    /// Its size.
+    pub certificate_key_size: usize,
+}
 
 /// The result of a flush.
 #[repr(C)]

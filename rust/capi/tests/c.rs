@@ -7,9 +7,13 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::TempDir;
 
@@ -126,6 +130,141 @@ fn an_outbox_keeps_records_until_the_service_has_them() {
     let program = bench.compile("g++", &source, CXX, true);
     let valgrind: Vec<&OsStr> = [OsStr::new("valgrind")].into_iter().chain(words(VALGRIND)).collect();
     assert_eq!(run_outbox(&bench, "valgrind", &valgrind, &program), "ok\n");
+}
+
+/// A service with this behavior for each connection; returns its URL and the number of connections.
+fn service(each: impl Fn(TcpStream) + Send + Sync + 'static) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (number, each) = (Arc::new(AtomicUsize::new(0)), Arc::new(each));
+    let counted = Arc::clone(&number);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let each = Arc::clone(&each);
+            std::thread::spawn(move || each(stream));
+        }
+    });
+    (url, number)
+}
+
+/// Reads a request with its body.
+fn read_request(stream: &TcpStream) {
+    let mut reader = BufReader::new(stream);
+    let mut length = 0;
+    for line in reader.by_ref().lines().map_while(Result::ok).take_while(|line| !line.is_empty()) {
+        if let Some(value) = line.to_lowercase().strip_prefix("content-length: ") {
+            length = value.parse().unwrap();
+        }
+    }
+    std::io::copy(&mut reader.take(length), &mut std::io::sink()).unwrap();
+}
+
+/// A service that gives this response to each request, and then keeps the connection open.
+fn answering(response: String) -> (String, Arc<AtomicUsize>) {
+    service(move |mut stream| {
+        loop {
+            read_request(&stream);
+            if stream.write_all(response.as_bytes()).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+/// Writes a response that does not end, in pieces of this many bytes.
+fn endless(begin: &'static str, piece: usize) -> (String, Arc<AtomicUsize>) {
+    service(move |mut stream| {
+        read_request(&stream);
+        let mut written = stream.write_all(begin.as_bytes());
+        while written.is_ok() {
+            written = stream.write_all(&vec![b'x'; piece]);
+            if piece == 1 {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+        }
+    })
+}
+
+/// Statuses of the header.
+const OUTBOX: i32 = 9;
+const TRY_AGAIN: i32 = 10;
+
+#[test]
+fn a_service_that_misbehaves_costs_an_error_and_no_record() {
+    let bench = Bench::new();
+    let source = root().join("tests/c/http.c");
+    let sanitized: Vec<&str> =
+        C.iter().chain(&["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]).copied().collect();
+    let program = bench.compile("gcc", &source, &sanitized, false);
+    let (elsewhere, visits) = answering(String::new());
+    let answer = |status: &str, headers: &str, body: &str| {
+        answering(format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n{body}", body.len())).0
+    };
+    let accepted = r#"{"outcome":"accepted"}"#;
+    let flush = |at: usize, url: &str, timeout_ms: &str| {
+        let outbox = bench.folder.path().join(format!("{at}.db"));
+        let [url, timeout_ms, token, ca] = [url, timeout_ms, "eds_secret", ""].map(OsStr::new);
+        let said = run(&program, &[outbox.as_os_str(), url, timeout_ms, token, ca]);
+        assert!(!said.contains("eds_secret"), "{said}");
+        said
+    };
+    for (at, (url, timeout_ms, status, expected)) in [
+        (
+            answer("302 Found", &format!("location: {elsewhere}/api/v1/ingest/batch\r\n"), ""),
+            "0",
+            OUTBOX,
+            "Found",
+        ),
+        (
+            answer("307 Temporary Redirect", &format!("location: {elsewhere}\r\n"), ""),
+            "0",
+            OUTBOX,
+            "Redirect",
+        ),
+        (
+            answer("401 Unauthorized", "", r#"{"code":"unauthorized","detail":"no"}"#),
+            "0",
+            OUTBOX,
+            "unauthorized",
+        ),
+        (
+            answer("503 Service Unavailable", "retry-after: 86400\r\n", ""),
+            "700",
+            TRY_AGAIN,
+            "time of the call",
+        ),
+        (answer("200 OK", "", ""), "0", TRY_AGAIN, "ended early"),
+        (answer("200 OK", "", &accepted[..10]), "0", TRY_AGAIN, "ended early"),
+        (answer("200 OK", "", "nonsense\n"), "0", TRY_AGAIN, "outcome"),
+        (answering("nonsense\r\n\r\n".to_owned()).0, "0", TRY_AGAIN, "unreachable"),
+        (endless("HTTP/1.1 200 OK\r\n\r\n", 1 << 16).0, "0", TRY_AGAIN, "docs/reference/http.md"),
+        (endless("HTTP/1.1 200 OK\r\n\r\n", 1).0, "700", TRY_AGAIN, "unreachable"),
+        (endless("HTTP/1.1 200 OK\r\nx: ", 1).0, "700", TRY_AGAIN, "unreachable"),
+        (endless("HTTP/1.1 200 OK\r\nx: ", 1 << 16).0, "0", TRY_AGAIN, "unreachable"),
+        // The program would end by SIGPIPE.
+        (service(drop).0, "0", TRY_AGAIN, "unreachable"),
+        (service(std::mem::forget).0, "700", TRY_AGAIN, "unreachable"),
+        ("http://127.0.0.1:9".to_owned(), "0", TRY_AGAIN, "unreachable"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let said = flush(at, &url, timeout_ms);
+        assert!(said.starts_with(&format!("{status}, 1 wait: ")) && said.contains(expected), "{at}: {said}");
+    }
+    assert_eq!(visits.load(Ordering::SeqCst), 0, "a redirect was followed");
+    // After the outcome, the rest of a response without an end is not awaited.
+    let (url, _) = endless("HTTP/1.1 200 OK\r\n\r\n{\"outcome\":\"accepted\"}\n", 1 << 16);
+    assert_eq!(flush(100, &url, "0"), "0, 0 wait: \n");
+    let valgrind: Vec<&OsStr> = [OsStr::new("valgrind")].into_iter().chain(words(VALGRIND)).collect();
+    let program = bench.compile("g++", &source, CXX, true);
+    let outbox = bench.folder.path().join("valgrind.db");
+    let url = answer("200 OK", "", &format!("{accepted}\n"));
+    let [url, timeout_ms, empty] = [url.as_str(), "0", ""].map(OsStr::new);
+    let given = [program.as_os_str(), outbox.as_os_str(), url, timeout_ms, empty, empty];
+    let arguments: Vec<&OsStr> = valgrind[1..].iter().copied().chain(given).collect();
+    assert_eq!(run("valgrind", &arguments), "0, 0 wait: \n");
 }
 
 #[test]

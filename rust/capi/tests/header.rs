@@ -13,7 +13,9 @@ fn the_header_is_that_of_the_sources() {
         "types.rs",
         "outbox_types.rs",
         "exports.rs",
+        "signer_exports.rs",
         "outbox_exports.rs",
+        "http_exports.rs",
         "token_exports.rs",
         "update_exports.rs",
     ] {

@@ -127,6 +127,7 @@ impl Read for Stream {
     }
 }
 
+// Without vectored writes, which raise SIGPIPE: that ends a program in C whose service closes the connection.
 impl Write for Stream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.tcp().poll_write(context, bytes)
@@ -138,18 +139,6 @@ impl Write for Stream {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.tcp().poll_shutdown(context)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.tcp().poll_write_vectored(context, slices)
     }
 }
 

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode, header};
 use serde::Deserialize;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::proxy::Proxy;
 use super::{Client, Replies, Response as Whole};
@@ -126,8 +126,10 @@ impl Client {
         };
         let mut body = response.into_body();
         let (mut replies, mut text) = (Vec::new(), Vec::new());
+        // Only an outcome is progress: a response of single bytes would never end.
+        let mut until = Instant::now() + self.0.settings.timeout;
         while replies.len() < submissions.len() {
-            let piece = match timeout(self.0.settings.timeout, body.frame()).await {
+            let piece = match timeout_at(until, body.frame()).await {
                 Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
                 Ok(Some(Err(error))) => return (replies, Some(self.broken(&describe(&error)))),
                 Ok(None) => return (replies, Some(self.broken("the response ended early"))),
@@ -147,13 +149,17 @@ impl Client {
                     replies.push(self.reply(submission, answer));
                 }
             }
+            if begun > 0 {
+                until = Instant::now() + self.0.settings.timeout;
+            }
             text.drain(..begun);
             if text.len() > MAX_RESPONSE_BYTES {
                 return (replies, Some(self.broken("the response does not follow docs/reference/http.md")));
             }
         }
         // Read the body to its end, so that the connection can be used again.
-        while let Ok(Some(Ok(_))) = timeout(self.0.settings.timeout, body.frame()).await {}
+        let rest = http_body_util::Limited::new(body, MAX_RESPONSE_BYTES);
+        let _ = timeout(self.0.settings.timeout, rest.collect()).await;
         (replies, None)
     }
 

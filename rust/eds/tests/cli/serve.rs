@@ -35,6 +35,10 @@ impl Served {
         Served { child, url }
     }
 
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     pub(crate) fn address(&self) -> &str {
         self.url.split_once("://").unwrap().1
     }
