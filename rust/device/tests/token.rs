@@ -6,12 +6,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use edgesentry_device::signer::{Pin, Pkcs11Signer, Pkcs11Uri, generate, sign_with};
 use edgesentry_device::{Device, PublicKey, Scheme, Signer};
 
 const LIBRARY: &str = "EDGESENTRY_TEST_TOKEN_LIBRARY";
 const FOLDER: &str = "EDGESENTRY_TEST_TOKEN_FOLDER";
+/// The file with the fault of the library of tests/c/faulty_token.c.
+const FAULT: &str = "EDGESENTRY_TEST_TOKEN_FAULT";
 const PIN: &str = "4711";
 
 /// A token of its own for a test.
@@ -34,6 +37,7 @@ fn token(test: &str) -> Option<Token> {
         .env("SOFTHSM2_CONF", folder.path().join("softhsm2.conf"))
         .env(LIBRARY, String::from_utf8(made.stdout).unwrap().trim())
         .env(FOLDER, folder.path())
+        .env(FAULT, folder.path().join("fault"))
         .output()
         .unwrap();
     let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
@@ -50,6 +54,35 @@ impl Token {
     fn generate(&self, label: &str, id: u8) -> Result<PublicKey, String> {
         let uri = self.uri(&format!("token=site%207;object={label}"));
         generate(&uri, pin(PIN), &[id; 8]).map_err(|error| error.to_string())
+    }
+
+    /// Opens a key through the library of tests/c/faulty_token.c.
+    fn open_faulty(&self, path: &str) -> Result<Pkcs11Signer, String> {
+        let library = self.folder.join("faulty.so");
+        if !library.exists() {
+            let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c/faulty_token.c");
+            let compiled =
+                Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).status();
+            assert!(compiled.unwrap().success());
+        }
+        let uri = format!("pkcs11:{path}?module-path={}", library.display());
+        Pkcs11Signer::open(uri.parse().unwrap(), pin(PIN)).map_err(|error| error.to_string())
+    }
+
+    fn fault(&self, fault: &str) {
+        fs::write(self.folder.join("fault"), fault).unwrap();
+    }
+
+    /// Waits until a function of the library hangs.
+    fn wait_for_the_fault(&self) {
+        let hung = self.folder.join("fault.hung");
+        while !hung.exists() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn heal(&self) {
+        fs::remove_file(self.folder.join("fault")).unwrap();
     }
 
     fn open(&self, path: &str) -> Result<Pkcs11Signer, String> {
@@ -166,6 +199,78 @@ fn a_token_that_was_removed_signs_again_when_it_is_back() {
     cryptoki::context::Pkcs11::new(&token.library).unwrap().finalize().unwrap();
     let second = device.sign(2, b"door open", "2.bin").unwrap();
     assert_eq!((second.sequence, second.prev_record_hash), (2, first.hash()));
+}
+
+#[test]
+fn a_library_that_hangs_while_it_starts_holds_up_no_other_token() {
+    let Some(token) = token("a_library_that_hangs_while_it_starts_holds_up_no_other_token") else { return };
+    let key = token.generate("lift-01", 1).unwrap();
+    token.fault("initialize");
+    std::thread::scope(|scope| {
+        let hanging = scope.spawn(|| token.open_faulty("object=lift-01"));
+        token.wait_for_the_fault();
+        let signer = token.open("object=lift-01").unwrap();
+        sign_with(&signer, &[1; 32]).unwrap();
+        token.heal();
+        assert_eq!(*hanging.join().unwrap().unwrap().public_key(), key);
+    });
+}
+
+#[cfg(feature = "outbox")]
+mod outbox {
+    use async_trait::async_trait;
+    use bytes::Bytes;
+    use edgesentry_device::{Error, Outbox, Outcome, Sink, Submission};
+
+    use super::*;
+
+    /// A service that accepts everything.
+    struct Accepting;
+
+    #[async_trait]
+    impl Sink for Accepting {
+        async fn send(&self, submissions: Vec<Submission>) -> Vec<Result<Outcome, Error>> {
+            submissions.iter().map(|_| Ok(Outcome::Accepted)).collect()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_that_hangs_or_lies_costs_an_error_and_no_record() {
+        let Some(token) = token("outbox::a_token_that_hangs_or_lies_costs_an_error_and_no_record") else {
+            return;
+        };
+        token.generate("lift-01", 1).unwrap();
+        let signer = token.open_faulty("object=lift-01").unwrap().with_timeout(Duration::from_secs(2));
+        let device = Device::from_signer("lift-01", Arc::new(signer), Scheme::Record);
+        let outbox = Outbox::open(&token.folder.join("outbox.db"), device).await.unwrap();
+        let sign = || outbox.sign(1, Bytes::from_static(b"door closed"), "1.bin");
+        let mut last = sign().await.unwrap();
+        for (fault, expected, is_retryable) in [
+            ("sign", "the token gave no answer in 2 s", true),
+            ("login", "the token gave no answer in 2 s", true),
+            ("wrong", "does not hold", false),
+        ] {
+            token.fault(fault);
+            let error = sign().await.unwrap_err();
+            assert_eq!((error.code(), error.is_retryable()), ("signer", is_retryable), "{error}");
+            assert!(error.to_string().contains(expected), "{fault}: {error}");
+            assert!(!format!("{error:?}").contains(PIN), "{error:?}");
+            // Nothing was signed, and the record before leaves the outbox meanwhile.
+            assert_eq!(outbox.head().await.unwrap().map(|head| head.hash), Some(last.hash()));
+            assert_eq!(outbox.waiting().await.unwrap(), 1);
+            assert_eq!(outbox.flush(&Accepting).await.unwrap().accepted, 1);
+            token.heal();
+            let record = loop {
+                match sign().await {
+                    Ok(record) => break record,
+                    // The token is still busy with an earlier request.
+                    Err(error) => assert!(error.is_retryable(), "{error}"),
+                }
+            };
+            assert_eq!((record.sequence, record.prev_record_hash), (last.sequence + 1, last.hash()));
+            last = record;
+        }
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,8 +27,9 @@ use super::{MAX_MESSAGE_BYTES, PIN_VARIABLE, Pin, Pkcs11Uri, SIGNING_TIMEOUT};
 const CURVES: [&[u8]; 2] = [b"\x06\x03\x2b\x65\x70", b"\x13\x0cedwards25519"];
 /// The time that a token has to close a session.
 const CLOSING_TIMEOUT: Duration = Duration::from_secs(2);
-/// The libraries of this process. Each is initialized once and stays: other users of it in this process may need it.
-static MODULES: Mutex<BTreeMap<PathBuf, Pkcs11>> = Mutex::new(BTreeMap::new());
+/// The libraries of this process. Each is initialized once and stays: other users of it in this process may need it. Each
+/// has a lock of its own, so that one that hangs while it starts holds up no token of another.
+static MODULES: Mutex<BTreeMap<PathBuf, Arc<Mutex<Option<Pkcs11>>>>> = Mutex::new(BTreeMap::new());
 
 /// A private key in a token.
 pub struct Pkcs11Signer {
@@ -287,7 +288,10 @@ impl Token {
             return Err(self.lasting(format!("{}: expected the absolute path of a library", path.display())));
         }
         let mut modules = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
-        let module = match modules.get(path) {
+        let loaded = Arc::clone(modules.entry(path.to_owned()).or_default());
+        drop(modules);
+        let mut loaded = loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let module = match &*loaded {
             Some(module) => module.clone(),
             None => Pkcs11::new(path).map_err(|error| {
                 self.lasting(format!("{}: cannot load the library of the token: {error}", path.display()))
@@ -298,8 +302,7 @@ impl Token {
             Ok(()) | Err(TokenError::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
             Err(error) => return Err(self.failed(&error)),
         }
-        modules.insert(path.to_owned(), module.clone());
-        Ok(module)
+        Ok(loaded.insert(module).clone())
     }
 
     fn slot(&self, module: &Pkcs11) -> Result<Slot, SignerError> {

@@ -3,8 +3,10 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::Folder;
+use crate::serve::{Served, get};
 
 /// A directory with a token of its own, and the file of its PIN.
 pub(crate) struct Token {
@@ -185,4 +187,89 @@ fn an_update_and_a_log_are_signed_by_a_token() {
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
     let run = folder.eds("verify-proof head.proof --policy policy.txt");
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+}
+
+/// Returns the value of a metric.
+fn metric(served: &Served, name: &str) -> f64 {
+    let answer = get(served.address(), "/metrics");
+    let line = answer.lines().find(|line| line.starts_with(&format!("{name} ")));
+    line.and_then(|line| line.split(' ').nth(1)?.parse().ok()).unwrap_or_else(|| panic!("{answer}"))
+}
+
+fn wait(mut is_so: impl FnMut() -> bool) {
+    while !is_so() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_log_whose_token_hangs_admits_records_and_goes_on() {
+    let token = Token::new();
+    let folder = &token.folder;
+    token.keygen("log");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../device/tests/c/faulty_token.c");
+    let library = folder.path("faulty.so");
+    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).status();
+    assert!(compiled.unwrap().success());
+    let key = token.uri("log").replace(&token.library, library.to_str().unwrap());
+    std::fs::create_dir(folder.path("log")).unwrap();
+    folder.write(
+        "eds.toml",
+        format!(
+            "[log]\norigin = \"log.example/lifts\"\nkey = \"{key}\"\nstore = \"folder:log\"\ninterval_seconds = 1\n"
+        ),
+    );
+    let faulty = |mut command: Command| {
+        command.env("EDGESENTRY_TEST_TOKEN_LIBRARY", &token.library);
+        command.env("EDGESENTRY_TEST_TOKEN_FAULT", folder.path("fault"));
+        command.env("EDS_CONFIG", "eds.toml");
+        command
+    };
+    let public = folder.eds("--json keygen --device lift-01").envelope()["key"]["public_key"].clone();
+    let public = public.as_str().unwrap();
+    let run = folder.eds(&format!("device register lift-01 --key {public}"));
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    let init = faulty(folder.command()).args(["checkpoint", "init"]).output().unwrap();
+    assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
+
+    let served = Served::start(faulty(folder.command()), "127.0.0.1:0");
+    std::fs::create_dir_all(folder.path("payloads/lift-01")).unwrap();
+    let mut sequence = 0;
+    let mut push = || {
+        sequence += 1;
+        folder.write("payload", format!("door {sequence}"));
+        folder.write(&format!("payloads/lift-01/{sequence}.bin"), format!("door {sequence}"));
+        let after = if sequence > 1 { "--after chain.ndjson" } else { "" };
+        let run = folder.eds(&format!(
+            "sign-record --key lift-01.seed --device lift-01 --payload payload --object-ref lift-01/{sequence}.bin {after}"
+        ));
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        folder.write("chain.ndjson", &run.stdout);
+        let url = served.url();
+        let run = folder.eds(&format!("--json push --url {url} --payloads-from payloads chain.ndjson"));
+        assert_eq!(run.envelope()["push"]["accepted"], 1, "{}", run.stdout);
+    };
+    push();
+    let size = || metric(&served, "edgesentry_log_checkpoint_size");
+    wait(|| size() > 0.0);
+    folder.write("fault", "sign");
+    push();
+    wait(|| folder.path("fault.hung").exists());
+    let before = size();
+    for _ in 0..3 {
+        push();
+    }
+    assert_eq!(size(), before, "signed without the token");
+    std::fs::remove_file(folder.path("fault")).unwrap();
+    wait(|| metric(&served, "edgesentry_log_records_waiting") == 0.0 && size() > before);
+    // A signature that does not hold is not published.
+    folder.write("fault", "wrong");
+    push();
+    wait(|| {
+        let answer = get(served.address(), "/metrics");
+        answer.contains("edgesentry_log_stopped{code=\"log_signer\"} 1\n")
+    });
+    let before = size();
+    std::fs::remove_file(folder.path("fault")).unwrap();
+    wait(|| size() > before);
 }
