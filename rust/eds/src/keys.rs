@@ -44,6 +44,11 @@ impl KeyArgs {
         self.key.is_some() || self.signer.is_some()
     }
 
+    /// Returns the seed file, if the key is in one.
+    pub(crate) fn file(&self) -> Option<&PathBuf> {
+        self.key.as_ref().filter(|key| key.to_str().is_none_or(|text| !Pkcs11Uri::is_uri(text)))
+    }
+
     /// Returns the options of tokens.
     pub(crate) fn token(&self) -> &TokenArgs {
         &self.token

@@ -2,11 +2,17 @@
 
 use serde_json::Value;
 
+use crate::token::{Token, program};
 use crate::{Folder, Run};
 
 /// Two publishers with their trust, and an image of version 5.
 fn publishers() -> Folder {
     let folder = Folder::new();
+    publish(&folder);
+    folder
+}
+
+fn publish(folder: &Folder) {
     let key = |name: &str| {
         let run = folder.eds(&format!("--json keygen --out {name}.seed"));
         run.envelope()["key"]["public_key"].as_str().unwrap().to_owned()
@@ -14,7 +20,6 @@ fn publishers() -> Folder {
     let (a, b) = (key("a"), key("b"));
     folder.write("trust.json", format!(r#"{{"name": "door", "threshold": 2, "keys": ["{a}", "{b}"]}}"#));
     folder.write("5.bin", "version 5");
-    folder
 }
 
 fn sign(folder: &Folder, version: u64, more: &str) {
@@ -162,6 +167,13 @@ fn the_device_records_accepted_and_refused_updates() {
     assert!(message.ends_with("; sequence 2 of the device records it"), "{message}");
     let text = folder.eds(&format!("update verify 5.manifest 5.bin --trust trust.json {chain}"));
     assert!(text.stdout.ends_with("sequence 3 of the device records it\n"), "{}", text.stdout);
+    // A record needs a key, and a key is for a record.
+    let keyless = "--state device.state --accept --outbox door.outbox --device door-01";
+    for (more, expected) in [(keyless, "--key or --signer"), ("--key door-01.seed", "pass --outbox")] {
+        let run = verify(&folder, 5, more);
+        assert_eq!(code(&run), (2, "usage".into()));
+        assert!(run.stdout.contains(expected), "{}", run.stdout);
+    }
     // A check alone is not recorded.
     let check = "--state device.state --outbox door.outbox --device door-01 --key door-01.seed";
     assert_eq!(verify(&folder, 5, check).code, 2);
@@ -170,4 +182,89 @@ fn the_device_records_accepted_and_refused_updates() {
         let run = verify(&folder, 5, &format!("{chain} --audit {file}"));
         assert_eq!(code(&run), (2, "output_refused".into()), "{file}");
     }
+}
+
+#[test]
+fn a_device_records_updates_with_a_key_in_a_token_or_a_program() {
+    let token = Token::new();
+    let folder = &token.folder;
+    publish(folder);
+    sign(folder, 5, "");
+    let keys = [
+        (token.keygen("door-01"), format!("--key {}", token.uri("door-01"))),
+        (program(folder), "--signer sign".to_owned()),
+    ];
+    for (at, (key, named)) in keys.iter().enumerate() {
+        assert_eq!(folder.eds(&format!("update create-state {at}.state --name door")).code, 0);
+        let chain = format!("--state {at}.state --accept --outbox {at}.outbox --device door-0{at} {named}");
+        let run = verify(folder, 5, &chain);
+        assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+        folder.write("record.json", run.envelope()["update"]["record"].to_string());
+        assert_eq!(folder.eds(&format!("verify-record record.json --key {key}")).code, 0);
+        folder.write("5.bin", "version 6");
+        assert_eq!(code(&verify(folder, 5, &chain)), (1, "update_image_hash".into()));
+        folder.write("5.bin", "version 5");
+    }
+    // Without its token the device accepts nothing, and the state stays.
+    let before = std::fs::read(folder.path("0.state")).unwrap();
+    std::fs::rename(folder.path("tokens"), folder.path("away")).unwrap();
+    let (_, named) = &keys[0];
+    let chain = format!("--state 0.state --accept --outbox 0.outbox --device door-00 {named}");
+    assert_eq!(code(&verify(folder, 5, &chain)), (3, "signer".into()));
+    assert_eq!(std::fs::read(folder.path("0.state")).unwrap(), before);
+}
+
+#[test]
+fn a_full_disk_or_a_damaged_state_accepts_nothing() {
+    let folder = publishers();
+    folder.write("6.bin", "version 6");
+    for version in [5, 6] {
+        sign(&folder, version, "");
+    }
+    assert_eq!(folder.eds("update create-state device.state --name door").code, 0);
+    assert_eq!(folder.eds("keygen --device door-01 --out door-01.seed").code, 0);
+    let chain = "--state device.state --accept --outbox door.outbox --device door-01 --key door-01.seed";
+    assert_eq!(verify(&folder, 5, chain).code, 0);
+    let state = || std::fs::read(folder.path("device.state")).unwrap();
+    let five = state();
+    // No file grows beyond 1,024 bytes, so that the outbox is full, and the state is not.
+    let line = format!("--json update verify 6.manifest 6.bin --trust trust.json {chain}");
+    let script = format!("trap '' XFSZ; ulimit -f 1; exec {} {line}", env!("CARGO_BIN_EXE_eds"));
+    let full = folder.command_of("bash").args(["-c", &script]).output().unwrap();
+    assert_eq!(full.status.code(), Some(3), "{}", String::from_utf8_lossy(&full.stdout));
+    assert_eq!(state(), five, "accepted without a record");
+    let run = verify(&folder, 6, chain);
+    assert_eq!((run.code, &run.envelope()["update"]["record"]["sequence"]), (0, &2.into()));
+    let six = state();
+
+    let damaged = |bytes: &[u8]| {
+        folder.write("device.state", bytes);
+        for more in ["--state device.state", "--state device.state --accept", chain] {
+            assert_eq!(code(&verify(&folder, 6, more)), (3, "update_state".into()));
+        }
+        assert_eq!(state(), bytes);
+        let again = folder.eds("update create-state device.state --name door");
+        assert_eq!(again.code, 2, "a damaged state was replaced");
+    };
+    for size in [0, 1, 512, 1023] {
+        damaged(&six[..size]);
+    }
+    damaged(&[six.as_slice(), &[0]].concat());
+    let mut both = six.clone();
+    for slot in [0, 512] {
+        both[slot + 50] ^= 1;
+    }
+    damaged(&both);
+    // One slot is enough: after damage to the newer one the device has the state before it.
+    let mut versions = [0, 512].map(|slot| {
+        let mut one = six.clone();
+        one[slot + 50] ^= 1;
+        folder.write("device.state", &one);
+        let run = verify(&folder, 6, "--state device.state");
+        run.envelope()["update"]["state"]["version"].as_u64().unwrap()
+    });
+    versions.sort_unstable();
+    assert_eq!(versions, [5, 6]);
+    folder.write("device.state", &six);
+    assert_eq!(verify(&folder, 6, chain).code, 0);
 }

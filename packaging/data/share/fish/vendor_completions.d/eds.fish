@@ -867,7 +867,10 @@ complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcomma
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l audit -d 'Write the payload of a record about the outcome, for eds sign-record' -r -F
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l outbox -d 'Sign a record of the outcome into this outbox of the device; created if it is missing' -r -F
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l device -d 'The device of the outbox' -r
-complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l key -d 'Its seed file' -r -F
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l key -d 'Its key: a seed file, or the PKCS#11 URI of a key in a token' -r -F
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l signer -d 'Program that has its key, instead of --key' -r -F
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l module -d 'Library of the token, if its PKCS#11 URI has no module-path' -r -F
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l pin-file -d 'File with the PIN of the token, if its URI has no pin-source; or set the variable EDGESENTRY_PKCS11_PIN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l scheme -d 'Its signature scheme: record, or payload-hash for older devices' -r -f -a "record\t''
 payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'

@@ -20,6 +20,7 @@ use super::{manifest_json, manifest_text, refused, state_json};
 use crate::commands::{device_id, scheme};
 use crate::exit::{Exit, Failure};
 use crate::inputs;
+use crate::keys::KeyArgs;
 use crate::output::{Answer, Output};
 use crate::outputs::{self, cannot_write};
 use crate::record_json::RecordJson;
@@ -42,7 +43,10 @@ Examples:
   eds update verify firmware.manifest firmware.bin --trust publishers.json
   eds update verify firmware.manifest firmware.bin --trust publishers.json --state update.state --accept
   eds update verify firmware.manifest firmware.bin --trust publishers.json --state update.state --accept \\
-      --outbox door-01.outbox --device door-01 --key door-01.seed")]
+      --outbox door-01.outbox --device door-01 --key door-01.seed
+  eds update verify firmware.manifest firmware.bin --trust publishers.json --state update.state --accept \\
+      --outbox door-01.outbox --device door-01 --key 'pkcs11:token=site-7;object=door-01' \\
+      --module /usr/lib/softhsm/libsofthsm2.so --pin-file pin")]
 pub(super) struct Verify {
     /// The manifest; - is stdin
     #[arg(value_name = "MANIFEST")]
@@ -73,14 +77,13 @@ pub(super) struct Verify {
 #[derive(Args, Debug)]
 struct ChainArgs {
     /// Sign a record of the outcome into this outbox of the device; created if it is missing
-    #[arg(long, value_name = "FILE", requires_all = ["device", "key", "accept"])]
+    #[arg(long, value_name = "FILE", requires_all = ["device", "accept"])]
     outbox: Option<PathBuf>,
     /// The device of the outbox
     #[arg(long, value_name = "ID", requires = "outbox", value_parser = device_id)]
     device: Option<String>,
-    /// Its seed file
-    #[arg(long, value_name = "SEEDFILE", requires = "outbox")]
-    key: Option<PathBuf>,
+    #[command(flatten)]
+    key: KeyArgs,
     /// Its signature scheme: record, or payload-hash for older devices
     #[arg(
         long, value_parser = scheme(), hide_possible_values = true, default_value = "record", requires = "outbox"
@@ -96,11 +99,16 @@ struct Chain {
 
 impl ChainArgs {
     fn open(&self) -> Result<Option<Chain>, Failure> {
-        let (Some(path), Some(device), Some(key)) = (&self.outbox, &self.device, &self.key) else {
+        let (Some(path), Some(device)) = (&self.outbox, &self.device) else {
+            if self.key.is_given() {
+                return Err(Failure::usage(
+                    "usage",
+                    "--key and --signer sign a record: pass --outbox as well",
+                ));
+            }
             return Ok(None);
         };
-        let seed = edgesentry_formats::read_seed_file(key)?;
-        let device = Device::from_seed(device.as_str(), *seed, self.scheme);
+        let device = Device::from_signer(device.as_str(), self.key.open()?, self.scheme);
         let runtime = threads::runtime()?;
         let outbox = runtime.block_on(Outbox::open(path, device))?;
         Ok(Some(Chain { runtime, outbox }))
@@ -196,7 +204,7 @@ impl Verify {
             ("the trust", Some(&self.trust)),
             ("the update state", self.state.as_ref()),
             ("the outbox", self.chain.outbox.as_ref()),
-            ("the seed file", self.chain.key.as_ref()),
+            ("the seed file", self.chain.key.file()),
         ];
         outputs::read(&mut destinations, files);
         let destination = destinations.place("--audit", path)?;
