@@ -69,6 +69,7 @@ def test_findings_stay_until_they_are_acknowledged(logged: tuple[Ledger, Policy,
         )
         assert (finding.times, finding.device_id, finding.first_ms) == (1, None, finding.last_ms)
         assert (found.confirmed, found.replayed, found.dropped) == (False, 0, 0)
+        assert (found.keys_by_device, found.keys_by_operator) == (0, 0)
         assert finding.evidence == ("consistency.proof", "other.checkpoint", "previous.checkpoint")
         evidence = monitor.evidence(finding)
         assert tuple(evidence) == finding.evidence

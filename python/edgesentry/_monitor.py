@@ -65,6 +65,9 @@ class MonitorResult:
         confirmed: True if the log showed a trusted checkpoint, and every leaf up to it is replayed.
         replayed: The number of leaves that were replayed behind the verified checkpoint.
         dropped: The number of findings that were not kept, because too many are open.
+        keys_by_device: The number of keys under the verified checkpoint that replaced another one by a
+            succession, which the old key has signed.
+        keys_by_operator: The number of those that no record of the device states.
     """
 
     __module__ = "edgesentry"
@@ -80,6 +83,8 @@ class MonitorResult:
     confirmed: bool = False
     replayed: int = 0
     dropped: int = 0
+    keys_by_device: int = 0
+    keys_by_operator: int = 0
 
 
 class Monitor:

@@ -13,7 +13,7 @@ use edgesentry_chain::{
     AuditRecord, FindingCode, Hash, Head, PublicKey, Scheme, Signed, signed_message, verify_signatures,
 };
 
-use self::devices::{Device, SigningKey};
+use self::devices::{Device, Replaced, SigningKey};
 use self::heads::HeadsIndex;
 use crate::hash::TreeHash;
 use crate::leaf::{HeadsLeaf, KeyLeaf, Leaf, OpenedLeaf, RevokedLeaf};
@@ -28,10 +28,12 @@ const SIGNATURES_AT_ONCE: usize = 4096;
 const MAX_STATE_BYTES: usize = 1 << 30;
 /// The number of keys that a follower keeps for a device. The stored state of a device has all of them.
 const MAX_KEYS_OF_DEVICE: usize = 1000;
+/// Keys of the operator between two calls of [`Follower::take_operator_keys`] that are named.
+const MAX_OPERATOR_KEYS: usize = 1000;
 /// Contradictions between two calls of [`Follower::take_contradictions`] that keep their leaf.
 const MAX_LEAVES: usize = 32;
 /// The version of the stored state.
-const STATE_VERSION: u8 = 2;
+const STATE_VERSION: u8 = 3;
 
 /// The code of a leaf that cannot be read, because it is malformed or of an unknown kind.
 pub const LEAF_UNREAD: &str = "leaf_unread";
@@ -61,6 +63,34 @@ pub struct Contradiction {
     pub is_certain: bool,
     /// 1, or the number of contradictions that are only counted.
     pub count: u64,
+}
+
+/// The keys of a log that have replaced others and signed a record.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct ReplacedKeys {
+    /// Keys whose succession the old key has signed.
+    pub by_device: u64,
+    /// Keys that no record of the device states: the operator alone vouches for them.
+    pub by_operator: u64,
+}
+
+impl ReplacedKeys {
+    /// Returns the numbers in a stored state of a [`Follower`].
+    ///
+    /// # Errors
+    /// [`FollowError::State`], [`FollowError::Version`].
+    pub fn of_state(state: &[u8]) -> Result<ReplacedKeys, FollowError> {
+        let mut reader = Reader::new(state);
+        if reader.byte()? != STATE_VERSION {
+            return Err(FollowError::Version);
+        }
+        reader.option()?;
+        for _ in 0..3 {
+            reader.varint()?;
+        }
+        Ok(ReplacedKeys { by_device: reader.varint()?, by_operator: reader.varint()? })
+    }
 }
 
 /// The reason why a log cannot be followed.
@@ -110,6 +140,9 @@ pub struct Follower {
     batches: u64,
     /// True if the last leaf is a heads leaf.
     ends_with_heads: bool,
+    replaced: ReplacedKeys,
+    /// The first records under keys of the operator, by device and sequence.
+    operator_keys: Vec<(String, u64)>,
     /// The first leaf that could not be read, and their number.
     unread: Option<u64>,
     unread_leaves: u64,
@@ -147,6 +180,8 @@ impl Follower {
             records: 0,
             batches: 0,
             ends_with_heads: false,
+            replaced: ReplacedKeys::default(),
+            operator_keys: Vec::new(),
             unread: None,
             unread_leaves: 0,
             devices: BTreeMap::new(),
@@ -181,6 +216,17 @@ impl Follower {
     /// Returns the number of devices.
     pub fn devices(&self) -> u64 {
         self.devices.len() as u64
+    }
+
+    /// Returns the numbers of keys that have replaced others, by their origin.
+    pub fn replaced_keys(&self) -> ReplacedKeys {
+        self.replaced
+    }
+
+    /// Returns the beginning of the device and the sequence of the first records under keys of the operator since the last
+    /// call, at most 1,000.
+    pub fn take_operator_keys(&mut self) -> Vec<(String, u64)> {
+        std::mem::take(&mut self.operator_keys)
     }
 
     /// Returns the number of leaves that could not be read.
@@ -344,8 +390,28 @@ impl Follower {
         let device = self.device(&record.device_id);
         let contradiction = device.link(&record, hash);
         let key = device.key_at(record.sequence);
+        let (replaced, stated) = match &key {
+            Ok(key) if contradiction.is_none() => {
+                (device.replaced(record.sequence, key), device.state(&record, key))
+            }
+            _ => (Ok(None), Ok(())),
+        };
         let about = Some((record.device_id.as_str(), record.sequence));
         if let Some((code, expected, actual)) = contradiction {
+            self.contradict(code.name(), index, about, expected, actual);
+        }
+        match replaced {
+            Ok(Some(Replaced::ByDevice)) => self.replaced.by_device += 1,
+            Ok(Some(Replaced::ByOperator)) => {
+                self.replaced.by_operator += 1;
+                if self.operator_keys.len() < MAX_OPERATOR_KEYS {
+                    self.operator_keys.push((cut(&record.device_id), record.sequence));
+                }
+            }
+            Ok(None) => {}
+            Err((code, expected, actual)) => self.contradict(code.name(), index, about, expected, actual),
+        }
+        if let Err((code, expected, actual)) = stated {
             self.contradict(code.name(), index, about, expected, actual);
         }
         self.touch(&record.device_id);
@@ -473,7 +539,8 @@ impl Follower {
     /// Returns the state to store, without the devices.
     pub fn state(&self) -> Vec<u8> {
         let mut out = vec![STATE_VERSION, self.ends_with_heads.into()];
-        for number in [self.size(), self.records, self.batches, self.unread_leaves] {
+        let ReplacedKeys { by_device, by_operator } = self.replaced;
+        for number in [self.size(), self.records, self.batches, by_device, by_operator, self.unread_leaves] {
             write_varint(&mut out, number);
         }
         out.push(self.unread.is_some().into());
@@ -513,6 +580,7 @@ impl Follower {
         }
         let ends_with_heads = reader.option()?;
         let (size, records, batches) = (reader.varint()?, reader.varint()?, reader.varint()?);
+        let replaced = ReplacedKeys { by_device: reader.varint()?, by_operator: reader.varint()? };
         let unread_leaves = reader.varint()?;
         let unread = if reader.option()? { Some(reader.varint()?) } else { None };
         let (hashes, rest) = reader.rest().as_chunks::<32>();
@@ -526,6 +594,7 @@ impl Follower {
             records,
             batches,
             ends_with_heads,
+            replaced,
             unread,
             unread_leaves,
             ..Follower::new(origin)

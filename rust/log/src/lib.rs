@@ -64,7 +64,9 @@ pub use evidence::{
     manifest_bytes, member_header, padding_bytes, push_leaf_item, push_subtree_item, read_bundle_keys,
     skipped_subtrees, write_bundle_keys, write_partial_heads,
 };
-pub use follow::{Contradiction, FINDINGS_DROPPED, FollowError, Follower, KEY_CONTRADICTED, LEAF_UNREAD};
+pub use follow::{
+    Contradiction, FINDINGS_DROPPED, FollowError, Follower, KEY_CONTRADICTED, LEAF_UNREAD, ReplacedKeys,
+};
 pub use hash::{MAX_SIZE, TreeHash};
 pub use heads::{HeadEntry, HeadsError, HeadsRoot, HeadsTree};
 pub use heads_proof::{DeviceState, HeadsProof, HeadsProofError, ProvenDevice};

@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use edgesentry_chain::{AuditRecord, Device, Hash, Head, Scheme};
+use edgesentry_chain::{AuditRecord, Device, FindingCode, Hash, Head, SUCCESSION_PREFIX, Scheme};
 use edgesentry_log::{
     Contradiction, FINDINGS_DROPPED, Follower, HeadEntry, HeadsLeaf, HeadsTree, KEY_CONTRADICTED, KeyLeaf,
-    LEAF_UNREAD, Leaf, OpenedLeaf, RevokedLeaf, Tree, TreeHash,
+    LEAF_UNREAD, Leaf, OpenedLeaf, ReplacedKeys, RevokedLeaf, Tree, TreeHash,
 };
 use proptest::prelude::*;
 
@@ -400,4 +400,77 @@ proptest! {
         prop_assert_eq!(found, whole);
         prop_assert_eq!(resumed.root(), log.followed().root());
     }
+}
+
+/// Signs the succession of a device's key, and returns its record.
+fn succeed(lift: &mut Device, successor: &Device) -> AuditRecord {
+    lift.succeed(9, successor.clone()).unwrap().0
+}
+
+#[test]
+fn a_key_that_the_device_succeeded_is_told_from_one_of_the_operator() {
+    let (mut log, mut lift) = honest();
+    // The service registers the key in the batch of the succession, so that its leaf comes first.
+    let second = device("lift-01", 8);
+    log.push(&key(&second, 5));
+    log.push(&Leaf::Record(succeed(&mut lift, &second)));
+    log.push_heads();
+    log.push(&Leaf::Record(sign(&mut lift)));
+    log.push_heads();
+    // The operator replaces the key again, without the device.
+    let third = device("lift-01", 9);
+    log.push(&key(&third, 6));
+    let mut lift = third.resume(lift.head());
+    log.push(&Leaf::Record(sign(&mut lift)));
+    log.push_heads();
+    assert_eq!(log.codes(), []);
+    let mut follower = log.followed();
+    let keys = follower.replaced_keys();
+    assert_eq!((keys.by_device, keys.by_operator), (1, 1));
+    assert_eq!(ReplacedKeys::of_state(&follower.state()), Ok(keys));
+    assert_eq!(follower.take_operator_keys(), [("lift-01".to_owned(), 6)]);
+    assert_eq!(follower.take_operator_keys(), []);
+    // Resumed between the succession and the first record of the new key.
+    for at in 0..log.leaves.len() {
+        let mut before = Follower::new(ORIGIN);
+        log.leaves[..at].iter().for_each(|leaf| before.push(leaf).unwrap());
+        let devices = before.take_changed();
+        let mut resumed = Follower::resume(ORIGIN, &before.state(), devices).unwrap();
+        log.leaves[at..].iter().for_each(|leaf| resumed.push(leaf).unwrap());
+        assert_eq!(resumed.replaced_keys(), keys, "{at}");
+        assert_eq!(resumed.state(), follower.state(), "{at}");
+    }
+}
+
+#[test]
+fn a_log_that_does_not_follow_a_succession_is_caught() {
+    let invalid = FindingCode::SuccessionInvalid.name();
+    // The log has another key than the device states.
+    let (mut log, mut lift) = honest();
+    let (stated, logged) = (device("lift-01", 8), device("lift-01", 9));
+    log.push(&Leaf::Record(succeed(&mut lift, &stated)));
+    log.push_heads();
+    let at = log.leaves.len() as u64;
+    log.push(&key(&logged, 5));
+    log.push(&Leaf::Record(sign(&mut logged.clone().resume(lift.head()))));
+    log.push_heads();
+    assert_eq!(log.codes(), [(at + 1, invalid)]);
+    assert_eq!(log.followed().replaced_keys(), ReplacedKeys::default());
+    // The old key signs on.
+    let (mut log, mut lift) = honest();
+    let mut old = device("lift-01", 7);
+    log.push(&Leaf::Record(succeed(&mut lift, &stated)));
+    let at = log.leaves.len() as u64;
+    old = old.resume(lift.head());
+    log.push(&Leaf::Record(sign(&mut old)));
+    log.push(&Leaf::Record(sign(&mut old)));
+    log.push_heads();
+    assert_eq!(log.codes(), [(at, invalid)]);
+    // A succession that does not hold.
+    let (mut log, mut lift) = honest();
+    let at = log.leaves.len() as u64;
+    let record = lift.sign(4, b"door", format!("{SUCCESSION_PREFIX}2:record")).unwrap();
+    log.push(&Leaf::Record(record));
+    log.push_heads();
+    assert_eq!(log.codes(), [(at, invalid)]);
 }

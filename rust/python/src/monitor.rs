@@ -131,6 +131,8 @@ fn fields<'py>(py: Python<'py>, checked: &Checked) -> PyResult<Bound<'py, PyDict
     fields.set_item("confirmed", checked.confirmed)?;
     fields.set_item("replayed", checked.replayed)?;
     fields.set_item("dropped", checked.dropped)?;
+    fields.set_item("keys_by_device", checked.replaced_keys.by_device)?;
+    fields.set_item("keys_by_operator", checked.replaced_keys.by_operator)?;
     fields.set_item("findings", findings.collect::<PyResult<Vec<_>>>()?)?;
     let failures: Vec<String> = checked.failures.iter().map(|failure| shown(&failure.to_string())).collect();
     fields.set_item("failures", failures)?;

@@ -316,7 +316,9 @@ impl Monitor {
     }
 
     async fn conclude(&self, round: Round) -> Result<Checked, Error> {
-        let Stored { verified, verified_at_ms, .. } = self.state.stored().await?;
+        let stored = self.state.stored().await?;
+        let replaced_keys = stored.replaced_keys().map_err(|error| self.state.damaged(&error))?;
+        let Stored { verified, verified_at_ms, .. } = stored;
         let verified = verified.and_then(Signed::of).map(|Signed { checkpoint, .. }| VerifiedCheckpoint {
             size: checkpoint.size(),
             root: checkpoint.root(),
@@ -331,6 +333,7 @@ impl Monitor {
             replayed: end.saturating_sub(verified.as_ref().map_or(0, |verified| verified.size)),
             verified,
             confirmed,
+            replaced_keys,
             dropped: dropped.map(|finding| finding.times).sum(),
             findings,
             found: None,
@@ -479,6 +482,9 @@ impl Monitor {
         }
         follower.end_checkpoint();
         self.state.advance(Progress::of(&mut follower, &mut roots), Some(&target.note)).await?;
+        for (device_id, sequence) in follower.take_operator_keys() {
+            warn!(device_id, sequence, "a key of the monitored log has no succession by the device");
+        }
         self.follower = Some(follower);
         Ok(())
     }

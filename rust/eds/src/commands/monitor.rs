@@ -288,6 +288,10 @@ fn content(checked: &Checked) -> Value {
         "verified": verified,
         "confirmed": checked.confirmed,
         "replayed": checked.replayed,
+        "replaced_keys": {
+            "by_device": checked.replaced_keys.by_device,
+            "by_operator": checked.replaced_keys.by_operator,
+        },
         "findings": checked.findings.iter().map(finding_content).collect::<Vec<_>>(),
         "findings_dropped": checked.dropped,
         "still_found": checked.found.map(FindingClass::name),
@@ -339,6 +343,15 @@ fn text(checked: &Checked) -> String {
         let leaves = number(checked.replayed);
         text.push_str(&format!(
             "  {leaves} further leaves replayed, and not under a verified checkpoint yet\n"
+        ));
+    }
+    let (by_device, by_operator) = (checked.replaced_keys.by_device, checked.replaced_keys.by_operator);
+    if by_device + by_operator > 0 {
+        let keys = count(by_device + by_operator, "replaced key");
+        text.push_str(&format!(
+            "  {keys}: {} by successions of devices, {} by the operator alone\n",
+            number(by_device),
+            number(by_operator)
         ));
     }
     for witness in &checked.witnesses {

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use edgesentry_chain::Hash;
+use edgesentry_chain::{AuditRecord, Device, Hash, Scheme};
 use edgesentry_log::{Checkpoint, HeadsLeaf, KeyType, Leaf, Note, PolicyWitness, SignerKey, TreeHash};
 use serde_json::{Value, json};
 
@@ -1041,4 +1041,55 @@ fn the_keys_of_a_registry_do_not_contradict_its_log() {
     ok(folder.eds("device revoke lift-01 --config eds.toml"));
     ok(folder.eds(&format!("device rotate lift-01 --key {} --config eds.toml", key("fourth.seed"))));
     verified("two keys of one batch");
+}
+
+#[test]
+fn a_key_of_the_operator_is_told_from_one_that_the_device_states() {
+    let folder = Folder::new();
+    folder.write(
+        "eds.toml",
+        "ledger = \"sqlite:l.db\"\n[ingest]\nrotation = \"device\"\n\
+         [log]\norigin = \"log.example/lifts\"\nkey = \"log.seed\"\n",
+    );
+    let lift = |seed| Device::from_seed("lift-01", [seed; 32], Scheme::Record);
+    let key = |seed| lift(seed).public_key().unwrap();
+    ok(folder.eds("keygen --out log.seed"));
+    ok(folder.eds(&format!("device register lift-01 --key {} --config eds.toml", key(1))));
+    let init = ok(folder.eds("--json checkpoint init --config eds.toml")).envelope();
+    let verifier = init["checkpoint"]["verifier_key"].as_str().unwrap();
+    folder.write("policy", format!("log {verifier}\nquorum none\n"));
+    std::fs::create_dir(folder.path("payloads")).unwrap();
+    let send = |record: &AuditRecord, payload: &[u8]| {
+        folder.write(&format!("payloads/{}", record.object_ref), payload);
+        folder.write_records("records.ndjson", std::slice::from_ref(record));
+        ok(folder.eds("ingest records.ndjson --payloads-from payloads --config eds.toml"));
+    };
+    let replaced = || {
+        ok(folder.eds("checkpoint --config eds.toml"));
+        let (code, round) = round(&folder, "folder:l.db.log/log", "");
+        assert_eq!((code, round["outcome"].as_str()), (0, Some("verified")), "{round}");
+        let keys = &round["replaced_keys"];
+        (keys["by_device"].as_u64().unwrap(), keys["by_operator"].as_u64().unwrap())
+    };
+    let mut device = lift(1);
+    send(&device.sign(1, b"one", "1.bin").unwrap(), b"one");
+    let (record, payload) = device.succeed(2, lift(2)).unwrap();
+    send(&record, &payload);
+    assert_eq!(replaced(), (0, 0));
+    send(&device.sign(3, b"three", "3.bin").unwrap(), b"three");
+    assert_eq!(replaced(), (1, 0));
+    ok(folder.eds(&format!("device rotate lift-01 --key {} --config eds.toml", key(3))));
+    let mut device = lift(3).resume(device.head());
+    send(&device.sign(4, b"four", "4.bin").unwrap(), b"four");
+    assert_eq!(replaced(), (1, 1));
+    let mut command = folder.command();
+    command.args(["monitor", "folder:l.db.log/log", "--policy", "policy", "--state", "other.db", "--once"]);
+    let text = command.env("RUST_LOG", "edgesentry_rs=warn").output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&text.stdout), String::from_utf8_lossy(&text.stderr));
+    assert!(
+        out.contains("  2 replaced keys: 1 by successions of devices, 1 by the operator alone\n"),
+        "{out}"
+    );
+    let event = "a key of the monitored log has no succession by the device";
+    assert!(err.contains(event) && err.contains("lift-01"), "{err}");
 }

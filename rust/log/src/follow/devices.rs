@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use edgesentry_chain::canonical::{CanonicalError, Reader, write_varint};
-use edgesentry_chain::{AuditRecord, FindingCode, Hash, Head, PublicKey, Scheme};
+use edgesentry_chain::{AuditRecord, FindingCode, Hash, Head, PublicKey, RingKey, Scheme, Succession};
 
 use crate::batch::revoked_by;
 use crate::hash::TreeHash;
@@ -20,11 +20,30 @@ pub(super) struct Device {
     pub(super) start: Option<Head>,
     /// The keys by their first sequence.
     pub(super) keys: Vec<SigningKey>,
+    /// The key that the last record states as the next one, if it is a succession that holds.
+    pub(super) stated: Option<Stated>,
     /// True if the stored state is out of date.
     pub(super) is_changed: bool,
     /// The place in the heads tree, and the hash of its entry there, if they are known.
     pub(super) place: Option<usize>,
     pub(super) entry: Option<TreeHash>,
+}
+
+/// A key that a succession states.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Stated {
+    valid_from: u64,
+    public_key: [u8; 32],
+    scheme: Scheme,
+}
+
+/// The origin of a key that has replaced another one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Replaced {
+    /// The old key signed its succession.
+    ByDevice,
+    /// No record states it.
+    ByOperator,
 }
 
 /// A key of a device.
@@ -146,6 +165,42 @@ impl Device {
         }
     }
 
+    /// Compares the key of a record with the key that the record before states. Returns the origin of the key if this is
+    /// its first record and it has replaced another one.
+    pub(super) fn replaced(&mut self, sequence: u64, key: &SigningKey) -> Result<Option<Replaced>, Wrong> {
+        let stated = self.stated.take().filter(|stated| stated.valid_from == sequence);
+        let is_new =
+            key.valid_from == sequence && self.keys.first().is_some_and(|first| first.valid_from != sequence);
+        let shown = |public_key: &[u8; 32], scheme: Scheme| {
+            format!("key {} under the {scheme} scheme", hex::encode(public_key))
+        };
+        match stated {
+            Some(stated) if (stated.public_key, stated.scheme) != (key.public_key, key.scheme) => Err((
+                FindingCode::SuccessionInvalid,
+                format!(
+                    "{} from sequence {sequence} on, as the record before states",
+                    shown(&stated.public_key, stated.scheme)
+                ),
+                shown(&key.public_key, key.scheme),
+            )),
+            Some(_) => Ok(is_new.then_some(Replaced::ByDevice)),
+            None => Ok(is_new.then_some(Replaced::ByOperator)),
+        }
+    }
+
+    /// Checks the succession that a record states, and keeps its key for the next record.
+    pub(super) fn state(&mut self, record: &AuditRecord, key: &SigningKey) -> Result<(), Wrong> {
+        let (Some(succession), Some(old)) = (Succession::of(record), &key.key) else { return Ok(()) };
+        let old = RingKey { key: **old, scheme: key.scheme, valid_from: key.valid_from };
+        let new = succession.and_then(|succession| succession.check(record, &old)).map_err(|error| {
+            let (expected, actual) = error.evidence();
+            (FindingCode::SuccessionInvalid, expected, actual)
+        })?;
+        let (valid_from, public_key, scheme) = (new.valid_from, *new.key.as_bytes(), new.scheme);
+        self.stated = Some(Stated { valid_from, public_key, scheme });
+        Ok(())
+    }
+
     /// Appends a record to the chain. Returns the contradiction if it does not continue the chain.
     pub(super) fn link(&mut self, record: &AuditRecord, hash: Hash) -> Option<Wrong> {
         let before = self.head.or(self.start).unwrap_or(Head { sequence: 0, hash: Hash::ZERO });
@@ -207,6 +262,12 @@ impl Device {
                 write_varint(&mut out, from);
             }
         }
+        out.push(self.stated.is_some().into());
+        if let Some(stated) = &self.stated {
+            write_varint(&mut out, stated.valid_from);
+            out.extend_from_slice(&stated.public_key);
+            out.push((stated.scheme == Scheme::Record).into());
+        }
         out
     }
 
@@ -217,6 +278,10 @@ impl Device {
             Device { head: read_head(&mut reader)?, start: read_head(&mut reader)?, ..Device::default() };
         for _ in 0..reader.varint()? {
             device.keys.push(read_key(&mut reader)?);
+        }
+        if reader.option()? {
+            let (valid_from, public_key) = (reader.varint()?, reader.array()?);
+            device.stated = Some(Stated { valid_from, public_key, scheme: read_scheme(&mut reader)? });
         }
         reader.finish()?;
         Ok(device)
@@ -229,9 +294,13 @@ fn read_head(reader: &mut Reader<'_>) -> Result<Option<Head>, CanonicalError> {
     is_some.then(&mut read).transpose()
 }
 
+fn read_scheme(reader: &mut Reader<'_>) -> Result<Scheme, CanonicalError> {
+    Ok(if reader.option()? { Scheme::Record } else { Scheme::PayloadHash })
+}
+
 fn read_key(reader: &mut Reader<'_>) -> Result<SigningKey, CanonicalError> {
     let (valid_from, public_key) = (reader.varint()?, reader.array()?);
-    let scheme = if reader.option()? { Scheme::Record } else { Scheme::PayloadHash };
+    let scheme = read_scheme(reader)?;
     let (batch, index) = (reader.varint()?, reader.varint()?);
     let revoked_from = if reader.option()? { Some(reader.varint()?) } else { None };
     let key = PublicKey::from_bytes(public_key).ok();

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use edgesentry_log::{Contradiction, FINDINGS_DROPPED, LEAF_UNREAD, TreeHash};
+use edgesentry_log::{Contradiction, FINDINGS_DROPPED, LEAF_UNREAD, ReplacedKeys, TreeHash};
 
 use crate::log::WitnessState;
 use crate::telemetry::metrics::Metrics;
@@ -265,6 +265,8 @@ pub struct Checked {
     pub replayed: u64,
     /// True if the log showed a trusted checkpoint in this round, and every leaf up to it was replayed.
     pub confirmed: bool,
+    /// The keys under the verified checkpoint that have replaced others.
+    pub replaced_keys: ReplacedKeys,
     /// The open findings, oldest first.
     pub findings: Vec<MonitorFinding>,
     /// The class of what this round found about checkpoints and witnesses, also if it is acknowledged.

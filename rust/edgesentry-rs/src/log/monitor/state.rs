@@ -6,7 +6,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
 use edgesentry_formats::times;
-use edgesentry_log::{Contradiction, Follower, Note, TreeHash};
+use edgesentry_log::{Contradiction, FollowError, Follower, Note, ReplacedKeys, TreeHash};
 use futures::future::BoxFuture;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, Row, SqliteConnection};
@@ -57,6 +57,13 @@ pub(super) struct Stored {
     pub(super) verified_at_ms: u64,
     follower: Vec<u8>,
     replayed: Option<Vec<u8>>,
+}
+
+impl Stored {
+    /// Returns the keys under the verified checkpoint that have replaced others.
+    pub(super) fn replaced_keys(&self) -> Result<ReplacedKeys, FollowError> {
+        ReplacedKeys::of_state(&self.follower)
+    }
 }
 
 /// A leaf that is kept as evidence.
