@@ -16,7 +16,7 @@ use std::ffi::OsString;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use edgesentry_chain::{Report, Scheme, Verdict};
+use edgesentry_chain::{Finding, Report, Scheme, Verdict};
 use edgesentry_formats::text::REPORT_STYLE as STYLE;
 use edgesentry_formats::times::now_ms;
 use edgesentry_rs::secret::without_password;
@@ -24,7 +24,8 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
 use crate::page::parts::{stamp, verdict_word};
-use crate::page::selection::Selection;
+use crate::page::selection::MAX_LISTED;
+pub use crate::page::selection::selected;
 use crate::text::{sentence, shell_bytes, shell_word};
 
 const SCRIPT: &str = include_str!("page/script.js");
@@ -51,7 +52,7 @@ impl Circumstances {
 
 /// Renders the page. Reads input files once more, to show their hashes.
 pub fn render(report: &Report, circumstances: &Circumstances) -> String {
-    let selection = Selection::of(report);
+    let listed = selected(&report.findings, MAX_LISTED);
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -64,13 +65,13 @@ pub fn render(report: &Report, circumstances: &Circumstances) -> String {
                 title { (verdict_word(report.verdict)) " – EdgeSentry verification report" }
                 style { (PreEscaped(STYLE)) }
             }
-            body { (body(report, &selection, circumstances)) }
+            body { (body(report, &listed, circumstances)) }
         }
     };
     page.into_string()
 }
 
-fn body(report: &Report, selection: &Selection<'_>, circumstances: &Circumstances) -> Markup {
+fn body(report: &Report, listed: &[&Finding], circumstances: &Circumstances) -> Markup {
     let something = report.verdict != Verdict::NothingToVerify;
     html! {
         a .skip href="#main" { "Skip to the report" }
@@ -88,7 +89,7 @@ fn body(report: &Report, selection: &Selection<'_>, circumstances: &Circumstance
                 (chains::section(report))
             }
             @if !report.counts.is_empty() {
-                (findings::section(report, selection))
+                (findings::section(report, listed))
                 (about::section(report))
             }
             (files::inputs(report))

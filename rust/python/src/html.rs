@@ -1,43 +1,50 @@
 //! HTML for notebooks, of reports, records, keys, ledgers and tables: small, self-contained, all text escaped.
 
+mod findings;
+
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use arrow_array::RecordBatch;
-use edgesentry_chain::{AuditRecord, Finding, KeyRing, Report, Verdict, count, escape};
+use edgesentry_chain::{AuditRecord, KeyRing, Report, Verdict, count, escape};
 use edgesentry_formats::times::to_rfc3339;
 use edgesentry_rs::ledger::RegisteredDevice;
 
-use crate::arrow::{Cell, cell};
+pub(crate) use self::findings::findings;
+use crate::arrow::{self, Cell};
 
-/// Maximum number of findings shown.
-const MAX_FINDINGS: usize = 20;
-/// Maximum number of rows shown of any other table.
+/// Maximum number of rows shown.
 const MAX_ROWS: usize = 20;
 /// Maximum number of characters shown of one piece of evidence.
 const MAX_CHARS: usize = 160;
 /// Number of hex digits from which a word is shortened, and of those that are shown.
-const MIN_LONG_DIGITS: usize = 32;
+const MIN_LONG_DIGITS: usize = 64;
 const SHOWN_DIGITS: usize = 12;
 
-/// Formats a report: verdict, coverage, the first findings.
+/// Formats a report: verdict, coverage, likely causes, findings.
 pub(crate) fn report(report: &Report) -> String {
-    let (colour, verdict) = match report.verdict {
-        Verdict::Valid => ("#1a7f37", "Valid"),
-        Verdict::Findings => ("#cf222e", "Findings"),
-        Verdict::NothingToVerify => ("#9a6700", "Nothing to verify"),
+    let (class, verdict) = match report.verdict {
+        Verdict::Valid => ("valid", "Valid"),
+        Verdict::Findings => ("findings", "Findings"),
+        Verdict::NothingToVerify => ("nothing_to_verify", "Nothing to verify"),
     };
     let coverage = &report.coverage;
     let total: u64 = report.counts.values().sum();
-    let mut html = format!(
-        "<div><p><strong style=\"color:{colour}\">{verdict}</strong>: {} in {} of {}</p>",
+    let mut html = findings::begin();
+    // Writing to a String cannot fail.
+    let _ = write!(
+        html,
+        "<p><span class=\"verdict {class}\">{verdict}</span> {} in {} of {}</p>",
         count(total, "finding"),
         count(coverage.records, "record"),
         count(coverage.devices, "device")
     );
+    for hint in &report.hints {
+        let _ = write!(html, "<p>Likely cause: {}</p>", escaped(&hint.to_string(), usize::MAX));
+    }
     if !coverage.not_checked.is_empty() {
         html.push_str("<p>Not checked:</p><ul>");
         for note in &coverage.not_checked {
-            // Writing to a String cannot fail.
             let _ = write!(html, "<li>{}</li>", escaped(&note.with_level(), usize::MAX));
         }
         html.push_str("</ul>");
@@ -48,41 +55,9 @@ pub(crate) fn report(report: &Report) -> String {
             let _ = write!(html, "{}<code>{code}</code> {count}", if at == 0 { "" } else { ", " });
         }
         html.push_str("</p>");
-        html.push_str(&findings(&report.findings));
+        findings::table(&mut html, &report.findings, total);
     }
     html.push_str("</div>");
-    html
-}
-
-/// Formats the first findings as a table, with the number of further ones.
-pub(crate) fn findings(findings: &[Finding]) -> String {
-    let mut html =
-        head(["code", "device", "sequence", "time", "place", "expected", "actual", "likely cause"]);
-    for finding in findings.iter().take(MAX_FINDINGS) {
-        let sequence = finding.sequence.map_or_else(String::new, |sequence| sequence.to_string());
-        let place = finding.location.as_ref().map(|at| match at.record {
-            0 => at.input.to_string(),
-            record => format!("{} record {record}", at.input),
-        });
-        let cause = finding.cause.as_ref().map(|cause| match cause.sequence {
-            Some(sequence) => format!("{} at sequence {sequence}", cause.code),
-            None => cause.code.to_string(),
-        });
-        let _ = write!(html, "<tr><td><code>{}</code></td>", finding.code);
-        for cell in [
-            finding.device_id.as_deref().unwrap_or_default(),
-            &sequence,
-            &finding.timestamp_ms.map(to_rfc3339).unwrap_or_default(),
-            &place.unwrap_or_default(),
-            &short(&finding.expected.to_string()),
-            &short(&finding.actual.to_string()),
-            &cause.unwrap_or_default(),
-        ] {
-            let _ = write!(html, "<td>{}</td>", escaped(cell, MAX_CHARS));
-        }
-        html.push_str("</tr>");
-    }
-    foot(&mut html, findings.len(), MAX_FINDINGS);
     html
 }
 
@@ -90,16 +65,17 @@ pub(crate) fn findings(findings: &[Finding]) -> String {
 pub(crate) fn record(record: &AuditRecord) -> String {
     let mut html = String::from("<table><tbody>");
     for (name, value) in [
-        ("device_id", record.device_id.as_str()),
-        ("sequence", &record.sequence.to_string()),
-        ("timestamp_ms", &record.timestamp_ms.to_string()),
-        ("payload_hash", &record.payload_hash.to_string()),
-        ("signature", &hex::encode(record.signature)),
-        ("prev_record_hash", &record.prev_record_hash.to_string()),
-        ("object_ref", &record.object_ref),
-        ("record hash", &record.hash().to_string()),
+        ("device_id", plain(&record.device_id)),
+        ("sequence", plain(&record.sequence.to_string())),
+        ("timestamp_ms", plain(&format!("{} ({})", record.timestamp_ms, date(record.timestamp_ms)))),
+        ("payload_hash", hash(&record.payload_hash.to_string())),
+        ("signature", hash(&hex::encode(record.signature))),
+        ("prev_record_hash", hash(&record.prev_record_hash.to_string())),
+        ("object_ref", plain(&record.object_ref)),
+        ("record hash", hash(&record.hash().to_string())),
     ] {
-        let _ = write!(html, "<tr><th scope=\"row\">{name}</th><td>{}</td></tr>", escaped(value, MAX_CHARS));
+        // Writing to a String cannot fail.
+        let _ = write!(html, "<tr><th scope=\"row\">{name}</th>{value}</tr>");
     }
     html.push_str("</tbody></table>");
     html
@@ -111,9 +87,9 @@ pub(crate) fn key_ring(ring: &KeyRing) -> String {
     let keys = || ring.iter().flat_map(|(device_id, keys)| keys.iter().map(move |key| (device_id, key)));
     for (device_id, key) in keys().take(MAX_ROWS) {
         let (from, scheme) = (key.valid_from.to_string(), key.scheme.name());
-        row(&mut html, [device_id, &from, scheme, &key.key.to_string()]);
+        row(&mut html, [plain(device_id), plain(&from), plain(scheme), hash(&key.key.to_string())]);
     }
-    foot(&mut html, keys().count(), MAX_ROWS);
+    foot(&mut html, keys().count());
     html
 }
 
@@ -127,9 +103,10 @@ pub(crate) fn ledger(place: &str, devices: &[RegisteredDevice]) -> String {
             Some(head) => (head.sequence.to_string(), head.hash.to_string()),
             None => ("none".to_owned(), String::new()),
         };
-        row(&mut html, [&device.device_id, &device.keys.len().to_string(), &sequence, &hash]);
+        let keys = device.keys.len().to_string();
+        row(&mut html, [plain(&device.device_id), plain(&keys), plain(&sequence), self::hash(&hash)]);
     }
-    foot(&mut html, devices.len(), MAX_ROWS);
+    foot(&mut html, devices.len());
     html
 }
 
@@ -138,15 +115,15 @@ pub(crate) fn table(batch: &RecordBatch) -> String {
     let schema = batch.schema();
     let mut html = head(schema.fields().iter().map(|field| field.name().as_str()));
     for at in 0..batch.num_rows().min(MAX_ROWS) {
-        let cells = batch.columns().iter().map(|column| match cell(column, at) {
-            Cell::Text(text) => text.to_owned(),
-            Cell::Number(number) => number.to_string(),
-            Cell::Real(real) => format!("{real:.3}"),
-            Cell::Null => String::new(),
+        let cells = batch.columns().iter().map(|column| match arrow::cell(column, at) {
+            Cell::Text(text) => plain(text),
+            Cell::Number(number) => plain(&number.to_string()),
+            Cell::Real(real) => plain(&format!("{real:.3}")),
+            Cell::Null => plain(""),
         });
         row(&mut html, cells);
     }
-    foot(&mut html, batch.num_rows(), MAX_ROWS);
+    foot(&mut html, batch.num_rows());
     html
 }
 
@@ -160,18 +137,25 @@ fn head<'t>(titles: impl IntoIterator<Item = &'t str>) -> String {
     html
 }
 
-fn row(html: &mut String, cells: impl IntoIterator<Item = impl AsRef<str>>) {
+fn row(html: &mut String, cells: impl IntoIterator<Item = String>) {
     html.push_str("<tr>");
-    for cell in cells {
-        let _ = write!(html, "<td>{}</td>", escaped(cell.as_ref(), MAX_CHARS));
-    }
+    html.extend(cells);
     html.push_str("</tr>");
 }
 
+fn plain(text: &str) -> String {
+    format!("<td>{}</td>", escaped(text, MAX_CHARS))
+}
+
+/// Formats a cell with the first hex digits of a hash, and all in its title.
+fn hash(hex: &str) -> String {
+    format!("<td title=\"{hex}\">{}</td>", short(hex))
+}
+
 /// Ends a table, with the number of further rows.
-fn foot(html: &mut String, rows: usize, shown: usize) {
+fn foot(html: &mut String, rows: usize) {
     html.push_str("</tbody></table>");
-    if let Some(more) = rows.checked_sub(shown).filter(|more| *more > 0) {
+    if let Some(more) = rows.checked_sub(MAX_ROWS).filter(|more| *more > 0) {
         let _ = write!(html, "<p>and {more} more</p>");
     }
 }
@@ -189,10 +173,20 @@ fn short(text: &str) -> String {
     words.map(shortened).collect()
 }
 
-/// Escapes text for use between tags; long text is shortened.
+/// Formats a time for people: `2022-03-20 10:00:00Z`.
+fn date(unix_ms: u64) -> String {
+    to_rfc3339(unix_ms).replace('T', " ")
+}
+
+/// Escapes text for use between tags or in an attribute; long text is shortened.
 fn escaped(text: &str, limit: usize) -> String {
+    escape::markup(&cut(text, limit))
+}
+
+/// Shortens long text.
+fn cut(text: &str, limit: usize) -> Cow<'_, str> {
     match text.char_indices().nth(limit) {
-        Some((end, _)) => escape::markup(&text[..end]) + "…",
-        None => escape::markup(text),
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+        None => Cow::Borrowed(text),
     }
 }

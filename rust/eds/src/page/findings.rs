@@ -6,7 +6,6 @@ use edgesentry_chain::{Finding, Report};
 use maud::{Markup, html};
 
 use crate::page::parts::stamp;
-use crate::page::selection::Selection;
 use crate::render::{because, evidence};
 use crate::text::{name, number};
 
@@ -15,9 +14,8 @@ const GROUP_FINDINGS: usize = 100;
 /// The most devices that the filter offers; the search finds the others.
 const MAX_OFFERED_FINDINGS: usize = 1_000;
 
-/// Renders all findings of the selection, with a filter that the script enables.
-pub(super) fn section(report: &Report, selection: &Selection<'_>) -> Markup {
-    let findings = &selection.findings;
+/// Renders the listed findings of a report, with a filter that the script enables.
+pub(super) fn section(report: &Report, findings: &[&Finding]) -> Markup {
     let total: u64 = report.counts.values().sum();
     html! {
         section #findings aria-labelledby="findings-title" {

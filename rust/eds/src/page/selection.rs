@@ -2,28 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use edgesentry_chain::{Finding, FindingCode, Report};
+use edgesentry_chain::{Finding, FindingCode};
 
 /// The largest number of findings that the page lists.
 pub(super) const MAX_LISTED: usize = 10_000;
 
-/// The findings of the page, in the order of the report.
-pub(super) struct Selection<'a> {
-    pub(super) findings: Vec<&'a Finding>,
-}
-
-impl<'a> Selection<'a> {
-    /// Selects all findings, or the first ones of each code, so that no code crowds out another.
-    pub(super) fn of(report: &'a Report) -> Selection<'a> {
-        let shares = shares(&report.findings, MAX_LISTED);
-        let mut taken: BTreeMap<FindingCode, usize> = BTreeMap::new();
-        let within = |finding: &&Finding| {
-            let taken = taken.entry(finding.code).or_default();
-            *taken += 1;
-            *taken <= shares.get(&finding.code).copied().unwrap_or_default()
-        };
-        Selection { findings: report.findings.iter().filter(within).collect() }
-    }
+/// Selects at most `room` findings, in their order: all, or the first ones of each code, so that no code crowds out
+/// another.
+pub fn selected(findings: &[Finding], room: usize) -> Vec<&Finding> {
+    let shares = shares(findings, room);
+    let mut taken: BTreeMap<FindingCode, usize> = BTreeMap::new();
+    let within = |finding: &&Finding| {
+        let taken = taken.entry(finding.code).or_default();
+        *taken += 1;
+        *taken <= shares.get(&finding.code).copied().unwrap_or_default()
+    };
+    findings.iter().filter(within).collect()
 }
 
 /// Returns the number of listed findings of each code: rarer codes leave their unused share to the others.
