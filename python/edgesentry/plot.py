@@ -6,9 +6,10 @@ files. The colours suit readers with a colour vision deficiency, and each colour
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -35,6 +36,9 @@ _SOUND = "#9AA5B1"
 # More dots than this on one row cannot be distinguished.
 _MOST_POINTS = 20_000
 _MOST_DEVICES = 40
+# More rows than this make a page of findings too high. A device has one for each code, so it has fewer.
+_MOST_ROWS = 56
+_LINE = "#E4E7EB"
 # The year 9000: matplotlib draws no date after 9999, margins included.
 _LAST_MS = 221_845_392_000_000
 
@@ -53,9 +57,11 @@ def chain_timeline(source: Source, report: Report | None = None, *, axes: Axes |
     table = pyarrow.table(read_records(source, on_malformed="skip"))
     found = compute.unique(table["device_id"]).to_pylist()
     # A device without a record has a row of its own, if a finding names it.
-    named = () if report is None else (one.device_id for one in report.findings if one.device_id is not None)
-    devices = sorted({*found, *named})
-    shown = devices[:_MOST_DEVICES]
+    findings = () if report is None else report.findings
+    named = {one.device_id for one in findings if one.device_id is not None}
+    devices = {*found, *named}
+    # Devices with findings before others, if there are too many.
+    shown = sorted(sorted(devices, key=lambda device: (device not in named, device))[:_MOST_DEVICES])
     axes = _axes(axes, height=1.2 + 0.4 * len(shown))
     for row, device in enumerate(shown):
         times = table.filter(compute.equal(table["device_id"], device))["timestamp_ms"]
@@ -73,7 +79,8 @@ def chain_timeline(source: Source, report: Report | None = None, *, axes: Axes |
     if report is not None:
         rows = {device: row for row, device in enumerate(shown)}
         _mark_faults(axes, table, report, rows)
-    _name_rows(axes, shown, len(devices))
+    _name_rows(axes, shown, len(devices), range(len(shown)))
+    axes.set_ylim(max(len(shown), 1) - 0.5, -0.5)
     _time_axis(axes, "time by the device's clock (UTC)")
     axes.set_title("Chains")
     return axes
@@ -83,19 +90,26 @@ def _mark_faults(axes: Axes, table: pyarrow.Table, report: Report, rows: Mapping
     times: dict[tuple[str | None, int | None], int] = {}
     ends: dict[str | None, int] = {}
     wanted = {(one.device_id, one.sequence) for one in report.findings}
+    faults = {(one.device_id, one.code) for one in report.findings}
     columns = (table[name].to_pylist() for name in ("device_id", "sequence", "timestamp_ms"))
     for device, sequence, time in zip(*columns, strict=True):
         ends[device] = time
         if (device, sequence) in wanted:
             times[device, sequence] = time
     last = max(ends.values(), default=0)
+    codes_of: dict[str, list[FindingCode]] = {
+        device: [code for code in report.counts if (device, code) in faults] for device in rows
+    }
     for code in report.counts:
-        at: list[tuple[int, int]] = []
+        at: list[tuple[int, float]] = []
         for one in report.findings:
             if one.code == code and one.device_id in rows and one.device_id is not None:
                 # Findings without a record are marked at the end of the chain.
                 time = times.get((one.device_id, one.sequence), ends.get(one.device_id, last))
-                at.append((time, rows[one.device_id]))
+                # A marker must not hide those of other codes at the same record.
+                codes = codes_of[one.device_id]
+                offset = (codes.index(code) - (len(codes) - 1) / 2) * min(0.3, 0.8 / len(codes))
+                at.append((time, rows[one.device_id] + offset))
         if at:
             days, of_rows = _days([time for time, _ in at]), [row for _, row in at]
             axes.plot(days, of_rows, label=f"{code} ({len(at)})", zorder=2, **_style(code))
@@ -104,36 +118,47 @@ def _mark_faults(axes: Axes, table: pyarrow.Table, report: Report, rows: Mapping
 
 
 def finding_map(findings: Report | Findings, *, axes: Axes | None = None) -> Axes:
-    """Plots findings by device and sequence, one marker for each finding.
-
-    The row of a device has a lane for each code.
+    """Plots findings by sequence: one marker for each finding, one row for each code of a device.
 
     Args:
         findings: A report or its findings. Findings without a device have their own row.
         axes: The axes to draw on; new axes if None.
     """
     listed = list(findings.findings if isinstance(findings, Report) else findings)
-    nobody = "(no device)"
-    names = Counter(one.device_id or nobody for one in listed)
-    shown = sorted(name for name, _ in names.most_common(_MOST_DEVICES))
-    rows = {name: row for row, name in enumerate(shown)}
-    axes = _axes(axes, height=1.2 + 0.4 * max(1, len(shown)))
+    sequences: dict[str, dict[FindingCode, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for one in listed:
+        at = one.sequence if one.sequence is not None else one.index or 0
+        sequences[one.device_id or "(no device)"][one.code].append(at)
+    # The devices with most findings, as far as their rows fit.
+    ranked = sorted(sequences, key=lambda name: -sum(map(len, sequences[name].values())))
+    ends = accumulate(len(sequences[name]) for name in ranked)
+    shown = sorted(name for name, end in zip(ranked, ends, strict=True) if end <= _MOST_ROWS)
     codes = list(dict.fromkeys(one.code for one in listed))
-    for lane, code in enumerate(codes):
-        # A marker must not hide those of other codes at the same record.
-        offset = (lane - (len(codes) - 1) / 2) * 0.7 / len(codes)
-        of_code = [one for one in listed if one.code == code and (one.device_id or nobody) in rows]
+    rows = [(name, code) for name in shown for code in codes if code in sequences[name]]
+    axes = _axes(axes, height=1.2 + 0.22 * max(4, len(rows)))
+    for code in codes:
+        at_rows = [
+            (sequence, row)
+            for row, (name, of_row) in enumerate(rows)
+            if of_row == code
+            for sequence in sequences[name][code]
+        ]
         axes.plot(
-            [one.sequence if one.sequence is not None else one.index or 0 for one in of_code],
-            [rows[one.device_id or nobody] + offset for one in of_code],
-            label=f"{code} ({len(of_code)})",
+            [sequence for sequence, _ in at_rows],
+            [row for _, row in at_rows],
+            label=f"{code} ({len(at_rows)})",
             **_style(code),
         )
     if listed:
         _legend(axes)
     else:
         axes.text(0.5, 0.5, "no findings", ha="center", va="center", transform=axes.transAxes)
-    _name_rows(axes, shown, len(names))
+    lasts = [last - 1 for last in accumulate(len(sequences[name]) for name in shown)]
+    for last in lasts[:-1]:
+        axes.axhline(last + 0.5, color=_LINE, zorder=0)
+    middles = [last - (len(sequences[name]) - 1) / 2 for last, name in zip(lasts, shown, strict=True)]
+    _name_rows(axes, shown, len(sequences), middles)
+    axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
     axes.set_xlabel("sequence")
     axes.set_title("Findings")
     return axes
@@ -212,14 +237,13 @@ def _legend(axes: Axes) -> None:
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize="small")
 
 
-def _name_rows(axes: Axes, names: Sequence[str], of_all: int) -> None:
+def _name_rows(axes: Axes, names: Sequence[str], of_all: int, places: Sequence[float]) -> None:
     # A device chooses its name: limit its length, and do not read it as a formula.
     labels = [name if len(name) <= 24 else f"{name[:23]}…" for name in names]
-    axes.set_yticks(range(len(names)), labels, parse_math=False)
-    axes.set_ylim(max(len(names), 1) - 0.5, -0.5)
+    axes.set_yticks(places, labels, parse_math=False)
     if of_all > len(names):
         axes.set_ylabel(f"{len(names)} of {of_all} devices")
-    axes.grid(axis="x", color="#E4E7EB", zorder=0)
+    axes.grid(axis="x", color=_LINE, zorder=0)
 
 
 def _time_axis(axes: Axes, name: str) -> None:
