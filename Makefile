@@ -29,6 +29,7 @@ help: ## List the targets
 # Builds without features, in minutes.
 demo: ## Verify chains of real telemetry, tamper with copies, show the findings and the speed, leave an evidence bundle
 	$(CARGO) run --release --locked --package eds --no-default-features --bin eds -- demo
+	@echo "Here, eds is target/release/eds."
 
 check: ## Check that the workspace and its tests compile
 	$(CARGO) check --release --locked --workspace --tests
@@ -166,7 +167,7 @@ generated: ## Regenerate manual pages, completions and reference of the command,
 	EDGESENTRY_WRITE=1 $(CARGO) test --release --locked --workspace --test generated
 	EDGESENTRY_WRITE=1 $(CARGO) test --release --locked --workspace --test network openapi
 
-screenshots: module ## Update the images of the report page, of the console and of the terminal in docs/images
+screenshots: module ## Update the images of pages, notebooks, plots and the terminal in docs/images
 	$(BIN)/python scripts/screenshots
 	$(BIN)/python scripts/terminal
 

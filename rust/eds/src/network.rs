@@ -7,6 +7,9 @@ use edgesentry_rs::{Error, Settings};
 use edgesentry_serve::ServeSettings;
 use serde_json::{Value, json};
 
+/// The program that serves a ledger on the network.
+pub(crate) const SERVING_PROGRAM: &str = "eds";
+
 /// Rejects an invalid section `[serve]`.
 pub(crate) fn check(settings: &Settings) -> Result<(), Error> {
     ServeSettings::of(settings).map(drop)

@@ -4,6 +4,9 @@ use edgesentry_rs::telemetry::metrics::Metrics;
 use edgesentry_rs::{Error, Settings};
 use serde_json::Value;
 
+/// The program that serves a ledger on the network, in the repository: this build does not.
+pub(crate) const SERVING_PROGRAM: &str = "cargo run --release --locked --bin eds --";
+
 /// Accepts every section `[serve]`, which this build ignores.
 pub(crate) fn check(_: &Settings) -> Result<(), Error> {
     Ok(())

@@ -20,6 +20,7 @@ use self::stages::{Stage, Stages};
 use self::trials::Trial;
 use crate::exit::{Exit, Failure};
 use crate::fleet::{ALL_RECORDS, Fleet};
+use crate::network;
 use crate::output::{Answer, Output};
 use crate::text::{count, name, number, shell_word};
 
@@ -187,8 +188,8 @@ fn next_commands(folder: &DemoFolder) -> [(String, &'static str); 6] {
             "the same with Python alone, or in a browser: open bundle/case.html of this directory: exit code 0",
         ),
         (
-            format!("eds serve --config {}", at("console.toml")),
-            "the console at http://127.0.0.1:8080/console; its token: console.token (a build without features has no serve)",
+            format!("{} serve --config {}", network::SERVING_PROGRAM, at("console.toml")),
+            "the console at http://127.0.0.1:8080/console; the token to sign in: console.token of this directory",
         ),
     ]
 }
