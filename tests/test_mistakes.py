@@ -21,13 +21,14 @@ from edgesentry import (
     Device,
     KeyRing,
     Outbox,
+    Report,
     UnreadableError,
     read_records,
     verify_chain,
     verify_record,
     write_heads,
 )
-from edgesentry.testing import CATALOGUE, LOG_CATALOGUE, make_fleet
+from edgesentry.testing import CATALOGUE, LOG_CATALOGUE, assert_report, attacks, found, make_fleet
 from support import chains, device, envelope, payload, serve
 
 RECORDS = chains([device(1)], 3)
@@ -208,6 +209,17 @@ def python_mistakes() -> dict[str, Mistake]:
             "not bytes; "
             'one key is keys={"lift-01": key}',
         ),
+        "a malformed key without its device": Mistake(
+            lambda: verify_chain(RECORDS, keys="ab" * 32),
+            ConfigError,
+            'keys: a public key without its device; pass keys={"lift-01": key}',
+        ),
+        "a list of text as keys": Mistake(
+            lambda: verify_chain(RECORDS, keys=[KEY]),  # type: ignore[list-item]
+            TypeError,
+            "keys are a path, a KeyRing, a Device or a list of them, or a mapping from device id to key, "
+            'not list; one key is keys={"lift-01": key}',
+        ),
         "a device that is not in the key ring": Mistake(
             lambda: KeyRing({"lift-01": KEY})["lift-1"],
             KeyError,
@@ -251,6 +263,12 @@ def python_mistakes() -> dict[str, Mistake]:
             "timestamp_ms=1700000000 is a time in 1970; if it is in seconds, pass milliseconds: "
             "timestamp_ms=1700000000000",
         ),
+        "a time in microseconds": Mistake(
+            lambda: device(1).sign(b"x", "lift-01/1.bin", 1_700_000_000_000_000),
+            UserWarning,
+            "timestamp_ms=1700000000000000 is a time after the year 33000; if it is in microseconds, pass "
+            "milliseconds: timestamp_ms=1700000000000",
+        ),
         "a record under the other scheme": Mistake(
             lambda: verify_record(
                 Device.from_seed("a", bytes(32), scheme="payload-hash").sign(b"x", "a/1"), SEED_KEY
@@ -273,12 +291,67 @@ def python_mistakes() -> dict[str, Mistake]:
             ValueError,
             "signatures are required; give keys=",
         ),
+        "the name of a file as the JSON of a report": Mistake(
+            lambda: Report.from_json("verdict.json"),
+            UnreadableError,
+            "json: expected the JSON of a report, got other text; for a file: "
+            'Report.from_json(Path("verdict.json").read_text())',
+        ),
+        "a path as the JSON of a report": Mistake(
+            lambda: Report.from_json(Path("verdict.json")),  # type: ignore[arg-type]
+            TypeError,
+            "Report.from_json takes JSON as str or bytes, not PosixPath; for a file: "
+            'Report.from_json(Path("verdict.json").read_text())',
+        ),
+        "an unknown code in a filter": Mistake(
+            lambda: verify_chain(BAD).findings.filter(code="bad_signature"),  # type: ignore[arg-type]
+            ValueError,
+            'unknown finding code "bad_signature"; edgesentry.FINDING_CODES lists them',
+        ),
+        "an unknown level in a filter": Mistake(
+            lambda: verify_chain(BAD).findings.filter(level="chain"),  # type: ignore[arg-type]
+            ValueError,
+            'unknown level "chain"; the levels are links, signatures, payloads, heads, log',
+        ),
+        "a number as device of a filter": Mistake(
+            lambda: verify_chain(BAD).findings.filter(device=1),  # type: ignore[arg-type]
+            TypeError,
+            "device is a string or a list of strings, not int",
+        ),
         "a field that a record lacks": Mistake(
             lambda: RECORDS[0].replace(time=1),
             ValueError,
             "a record has no field 'time'; it has device_id, sequence, timestamp_ms, payload_hash, "
             "signature, "
             "prev_record_hash, object_ref",
+        ),
+        "a report and evidence in the wrong order": Mistake(
+            lambda: assert_report(TAMPERED, verify_chain(RECORDS)),  # type: ignore[arg-type]
+            TypeError,
+            "report is a Report, not Tampered: assert_report(report, expected)",
+        ),
+        "the findings of evidence": Mistake(
+            lambda: found(TAMPERED),  # type: ignore[arg-type]
+            TypeError,
+            "report is a Report, not Tampered; found(verify_chain(tampered.records, ...))",
+        ),
+        "an attack on records": Mistake(
+            lambda: CATALOGUE["delete_middle"](FLEET.records),  # type: ignore[arg-type]
+            TypeError,
+            "fleet is a Fleet, not tuple: CATALOGUE['delete_middle'](make_fleet())",
+        ),
+        "an edit of a fleet": Mistake(
+            lambda: attacks.flip_signature_bit(FLEET, "lift-01", 2),  # type: ignore[arg-type]
+            TypeError,
+            "records are a sequence of records, not Fleet: pass fleet.records",
+        ),
+        "an attack on a record that does not exist": Mistake(
+            lambda: attacks.flip_signature_bit(FLEET.records, "lift-01", 99),
+            ValueError,
+            "there is no record of device 'lift-01' at sequence 99",
+        ),
+        "a fleet without devices": Mistake(
+            lambda: make_fleet(0), ValueError, "devices must be 1 or more, not 0"
         ),
         "an attack by another name": Mistake(
             lambda: CATALOGUE["bad_signature"],

@@ -682,11 +682,17 @@ class Findings:
         *,
         device: str | Sequence[str] | None = None,
         code: FindingCode | Sequence[FindingCode] | None = None,
+        level: Level | Sequence[Level] | None = None,
     ) -> Findings:
-        """Returns the findings of some devices and of some codes, in their order.
+        """Returns the findings of some devices, codes and levels, in their order.
+
+        Args:
+            device: A device id, or a list of them.
+            code: A code, or a list of them.
+            level: The level of the check, or a list of levels.
 
         Raises:
-            ValueError: There is no such code.
+            ValueError: There is no such code or level.
         """
 
     def to_polars(self) -> polars.DataFrame:

@@ -33,6 +33,9 @@ def assert_report(
         AssertionError: A finding is missing or unexpected, or a level was not checked; the message names it.
     """
     __tracebackhide__ = True
+    if not isinstance(report, Report):
+        kind = type(report).__name__
+        raise TypeError(f"report is a Report, not {kind}: assert_report(report, expected)")
     problems = [f"{level} were not checked" for level in checked if getattr(report.coverage, level) is None]
     if isinstance(findings, Tampered):
         levels = [level for level in LEVELS if getattr(report.coverage, level) is not None]

@@ -74,8 +74,12 @@ class Attack:
             seed: Selects the other parameters, such as the bit to flip.
 
         Raises:
+            TypeError: It is not a fleet.
             ValueError: The fleet has no suitable victim.
         """
+        if not isinstance(fleet, Fleet):
+            kind = type(fleet).__name__
+            raise TypeError(f"fleet is a Fleet, not {kind}: CATALOGUE[{self.name!r}](make_fleet())")
         if victim is None:
             victims = self.victims(fleet)
             if not victims:

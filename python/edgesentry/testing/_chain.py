@@ -15,8 +15,12 @@ def position(records: Sequence[AuditRecord], device_id: str, sequence: int) -> i
     """Returns the position of the record.
 
     Raises:
+        TypeError: A fleet or a tampered one stands for its records.
         ValueError: There is no such record.
     """
+    if hasattr(records, "records"):
+        kind = type(records).__name__
+        raise TypeError(f"records are a sequence of records, not {kind}: pass {kind.lower()}.records")
     for at, record in enumerate(records):
         if record.device_id == device_id and record.sequence == sequence:
             return at

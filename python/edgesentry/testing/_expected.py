@@ -36,7 +36,14 @@ Expecteds: TypeAlias = tuple[Expected, ...]
 
 
 def found(report: Report) -> list[Expected]:
-    """Returns the findings of a report in this form, sorted."""
+    """Returns the findings of a report in this form, sorted.
+
+    Raises:
+        TypeError: It is not a report.
+    """
+    if not isinstance(report, Report):
+        kind = type(report).__name__
+        raise TypeError(f"report is a Report, not {kind}; found(verify_chain(tampered.records, ...))")
     return in_order(Expected.of(finding) for finding in report.findings)
 
 
@@ -110,6 +117,10 @@ class Tampered:
     expectations: Expectations
     payload_changes: Mapping[str, bytes | None] = field(default_factory=dict)
     schemes: Mapping[str, Scheme] | None = None
+
+    def __repr__(self) -> str:
+        devices = {record.device_id for record in self.records}
+        return f"<Tampered: {len(self.records)} records of {len(devices)} devices>"
 
     def expected(self, *levels: Level, scheme: Scheme | Mapping[str, Scheme] | None = None) -> list[Expected]:
         """Returns the expected findings of a verification with these levels; see `Expectations.at`.

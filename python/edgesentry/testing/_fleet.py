@@ -124,7 +124,12 @@ def make_fleet(
         seed: Selects the keys, payloads, order, times and lengths of chains.
         interval_ms: The time between two records of a device, in milliseconds; up to twice that if `seed` is
             not 0.
+
+    Raises:
+        ValueError: There would be no device.
     """
+    if devices < 1:
+        raise ValueError(f"devices must be 1 or more, not {devices}")
     random = Random(f"edgesentry fleet {seed}")
     schemes = (scheme,) if isinstance(scheme, str) else tuple(scheme)
     signers = {}

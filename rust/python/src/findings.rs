@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatchReader;
 use edgesentry_chain as chain;
 use edgesentry_chain::state::FindingState;
-use edgesentry_chain::{FindingCode, UnknownCode};
+use edgesentry_chain::{FindingCode, Level, UnknownCode, UnknownLevel};
 use edgesentry_formats::{Error as FormatError, Progress};
 use pyo3::exceptions::{PyIndexError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -143,25 +143,26 @@ impl Findings {
         self.as_slice().iter().filter(|finding| same(finding, &value.get().0)).count()
     }
 
-    /// Returns the findings of some devices and of some codes, in their order.
+    /// Returns the findings of some devices, codes and levels, in their order.
+    ///
+    /// Args:
+    ///     device: A device id, or a list of them.
+    ///     code: A code, or a list of them.
+    ///     level: The level of the check, or a list of levels.
     ///
     /// Raises:
-    ///     ValueError: There is no such code.
-    #[pyo3(signature = (*, device = None, code = None))]
+    ///     ValueError: There is no such code or level.
+    #[pyo3(signature = (*, device = None, code = None, level = None))]
     fn filter(
         &self,
         py: Python<'_>,
-        device: Option<OneOrMore>,
-        code: Option<OneOrMore>,
+        device: Option<&Bound<'_, PyAny>>,
+        code: Option<&Bound<'_, PyAny>>,
+        level: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Findings> {
-        let devices = device.map(OneOrMore::names);
-        let codes = code.map(OneOrMore::names).map(|codes| {
-            codes
-                .iter()
-                .map(|code| code.parse::<FindingCode>().map_err(unknown_code))
-                .collect::<PyResult<Vec<_>>>()
-        });
-        let codes = codes.transpose()?;
+        let devices = names("device", device)?;
+        let codes = parsed(names("code", code)?, |code| code.parse::<FindingCode>().map_err(unknown_code))?;
+        let levels = parsed(names("level", level)?, |level| level.parse::<Level>().map_err(unknown_level))?;
         let is_wanted = |finding: &&chain::Finding| {
             let of_device = |devices: &Vec<String>| {
                 finding
@@ -171,6 +172,7 @@ impl Findings {
             };
             devices.as_ref().is_none_or(of_device)
                 && codes.as_ref().is_none_or(|codes| codes.contains(&finding.code))
+                && levels.as_ref().is_none_or(|levels| levels.contains(&finding.code.level()))
         };
         Ok(py.detach(|| Findings::alone(self.as_slice().iter().filter(is_wanted).cloned().collect())))
     }
@@ -315,20 +317,26 @@ fn same(one: &chain::Finding, other: &chain::Finding) -> bool {
         && (one.actual == other.actual || told(&one.actual) == told(&other.actual))
 }
 
-/// One name, or several.
-#[derive(FromPyObject)]
-enum OneOrMore {
-    One(String),
-    More(Vec<String>),
+/// Returns one name or several, as an argument gives them.
+fn names(argument: &str, value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Vec<String>>> {
+    let Some(value) = value else { return Ok(None) };
+    if let Ok(name) = value.extract::<String>() {
+        return Ok(Some(vec![name]));
+    }
+    let names = value.extract::<Vec<String>>().map_err(|_| {
+        let kind = name_of_type(value);
+        PyTypeError::new_err(format!("{argument} is a string or a list of strings, not {kind}"))
+    });
+    names.map(Some)
 }
 
-impl OneOrMore {
-    fn names(self) -> Vec<String> {
-        match self {
-            OneOrMore::One(name) => vec![name],
-            OneOrMore::More(names) => names,
-        }
-    }
+fn parsed<T>(names: Option<Vec<String>>, parse: impl Fn(&String) -> PyResult<T>) -> PyResult<Option<Vec<T>>> {
+    names.map(|names| names.iter().map(parse).collect()).transpose()
+}
+
+fn unknown_level(error: UnknownLevel) -> PyErr {
+    let levels: Vec<&str> = Level::ALL.iter().map(|level| level.name()).collect();
+    PyValueError::new_err(format!("{error}; the levels are {}", levels.join(", ")))
 }
 
 fn unknown_code(error: UnknownCode) -> PyErr {

@@ -406,7 +406,11 @@ pub(crate) fn keys_from_any(
         return Ok(Arc::new(ring));
     }
     let (name, json, usual) = if let Some(path) = path_of(value)? {
-        if path.to_str().is_some_and(|text| edgesentry_formats::public_key(text).is_ok()) && !path.exists() {
+        let is_key = |text: &str| {
+            let is_hex = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+            is_hex || edgesentry_formats::public_key(text).is_ok()
+        };
+        if path.to_str().is_some_and(is_key) && !path.exists() {
             return Err(ConfigError::new_err(
                 "keys: a public key without its device; pass keys={\"lift-01\": key}",
             ));

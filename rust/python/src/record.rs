@@ -261,7 +261,10 @@ pub(crate) fn unsigned(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u64> {
 /// Times in seconds from 2001 to 2286; read as milliseconds they are in early 1970.
 const SECONDS: Range<u64> = 1_000_000_000..10_000_000_000;
 
-/// Returns the time to sign. Warns of seconds, which a device without a clock may mean as milliseconds.
+/// Times in microseconds from 2001 to 2286; read as milliseconds they are after the year 33000.
+const MICROSECONDS: Range<u64> = 1_000_000_000_000_000..10_000_000_000_000_000;
+
+/// Returns the time to sign. Warns of seconds and microseconds, which a device without a clock may mean as milliseconds.
 pub(crate) fn timestamp_ms(value: &Bound<'_, PyAny>) -> PyResult<u64> {
     let py = value.py();
     if !value.is_instance_of::<PyInt>() && !value.hasattr("__index__")? {
@@ -274,10 +277,16 @@ pub(crate) fn timestamp_ms(value: &Bound<'_, PyAny>) -> PyResult<u64> {
         return Err(PyTypeError::new_err(message));
     }
     let number = unsigned("timestamp_ms", value)?;
-    if SECONDS.contains(&number) {
-        let message = format!(
-            "timestamp_ms={number} is a time in 1970; if it is in seconds, pass milliseconds: timestamp_ms={number}000"
-        );
+    let problem = if SECONDS.contains(&number) {
+        Some(("is a time in 1970; if it is in seconds", number * 1000))
+    } else if MICROSECONDS.contains(&number) {
+        Some(("is a time after the year 33000; if it is in microseconds", number / 1000))
+    } else {
+        None
+    };
+    if let Some((problem, milliseconds)) = problem {
+        let message =
+            format!("timestamp_ms={number} {problem}, pass milliseconds: timestamp_ms={milliseconds}");
         PyErr::warn(py, &py.get_type::<PyUserWarning>(), &CString::new(message)?, 1)?;
     }
     Ok(number)

@@ -168,6 +168,11 @@ impl Report {
     #[classmethod]
     fn from_json(_class: &Bound<'_, PyType>, json: &Bound<'_, PyAny>) -> PyResult<Report> {
         let report = match json.extract::<PyBackedStr>() {
+            Ok(text) if !text.trim_start().starts_with(['{', '[']) => {
+                let message = "json: expected the JSON of a report, got other text; for a file: \
+                               Report.from_json(Path(\"verdict.json\").read_text())";
+                return Err(UnreadableError::new_err(message));
+            }
             Ok(text) => json.py().detach(|| edgesentry_formats::read_report(text.as_bytes())),
             Err(_) => {
                 let Ok(bytes) = json.extract::<PyBackedBytes>() else {
