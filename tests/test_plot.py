@@ -66,6 +66,36 @@ def test_no_code_hides_another_one() -> None:
     assert len(set.union(*heights)) == len(heights)
 
 
+def test_markers_of_two_codes_do_not_touch() -> None:
+    records = [record.replace(signature=bytes(64)) for record in FLEET.records]
+    report = verify_chain(records, keys=FLEET.keys)
+    assert set(report.counts) == {"signature_invalid", "prev_hash_mismatch"}
+    for axes in (plot.finding_map(report), plot.chain_timeline(records, report)):
+        axes.figure.canvas.draw()
+        of_device = sorted(
+            float(axes.transData.transform((0, y))[1])
+            for line in axes.get_lines()
+            if line.get_label() in labels(axes)
+            for y in {float(y) for y in np.asarray(line.get_ydata())}
+        )
+        points = np.diff(of_device) * 72 / axes.figure.dpi
+        assert len(of_device) == 6
+        assert points.min() >= 8, "the size of a marker"
+
+
+def test_devices_with_findings_come_first_in_a_crowd() -> None:
+    crowd = make_fleet(60, 2)
+    records = [record for record in crowd.records if record.device_id != "lift-59"]
+    report = verify_chain(records, heads=crowd.heads)
+    axes = plot.chain_timeline(records, report)
+    assert len(rows(axes)) == 40
+    assert rows(axes)[-1] == "lift-59"
+    assert labels(axes) == ["device_missing (1)"]
+    everything = [record.replace(signature=bytes(64)) for record in crowd.records]
+    shown = rows(plot.finding_map(verify_chain(everything, keys=crowd.keys)))
+    assert len(shown) == 28, "two rows for each"
+
+
 def test_a_finding_map_has_a_marker_a_code() -> None:
     axes = plot.finding_map(REPORT)
     assert rows(axes) == ["lift-02"]
