@@ -13,7 +13,7 @@ import pytest
 from nbconvert import HTMLExporter
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
-from edgesentry import Device, Findings, Report, verify_chain
+from edgesentry import Device, Difference, Findings, Report, verify_chain
 from pages import violations
 from support import START_MS, chains, device, key_ring
 from test_report_page import HOSTILE
@@ -50,7 +50,7 @@ def show(browser: Browser, tmp_path: Path) -> Iterator[Show]:
     complaints: list[str] = []
 
     def open_page(
-        *values: Report | Findings, theme: str = "light", width: int = 1440, **context: object
+        *values: Report | Findings | Difference, theme: str = "light", width: int = 1440, **context: object
     ) -> Page:
         outputs = [
             {"output_type": "display_data", "data": {"text/html": value._repr_html_()}, "metadata": {}}
@@ -209,6 +209,17 @@ def test_tables_of_one_page_are_independent(browser: Browser, crowded: Report, i
     one.evaluate(insert, crowded._repr_html_())
     assert one.get_by_role("status").inner_text() == "Findings 1 to 10 of 241"
     page.close()
+
+
+def test_a_difference_shows_new_and_gone_findings(show: Show, crowded: Report) -> None:
+    records = chains([device(number) for number in (1, 2, 3)], 120)
+    sound = verify_chain(records, keys=key_ring([device(number) for number in (1, 2, 3)]))
+    page = show(sound.diff(crowded))
+    assert page.get_by_text("241 new, 0 gone, 0 same").is_visible()
+    assert page.locator(".edgesentry-findings").count() == 1
+    assert page.get_by_role("status").inner_text() == "Findings 1 to 10 of 241"
+    page = show(crowded.diff(sound))
+    assert page.get_by_text("Gone", exact=True).is_visible()
 
 
 def test_the_keyboard_alone_is_enough(show: Show, crowded: Report) -> None:

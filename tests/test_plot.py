@@ -96,6 +96,14 @@ def test_devices_with_findings_come_first_in_a_crowd() -> None:
     assert len(shown) == 28, "two rows for each"
 
 
+def test_a_table_is_not_findings() -> None:
+    with pytest.raises(TypeError) as raised:
+        plot.finding_map(REPORT.findings.to_pandas())
+    assert str(raised.value) == (
+        "findings are a Report or Findings, not DataFrame; for a table: Findings.from_arrow(table)"
+    )
+
+
 def test_a_finding_map_has_a_marker_a_code() -> None:
     axes = plot.finding_map(REPORT)
     assert rows(axes) == ["lift-02"]

@@ -26,5 +26,10 @@ class Difference:
     def __repr__(self) -> str:
         return f"<Difference: {len(self.new)} new, {len(self.gone)} gone, {len(self.same)} same>"
 
+    def _repr_html_(self) -> str:
+        parts = {"New": self.new, "Gone": self.gone}
+        tables = (f"<p>{name}</p>{part._repr_html_()}" for name, part in parts.items() if len(part))
+        return f"<p>{len(self.new)} new, {len(self.gone)} gone, {len(self.same)} same</p>{''.join(tables)}"
+
 
 Difference.__module__ = "edgesentry"

@@ -123,7 +123,15 @@ def finding_map(findings: Report | Findings, *, axes: Axes | None = None) -> Axe
     Args:
         findings: A report or its findings. Findings without a device have their own row.
         axes: The axes to draw on; new axes if None.
+
+    Raises:
+        TypeError: It is another object, such as a data frame.
     """
+    if not isinstance(findings, (Report, Findings)):
+        kind = type(findings).__name__
+        raise TypeError(
+            f"findings are a Report or Findings, not {kind}; for a table: Findings.from_arrow(table)"
+        )
     listed = list(findings.findings if isinstance(findings, Report) else findings)
     sequences: dict[str, dict[FindingCode, list[int]]] = defaultdict(lambda: defaultdict(list))
     for one in listed:
