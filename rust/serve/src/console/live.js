@@ -4,6 +4,7 @@
   const decisions = document.getElementById("decisions");
   const source = new EventSource("/console/events");
   let state = "";
+  let entries = "";
 
   const say = (next, text) => {
     // A screen reader hears a change of the state, and not each new figure.
@@ -31,7 +32,10 @@
       const text = figures.texts[node.dataset.live];
       if (typeof text === "string" && node.textContent !== text) node.textContent = text;
     }
-    if (decisions && figures.decisions) {
+    // The link that a reader has reached stays where it is.
+    const next = JSON.stringify(figures.decisions);
+    if (decisions && figures.decisions && next !== entries && !decisions.contains(document.activeElement)) {
+      entries = next;
       decisions.replaceChildren(...figures.decisions.map((decision) => {
         const row = document.createElement("tr");
         const texts = [
