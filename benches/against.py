@@ -114,6 +114,7 @@ def ingests(folder: Path, count: int, postgres: str | None) -> Iterator[Job]:
         path.write_bytes(payload(record))
     write_records(chain, folder / "ingest.ndjson")
     keys(shape).save(folder / "ingest.keys.json")
+    # The names of options that earlier builds have too.
     common = ["ingest", str(folder / "ingest.ndjson"), "--payloads-from", str(source)]
     common += ["--register", str(folder / "ingest.keys.json")]
 

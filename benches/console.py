@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import http.client
+import json
 import os
 import sqlite3
 import statistics
@@ -95,10 +96,10 @@ def service(folder: Path) -> Iterator[tuple[str, int]]:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=quiet) as process:
         assert process.stderr is not None
         line = process.stderr.readline()
-        if not line.startswith("listening on "):
+        if '"listening"' not in line:
             sys.exit(line)
         try:
-            yield line.removeprefix("listening on ").split(",")[0], process.pid
+            yield json.loads(line)["fields"]["url"], process.pid
         finally:
             process.terminate()
 

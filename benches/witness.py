@@ -102,7 +102,7 @@ def measure(eds: Path, state: str, logs: int, count: int, folder: Path) -> tuple
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=quiet
     ) as witness:
         assert witness.stderr is not None
-        address = witness.stderr.readline().removeprefix("listening on http://").split(",")[0]
+        address = json.loads(witness.stderr.readline())["fields"]["url"].removeprefix("http://")
         ready = threading.Barrier(logs + 1)
         times: list[float] = []
         threads = [threading.Thread(target=send, args=(address, each, ready, times)) for _, each in made]

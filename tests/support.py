@@ -92,8 +92,8 @@ def serve(ledger: str, *more: str) -> Iterator[str]:
         assert process.stderr is not None
         try:
             line = process.stderr.readline()
-            assert line.startswith("listening on http://"), line
-            yield line.removeprefix("listening on ").split(",")[0]
+            assert '"listening"' in line, line
+            yield json.loads(line)["fields"]["url"]
             process.terminate()
             assert process.wait(60) == 0
         finally:

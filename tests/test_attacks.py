@@ -236,7 +236,7 @@ def test_assert_report_says_what_differs() -> None:
     with pytest.raises(AssertionError, match="were not kept"):
         assert_report(verify_chain(tampered.records, max_findings=0))
     # Each as often as given.
-    with pytest.raises(AssertionError, match=r"missing[^\n]*\n  and 1 findings as expected"):
+    with pytest.raises(AssertionError, match=r"missing[^\n]*\n  and 1 finding as expected"):
         assert_report(report, [("sequence_gap", "lift-01", 3)] * 2)
 
 

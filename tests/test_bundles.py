@@ -127,7 +127,9 @@ def test_the_command_writes_and_verifies(signed: tuple[Ledger, Policy, Path], tm
     key_ring([device(1), device(2)]).save(keys)
     trusted.write_text(str(policy))
     given = ("--policy", trusted, "--keys", keys)
-    answer = envelope("bundle", "-o", file, "--device", "lift-01", "--payloads", "--config", config)["bundle"]
+    answer = envelope("bundle", "-o", file, "--device", "lift-01", "--payload-store", "--config", config)[
+        "bundle"
+    ]
     assert (answer["records"], answer["files"][0]) == (5, "checkpoint")
     first = file.read_bytes()
     report = envelope("verify-bundle", file, *given, "--require", "signatures,payloads")["report"]
@@ -193,7 +195,7 @@ def test_a_page_carries_the_bundle(signed: tuple[Ledger, Policy, Path], tmp_path
     ]
     ledger.ingest_many(more).raise_for_rejections()
     envelope("checkpoint", "--config", config)
-    failure = envelope(*command, page, "--device", "lift-01", "--payloads", exit_code=2)["error"]
+    failure = envelope(*command, page, "--device", "lift-01", "--payload-store", exit_code=2)["error"]
     assert failure["code"] == "bundle_too_large"
     assert "the bundle is written" in failure["message"]
     assert file.stat().st_size > 16 << 20

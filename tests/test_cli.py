@@ -49,7 +49,7 @@ def test_exit_codes_say_what_happened(tmp_path: Path, export: Path, records: lis
     assert eds("verify-chain", export, "--require", "signatures").returncode == 2
     assert eds("verify-chain", export, "--nonsense").returncode == 2
     assert eds("verify-chain", empty).returncode == 3
-    assert eds("verify-chain", tmp_path / "missing.json").returncode == 3
+    assert eds("verify-chain", tmp_path / "missing.json").returncode == 2
     assert eds("verify-chain", "-", stdin=export.read_bytes()).returncode == 0
 
 

@@ -38,7 +38,7 @@ trap '[ -z "$served" ] || kill "$served"' EXIT
 eds() {
     if [ "$1" = serve ]; then
         command eds "$@" 2>served.log & served=$!
-        until url=$(sed -n 's/^listening on \([^,]*\),.*/\1/p' served.log) && [ -n "$url" ]; do
+        until url=$(sed -n 's/.*"listening","url":"\([^"]*\)".*/\1/p' served.log) && [ -n "$url" ]; do
             kill -0 "$served"
             sleep 0.05
         done

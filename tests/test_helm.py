@@ -387,7 +387,7 @@ def served(site: Site, which: str) -> Iterator[str]:
         process = subprocess.Popen(arguments, env=environment, cwd=site.folder, stderr=stderr)
     try:
         until = time.monotonic() + 60
-        while not (said := re.search(r"^listening on (\S+),", log.read_text(), re.MULTILINE)):
+        while not (said := re.search(r'"message":"listening","url":"([^"]+)"', log.read_text())):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < until, log.read_text()
             time.sleep(0.05)

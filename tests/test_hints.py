@@ -88,7 +88,7 @@ def test_a_key_without_a_scheme_has_the_same_one_everywhere(tmp_path: Path) -> N
     write_records(records, tmp_path / "export.json")
     write_records(records[:1], tmp_path / "record.json")
     envelope("verify-chain", tmp_path / "export.json", "--keys", tmp_path / "keys.json", "--scheme", "record")
-    envelope("verify-record", tmp_path / "record.json", "--key", key)
+    envelope("verify-record", tmp_path / "record.json", "--public-key", key)
     with edgesentry.open(tmp_path / "ledger.db") as ledger:
         ledger.register_device("lift-01", key)
         ledger.register_device("lift-02", device(2).public_key)

@@ -122,7 +122,7 @@ def test_every_rejection_says_why(ledger: Ledger) -> None:
     assert {reason for *_, reason in cases} <= set(REJECTION_CODES)
     assert not outcomes.ok
     assert all(outcome.expected and outcome.actual for outcome in outcomes)
-    with pytest.raises(edgesentry.RejectedError, match="8 of 8 records were not taken in") as caught:
+    with pytest.raises(edgesentry.RejectedError, match="8 of 8 records were not ingested") as caught:
         outcomes.raise_for_rejections()
     assert caught.value.outcomes is outcomes
     log = ledger.operation_log(outcome="rejected")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
@@ -219,6 +220,20 @@ def python_mistakes() -> dict[str, Mistake]:
             TypeError,
             "keys are a path, a KeyRing, a Device or a list of them, or a mapping from device id to key, "
             'not list; one key is keys={"lift-01": key}',
+        ),
+        "a key of two devices in a key ring": Mistake(
+            lambda: KeyRing({"lift-01": KEY, "lift-02": KEY}),
+            UserWarning,
+            'the key of device "lift-02" is also that of device "lift-01", so '
+            "each can sign in the name of the other: give "
+            "each device a key of its own",
+        ),
+        "a key that another device has": Mistake(
+            lambda: KeyRing({"lift-01": KEY}).add("lift-02", KEY),
+            UserWarning,
+            'the key of device "lift-02" is also that of device "lift-01", so '
+            "each can sign in the name of the other: give "
+            "each device a key of its own",
         ),
         "a device that is not in the key ring": Mistake(
             lambda: KeyRing({"lift-01": KEY})["lift-1"],
@@ -542,6 +557,186 @@ COMMANDS = [
         "usage",
         f"invalid value 'signature_bad' for '[CODE]' [possible values: {CODES}]",
     ),
+    Refused(
+        "verify-chain absent.json",
+        2,
+        "io",
+        "absent.json: cannot open: No such file or directory (os error 2)",
+    ),
+    Refused(
+        "verify absent.json",
+        2,
+        "io",
+        "absent.json: cannot open: No such file or directory (os error 2)",
+    ),
+    Refused(
+        "heads export.json -o absent/heads.json",
+        2,
+        "io",
+        "absent/heads.json: cannot write: there is no directory absent; create it first",
+    ),
+    Refused(
+        "keygen -o absent/lift-01.seed",
+        2,
+        "io",
+        "absent/lift-01.seed: cannot write the seed file: there is no directory absent; create it first",
+    ),
+    Refused(
+        "verify-chain checkpoint",
+        3,
+        "unreadable",
+        "checkpoint: it is a signed note, not records; pass a checkpoint with --checkpoint "
+        "(checkpoint= in Python)",
+    ),
+    Refused(
+        "verify-chain lift-01.seed",
+        3,
+        "unreadable",
+        "lift-01.seed: it is a seed file or a public key, not records",
+    ),
+    Refused(
+        "verify-chain keys.json.gz",
+        3,
+        "unreadable",
+        "keys.json.gz: it is a key ring, not records; pass it with --keys (keys= in Python)",
+    ),
+    Refused(
+        "verify-chain empty",
+        3,
+        "unreadable",
+        "empty: the directory has no files; name one with exports",
+    ),
+    Refused(
+        "ingest page.html --payloads . --ledger ledger.db",
+        3,
+        "unreadable",
+        "page.html: it is an HTML page, not records; check the request or the command that wrote it",
+    ),
+    Refused(
+        "keys follow heads.json --keys keys.json",
+        3,
+        "unreadable",
+        "heads.json: it is a heads snapshot, not records; pass it with --heads (heads= in Python)",
+    ),
+    Refused(
+        "verify-bundle keys.json",
+        3,
+        "unreadable",
+        "keys.json: it is a key ring, not a bundle; pass it with --keys (keys= in Python)",
+    ),
+    Refused(
+        "verify-bundle export.json",
+        3,
+        "unreadable",
+        "export.json: it holds records, not a bundle; pass it as the input of the verification",
+    ),
+    Refused(
+        "verify-bundle page.html",
+        3,
+        "unreadable",
+        "page.html: it is an HTML page, not a bundle; check the request or the command that wrote it",
+    ),
+    Refused(
+        "verify-bundle problem.json",
+        3,
+        "unreadable",
+        "problem.json: it is the error response of a service (401, Unauthorized, a token is "
+        "required), not a bundle; correct the request that returned it",
+    ),
+    Refused(
+        "verify-chain export.json --keys page.html",
+        2,
+        "keys",
+        "page.html: it is an HTML page, not a key ring; check the request or the command that wrote it",
+    ),
+    Refused(
+        "verify-chain export.json --keys keys.json.gz",
+        2,
+        "keys",
+        "keys.json.gz: it is compressed data, not a key ring; decompress it first: gzip -dc or zstd -dc",
+    ),
+    Refused(
+        "verify-chain export.json --heads nothing",
+        2,
+        "heads",
+        "nothing: it is empty, not a heads snapshot",
+    ),
+    Refused(
+        "report page.html",
+        2,
+        "report_unreadable",
+        "page.html: it is an HTML page, not a report; check the request or the command that wrote it",
+    ),
+    Refused(
+        "inspect-key keys.json",
+        2,
+        "key_malformed",
+        "keys.json: it is a key ring, not a key; pass it with --keys (keys= in Python)",
+    ),
+    Refused(
+        "verify-chain export.json --payloads s3://audit",
+        2,
+        "payloads_unreadable",
+        "s3://audit: --payloads is a directory; a payload store is --payload-store",
+    ),
+    Refused(
+        "device register lift-02 --public-key lift-01.seed --ledger ledger.db",
+        2,
+        "key",
+        "--public-key: lift-01.seed is a file; pass the key in it, which eds inspect-key lift-01.seed shows",
+    ),
+    Refused(
+        "device list --ledger absent.db",
+        2,
+        "config",
+        "absent.db: there is no ledger; eds serve --create and eds ingest --register create one, or "
+        "set sqlite:PATH or postgres://…",
+    ),
+    Refused(
+        "device list --ledger empty",
+        2,
+        "config",
+        "empty: it is a directory, not a ledger",
+    ),
+    Refused(
+        "monitor --state absent.db --findings",
+        2,
+        "config",
+        "absent.db: there is no state of a monitor; eds monitor URL --policy POLICY --state "
+        "absent.db makes one",
+    ),
+    Refused(
+        "serve --listen 8080",
+        2,
+        "usage",
+        "invalid value '8080' for '--listen <ADDRESS:PORT>': expected an IP address and a port, such "
+        "as 127.0.0.1:8080 or [::]:8080",
+    ),
+    Refused(
+        "serve --log-format yaml",
+        2,
+        "usage",
+        "invalid value 'yaml' for '--log-format <FORMAT>' [possible values: auto, text, json, off]",
+    ),
+    Refused(
+        "log --ledger ledger.db --since yesterday",
+        2,
+        "usage",
+        "invalid value 'yesterday' for '--since <TIME>': neither a time such as 2026-01-31T12:00:00Z "
+        "nor Unix milliseconds",
+    ),
+    Refused(
+        "token Auditor --scope read",
+        2,
+        "usage",
+        "invalid value 'Auditor' for '<NAME>': expected a name of lower-case letters, digits, - and _",
+    ),
+    Refused(
+        "verify-chain export.json -q -v",
+        2,
+        "usage",
+        "the argument '--quiet' cannot be used with '--verbose...'",
+    ),
 ]
 
 
@@ -656,7 +851,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dic
         tokens[scope], settings = made.stdout.strip(), settings + made.stderr
     (folder / "eds.toml").write_text(settings)
     ledger = f"sqlite:{folder / 'ledger.db'}"
-    with serve(ledger, "--create", "--payloads", "ledger", "--config", str(folder / "eds.toml")) as url:
+    with serve(ledger, "--create", "--payload-store", "ledger", "--config", str(folder / "eds.toml")) as url:
         yield url, tokens
 
 
@@ -689,6 +884,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("public.hex").write_text(f"{KEY}\n")
     Path("public.hex").chmod(0o644)
     Path("private.pem").write_text("-----BEGIN PRIVATE KEY-----\nMC4CAQ==\n-----END PRIVATE KEY-----\n")
+    Path("page.html").write_text("<!DOCTYPE html><title>Log in</title>")
+    Path("keys.json.gz").write_bytes(gzip.compress(Path("keys.json").read_bytes()))
+    Path("checkpoint").write_text("log.example/lifts\n1\nAAAA\n\n— log.example/lifts AAAA\n")
+    Path("lift-01.seed").write_text(f"{'01' * 32}\n")
+    Path("lift-01.seed").chmod(0o600)
+    Path("nothing").touch()
+    Path("empty").mkdir()
     Path("verdict.json").write_text('{"edgesentry": {"envelope": 1}, "command": "verify-chain", "ok": true}')
     with edgesentry.open("ledger.db") as ledger:
         ledger.register_device(device(1))

@@ -68,7 +68,7 @@ def test_the_sample_project_passes_against_a_service_on_the_network(project: Pat
     for log in logs:
         text = log.read_text()
         assert "stopped; requests in progress were finished" in text
-        url = re.search(r"^listening on (http://127\.0\.0\.1:\d+)", text, re.MULTILINE)
+        url = re.search(r'"message":"listening","url":"(http://127\.0\.0\.1:\d+)"', text)
         assert url is not None
         with Client(url.group(1), attempts=1) as client:
             outcome = client.ingest(make_fleet().records[0], b"")

@@ -195,7 +195,7 @@ def test_the_arguments_belong_together(tmp_path: Path, logged: Logged) -> None:
         Outbox(path, device(1), receipts="required", policy=logged.policy, max_receipt_age=-1)
     with Outbox(path, device(1), max_records=1) as outbox:
         outbox.sign(b"", "x")
-        with pytest.raises(EdgesentryError, match="the outbox is full: it has 1 records, 1 are allowed"):
+        with pytest.raises(EdgesentryError, match="the outbox is full: it has 1 of at most 1 record,"):
             outbox.sign(b"", "x")
 
 

@@ -131,8 +131,8 @@ def our_witness(folder: Path, log_key: str, state: str | None = None) -> Iterato
         assert process.stderr is not None
         try:
             line = process.stderr.readline()
-            assert line.startswith("listening on http://"), line
-            yield line.removeprefix("listening on ").split(",")[0], key
+            assert '"listening"' in line, line
+            yield json.loads(line)["fields"]["url"], key
             process.terminate()
             assert process.wait(60) == 0
         finally:

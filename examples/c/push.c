@@ -1,6 +1,6 @@
 /* Signs a record into an outbox and sends the waiting records to eds serve: push KEY OUTBOX URL PAYLOAD
  *   cc push.c $(pkg-config --cflags --libs edgesentry)
- * KEY is a seed file or the PKCS#11 URI of a key in a token. EDGESENTRY_TOKEN has the token of the service. */
+ * KEY is a seed file or the PKCS#11 URI of a key in a token. EDS_TOKEN has the token of the service. */
 #include <edgesentry.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,7 +35,7 @@ int main(int count, char **arguments) {
     edgesentry_service service = EDGESENTRY_SERVICE_INIT;
     service.url = arguments[3];
     service.url_size = strlen(service.url);
-    service.token = getenv("EDGESENTRY_TOKEN");
+    service.token = getenv("EDS_TOKEN");
     service.token_size = service.token == NULL ? 0 : strlen(service.token);
     edgesentry_flushed flushed;
     int result = edgesentry_outbox_flush_to(outbox, &service, &flushed) == EDGESENTRY_OK ? 0 : failed("flush");

@@ -251,7 +251,7 @@ class Pkcs11Signer:
         module: The library of the token, if the URI has no `module-path`.
         pin: The PIN.
         pin_file: A file with the PIN, mode 0600. Without both, the `pin-source` of the URI or the environment
-            variable `EDGESENTRY_PKCS11_PIN`.
+            variable `EDS_PKCS11_PIN`.
 
     Raises:
         SignerError: No key or several keys match, or the token, its library or the PIN cannot be used.
@@ -466,7 +466,7 @@ class KeyRing:
     def add(
         self, device_id: str, key: ByteField, *, scheme: Scheme | None = None, valid_from: int = 1
     ) -> None:
-        """Adds a key.
+        """Adds a key, and warns if another device has it: each could sign in the name of the other.
 
         Args:
             device_id: The device.

@@ -29,6 +29,10 @@ __all__ = [
 ]
 
 
+def _records(number: int) -> str:
+    return "1 record" if number == 1 else f"{number} records"
+
+
 class EdgesentryError(Exception):
     """Base of the exceptions of this package."""
 
@@ -53,8 +57,9 @@ class HeadsRewrittenError(EdgesentryError):
         self.findings = findings
 
     def __str__(self) -> str:
+        shows = "1 finding shows" if len(self.findings) == 1 else f"{len(self.findings)} findings show"
         return shown(
-            f"{self.place}: {len(self.findings)} findings show that chains were cut, rewritten or left out "
+            f"{self.place}: {shows} that chains were cut, rewritten or left out "
             f"since the heads were taken, so nothing was replaced; the first is {self.findings[0]}"
         )
 
@@ -146,8 +151,9 @@ class RejectedError(EdgesentryError):
         bad = [outcome for outcome in self.outcomes if not outcome.ok]
         first = bad[0]
         what = first.reason or first.error or first.status
+        were = "was" if len(bad) == 1 else "were"
         return shown(
-            f"{len(bad)} of {len(self.outcomes)} records were not taken in; the first is device "
+            f"{len(bad)} of {_records(len(self.outcomes))} {were} not ingested; the first is device "
             f"{first.device_id!r} sequence {first.sequence}: {what}"
         )
 
@@ -223,7 +229,7 @@ class VerificationError(EdgesentryError):
         if report.verdict == "nothing_to_verify":
             return "nothing to verify: the input holds no record"
         counts = ", ".join(f"{count} {code}" for code, count in report.counts.items())
-        return f"findings in {report.coverage.records} records: {counts}"
+        return f"findings in {_records(report.coverage.records)}: {counts}"
 
 
 class RequirementError(VerificationError, ValueError):

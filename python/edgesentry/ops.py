@@ -427,7 +427,7 @@ def verify_recovery(
     target_time: datetime | str | None = None,
     alertmanager: str | None = None,
     ledger: str | None = None,
-    payloads: str | None = None,
+    payload_store: str | None = None,
     progress: str | None = None,
     config: Path | None = None,
 ) -> Checklist:
@@ -441,7 +441,7 @@ def verify_recovery(
         target_time: The recovery target, with its zone.
         alertmanager: URL of an Alertmanager to ask for silences.
         ledger: The ledger; that of the settings by default.
-        payloads: The payload store; that of the settings by default.
+        payload_store: The payload store; that of the settings by default.
         progress: Show progress on stderr: `auto`, `always` or `never`.
         config: The settings file.
     """
@@ -453,7 +453,7 @@ def verify_recovery(
         "target_time": target_time,
         "alertmanager": alertmanager,
         "ledger": ledger,
-        "payloads": payloads,
+        "payload_store": payload_store,
         "progress": progress,
         "config": config,
     }
@@ -530,7 +530,7 @@ def restore_objects(
     to: int | None = None,
     apply: bool = False,
     ledger: str | None = None,
-    payloads: str | None = None,
+    payload_store: str | None = None,
     config: Path | None = None,
 ) -> PayloadRecovery:
     """Restores payloads of devices that were deleted or overwritten in S3.
@@ -543,7 +543,7 @@ def restore_objects(
         to: The highest sequence.
         apply: Restore them; otherwise nothing is changed.
         ledger: The ledger; that of the settings by default.
-        payloads: The payload store; that of the settings by default.
+        payload_store: The payload store; that of the settings by default.
         config: The settings file.
     """
     options: dict[str, object] = {
@@ -553,7 +553,7 @@ def restore_objects(
         "to": to,
         "apply": apply,
         "ledger": ledger,
-        "payloads": payloads,
+        "payload_store": payload_store,
         "config": config,
     }
     return _ask(PayloadRecovery, "payloads", "ops restore-object", options, device_id)
@@ -866,7 +866,7 @@ def drill_report(
     *,
     quarter: str | None = None,
     last_quarter: bool = False,
-    key: str | None = None,
+    public_key: str | None = None,
     remove_expired: bool = False,
     markdown: Path | None = None,
     html: Path | None = None,
@@ -877,7 +877,7 @@ def drill_report(
         folder: The directory of the reports, as in `report_dir` of the drills.
         quarter: Its name, such as `2026Q4`; the current one by default.
         last_quarter: Report on the quarter before the current one.
-        key: Public key: only reports that are signed with it count.
+        public_key: Only reports that are signed with it count.
         remove_expired: Remove reports at the end of their retention.
         markdown: File for the report in Markdown.
         html: File for the report as an HTML page.
@@ -885,7 +885,7 @@ def drill_report(
     options: dict[str, object] = {
         "quarter": quarter,
         "last_quarter": last_quarter,
-        "key": key,
+        "public_key": public_key,
         "remove_expired": remove_expired,
         "markdown": markdown,
         "html": html,
@@ -893,11 +893,11 @@ def drill_report(
     return _ask(Quarter, "quarter", "drill report", options, folder)
 
 
-def drill_verify_report(report: Path, *, key: str) -> SignedReport:
+def drill_verify_report(report: Path, *, public_key: str) -> SignedReport:
     """Verifies that the report of a drill is signed with a key.
 
     Args:
         report: The report, NAME.json, with its signature NAME.json.sig beside it.
-        key: The public key of operations.
+        public_key: The public key of operations.
     """
-    return _ask(SignedReport, "report", "drill verify-report", {"key": key}, report)
+    return _ask(SignedReport, "report", "drill verify-report", {"public_key": public_key}, report)

@@ -296,6 +296,6 @@ def world(ledger: str, payloads: str, tls: bool) -> Iterator[World]:
         stack.callback(process.kill)
         assert process.stderr is not None
         line = process.stderr.readline()
-        assert line.startswith("listening on "), line
-        port = int(line.split(",")[0].rsplit(":", 1)[1])
+        assert '"listening"' in line, line
+        port = int(json.loads(line)["fields"]["url"].rsplit(":", 1)[1])
         yield World(folder, url, tls, process, port, broker, lift, hostile)

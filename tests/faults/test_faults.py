@@ -454,7 +454,7 @@ def with_update(folder: Path) -> None:
     """A device that has accepted version 1 of one publisher, and is to accept version 2."""
     keys = []
     for seed in ("publisher.seed", "other.seed"):
-        made = run([EDS, "--json", "keygen", "--out", seed], folder)
+        made = run([EDS, "--json", "keygen", "--output", seed], folder)
         keys.append(json.loads(made.stdout)["key"]["public_key"])
     (folder / "trust.json").write_text(json.dumps({"name": "door", "threshold": 1, "keys": keys}))
     assert run([EDS, "update", "create-state", "update.state", "--name", "door"], folder).code == 0
@@ -467,7 +467,7 @@ def with_update(folder: Path) -> None:
             "2099-01-01T00:00:00Z",
             "--key",
             "publisher.seed",
-            "--out",
+            "--output",
             f"{version}.manifest",
         ]
         assert run([EDS, *signed], folder).code == 0
@@ -536,8 +536,8 @@ SCENES = {
     "command": Scene(
         write_input,
         eds(
-            *("--json", "ingest", "input/records.ndjson", "--payloads-from", "input"),
-            *("--register", "input/keys.json", "--ledger", "ledger.db", "--payloads", "folder:payloads"),
+            *("--json", "ingest", "input/records.ndjson", "--payloads", "input"),
+            *("--register", "input/keys.json", "--ledger", "ledger.db", "--payload-store", "folder:payloads"),
         ),
         check_command,
     ),

@@ -41,8 +41,8 @@ def test_what_python_writes_needs_no_hard_links(tmp_path: Path) -> None:
 
 
 def test_a_new_seed_needs_no_hard_links(tmp_path: Path) -> None:
-    without_links([EDS, "keygen", "--out", "lift-01.seed"], tmp_path)
+    without_links([EDS, "keygen", "--output", "lift-01.seed"], tmp_path)
     # A seed is still never replaced.
     before = (tmp_path / "lift-01.seed").read_bytes()
-    assert run([EDS, "keygen", "--out", "lift-01.seed"], tmp_path, NO_LINKS, 1).code != 0
+    assert run([EDS, "keygen", "--output", "lift-01.seed"], tmp_path, NO_LINKS, 1).code != 0
     assert (tmp_path / "lift-01.seed").read_bytes() == before

@@ -44,13 +44,13 @@ def assert_report(
     actual = Counter(found(report))
     problems += _lines("missing", expected - actual) + _lines("not expected", actual - expected)
     if report.findings_omitted:
-        problems.append(f"{report.findings_omitted} findings were not kept; raise max_findings")
+        problems.append(f"findings that were not kept: {report.findings_omitted}; raise max_findings")
     if not expected and report.verdict == "nothing_to_verify":
         problems.append("there was nothing to verify")
     if problems:
         same = (expected & actual).total()
         head = f"{report!r} does not have the expected findings"
-        tail = [f"  and {same} findings as expected"] if same else []
+        tail = [f"  and {same} {'finding' if same == 1 else 'findings'} as expected"] if same else []
         raise AssertionError("\n".join([head, *(f"  {problem}" for problem in problems), *tail]))
 
 

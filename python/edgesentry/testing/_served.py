@@ -119,8 +119,9 @@ def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> str:
 
 def _listening(log: Path) -> str | None:
     for line in log.read_text(errors="replace").splitlines(keepends=True):
-        if line.startswith("listening on ") and line.endswith("\n"):
-            return line.removeprefix("listening on ").split(",")[0]
+        if '"message":"listening"' in line and line.endswith("\n"):
+            url: str = json.loads(line)["fields"]["url"]
+            return url
     return None
 
 

@@ -7,7 +7,13 @@ pub fn count(number: u64, noun: &str) -> String {
 
 /// The noun behind a number: `record` behind 1, `records` behind any other.
 pub fn plural(number: u64, noun: &str) -> String {
-    if number == 1 { noun.to_owned() } else { format!("{noun}s") }
+    const IRREGULAR: [(&str, &str); 3] = [("leaf", "leaves"), ("entry", "entries"), ("batch", "batches")];
+    let irregular = IRREGULAR.iter().find_map(|(one, many)| Some((noun.strip_suffix(one)?, many)));
+    match (number, irregular) {
+        (1, _) => noun.to_owned(),
+        (_, Some((before, many))) => format!("{before}{many}"),
+        (_, None) => format!("{noun}s"),
+    }
 }
 
 #[cfg(test)]
@@ -17,5 +23,6 @@ mod tests {
     #[test]
     fn one_is_singular() {
         assert_eq!([0, 1, 2].map(|number| count(number, "device")), ["0 devices", "1 device", "2 devices"]);
+        assert_eq!([1, 2].map(|number| count(number, "log entry")), ["1 log entry", "2 log entries"]);
     }
 }

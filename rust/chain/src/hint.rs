@@ -113,9 +113,10 @@ impl fmt::Display for Hint {
             }
             Hint::PartOfExport { missing, present } => {
                 let trusted = missing + present;
+                let have = if *missing == 1 { "has" } else { "have" };
                 write!(
                     f,
-                    "{missing} of the {trusted} devices of the trusted heads have no record here: if this is one \
+                    "{missing} of the {trusted} devices of the trusted heads {have} no record here: if this is one \
                      part of an export, verify all parts as one input, or each part with the heads of its devices"
                 )
             }

@@ -302,6 +302,25 @@ impl KeyRing {
         self.devices.get(device_id).map(Vec::as_slice)
     }
 
+    /// Returns a device other than `device_id` that has this key, if there is one: each of them can sign in the name of
+    /// the other.
+    pub fn other_owner(&self, device_id: &str, key: &PublicKey) -> Option<&str> {
+        self.schemes.get(key.as_bytes())?;
+        let has_key = |keys: &[RingKey]| keys.iter().any(|known| known.key == *key);
+        self.iter().find(|(other, keys)| *other != device_id && has_key(keys)).map(|(other, _)| other)
+    }
+
+    /// Returns two devices with the same key, if there are some.
+    pub fn shared_key(&self) -> Option<(&str, &str)> {
+        if self.iter().map(|(_, keys)| keys.len()).sum::<usize>() == self.schemes.len() {
+            return None;
+        }
+        let keys = self.iter().flat_map(|(device_id, keys)| keys.iter().map(move |key| (device_id, key)));
+        let mut owners: HashMap<&[u8; 32], &str> = HashMap::new();
+        keys.map(|(device_id, key)| (*owners.entry(key.key.as_bytes()).or_insert(device_id), device_id))
+            .find(|(owner, device_id)| owner != device_id)
+    }
+
     /// Returns the key that signs `sequence` (step 2.2): the last one that starts at or before it.
     pub fn key_at(&self, device_id: &str, sequence: u64) -> Option<&RingKey> {
         key_at(self.keys(device_id)?, sequence)

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
-use edgesentry_chain::{AuditRecord, Device, Hash, Head, SignError, SignerError};
+use edgesentry_chain::{AuditRecord, Device, Hash, Head, SignError, SignerError, count};
 use futures::future::BoxFuture;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, Row, SqliteConnection};
@@ -322,10 +322,11 @@ impl Outbox {
         };
         let pending = self.pending().await?;
         Err(Error::Agent(format!(
-            "{}: the outbox is full: it has {kept} records, {most} are allowed, and {} of them are acknowledged and wait for \
+            "{}: the outbox is full: it has {kept} of at most {}, and {} of them are acknowledged and wait for \
              their receipts, the oldest for {} s; nothing was signed; flush the outbox, and see why the service sends no \
              receipts",
             self.database.place,
+            count(most, "record"),
             pending.records,
             pending.age.as_secs()
         )))

@@ -17,7 +17,7 @@ mod uri;
 use std::time::Duration;
 
 pub use edgesentry_chain::{SeedSigner, Signer, SignerError, sign_with};
-pub use pin::{PIN_VARIABLE, Pin};
+pub use pin::{FORMER_PIN_VARIABLE, PIN_VARIABLE, Pin};
 pub use pkcs11::{Pkcs11Signer, generate};
 #[cfg(feature = "program")]
 pub use program::ProgramSigner;

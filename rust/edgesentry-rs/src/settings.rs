@@ -190,6 +190,9 @@ impl Settings {
             );
             return Err(Error::Config(problem));
         }
+        if path.is_dir() {
+            return Err(Error::Config(format!("{}: it is a directory, not a ledger", path.display())));
+        }
         let ledger = match access {
             Access::Create => Sqlite::open(&path).await?,
             Access::Existing => Sqlite::open_existing(&path).await?,

@@ -51,7 +51,7 @@ use std::sync::Arc;
 use anstream::ColorChoice;
 use clap::builder::styling::AnsiColor;
 use clap::builder::{PossibleValuesParser, Styles, TypedValueParser};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use edgesentry_chain::Scheme;
 
 use crate::exit::{Exit, Failure};
@@ -78,7 +78,7 @@ const STYLES: Styles = Styles::styled()
 Exit codes:
   0  everything you asked for was checked and holds
   1  findings
-  2  usage: bad arguments or settings, unreadable or weak keys, a required level that was not covered
+  2  usage: bad arguments, settings or keys, a file that does not exist, a required level that was not covered
   3  could not finish: unreadable input, a store that failed, or nothing to verify
 
 Examples:
@@ -92,6 +92,9 @@ pub(crate) struct Cli {
     /// Print no remarks on stderr; errors stay
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
+    /// Log to stderr; -vv logs more
+    #[arg(long, short, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
+    pub(crate) verbose: u8,
     /// When to use colours
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: Color,
@@ -123,7 +126,7 @@ impl Color {
     }
 }
 
-/// One list of the commands: the enum for clap, their names, and their arguments.
+/// One list of the commands, with their arguments.
 macro_rules! commands {
     ($($name:literal $variant:ident($arguments:ty),)*) => {
         /// What to do.
@@ -134,16 +137,7 @@ macro_rules! commands {
             $(#[command(name = $name)] $variant($arguments),)*
         }
 
-        /// The names of the commands.
-        pub(crate) const NAMES: &[&str] = &[$($name),*];
-
         impl Command {
-            pub(crate) fn name(&self) -> &'static str {
-                match self {
-                    $(Command::$variant(_) => $name,)*
-                }
-            }
-
             pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
                 match self {
                     $(Command::$variant(command) => command.run(output),)*

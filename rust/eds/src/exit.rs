@@ -1,5 +1,6 @@
 //! Exit codes, and failures of commands.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use edgesentry_formats::{DestinationError, Error as FormatError, SeedError, SnapshotError, describe};
@@ -69,7 +70,16 @@ impl Failure {
         Failure { code: "interrupted", message: message.into(), exit: Exit::Interrupted }
     }
 
-    /// Returns a failure to read or write.
+    /// Returns a failure to read or write a file: usage if it does not exist or cannot be opened.
+    pub(crate) fn file(message: impl Into<String>, cause: &io::Error) -> Failure {
+        use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
+        match cause.kind() {
+            NotFound | NotADirectory | IsADirectory | PermissionDenied => Failure::usage("io", message),
+            _ => Failure::unfinished("io", message),
+        }
+    }
+
+    /// Returns a failure to finish the work.
     pub(crate) fn unfinished(code: &'static str, message: impl Into<String>) -> Failure {
         Failure { code, message: message.into(), exit: Exit::Unfinished }
     }
@@ -89,8 +99,9 @@ impl From<DestinationError> for Failure {
 
 impl From<SnapshotError> for Failure {
     fn from(error: SnapshotError) -> Failure {
-        match error {
+        match &error {
             SnapshotError::Before { .. } => Failure::usage("heads", describe(&error)),
+            SnapshotError::Io { source, .. } => Failure::file(describe(&error), source),
             _ => Failure::unfinished("io", describe(&error)),
         }
     }
@@ -104,6 +115,7 @@ impl From<SeedError> for Failure {
             SeedError::Malformed(_) => Failure::usage("seed_malformed", message),
             SeedError::Shared { .. } => Failure::usage("seed_file_shared", message),
             SeedError::Io { action: "read", .. } => Failure::usage("seed_unreadable", message),
+            SeedError::Io { source, .. } => Failure::file(message, &source),
             _ => Failure::unfinished("io", message),
         }
     }
@@ -131,7 +143,7 @@ impl From<StoreError> for Failure {
 fn of_format(error: &FormatError) -> Failure {
     let code = match error {
         FormatError::Destination(error) => return of_destination(error),
-        FormatError::Io { .. } => "io",
+        FormatError::Io { source, .. } => return Failure::file(describe(error), source),
         FormatError::Unreadable { .. } => "unreadable",
         FormatError::Payload(_) => "payload_unreadable",
         FormatError::PolicyMissing => return Failure::usage("policy_missing", describe(error)),
@@ -143,7 +155,7 @@ fn of_format(error: &FormatError) -> Failure {
 
 fn of_destination(error: &DestinationError) -> Failure {
     match error {
-        DestinationError::Unusable { .. } => Failure::unfinished("io", describe(error)),
+        DestinationError::Unusable { source, .. } => Failure::file(describe(error), source),
         _ => Failure::usage("output_refused", describe(error)),
     }
 }
@@ -158,14 +170,13 @@ pub(crate) fn guarded<T>(run: impl FnOnce() -> Result<T, Failure>) -> Result<T, 
 
 #[cfg(test)]
 mod tests {
-    use std::io;
     use std::sync::Arc;
 
     use edgesentry_rs::Error;
     use edgesentry_rs::error::{Component, FailureKind, NotTried};
     use edgesentry_rs::wire::ProblemCode;
 
-    use super::{Exit, Failure, FormatError, StoreError, guarded};
+    use super::{Exit, Failure, FormatError, StoreError, guarded, io};
 
     fn ended(error: Error) -> (&'static str, u8) {
         let failure = Failure::from(error);

@@ -181,9 +181,35 @@ pub(crate) fn max_age(seconds: u64) -> Result<MaxAge, Failure> {
     }
 }
 
+/// Returns true if a name has the form of a payload store.
+pub(crate) fn is_payload_store(path: &Path) -> bool {
+    let name = path.to_str().unwrap_or_default();
+    name == "ledger" || name.starts_with("folder:") || name.starts_with("s3://")
+}
+
+/// Reads a public key of the command line.
+pub(crate) fn public_key(text: &str) -> Result<PublicKey, Failure> {
+    edgesentry_formats::public_key(text).map_err(|error| {
+        let message = match Path::new(text).is_file() {
+            true => format!(
+                "--public-key: {text} is a file; pass the key in it, which eds inspect-key {text} shows"
+            ),
+            false => format!("--public-key: {}", describe(&error)),
+        };
+        Failure::usage("key", message)
+    })
+}
+
 /// Opens a directory of payloads.
 pub(crate) fn payloads(path: &Path) -> Result<PayloadFolder, Failure> {
-    PayloadFolder::open(path).map_err(|error| Failure::usage("payloads_unreadable", describe(&error)))
+    let message = |error| match is_payload_store(path) {
+        true => {
+            let store = path.display();
+            format!("{store}: --payloads is a directory; a payload store is --payload-store")
+        }
+        false => describe(&error),
+    };
+    PayloadFolder::open(path).map_err(|error| Failure::usage("payloads_unreadable", message(error)))
 }
 
 /// Reads a whole file of at most 512 MiB.

@@ -8,11 +8,14 @@ use clap::Args;
 use edgesentry_chain::{SignError, Signer, SignerError};
 use edgesentry_formats::describe;
 use edgesentry_rs::Error;
-use edgesentry_rs::signer::{PIN_VARIABLE, Pin, Pkcs11Signer, Pkcs11Uri, ProgramSigner, SIGNING_TIMEOUT};
+use edgesentry_rs::signer::{
+    FORMER_PIN_VARIABLE, PIN_VARIABLE, Pin, Pkcs11Signer, Pkcs11Uri, ProgramSigner, SIGNING_TIMEOUT,
+};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
 use crate::exit::Failure;
+use crate::remarks::variable;
 
 /// The token of a PKCS#11 URI.
 #[derive(Args, Debug)]
@@ -20,7 +23,7 @@ pub(crate) struct TokenArgs {
     /// Library of the token, if its PKCS#11 URI has no module-path
     #[arg(long, value_name = "PATH")]
     module: Option<PathBuf>,
-    /// File with the PIN of the token, if its URI has no pin-source; or set the variable EDGESENTRY_PKCS11_PIN
+    /// File with the PIN of the token, if its URI has no pin-source; or set the variable EDS_PKCS11_PIN
     #[arg(long, value_name = "FILE")]
     pin_file: Option<PathBuf>,
 }
@@ -101,7 +104,7 @@ impl TokenArgs {
         if let Some(file) = &self.pin_file {
             return Ok(Some(Pin::File(file.clone())));
         }
-        let is_named = uri.pin_file.is_some() || Pin::from_environment().is_some();
+        let is_named = uri.pin_file.is_some() || variable(PIN_VARIABLE, FORMER_PIN_VARIABLE).is_some();
         if is_named || !std::io::stdin().is_terminal() {
             return Ok(None);
         }

@@ -33,6 +33,7 @@ mod progress;
 mod random;
 mod record_json;
 pub mod reference;
+mod remarks;
 #[cfg(feature = "serve")]
 mod remote;
 #[cfg(not(feature = "serve"))]
@@ -46,8 +47,8 @@ mod threads;
 
 use std::ffi::OsString;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches, Parser};
 use edgesentry_rs::secret::without_password;
 
 pub use crate::explanations::explanation;
@@ -63,11 +64,17 @@ use crate::output::{Answer, Output};
 pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     interrupt::answer();
     let args: Vec<OsString> = args.into_iter().collect();
-    let exit = match Cli::try_parse_from(&args) {
-        Ok(mut cli) => {
+    let exit = match parse(&args) {
+        Ok(Parsed { mut cli, names, former }) => {
             cli.command.called_by(&args);
             cli.color.apply();
-            let output = Output { json: cli.json, quiet: cli.quiet, command: Some(cli.command.name()) };
+            remarks::set(cli.quiet, cli.verbose);
+            for (old, new) in former {
+                remarks::remark(&format!(
+                    "warning: --{old} is now --{new}; the next release removes the old name"
+                ));
+            }
+            let output = Output { json: cli.json, command: Some(names.join(" ")) };
             exit::guarded(|| cli.command.run(&output)).unwrap_or_else(|failure| output.fail(&failure))
         }
         Err(error) => refuse(&args, &error),
@@ -75,6 +82,58 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     // The last spans, if any are sent.
     edgesentry_rs::telemetry::subscriber::shutdown();
     exit.code()
+}
+
+/// Arguments that parse.
+struct Parsed {
+    cli: Cli,
+    /// The names of the command and its subcommand.
+    names: Vec<String>,
+    /// Options that were given by a former name, each with its name.
+    former: Vec<(String, String)>,
+}
+
+fn parse(args: &[OsString]) -> Result<Parsed, clap::Error> {
+    let mut parser = Cli::command();
+    let matches = parser.try_get_matches_from_mut(args)?;
+    let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut parser))?;
+    let (mut names, mut former) = (Vec::new(), former_names(&parser, args));
+    let (mut command, mut matches) = (&parser, &matches);
+    while let Some((name, below)) = matches.subcommand() {
+        names.push(name.to_owned());
+        matches = below;
+        let Some(found) = command.find_subcommand(name) else { break };
+        command = found;
+        former.extend(former_names(command, args));
+    }
+    Ok(Parsed { cli, names, former })
+}
+
+/// Returns the options of a command that were given by a former name, each with its name. A hidden alias is a former name.
+fn former_names(command: &clap::Command, args: &[OsString]) -> Vec<(String, String)> {
+    let given = |name: &str| {
+        let mut options = args.iter().take_while(|arg| *arg != "--").map(|arg| arg.to_string_lossy());
+        options.any(|arg| arg.strip_prefix("--").is_some_and(|arg| arg.split('=').next() == Some(name)))
+    };
+    let former = |arg: &clap::Arg| {
+        let names = arg.get_aliases().unwrap_or_default().into_iter().filter(|name| given(name));
+        let new = arg.get_long().unwrap_or_default();
+        names.map(|name| (name.to_owned(), new.to_owned())).collect::<Vec<_>>()
+    };
+    command.get_arguments().flat_map(former).collect()
+}
+
+/// Returns the names of the command and its subcommand in arguments that do not parse.
+fn names(args: &[OsString]) -> Option<String> {
+    let parser = Cli::command();
+    let (mut command, mut names) = (&parser, Vec::new());
+    for arg in args.iter().skip(1) {
+        if let Some(found) = arg.to_str().and_then(|arg| command.find_subcommand(arg)) {
+            names.push(found.get_name());
+            command = found;
+        }
+    }
+    (!names.is_empty()).then(|| names.join(" "))
 }
 
 /// Whether the command accepts arguments, for the test of the timers that run it; the first is the name of the program.
@@ -101,10 +160,7 @@ fn refuse(args: &[OsString], error: &clap::Error) -> Exit {
     let is_request = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     let options = args.iter().take_while(|arg| *arg != "--");
     if !is_request && options.clone().any(|arg| arg == "--json") {
-        let command = commands::NAMES
-            .iter()
-            .copied()
-            .find(|name| args.get(1..).unwrap_or_default().contains(&(*name).into()));
+        let command = names(args);
         let text = without_passwords(&error.to_string());
         let sentence = text.split("\n\n").next().unwrap_or(&text).trim_start_matches("error: ");
         let message = sentence.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -112,7 +168,7 @@ fn refuse(args: &[OsString], error: &clap::Error) -> Exit {
         if options.clone().any(|arg| arg == commands::FETCH_WAL) {
             failure.exit = Exit::StopRecovery;
         }
-        return Output { json: true, quiet: false, command }.fail(&failure);
+        return Output { json: true, command }.fail(&failure);
     }
     if error.kind() == ErrorKind::DisplayVersion && options.clone().any(|arg| arg == "--json") {
         let answer = Answer {
@@ -122,7 +178,7 @@ fn refuse(args: &[OsString], error: &clap::Error) -> Exit {
             text: String::new(),
             failure: None,
         };
-        let output = Output { json: true, quiet: false, command: None };
+        let output = Output { json: true, command: None };
         return output.answer(&answer).map_or_else(|failure| output.fail(&failure), |()| Exit::Holds);
     }
     if is_request {

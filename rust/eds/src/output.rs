@@ -8,19 +8,18 @@ use serde::Serialize;
 
 use crate::envelope;
 use crate::exit::{Exit, Failure};
+use crate::remarks::remark;
 use crate::text::sentence;
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 
 /// The output format of this run.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Output {
     /// The envelope instead of text.
     pub(crate) json: bool,
-    /// No remarks.
-    pub(crate) quiet: bool,
-    /// The command, once it is known.
-    pub(crate) command: Option<&'static str>,
+    /// The command with its subcommand, such as `device list`, once it is known.
+    pub(crate) command: Option<String>,
 }
 
 /// The results of a command, for both formats.
@@ -42,7 +41,12 @@ impl Output {
     pub(crate) fn answer<T: Serialize>(&self, answer: &Answer<'_, T>) -> Result<(), Failure> {
         let Answer { ok, name, content, text, failure } = answer;
         if self.json {
-            return write(&envelope::result(self.command, *ok, (name, content), failure.as_ref())?);
+            return write(&envelope::result(
+                self.command.as_deref(),
+                *ok,
+                (name, content),
+                failure.as_ref(),
+            )?);
         }
         write(&escape::lines(text))?;
         if let Some(failure) = failure {
@@ -54,7 +58,7 @@ impl Output {
     /// Reports why the command failed.
     pub(crate) fn fail(&self, failure: &Failure) -> Exit {
         if self.json {
-            let written = envelope::failure(self.command, failure).and_then(|line| write(&line));
+            let written = envelope::failure(self.command.as_deref(), failure).and_then(|line| write(&line));
             if let Err(failure) = written {
                 complain_of(&failure);
             }
@@ -66,8 +70,8 @@ impl Output {
 
     /// Writes a remark for people.
     pub(crate) fn note(&self, text: &str) {
-        if !self.json && !self.quiet {
-            complain(&sentence(text));
+        if !self.json {
+            remark(&sentence(text));
         }
     }
 }

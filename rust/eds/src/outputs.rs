@@ -41,5 +41,5 @@ pub(crate) fn save_to(path: &Path, text: &str) -> Result<(), Failure> {
 }
 
 pub(crate) fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::unfinished("io", format!("{}: cannot write: {error}", path.display()))
+    Failure::file(format!("{}: cannot write: {error}", path.display()), error)
 }

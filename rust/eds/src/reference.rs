@@ -60,7 +60,8 @@ fn argument(arg: &Arg) -> Value {
 
 /// Returns true for an argument of the command's own.
 fn shown(arg: &&Arg) -> bool {
-    !arg.is_hide_set() && !matches!(arg.get_id().as_str(), "help" | "version" | "json" | "quiet" | "color")
+    !arg.is_hide_set()
+        && !matches!(arg.get_id().as_str(), "help" | "version" | "json" | "quiet" | "verbose" | "color")
 }
 
 /// Returns a command and those under it, parents first.

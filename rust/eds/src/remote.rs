@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 
 use crate::commands::token_of;
 use crate::exit::{Exit, Failure};
-use crate::output::complain;
+use crate::remarks::remark;
 use crate::text::sentence;
 use crate::threads;
 
@@ -35,7 +35,7 @@ pub(crate) struct RemoteArgs {
     /// A service in place of a ledger: http://HOST:PORT or https://HOST:PORT
     #[arg(long, value_name = "URL", conflicts_with_all = ["ledger", "config"])]
     url: Option<String>,
-    /// File with a token of the service; or set the variable EDGESENTRY_TOKEN
+    /// File with a token of the service; or set the variable EDS_TOKEN
     #[arg(long, value_name = "FILE", requires = "url")]
     token_file: Option<PathBuf>,
     /// PEM file of the certificate authorities to trust [default: the system's]
@@ -62,7 +62,7 @@ impl RemoteArgs {
             ..ClientSettings::new(url)
         };
         if let Some(problem) = settings.exposure() {
-            complain(&format!("warning: {}", sentence(&problem)));
+            remark(&format!("warning: {}", sentence(&problem)));
         }
         Ok(Some(Service { client: Client::new(settings)?, runtime: threads::runtime()? }))
     }

@@ -17,9 +17,9 @@ use tokio::runtime::Runtime;
 use crate::exit::Failure;
 use crate::network;
 use crate::operations;
-use crate::output::complain;
 use crate::outputs;
-use crate::text::sentence;
+use crate::remarks::{log_filter, remark};
+use crate::text::{name, sentence};
 use crate::threads;
 
 /// The ledger of a command that always works on one.
@@ -38,8 +38,8 @@ pub(crate) struct StoreArgs {
     #[command(flatten)]
     ledger: LedgerArgs,
     /// Payload store: ledger, folder:PATH or s3://BUCKET [default: as configured, or ledger with SQLite]
-    #[arg(long, value_name = "STORE")]
-    payloads: Option<String>,
+    #[arg(long, alias = "payloads", value_name = "STORE")]
+    payload_store: Option<String>,
 }
 
 /// The ledger of a command that reads files otherwise.
@@ -117,13 +117,15 @@ impl LedgerArgs {
 impl StoreArgs {
     /// Opens the ledger and the payload store.
     pub(crate) fn open(&self, access: Access) -> Result<Opened, Failure> {
-        let overrides = Overrides { ledger: self.ledger.ledger.clone(), payloads: self.payloads.clone() };
+        let overrides =
+            Overrides { ledger: self.ledger.ledger.clone(), payloads: self.payload_store.clone() };
         Opened::new(self.settings(&overrides)?, access)
     }
 
     /// Opens the ledger and the payload store unless the user asks for the end first.
     pub(crate) fn open_unless(&self, access: Access, asked: &mut Asked) -> Result<Option<Opened>, Failure> {
-        let overrides = Overrides { ledger: self.ledger.ledger.clone(), payloads: self.payloads.clone() };
+        let overrides =
+            Overrides { ledger: self.ledger.ledger.clone(), payloads: self.payload_store.clone() };
         Opened::unless(self.settings(&overrides)?, access, asked)
     }
 
@@ -210,7 +212,7 @@ impl Opened {
     fn unless(settings: Settings, access: Access, asked: &mut Asked) -> Result<Option<Opened>, Failure> {
         let runtime = threads::runtime()?;
         // Commands report their results by themselves: logs are optional.
-        subscriber::init(&settings.telemetry, "off")?;
+        subscriber::init(&settings.telemetry, log_filter("off"))?;
         let opened = runtime.block_on(async {
             tokio::select! {
                 stores = settings.open(access) => stores.map(Some),
@@ -223,7 +225,7 @@ impl Opened {
             return Ok(None);
         };
         for note in stores.ledger.notes() {
-            complain(&format!("note: {}", sentence(&note)));
+            remark(&format!("note: {}", sentence(&note)));
         }
         Ok(Some(Opened { settings, ledger: stores.ledger, payloads: stores.payloads, runtime }))
     }
@@ -238,6 +240,13 @@ impl Opened {
 
     /// Registers the devices and keys of a key ring.
     pub(crate) fn register(&self, ring: &KeyRing) -> Result<(), Failure> {
+        if let Some((one, other)) = ring.shared_key() {
+            let (one, other) = (name(one), name(other));
+            remark(&format!(
+                "warning: device {other} has the key of device {one}; each of them can sign in the name of the other: register \
+                 a key of its own for each device"
+            ));
+        }
         for (device_id, keys) in ring.iter() {
             for key in keys {
                 let registration = Registration {
@@ -256,7 +265,7 @@ impl Opened {
     /// Returns the payload store, or an error with the remedy.
     pub(crate) fn payloads(&self) -> Result<Arc<dyn PayloadStore>, Failure> {
         let missing = || {
-            let message = "no payload store is set; set folder:PATH or s3://BUCKET";
+            let message = "no payload store is set; set folder:PATH or s3://BUCKET with --payload-store or the setting payloads";
             Failure::usage("config", message)
         };
         self.payloads.clone().ok_or_else(missing)

@@ -354,12 +354,12 @@ fn a_report_that_was_changed_after_it_was_signed_is_found() {
     let report =
         names(&folder.path().join("reports")).into_iter().find(|name| name.ends_with(".json")).unwrap();
     let report = format!("reports/{report}");
-    let verify = format!("drill verify-report {report} --key {key}");
+    let verify = format!("drill verify-report {report} --public-key {key}");
     assert_eq!(run(&verify).0, 0, "{}", run(&verify).1);
     // The command for records gives the same result without knowing drills.
-    let record = format!("verify-record {report}.sig --key {key} --scheme record --payload {report}");
+    let record = format!("verify-record {report}.sig --public-key {key} --scheme record --payload {report}");
     assert_eq!(run(&record).0, 0, "{}", run(&record).1);
-    let quarter = format!("drill report reports --key {key}");
+    let quarter = format!("drill report reports --public-key {key}");
     assert!(run(&quarter).1.contains("| s3-object-recovery | 1 | 1 |"), "{}", run(&quarter).1);
 
     let path = folder.path().join(&report);

@@ -100,7 +100,7 @@ fn files_in(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut walk = Walk::new(folder)?;
     walk.walk(folder, &|_| true)?;
     walk.tables.refuse(&walk.name)?;
-    walk.finish("has no files; a verification of nothing would say nothing")
+    walk.finish("the directory has no files; name one with exports")
 }
 
 /// Expands a pattern from its first directory without one.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::kind::FileKind;
 use crate::public_key::public_key;
+use crate::recognise::other_bytes;
 
 /// The reason why a key ring cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -58,10 +59,13 @@ pub fn read_key_ring(json: &[u8], default_scheme: Scheme) -> Result<KeyRing, Key
     if byte_order_mark(json) {
         return Err(KeysError::ByteOrderMark);
     }
-    let RingFile(devices) = serde_json::from_slice(json).map_err(|error| match FileKind::of(json) {
-        Some(kind) => KeysError::OtherFile(kind.instead_of("a key ring")),
-        None => KeysError::Json(error),
-    })?;
+    // Not `other_file`, which reads key rings.
+    let other = || match FileKind::of(json) {
+        Some(kind) => Some(kind.instead_of("a key ring")),
+        None => other_bytes(json, "a key ring"),
+    };
+    let RingFile(devices) = serde_json::from_slice(json)
+        .map_err(|error| other().map_or(KeysError::Json(error), KeysError::OtherFile))?;
     let mut ring = KeyRing::new();
     for (device, entries) in devices {
         for entry in entries {

@@ -53,16 +53,55 @@ const TAR: (usize, &[u8]) = (257, b"ustar");
 pub(crate) fn unreadable_head(head: &[u8]) -> Option<String> {
     let (at, mark) = TAR;
     if head.get(at..).is_some_and(|rest| rest.starts_with(mark)) {
+        if head.starts_with(b"manifest\0") {
+            return Some(
+                "it is an evidence bundle, not records; verify it: eds verify-bundle FILE".to_owned(),
+            );
+        }
         return Some("it is a tar archive; unpack it and pass the files in it".to_owned());
     }
-    let (_, words) = OTHERS.iter().find(|(beginning, _)| head.starts_with(beginning))?;
+    let known = |head: &[u8]| {
+        OTHERS.iter().find(|(beginning, _)| head.starts_with(beginning)).map(|(_, words)| *words)
+    };
+    let words = known(head).or_else(|| known(head.trim_ascii_start())).or_else(|| text_file(head))?;
     Some(format!("it is {words}"))
+}
+
+/// Describes a text file of ours that is not JSON.
+fn text_file(head: &[u8]) -> Option<&'static str> {
+    let has = |words: &str| memchr::memmem::find(head, words.as_bytes()).is_some();
+    if has("\n\n\u{2014} ") {
+        Some("a signed note, not records; pass a checkpoint with --checkpoint (checkpoint= in Python)")
+    } else if head.starts_with(b"log ") && has("\nquorum ") {
+        Some("a policy, not records; pass it with --policy (policy= in Python)")
+    } else if head.trim_ascii().len() == 64 && head.trim_ascii().iter().all(u8::is_ascii_hexdigit) {
+        Some("a seed file or a public key, not records")
+    } else {
+        None
+    }
 }
 
 /// Returns the description of a file that was passed in place of `wanted`, such as `a heads snapshot`, and how to pass it;
 /// `None` if its kind is unknown.
 pub fn other_file(text: &[u8], wanted: &str) -> Option<String> {
-    kind_of(text).filter(|kind| kind.name() != wanted).map(|kind| kind.instead_of(wanted))
+    match kind_of(text) {
+        Some(kind) => (kind.name() != wanted).then(|| kind.instead_of(wanted)),
+        None => other_bytes(text, wanted),
+    }
+}
+
+/// Returns the description of a file that has no JSON of ours.
+pub(crate) fn other_bytes(text: &[u8], wanted: &str) -> Option<String> {
+    if text.starts_with(&[0x1f, 0x8b]) || text.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        let advice = "decompress it first: gzip -dc or zstd -dc";
+        return Some(format!("it is compressed data, not {wanted}; {advice}"));
+    }
+    match text.trim_ascii().is_empty() {
+        true => Some(format!("it is empty, not {wanted}")),
+        false => {
+            unreadable_head(text).map(|problem| problem.replace("not records", &format!("not {wanted}")))
+        }
+    }
 }
 
 /// Returns the message for the only entry of an input if it is another kind of file. Any other entry that is not a record

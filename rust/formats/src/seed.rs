@@ -66,6 +66,12 @@ pub enum SeedError {
 pub fn create_seed_file(path: &Path, seed: &[u8; SEED_BYTES]) -> Result<(), SeedError> {
     let failed = |source: io::Error| match source.kind() {
         ErrorKind::AlreadyExists => SeedError::Exists { path: path.to_owned(), error: source },
+        ErrorKind::NotFound => {
+            let folder = path.parent().unwrap_or(Path::new("")).display();
+            let source =
+                io::Error::new(source.kind(), format!("there is no directory {folder}; create it first"));
+            SeedError::Io { path: path.to_owned(), action: "write", source }
+        }
         _ => SeedError::Io { path: path.to_owned(), action: "write", source },
     };
     let mut text = Zeroizing::new([b'\n'; 2 * SEED_BYTES + 1]);

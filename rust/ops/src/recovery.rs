@@ -199,7 +199,7 @@ async fn chains(recovery: &Recovery, progress: &Arc<Progress>) -> Vec<Check> {
             }
             None => Check::unknown(
                 names[2],
-                "no payload store is set, so no payload was hashed; pass it with --payloads",
+                "no payload store is set, so no payload was hashed; pass it with --payload-store",
             ),
         },
     ]

@@ -70,16 +70,19 @@ impl GivenKeys {
 impl KeyRing {
     #[new]
     #[pyo3(signature = (keys = None, *, scheme = None))]
-    fn new(keys: Option<&Bound<'_, PyAny>>, scheme: Option<&str>) -> PyResult<KeyRing> {
+    fn new(py: Python<'_>, keys: Option<&Bound<'_, PyAny>>, scheme: Option<&str>) -> PyResult<KeyRing> {
         let scheme = scheme.map(scheme_of).transpose()?;
         let ring = match keys {
             Some(keys) => keys_from_any(keys, scheme)?,
             None => Arc::default(),
         };
+        if let Some((one, other)) = ring.shared_key() {
+            warn_of_shared_key(py, other, one)?;
+        }
         Ok(KeyRing::of(ring, false))
     }
 
-    /// Adds a key.
+    /// Adds a key, and warns if another device has it: each could sign in the name of the other.
     ///
     /// Args:
     ///     device_id: The device.
@@ -94,6 +97,7 @@ impl KeyRing {
     #[pyo3(signature = (device_id, key, *, scheme = None, valid_from = 1))]
     fn add(
         &self,
+        py: Python<'_>,
         device_id: &str,
         key: &Bound<'_, PyAny>,
         scheme: Option<&str>,
@@ -103,7 +107,11 @@ impl KeyRing {
             return Err(PyValueError::new_err(format!("valid_from must be from 0 to {}", u64::MAX)));
         };
         let key = RingKey { key: public_key(key)?, scheme: scheme_for(key, scheme)?, valid_from };
-        Arc::make_mut(&mut self.ring()).insert(device_id, key).map_err(bad_key)
+        let mut ring = self.ring();
+        Arc::make_mut(&mut ring).insert(device_id, key).map_err(bad_key)?;
+        let other = ring.other_owner(device_id, &key.key).map(str::to_owned);
+        drop(ring);
+        other.map_or(Ok(()), |other| warn_of_shared_key(py, device_id, &other))
     }
 
     /// Returns a ring with the keys that devices of this ring have stated as successors of their keys.
@@ -336,6 +344,16 @@ pub(crate) fn verify_record(
         PyErr::warn(py, &py.get_type::<PyUserWarning>(), &CString::new(message)?, 1)?;
     }
     Ok(holds)
+}
+
+/// Warns that two devices have the same key.
+fn warn_of_shared_key(py: Python<'_>, device_id: &str, other: &str) -> PyResult<()> {
+    let [device_id, other] = [device_id, other].map(chain::escape::quoted);
+    let message = format!(
+        "the key of device {device_id} is also that of device {other}, so each can sign in the name of the other: give each \
+         device a key of its own"
+    );
+    PyErr::warn(py, &py.get_type::<PyUserWarning>(), &CString::new(message)?, 1)
 }
 
 /// Returns the scheme of a key: the given one, or else that of the key object, or else the default.

@@ -36,7 +36,7 @@ const _: () = assert!(SIGNING_TIMEOUT.as_secs() == 30, "the default of ProgramSi
 ///     module: The library of the token, if the URI has no `module-path`.
 ///     pin: The PIN.
 ///     pin_file: A file with the PIN, mode 0600. Without both, the `pin-source` of the URI or the environment
-///         variable `EDGESENTRY_PKCS11_PIN`.
+///         variable `EDS_PKCS11_PIN`.
 ///
 /// Raises:
 ///     SignerError: No key or several keys match, or the token, its library or the PIN cannot be used.

@@ -10,7 +10,9 @@ use crate::error::Error;
 use crate::secret::Secret;
 
 /// The environment variable with the PIN, if neither an argument nor the URI names its source.
-pub const PIN_VARIABLE: &str = "EDGESENTRY_PKCS11_PIN";
+pub const PIN_VARIABLE: &str = "EDS_PKCS11_PIN";
+/// Its former name, which the next release no longer reads.
+pub const FORMER_PIN_VARIABLE: &str = "EDGESENTRY_PKCS11_PIN";
 /// The longest PIN, in bytes.
 const MAX_PIN_BYTES: usize = 256;
 
@@ -27,7 +29,8 @@ pub enum Pin {
 impl Pin {
     /// Returns the PIN of the environment variable [`PIN_VARIABLE`], if it is set.
     pub fn from_environment() -> Option<Pin> {
-        std::env::var(PIN_VARIABLE).ok().filter(|pin| !pin.is_empty()).map(|pin| Pin::Value(pin.into()))
+        let value = |name| std::env::var(name).ok().filter(|pin| !pin.is_empty());
+        value(PIN_VARIABLE).or_else(|| value(FORMER_PIN_VARIABLE)).map(|pin| Pin::Value(pin.into()))
     }
 
     /// Returns the PIN.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use edgesentry_chain::{PublicKey, Signer, SignerError, escape};
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::{MAX_MESSAGE_BYTES, MAX_SIGNING_TIMEOUT, PIN_VARIABLE, SIGNING_TIMEOUT};
+use super::{FORMER_PIN_VARIABLE, MAX_MESSAGE_BYTES, MAX_SIGNING_TIMEOUT, PIN_VARIABLE, SIGNING_TIMEOUT};
 
 /// The longest answer. A signature has 131 bytes.
 const MAX_LINE_BYTES: usize = 1024;
@@ -203,7 +203,7 @@ struct Running {
 fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
-    command.env_remove(PIN_VARIABLE);
+    command.env_remove(PIN_VARIABLE).env_remove(FORMER_PIN_VARIABLE);
     command
 }
 
@@ -479,6 +479,8 @@ mod tests {
     #[test]
     fn a_program_gets_no_pin() {
         let command = command(Path::new("/opt/sign"));
-        assert!(command.get_envs().any(|(name, value)| name == PIN_VARIABLE && value.is_none()));
+        for variable in [PIN_VARIABLE, FORMER_PIN_VARIABLE] {
+            assert!(command.get_envs().any(|(name, value)| name == variable && value.is_none()));
+        }
     }
 }

@@ -64,7 +64,7 @@ pub enum BundleError {
     /// The payload store lacks the payload of a record, or has other bytes.
     #[error(
         "device {device_id:?}, sequence {sequence}: the payload store does not have the payload that the record commits \
-         to; leave out --payloads, or restore the payload"
+         to; leave out --payload-store, or restore the payload"
     )]
     Payload {
         /// The device.
@@ -75,7 +75,7 @@ pub enum BundleError {
     /// The payload of a record is to be erased, and the checkpoint does not have the leaf that excuses it.
     #[error(
         "device {device_id:?}, sequence {sequence}: the payload is to be erased, and the published checkpoint has no \
-         leaf of it yet; repeat after the next checkpoint, leave out --payloads, or name other records"
+         leaf of it yet; repeat after the next checkpoint, leave out --payload-store, or name other records"
     )]
     PayloadErased {
         /// The device.

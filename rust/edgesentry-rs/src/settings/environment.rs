@@ -9,6 +9,8 @@
 use std::net::IpAddr;
 
 const PREFIX: &str = "EDS_";
+/// Variables of commands that are not settings: the token for a service, and the PIN of a token with keys.
+const NOT_SETTINGS: [&str; 2] = ["EDS_TOKEN", "EDS_PKCS11_PIN"];
 
 /// Returns the variables that begin with `EDS_` and are not those of a Kubernetes Service, by name. Ignores values that
 /// are not UTF-8.
@@ -18,7 +20,8 @@ pub fn variables() -> Vec<(String, String)> {
 }
 
 fn ours(all: impl Iterator<Item = (String, String)>) -> Vec<(String, String)> {
-    let mut ours: Vec<(String, String)> = all.filter(|(name, _)| name.starts_with(PREFIX)).collect();
+    let mut ours: Vec<(String, String)> =
+        all.filter(|(name, _)| name.starts_with(PREFIX) && !NOT_SETTINGS.contains(&name.as_str())).collect();
     ours.sort();
     let services = services(&ours);
     ours.retain(|(name, value)| !services.iter().any(|service| is_of(service, name, value)));
@@ -88,6 +91,8 @@ mod tests {
             ("EDS_PORT_7321_TCP_ADDR", "fd00::10"),
             ("EDS_DB_SERVICE_HOST", "10.96.0.11"),
             ("EDS_DB_PORT", "udp://10.96.0.11:53"),
+            ("EDS_TOKEN", "eds_0"),
+            ("EDS_PKCS11_PIN", "4711"),
         ];
         assert_eq!(left(&service), Vec::<String>::new());
     }

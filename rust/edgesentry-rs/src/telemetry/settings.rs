@@ -45,13 +45,30 @@ impl Default for TelemetrySettings {
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum LogFormat {
-    /// A JSON object.
+    /// Text on a terminal, JSON elsewhere.
     #[default]
+    Auto,
+    /// A JSON object.
     Json,
     /// Text for people.
     Text,
     /// No log.
     Off,
+}
+
+impl LogFormat {
+    /// All formats.
+    pub const ALL: [LogFormat; 4] = [LogFormat::Auto, LogFormat::Text, LogFormat::Json, LogFormat::Off];
+
+    /// Returns its name in settings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            LogFormat::Auto => "auto",
+            LogFormat::Json => "json",
+            LogFormat::Text => "text",
+            LogFormat::Off => "off",
+        }
+    }
 }
 
 /// The output of log lines.

@@ -3,7 +3,7 @@
 //! It is installed once for the process and can be reconfigured at any time. A disabled part costs no more than no
 //! subscriber.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -23,13 +23,24 @@ use crate::error::Error;
 /// A layer of the program.
 pub type ExtraLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
+/// The target of events that name an address on which a service listens.
+pub const LISTENING: &str = "edgesentry_rs::transport::listening";
+
 /// Installs the subscriber unless it is installed, and applies `settings`. `default_filter` selects the logged events
 /// if neither `RUST_LOG` nor the settings do.
 ///
 /// # Errors
 /// The filter or the endpoint cannot be used, or the program has a subscriber of its own.
 pub fn init(settings: &TelemetrySettings, default_filter: &str) -> Result<(), Error> {
-    install(Vec::new)?.set(settings, default_filter)
+    install(Vec::new)?.set(settings, default_filter, false)
+}
+
+/// Does the same for a service, whose events of the target [`LISTENING`] are logged under any filter.
+///
+/// # Errors
+/// See [`init`].
+pub fn init_service(settings: &TelemetrySettings, default_filter: &str) -> Result<(), Error> {
+    install(Vec::new)?.set(settings, default_filter, true)
 }
 
 /// Installs the subscriber with further layers, and everything else disabled.
@@ -86,7 +97,7 @@ impl Installed {
         Ok(Installed { json, text, to_stdout, traces, exporter, setting: Mutex::default() })
     }
 
-    fn set(&self, settings: &TelemetrySettings, default_filter: &str) -> Result<(), Error> {
+    fn set(&self, settings: &TelemetrySettings, default_filter: &str, is_service: bool) -> Result<(), Error> {
         let _alone = self.setting.lock().unwrap_or_else(PoisonError::into_inner);
         let variable = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|text| !text.trim().is_empty());
         let (place, wanted) = match (&variable, &settings.log_filter) {
@@ -95,12 +106,18 @@ impl Installed {
             (None, None) => ("the default filter", default_filter),
         };
         let filter = || {
-            EnvFilter::try_new(wanted)
+            let always = if is_service { format!(",{LISTENING}=info") } else { String::new() };
+            EnvFilter::try_new(format!("{wanted}{always}"))
                 .map_err(|error| Error::unusable(format!("{place}: invalid log filter {wanted:?}"), error))
         };
+        let is_terminal = || match settings.log_output {
+            LogOutput::Stderr => io::stderr().is_terminal(),
+            LogOutput::Stdout => io::stdout().is_terminal(),
+        };
         let (json, text) = match settings.log_format {
-            LogFormat::Json => (filter()?, EnvFilter::new("off")),
             LogFormat::Text => (EnvFilter::new("off"), filter()?),
+            LogFormat::Auto if is_terminal() => (EnvFilter::new("off"), filter()?),
+            LogFormat::Auto | LogFormat::Json => (filter()?, EnvFilter::new("off")),
             LogFormat::Off => (EnvFilter::new("off"), EnvFilter::new("off")),
         };
         self.set_traces(Some(settings))?;
@@ -173,7 +190,7 @@ impl Write for Lines {
         let line = text.strip_suffix('\n').unwrap_or(&text);
         let line = match self.form {
             LogFormat::Json => escape::json(line),
-            LogFormat::Text | LogFormat::Off => escape::sentence(line),
+            LogFormat::Text | LogFormat::Auto | LogFormat::Off => escape::sentence(line),
         };
         let line = format!("{line}\n");
         if self.to_stdout {

@@ -33,7 +33,7 @@ use crate::text::{count, name, number, shell_word};
 #[command(after_help = "\
 Examples:
   eds bundle -o case.tar                                      the whole log
-  eds bundle -o case.tar --device lift-01 --payloads          a chain with its payloads
+  eds bundle -o case.tar --device lift-01 --payload-store     a chain with its payloads
   eds bundle -o case.tar --record lift-01:4711                one record
   eds bundle -o case.tar --record lift-01:4711 --page case.html
   eds bundle -o case.tar --stamped                            up to a checkpoint with a time stamp
@@ -60,8 +60,9 @@ pub(crate) struct Bundle {
     #[arg(long, value_name = "CHECKPOINT")]
     since: Option<PathBuf>,
     /// Include the payloads, from this store: ledger, folder:PATH or s3://BUCKET [without STORE: as configured]
-    #[arg(long, value_name = "STORE", num_args = 0..=1, default_missing_value = "", require_equals = true)]
-    payloads: Option<String>,
+    #[arg(long, alias = "payloads", value_name = "STORE")]
+    #[arg(num_args = 0..=1, default_missing_value = "", require_equals = true)]
+    payload_store: Option<String>,
     /// Key ring to include as a claim [default: the registered keys]
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
@@ -103,7 +104,7 @@ impl Bundle {
             keys: self.keys.as_deref().map(|path| inputs::key_ring(path, self.scheme)).transpose()?,
             policy: self.policy.as_deref().map(verify_proof::policy).transpose()?.map(|p| p.to_string()),
         };
-        let opened = match self.payloads.as_deref() {
+        let opened = match self.payload_store.as_deref() {
             None => self.ledger.open(Access::Read)?,
             Some("") => self.ledger.open_with_payloads(None, Access::Read)?,
             named => self.ledger.open_with_payloads(named, Access::Read)?,
@@ -165,7 +166,7 @@ impl Bundle {
             Some(keys) => keys,
             None => registered_keys(opened)?,
         };
-        let payloads = self.payloads.as_ref().map(|_| opened.payloads()).transpose()?;
+        let payloads = self.payload_store.as_ref().map(|_| opened.payloads()).transpose()?;
         let certificates = match &settings.log.tsa.roots {
             Some(roots) => Some(read_file(roots, MAX_CERTIFICATES_BYTES as u64).map_err(|error| {
                 Failure::usage("config", format!("log.tsa.roots: {}: {error}", roots.display()))

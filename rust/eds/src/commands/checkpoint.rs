@@ -294,11 +294,7 @@ fn run(ledger: &LedgerArgs, output: &Output) -> Result<Exit, Failure> {
     let new = match done.batches {
         _ if failure.is_some() => "the last checkpoint waits for its witnesses".to_owned(),
         0 => "nothing new".to_owned(),
-        batches => format!(
-            "{} in {} signed",
-            plural(done.leaves, "new leaf", "new leaves"),
-            plural(batches, "batch", "batches")
-        ),
+        batches => format!("{} in {} signed", count(done.leaves, "new leaf"), count(batches, "batch")),
     };
     let text = format!("{}: {new}\n{}", name(&status.state.origin), status_text(&status));
     let exit = failure.as_ref().map_or(Exit::Holds, |failure| failure.exit);
@@ -450,7 +446,7 @@ fn withdraw(ledger: &LedgerArgs, heads: Option<&Path>, output: &Output) -> Resul
     let text = format!(
         "{}: {} withdrawn\n  because     {}\n{}",
         name(&status.state.origin),
-        plural(leaves, "leaf", "leaves"),
+        count(leaves, "leaf"),
         sentence(&describe(&done.contradiction)),
         status_text(&status)
     );
@@ -474,8 +470,8 @@ fn recover(ledger: &LedgerArgs, replace_conflicts: bool, output: &Output) -> Res
     let mut text = format!(
         "{}: {} in {} put back\n{}",
         name(&status.state.origin),
-        plural(done.leaves, "leaf", "leaves"),
-        plural(done.batches, "batch", "batches"),
+        count(done.leaves, "leaf"),
+        count(done.batches, "batch"),
         status_text(&status)
     );
     for Replaced { device_id, first_sequence, last_sequence } in &done.replaced {
@@ -556,7 +552,7 @@ fn status_text(status: &LogStatus) -> String {
         let lag = match cosigned.map(|cosigned| size.saturating_sub(cosigned)) {
             None => "has cosigned nothing yet".to_owned(),
             Some(0) => "up to date".to_owned(),
-            Some(lag) => format!("{} behind", plural(lag, "leaf", "leaves")),
+            Some(lag) => format!("{} behind", count(lag, "leaf")),
         };
         text.push_str(&format!("  witness     {}, {lag}\n", name(witness)));
     }
@@ -577,8 +573,4 @@ fn status_text(status: &LogStatus) -> String {
 fn answer(output: &Output, content: &Value, text: String) -> Result<Exit, Failure> {
     output.answer(&Answer { ok: true, name: "checkpoint", content, text, failure: None })?;
     Ok(Exit::Holds)
-}
-
-fn plural(value: u64, one: &str, many: &str) -> String {
-    format!("{} {}", number(value), if value == 1 { one } else { many })
 }

@@ -13,7 +13,7 @@ use crate::exit::{Exit, Failure};
 use crate::network;
 use crate::output::{Answer, Output};
 use crate::stores::{Opened, StoreArgs};
-use crate::text::{name, number, sentence};
+use crate::text::{count, name, sentence};
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -90,10 +90,10 @@ impl Config {
         }
         let limits = &opened.settings.ingest;
         text.push_str(&format!(
-            "ingest    batches of {} records, {} payload writes at once, {} attempts\n",
-            number(limits.batch_records as u64),
-            number(limits.payload_puts as u64),
-            number(limits.attempts as u64)
+            "ingest    batches of {}, {} at once, {}\n",
+            count(limits.batch_records as u64, "record"),
+            count(limits.payload_puts as u64, "payload write"),
+            count(limits.attempts as u64, "attempt")
         ));
         if let Some(console) = &console {
             let parts = ["alertmanager", "operations", "policy"].map(|key| match console[key].as_str() {

@@ -17,6 +17,7 @@ use serde_json::json;
 use crate::commands::{device_id, known_devices, scheme};
 use crate::envelope::terminal_safe;
 use crate::exit::{Exit, Failure};
+use crate::inputs::public_key;
 use crate::output::{Answer, Output};
 use crate::outputs::save;
 use crate::remote::{RemoteArgs, Service};
@@ -29,11 +30,11 @@ use crate::text::{count, name};
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  eds device register lift-01 --key d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a
-  eds device rotate lift-01 --key 3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c
+  eds device register lift-01 --public-key d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a
+  eds device rotate lift-01 --public-key 3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c
   eds device revoke lift-01 --reason compromised    its further records are rejected
   eds device list --ledger postgres://db/audit
-  EDGESENTRY_TOKEN=eds_... eds device list --url https://audit.example
+  EDS_TOKEN=eds_... eds device list --url https://audit.example
   eds device keys -o keys.json                      the key ring that verify-chain --keys takes")]
 pub(crate) struct Device {
     #[command(subcommand)]
@@ -104,8 +105,8 @@ struct KeyArgs {
     #[arg(value_name = "ID", value_parser = device_id)]
     device: String,
     /// Its public key, 64 hex digits
-    #[arg(long, value_name = "HEX")]
-    key: String,
+    #[arg(long, alias = "key", value_name = "HEX")]
+    public_key: String,
     /// Signature scheme of the device: record, or payload-hash for older devices
     #[arg(long, value_parser = scheme(), hide_possible_values = true, default_value = "record")]
     scheme: Scheme,
@@ -222,10 +223,9 @@ impl Device {
 
 impl KeyArgs {
     fn registration(&self, start: Option<Head>) -> Result<Registration, Failure> {
-        let key = edgesentry_formats::public_key(&self.key);
         Ok(Registration {
             device_id: self.device.clone(),
-            key: key.map_err(|error| Failure::usage("key", format!("--key: {}", describe(&error))))?,
+            key: public_key(&self.public_key)?,
             scheme: self.scheme,
             valid_from: self.valid_from,
             start,

@@ -26,7 +26,8 @@ use crate::text::{count, name, sentence, shown};
 #[command(after_help = "\
 Examples:
   eds erase lift-01 17 --reason \"request 2026-114\"
-  eds erase lift-01 17 --reason \"request 2026-114\" --ledger postgres://db/audit --payloads s3://audit-payloads
+  eds erase lift-01 17 --reason \"request 2026-114\" --ledger postgres://db/audit \\
+      --payload-store s3://audit-payloads
   eds erase --again                                after a restore of the payload store
   eds erase --replaced HASH --reason \"request 2026-114\"    a record that eds checkpoint recover has replaced")]
 pub(crate) struct Erase {

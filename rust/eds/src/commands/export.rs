@@ -21,7 +21,7 @@ use crate::inputs::Showing;
 use crate::interrupt;
 use crate::output::{Answer, Output};
 use crate::stores::{LedgerArgs, Opened};
-use crate::text::{count, name, number, shell_word};
+use crate::text::{count, name, shell_word};
 
 /// Export records of a ledger as JSON, NDJSON, Arrow IPC or Parquet, with a manifest next to the file
 ///
@@ -318,8 +318,8 @@ fn timestamp_files(log: &LogBeside) -> Vec<String> {
 
 fn summary_of_log(log: &LogBeside) -> String {
     let (layout, checkpoint) = (log.layout().display().to_string(), log.checkpoint().display().to_string());
-    let size = number(log.logged().checkpoint.size);
-    let mut text = format!("  log       {}, {size} leaves up to {}\n", name(&layout), name(&checkpoint));
+    let size = count(log.logged().checkpoint.size, "leaf");
+    let mut text = format!("  log       {}, {size} up to {}\n", name(&layout), name(&checkpoint));
     for stamp in timestamp_files(log) {
         text.push_str(&format!("  stamp     {}\n", name(&stamp)));
     }
@@ -331,7 +331,7 @@ fn summary(path: &Path, manifest_path: &Path, manifest: &Manifest) -> String {
     let (records, devices) = (count(manifest.records, "record"), count(manifest.devices, "device"));
     let mut text = format!("{}: {records} of {devices}\n", name(&path));
     if let Some(file) = &manifest.file {
-        text.push_str(&format!("  size      {} bytes, {}\n", number(file.size_bytes), file.format));
+        text.push_str(&format!("  size      {}, {}\n", count(file.size_bytes, "byte"), file.format));
         text.push_str(&format!("  blake3    {}\n", file.blake3));
     }
     text.push_str(&format!("  manifest  {}\n", name(&manifest_path)));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use edgesentry_chain::{Device, KeyError, PublicKey, Scheme, Signer as _};
-use edgesentry_formats::{SeedError, describe};
+use edgesentry_formats::{SeedError, describe, other_file};
 use edgesentry_rs::signer::Pkcs11Uri;
 use serde_json::json;
 
@@ -124,6 +124,11 @@ fn public_key_file(path: &Path) -> Result<Option<Result<PublicKey, KeyError>>, F
     }
     if text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(None);
+    }
+    if text.starts_with('{')
+        && let Some(problem) = other_file(&head, "a key")
+    {
+        return Err(Failure::usage("key_malformed", format!("{}: {problem}", path.display())));
     }
     let key = edgesentry_formats::public_key_from_bytes(&head);
     let is_of_a_known_form =

@@ -25,7 +25,7 @@ use crate::text::name;
 #[command(after_help = "\
 Examples:
   eds keygen --device lift-01                      writes lift-01.seed
-  eds keygen --device lift-01 --out /etc/eds/seed
+  eds keygen --device lift-01 -o /etc/eds/seed
   eds keygen --device lift-01 --pkcs11 'pkcs11:token=site-7;object=lift-01' \\
       --module /usr/lib/softhsm/libsofthsm2.so --pin-file /etc/eds/pin")]
 pub(crate) struct Keygen {
@@ -33,10 +33,10 @@ pub(crate) struct Keygen {
     #[arg(long, value_name = "ID", value_parser = device_id)]
     device: Option<String>,
     /// The seed file to write [default: ID.seed, or device.seed]
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
+    #[arg(short, long, alias = "out", value_name = "FILE")]
+    output: Option<PathBuf>,
     /// Make the key in this token, under the label `object`, instead of a seed file
-    #[arg(long, value_name = "URI", conflicts_with = "out")]
+    #[arg(long, value_name = "URI", conflicts_with = "output")]
     pkcs11: Option<String>,
     #[command(flatten)]
     token: TokenArgs,
@@ -50,9 +50,9 @@ impl Keygen {
         if let Some(uri) = &self.pkcs11 {
             return self.in_token(uri, output);
         }
-        let path = self.out.clone().unwrap_or_else(|| default_path(self.device.as_deref()));
+        let path = self.output.clone().unwrap_or_else(|| default_path(self.device.as_deref()));
         if inputs::is_stdin(&path) {
-            return Err(Failure::usage("usage", "--out: a seed is not written to stdout; pass a file"));
+            return Err(Failure::usage("usage", "--output: a seed is not written to stdout; pass a file"));
         }
         let mut seed = Seed::default();
         random::fill(seed.as_mut_slice())?;

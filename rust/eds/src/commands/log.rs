@@ -45,7 +45,7 @@ Examples:
   eds log --outcome rejected
   eds log --device lift-01 --reason fork --json
   eds log --tail 20 --follow                       the last entries, then new ones until Ctrl-C
-  EDGESENTRY_TOKEN=eds_... eds log --url https://audit.example --follow
+  EDS_TOKEN=eds_... eds log --url https://audit.example --follow
   eds log --since 2026-01-31T12:00:00Z
   eds log --after 1000 --limit 1000                the next page")]
 pub(crate) struct Log {

@@ -14,28 +14,30 @@ use edgesentry_rs::log::{
 };
 use edgesentry_rs::settings::Overrides;
 use edgesentry_rs::telemetry::metrics::Metrics;
-use edgesentry_rs::telemetry::subscriber;
+use edgesentry_rs::telemetry::subscriber::{self, LISTENING};
 use edgesentry_serve::metrics::MetricsServer;
 use futures::FutureExt;
 use sd_notify::NotifyState;
 use serde_json::{Value, json};
+use tracing::{info, warn};
 
 use crate::commands::push::token;
-use crate::commands::serve::watchdog;
+use crate::commands::serve::{LogArgs, watchdog};
 use crate::commands::verify_proof;
 use crate::exit::{Exit, Failure};
 use crate::interrupt;
-use crate::output::{Answer, Output, complain};
+use crate::output::{Answer, Output};
+use crate::remarks::log_filter;
 use crate::stores::{Asked, ConfigFile, load};
-use crate::text::{count, name, number, sentence, shown};
+use crate::text::{count, name, shown};
 use crate::threads;
 
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const CARE: Style = AnsiColor::Yellow.on_default().bold();
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 
-/// The default log filter of a monitor.
-const LOGGED: &str = "edgesentry_rs=info";
+/// The target of events of a monitor; it is part of the interface.
+const MONITOR: &str = "edgesentry_rs::log::monitor";
 
 /// Replay every leaf of a transparency log, and compare its checkpoints with those of the witnesses
 ///
@@ -51,7 +53,7 @@ const LOGGED: &str = "edgesentry_rs=info";
 #[command(after_help = "\
 Examples:
   eds monitor https://audit.example/log --policy policy --state lifts.db --once
-  eds monitor s3://audit-log/log --policy policy --state lifts.db --interval 5m --listen 127.0.0.1:9465
+  eds monitor s3://audit-log/log --policy policy --state lifts.db --interval 5m --metrics-listen 127.0.0.1:9465
   eds monitor --state lifts.db --findings
   eds monitor --state lifts.db --evidence case-4711
   eds monitor --state lifts.db --acknowledge 3")]
@@ -82,9 +84,9 @@ pub(crate) struct Monitor {
     #[arg(long, requires = "url")]
     accept_policy: bool,
     /// Serve GET /metrics for Prometheus on this address
-    #[arg(long, value_name = "ADDRESS:PORT", requires = "url", conflicts_with = "once")]
-    listen: Option<String>,
-    /// File with a token for a log that is not public; or set the variable EDGESENTRY_TOKEN
+    #[arg(long, alias = "listen", value_name = "ADDRESS:PORT", requires = "url", conflicts_with = "once")]
+    metrics_listen: Option<String>,
+    /// File with a token for a log that is not public; or set the variable EDS_TOKEN
     #[arg(long, value_name = "FILE", requires = "url")]
     token_file: Option<PathBuf>,
     /// PEM file of the certificate authorities to trust [default: the system's]
@@ -108,6 +110,8 @@ pub(crate) struct Monitor {
     evidence: Option<PathBuf>,
     #[command(flatten)]
     file: ConfigFile,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 impl Monitor {
@@ -117,7 +121,11 @@ impl Monitor {
         let asked = interrupt::asked().boxed();
         let loaded = load(self.file.config.as_deref(), &Overrides::default())?;
         let settings = self.settings(url, &loaded)?;
-        subscriber::init(&loaded.telemetry, if self.once { "off" } else { LOGGED })?;
+        if self.once {
+            subscriber::init(&loaded.telemetry, log_filter("off"))?;
+        } else {
+            self.log.start(&loaded.telemetry)?;
+        }
         let runtime = threads::runtime()?;
         runtime.block_on(async {
             let mut monitor = log::Monitor::open(settings).await?;
@@ -154,12 +162,12 @@ impl Monitor {
         metrics.monitor_origin(monitor.origin());
         // Before the first scrape: an open finding must not disappear when the monitor restarts.
         monitor.observe(&metrics).await?;
-        let server = match &self.listen {
+        let server = match &self.metrics_listen {
             Some(listen) => Some(MetricsServer::start(listen, metrics.clone()).await?),
             None => None,
         };
         if let Some(server) = &server {
-            complain(&format!("metrics on http://{}/metrics", server.address()));
+            info!(target: LISTENING, url = %format!("http://{}/metrics", server.address()), "listening");
         }
         // Without systemd there is no socket to notify.
         let _ = sd_notify::notify(&[NotifyState::Ready]);
@@ -182,7 +190,7 @@ impl Monitor {
                     last = Some(checked);
                 }
                 Err(error) if error.is_retryable() => {
-                    complain(&sentence(&describe(&error)));
+                    warn!(target: MONITOR, error = %describe(&error), "a round of the monitor failed and is repeated");
                     metrics.monitor_failed();
                     failed += 1;
                 }
@@ -204,6 +212,13 @@ impl Monitor {
 
     /// Reads or acknowledges findings, beside a monitor that may run.
     fn of_state(&self, output: &Output) -> Result<Exit, Failure> {
+        if !self.state.exists() {
+            let state = self.state.display();
+            let message = format!(
+                "{state}: there is no state of a monitor; eds monitor URL --policy POLICY --state {state} makes one"
+            );
+            return Err(Failure::usage("config", message));
+        }
         let runtime = threads::runtime()?;
         runtime.block_on(async {
             let findings = MonitorFindings::open(&self.state).await?;
@@ -331,19 +346,17 @@ fn text(checked: &Checked) -> String {
     let origin = name(&checked.origin);
     let mut text = match &checked.verified {
         Some(verified) => {
-            let (leaves, time) = (number(verified.size), to_rfc3339(verified.at_ms));
+            let (leaves, time) = (count(verified.size, "leaf"), to_rfc3339(verified.at_ms));
             format!(
-                "{style}{outcome}{style:#}  {origin}: {leaves} leaves replayed, root {}, {time}\n",
+                "{style}{outcome}{style:#}  {origin}: {leaves} replayed, root {}, {time}\n",
                 verified.root
             )
         }
         None => format!("{style}{outcome}{style:#}  {origin}: no checkpoint is verified yet\n"),
     };
     if checked.replayed > 0 {
-        let leaves = number(checked.replayed);
-        text.push_str(&format!(
-            "  {leaves} further leaves replayed, and not under a verified checkpoint yet\n"
-        ));
+        let leaves = count(checked.replayed, "further leaf");
+        text.push_str(&format!("  {leaves} replayed, and not under a verified checkpoint yet\n"));
     }
     let (by_device, by_operator) = (checked.replaced_keys.by_device, checked.replaced_keys.by_operator);
     if by_device + by_operator > 0 {

@@ -22,7 +22,8 @@ use crate::exit::{Exit, Failure};
 use crate::inputs::{self, Showing};
 use crate::keys::KeyArgs;
 use crate::operations::{RECEIPTS_AGE, RECEIPTS_PENDING, Textfile};
-use crate::output::{Answer, Output, complain};
+use crate::output::{Answer, Output};
+use crate::remarks::{remark, variable};
 use crate::text::{count, number, shown};
 use crate::threads;
 
@@ -39,17 +40,18 @@ use crate::threads;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  eds push --url http://127.0.0.1:8080 day.ndjson --payloads-from payloads/
+  eds push --url http://127.0.0.1:8080 day.ndjson --payloads payloads/
   eds push --url https://audit.example --outbox lift-01.outbox --device lift-01 --key lift-01.seed \\
       --cert lift-01.pem --cert-key lift-01.key --receipts required --policy policy.txt
-  EDGESENTRY_TOKEN=eds_... eds push --url https://audit.example day.parquet --payloads-from payloads/")]
+  EDS_TOKEN=eds_... eds push --url https://audit.example day.parquet --payloads payloads/")]
 pub(crate) struct Push {
     /// Files of records to send, in order; - is stdin
     #[arg(required_unless_present = "outbox", conflicts_with = "outbox", value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Directory of their payloads, under their object references
-    #[arg(long, value_name = "DIR", required_unless_present = "outbox", conflicts_with = "outbox")]
-    payloads_from: Option<PathBuf>,
+    #[arg(long, alias = "payloads-from", value_name = "DIR")]
+    #[arg(required_unless_present = "outbox", conflicts_with = "outbox")]
+    payloads: Option<PathBuf>,
     /// A device's outbox, instead of files
     #[arg(long, value_name = "FILE", requires = "device")]
     outbox: Option<PathBuf>,
@@ -98,7 +100,7 @@ pub(crate) struct ServiceArgs {
 /// How a service is reached.
 #[derive(Args, Debug)]
 pub(crate) struct ReachArgs {
-    /// File with a token, if the service requires one; or set the variable EDGESENTRY_TOKEN
+    /// File with a token, if the service requires one; or set the variable EDS_TOKEN
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// PEM file of the certificate authorities to trust [default: the system's]
@@ -137,7 +139,7 @@ impl ReachArgs {
             ..ClientSettings::new(url)
         };
         if let Some(problem) = settings.exposure() {
-            complain(&format!("warning: {problem}"));
+            remark(&format!("warning: {problem}"));
         }
         Ok(Client::new(settings)?)
     }
@@ -147,21 +149,21 @@ impl Push {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         let client = self.service.client()?;
         let runtime = threads::runtime()?;
-        match (&self.outbox, &self.payloads_from) {
+        match (&self.outbox, &self.payloads) {
             (Some(outbox), _) => self.outbox(outbox, &client, &runtime, output),
             (None, Some(_)) if self.key.is_given() => {
                 Err(Failure::usage("usage", "--key and --signer are for the device of an --outbox"))
             }
-            (None, Some(payloads_from)) => {
+            (None, Some(payloads)) => {
                 let sources = inputs::sources(&self.files)?;
-                let folder = inputs::payloads(payloads_from)?;
+                let folder = inputs::payloads(payloads)?;
                 let (tally, failure) = self.showing.show(|progress| {
                     let sink = Arc::new(client);
-                    Sending::new(&runtime, sink, (&folder, payloads_from), progress).all(sources)
+                    Sending::new(&runtime, sink, (&folder, payloads), progress).all(sources)
                 });
                 conclude("push", &tally, failure, output)
             }
-            (None, None) => Err(Failure::usage("usage", "name files and --payloads-from, or an --outbox")),
+            (None, None) => Err(Failure::usage("usage", "name files and --payloads, or an --outbox")),
         }
     }
 
@@ -326,7 +328,7 @@ impl OutboxState {
 
 /// Returns the token of a file, or else of the environment.
 pub(crate) fn token(file: Option<&Path>) -> Result<Option<String>, Failure> {
-    let Some(path) = file else { return Ok(std::env::var("EDGESENTRY_TOKEN").ok()) };
+    let Some(path) = file else { return Ok(variable("EDS_TOKEN", "EDGESENTRY_TOKEN")) };
     let bytes = inputs::bytes(path, "token_unreadable")?;
     let text = String::from_utf8(bytes)
         .map_err(|_| Failure::usage("token_unreadable", format!("{}: no token", path.display())))?;

@@ -4,28 +4,62 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use edgesentry_formats::describe;
 use edgesentry_rs::IngestService;
 use edgesentry_rs::log::{Eraser, Stores};
 use edgesentry_rs::settings::Access;
 use edgesentry_rs::telemetry::metrics::Metrics;
-use edgesentry_rs::telemetry::subscriber;
+use edgesentry_rs::telemetry::subscriber::{self, LISTENING};
+use edgesentry_rs::telemetry::{LogFormat, TelemetrySettings};
 use edgesentry_serve::metrics::MetricsServer;
 use edgesentry_serve::{ServeSettings, Server, Stopped};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use sd_notify::NotifyState;
 use serde_json::json;
+use tracing::{info, warn};
 
 use crate::commands::checkpoint;
 use crate::exit::{Exit, Failure};
 use crate::interrupt::{self, Hangups};
-use crate::output::{Answer, Output, complain};
+use crate::output::{Answer, Output};
+use crate::remarks::log_filter;
 use crate::stores::{Asked, Opened, StoreArgs};
-use crate::text::sentence;
 
+/// The target of events of the service; it is part of the interface.
+const SERVER: &str = "edgesentry_rs::transport::server";
 /// The default log filter of a service.
-pub(crate) const LOGGED: &str = "edgesentry_rs=info";
+const LOGGED: &str = "edgesentry_rs=info";
+
+/// The log of a service.
+#[derive(Args, Debug)]
+pub(crate) struct LogArgs {
+    /// Format of the log on stderr: text, json, off, or auto: text on a terminal, json elsewhere [default: as configured, or
+    /// auto]
+    #[arg(long, value_name = "FORMAT", value_parser = log_format(), hide_possible_values = true)]
+    log_format: Option<LogFormat>,
+}
+
+/// Parses an address to listen on.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "expected an IP address and a port, such as 127.0.0.1:8080 or [::]:8080")
+}
+
+fn log_format() -> impl TypedValueParser<Value = LogFormat> {
+    let named = |name: String| LogFormat::ALL.into_iter().find(|format| format.name() == name);
+    PossibleValuesParser::new(LogFormat::ALL.map(LogFormat::name))
+        .map(move |name| named(name).unwrap_or_default())
+}
+
+impl LogArgs {
+    /// Starts the log.
+    pub(crate) fn start(&self, settings: &TelemetrySettings) -> Result<(), Failure> {
+        let log_format = self.log_format.unwrap_or(settings.log_format);
+        let settings = TelemetrySettings { log_format, ..settings.clone() };
+        Ok(subscriber::init_service(&settings, log_filter(LOGGED))?)
+    }
+}
 
 /// Run the ingest service over HTTP until SIGTERM or Ctrl-C
 ///
@@ -33,8 +67,9 @@ pub(crate) const LOGGED: &str = "edgesentry_rs=info";
 /// limits. Without settings it listens on 127.0.0.1:8080 for this machine only, without TLS, and allows no
 /// reads. On SIGTERM it accepts no more requests and finishes those in progress; SIGHUP reloads certificates.
 /// Exit code 0 after that, and if it is asked to stop before it listens (for example while the database does not
-/// respond); 3 if requests had to be cut off or a store failed. It logs to stderr, one JSON
-/// object a line: what RUST_LOG or [telemetry] says, or edgesentry_rs=info. GET /metrics is for Prometheus.
+/// respond); 3 if requests had to be cut off or a store failed. It logs to stderr: text on a terminal,
+/// otherwise one JSON object a line. RUST_LOG or [telemetry] filter it; the default is edgesentry_rs=info.
+/// GET /metrics is for Prometheus.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -43,13 +78,15 @@ Examples:
   EDS_SERVE__LISTEN=0.0.0.0:8080 EDS_SERVE__ALLOW=10.0.0.0/8 eds serve --create")]
 pub(crate) struct Serve {
     /// Address to listen on; may be given several times [default: as configured, or 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = address)]
     listen: Vec<SocketAddr>,
     /// Create a missing ledger file or payload directory
     #[arg(long)]
     create: bool,
     #[command(flatten)]
     stores: StoreArgs,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 impl Serve {
@@ -61,7 +98,7 @@ impl Serve {
         let Some(opened) = self.stores.open_unless(access, &mut asked)? else {
             return stopped(output, Ended::BeforeListening);
         };
-        subscriber::init(&opened.settings.telemetry, LOGGED)?;
+        self.log.start(&opened.settings.telemetry)?;
         let ended = opened.runtime.block_on(self.serve(&opened, asked))?;
         stopped(output, ended)
     }
@@ -74,8 +111,10 @@ impl Serve {
         let Listening { server, metrics, pruning, sequencing, scheme } = listening;
         let pruning = tokio::spawn(pruning);
         let sequencing = sequencing.map(tokio::spawn);
-        let place = sentence(opened.ledger.place());
-        let announce = |address| format!("listening on {scheme}://{address}, ledger {place}");
+        let ledger = opened.ledger.place();
+        let announce = |address| {
+            info!(target: LISTENING, url = %format!("{scheme}://{address}"), ledger, "listening");
+        };
         let stopped = serve_until(server, &mut asked, announce).await;
         pruning.abort();
         if let Some(sequencing) = sequencing {
@@ -120,15 +159,11 @@ impl Serve {
 }
 
 /// Serves until it is asked to stop: announces the addresses, reports to systemd, and reloads certificates at SIGHUP.
-pub(crate) async fn serve_until(
-    server: Server,
-    asked: &mut Asked,
-    announce: impl Fn(SocketAddr) -> String,
-) -> Stopped {
+pub(crate) async fn serve_until(server: Server, asked: &mut Asked, announce: impl Fn(SocketAddr)) -> Stopped {
     // Before the service announces its addresses.
     let hangups = Hangups::take();
     for address in server.addresses() {
-        complain(&announce(address));
+        announce(address);
     }
     let reload = server.reload();
     let reloading = tokio::spawn(reload_on_hangup(hangups, reload));
@@ -201,7 +236,7 @@ async fn reload_on_hangup(mut hangups: Hangups, reload: impl Fn() -> Result<(), 
     loop {
         hangups.next().await;
         if let Err(error) = reload() {
-            complain(&sentence(&format!("the previous certificates stay in use: {}", describe(&error))));
+            warn!(target: SERVER, error = %describe(&error), "certificates cannot be loaded; the previous ones stay in use");
         }
     }
 }

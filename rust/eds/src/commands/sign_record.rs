@@ -15,6 +15,7 @@ use crate::inputs;
 use crate::keys::KeyArgs;
 use crate::output::{Answer, Output};
 use crate::record_json::RecordJson;
+use crate::remarks::log_filter;
 
 /// Sign a payload as the next record of a chain, and print the record as one line of NDJSON
 #[derive(Args, Debug)]
@@ -63,7 +64,7 @@ impl SignRecord {
         let mut device =
             Device::from_signer(self.device.as_str(), self.key.open()?, self.scheme).resume(head);
         // For RUST_LOG only: no settings are read here.
-        subscriber::init(&TelemetrySettings::default(), "off")?;
+        subscriber::init(&TelemetrySettings::default(), log_filter("off"))?;
         let record = sign(&mut device, timestamp_ms, &payload, self.object_ref.as_str())?;
 
         let content = RecordJson::from(&record);

@@ -29,7 +29,9 @@ use crate::render;
 /// recognized by content. Several files are one input: a chain may continue from one file to the next. With
 /// --ledger it reads the records of a ledger instead.
 #[derive(Args, Debug)]
-#[command(after_help = "\
+#[command(
+    visible_alias = "verify",
+    after_help = "\
 Examples:
   eds verify-chain export.json --keys keys.json
   eds verify-chain 2026-01.parquet 2026-02.parquet --keys keys.json --heads heads.json
@@ -42,7 +44,8 @@ Examples:
   eds verify-chain --ledger edgesentry.db --payload-store --keys keys.json --heads heads.json
 
 The key ring is JSON: {\"lift-01\": \"<64 hex digits>\"}, or
-{\"lift-01\": {\"key\": \"<64 hex digits>\", \"scheme\": \"record\", \"valid_from\": 1}}.")]
+{\"lift-01\": {\"key\": \"<64 hex digits>\", \"scheme\": \"record\", \"valid_from\": 1}}."
+)]
 pub(crate) struct VerifyChain {
     /// Exports to verify, in order: files, directories with all files in them, s3://BUCKET/KEY; - is stdin
     #[arg(required_unless_present = "ledger", value_name = "FILE")]

@@ -8,7 +8,7 @@ use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser;
 use edgesentry_chain::AuditRecord;
 use edgesentry_formats::times::{parse_seconds, to_rfc3339};
-use edgesentry_formats::{Malformed, read_start};
+use edgesentry_formats::{Malformed, other_file, read_start};
 use edgesentry_log::{
     Checkpoint, Expected, MAX_NOTE_BYTES, MAX_POLICY_BYTES, MAX_RUN_PROOF_BYTES, Note, Policy, ProofFile,
     ProofFileError, Proven, Statement, StatementKind,
@@ -89,16 +89,20 @@ impl VerifyProof {
             max_age: self.max_age.map(inputs::max_age).transpose()?,
         };
         let bytes = read(&self.proof, MAX_RUN_PROOF_BYTES)
-            .map_err(|problem| Failure::unfinished("proof_unreadable", problem))?;
+            .map_err(|problem| Failure::usage("proof_unreadable", problem))?;
         let proven = ProofFile::parse(&bytes).and_then(|proof| proof.verify(&policy, &expected));
-        let proven = proven.map_err(|error| self.failure(&error))?;
+        let proven = proven.map_err(|error| self.failure(&error, &bytes))?;
         let (content, text) = (content(&proven), text(&proven));
         output.answer(&Answer { ok: true, name: "proof", content: &content, text, failure: None })?;
         Ok(Exit::Holds)
     }
 
-    fn failure(&self, error: &ProofFileError) -> Failure {
+    fn failure(&self, error: &ProofFileError, bytes: &[u8]) -> Failure {
         let file = name(&self.proof.display().to_string());
+        let other = (error.code() == "proof_malformed").then(|| other_file(bytes, "a proof")).flatten();
+        if let Some(problem) = other {
+            return Failure::unfinished(error.code(), format!("{file}: {problem}"));
+        }
         let (exit, remedy) = match error.code() {
             "proof_malformed" => (Exit::Unfinished, ""),
             "proof_incomplete" if matches!(error, ProofFileError::NoPrevious) => {

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use clap::Args;
 use edgesentry_chain::{
     AuditRecord, Checks, Claim, Claims, Finding, Hash, Head, Heads, Input, Level, PayloadError, Payloads,
-    ProvidedBy, PublicKey, Report, Scheme, Segments,
+    ProvidedBy, Report, Scheme, Segments,
 };
 use edgesentry_formats::Malformed;
 use edgesentry_formats::describe;
 
 use crate::commands::{scheme, verify_chain};
 use crate::exit::{Exit, Failure};
-use crate::inputs;
+use crate::inputs::{self, public_key};
 use crate::output::Output;
 
 /// Verify one record: its signature, its payload, and its link to the previous record
@@ -21,19 +21,21 @@ use crate::output::Output;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  eds verify-record record.json --key d75a98…511a --scheme record
+  eds verify-record record.json --public-key d75a98…511a --scheme record
   eds verify-record record.json --keys keys.json --payload 2.bin --previous before.json")]
 pub(crate) struct VerifyRecord {
     /// A file with one record; - is stdin
     #[arg(value_name = "RECORD")]
     record: PathBuf,
     /// The device's public key
-    #[arg(long, value_name = "HEX", required_unless_present = "keys", conflicts_with = "keys")]
-    key: Option<String>,
+    #[arg(long, alias = "key", value_name = "HEX")]
+    #[arg(required_unless_present = "keys", conflicts_with = "keys")]
+    public_key: Option<String>,
     /// Key ring
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
-    /// Scheme of keys without one: payload-hash or record [default: record for --key, payload-hash for --keys]
+    /// Scheme of keys without one: payload-hash or record [default: record for --public-key, payload-hash for
+    /// --keys]
     #[arg(long, value_parser = scheme(), hide_possible_values = true)]
     scheme: Option<Scheme>,
     /// The payload that the record commits to
@@ -55,7 +57,7 @@ impl Payloads for OnePayload {
 
 impl VerifyRecord {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
-        let key = self.key.as_deref().map(public_key).transpose()?;
+        let key = self.public_key.as_deref().map(public_key).transpose()?;
         let ring = self.keys.as_deref().map(|path| inputs::key_ring(path, self.scheme)).transpose()?;
         let payload = self.payload.as_deref().map(|path| inputs::bytes(path, "payload_unreadable"));
         let payload = payload.transpose()?.map(|bytes| OnePayload(Hash::of(&bytes)));
@@ -130,8 +132,4 @@ impl VerifyRecord {
         report.locate(vec![Input { name, format, entries: 1, bytes: None, modified: None, path: None }]);
         verify_chain::conclude(output, &report, None)
     }
-}
-
-pub(crate) fn public_key(text: &str) -> Result<PublicKey, Failure> {
-    text.parse().map_err(|error| Failure::usage("key", format!("--key: {}", describe(&error))))
 }

@@ -29,6 +29,7 @@ use crate::exit::{Exit, Failure};
 use crate::inputs;
 use crate::output::{Answer, Output};
 use crate::outputs;
+use crate::remarks::log_filter;
 use crate::stores::{ConfigFile, load};
 use crate::text::{count, name, number};
 use crate::threads;
@@ -123,7 +124,7 @@ impl WitnessArgs {
     /// Loads the settings for a command that ends by itself, and starts a runtime.
     fn prepare(&self) -> Result<(Settings, Runtime), Failure> {
         let settings = self.settings()?;
-        subscriber::init(&settings.telemetry, "off")?;
+        subscriber::init(&settings.telemetry, log_filter("off"))?;
         Ok((settings, threads::runtime()?))
     }
 

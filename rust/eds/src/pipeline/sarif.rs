@@ -4,7 +4,7 @@ use edgesentry_chain::{Finding, FindingCode, Report};
 use serde_json::{Value, json};
 
 use crate::pipeline::sentence_of;
-use crate::text::{name, sentence, shown};
+use crate::text::{count, name, sentence, shown};
 
 /// The largest number of results: GitHub code scanning accepts no more in one run.
 const MAX_RESULTS: usize = 25_000;
@@ -18,7 +18,8 @@ pub(crate) fn sarif(report: &Report) -> Value {
         report.coverage.not_checked.iter().map(|note| notice("warning", &note.with_level())).collect();
     notices.extend(report.hints.iter().map(|hint| notice("note", &hint.likely_cause())));
     if total > results.len() as u64 {
-        notices.push(notice("warning", &format!("{} of {total} findings are listed", results.len())));
+        notices
+            .push(notice("warning", &format!("{} of {} are listed", results.len(), count(total, "finding"))));
     }
     json!({
         "$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json",

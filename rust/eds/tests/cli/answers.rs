@@ -47,10 +47,45 @@ fn bad_arguments_are_usage() {
 }
 
 #[test]
+fn an_answer_names_its_subcommand() {
+    let (folder, _) = fleet(3);
+    let command = |line: &str| folder.eds(line).envelope()["command"].clone();
+    assert_eq!(command("--json verify export.ndjson"), "verify-chain");
+    assert_eq!(command("--json device keys --ledger absent.db"), "device keys");
+    assert_eq!(command("device rotate --json"), "device rotate");
+}
+
+#[test]
+fn former_names_of_options_work_and_warn() {
+    let (folder, fleet) = fleet(3);
+    folder.write_payloads("payloads", &fleet);
+    let run = folder.eds("keygen --out a.seed");
+    let warning = "warning: --out is now --output; the next release removes the old name\n";
+    assert_eq!((run.code, run.stderr.as_str()), (0, warning));
+    assert_eq!(folder.eds("-q keygen --out=b.seed").stderr, "");
+    assert_eq!(folder.eds("keygen -o c.seed").stderr, "");
+    let run = folder
+        .eds("ingest export.ndjson --payloads-from payloads --payloads folder:kept --register keys.json");
+    let warning = "warning: --payloads-from is now --payloads; the next release removes the old name\n\
+                   warning: --payloads of a store is now --payload-store; the next release removes the old name\n";
+    assert_eq!((run.code, run.stderr.as_str()), (0, warning));
+    assert!(folder.path("kept").is_dir());
+    let run = folder.eds("ingest export.ndjson --payloads folder:kept");
+    let message = "error: folder:kept: --payloads is a directory; a payload store is --payload-store\n";
+    assert_eq!((run.code, run.stderr.as_str()), (2, message));
+    let mut command = folder.command();
+    command.args(["device", "list", "--url", "http://127.0.0.1:9"]).env("EDGESENTRY_TOKEN", "eds_0");
+    let stderr = String::from_utf8(command.output().unwrap().stderr).unwrap();
+    let warning =
+        "warning: the variable EDGESENTRY_TOKEN is now EDS_TOKEN; the next release removes the old name\n";
+    assert!(stderr.starts_with(warning), "{stderr}");
+}
+
+#[test]
 fn an_input_that_cannot_be_read_is_not_a_verdict() {
     let folder = Folder::new();
     let run = folder.eds("verify-chain absent.json");
-    assert_eq!((run.code, run.stdout.as_str()), (3, ""));
+    assert_eq!((run.code, run.stdout.as_str()), (2, ""));
     assert_eq!(run.stderr, "error: absent.json: cannot open: No such file or directory (os error 2)\n");
     let run = folder.eds("verify-chain . --json");
     assert_eq!(run.code, 3);

@@ -37,7 +37,7 @@ fn push_with(folder: &Folder, key: &str, url: &str, payload: &str, variables: &[
         command.args(["valgrind", "--quiet", "--error-exitcode=9"]).args(leaks);
     }
     command.arg(folder.path("push")).args([key, "outbox.db", url, payload]);
-    command.env_remove("EDGESENTRY_TOKEN").envs(variables.iter().copied());
+    command.env_remove("EDS_TOKEN").envs(variables.iter().copied());
     let output = command.output().unwrap();
     Run {
         code: output.status.code().unwrap(),
@@ -51,7 +51,7 @@ fn push(folder: &Folder, key: &str, url: &str, payload: &str) -> Run {
 }
 
 fn register(folder: &Folder, key: &str) {
-    let run = folder.eds(&format!("device register lift-01 --key {key} --scheme record"));
+    let run = folder.eds(&format!("device register lift-01 --public-key {key} --scheme record"));
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
 }
 
@@ -148,13 +148,13 @@ fn a_device_in_c_sends_over_https_with_a_token() {
     for (variables, expected) in [
         (&[][..], "certificate"),
         (&[trust][..], "unauthenticated"),
-        (&[trust, ("EDGESENTRY_TOKEN", "eds_0000")][..], "unauthenticated"),
+        (&[trust, ("EDS_TOKEN", "eds_0000")][..], "unauthenticated"),
     ] {
         let run = push_with(&folder, "lift-01.seed", served.url(), "open", variables);
         assert!(run.code == 1 && run.stderr.to_lowercase().contains(expected), "{}", run.stderr);
         assert!(!run.stderr.contains("eds_"), "{}", run.stderr);
     }
-    let with_token = [trust, ("EDGESENTRY_TOKEN", token)];
+    let with_token = [trust, ("EDS_TOKEN", token)];
     let run = push_with(&folder, "lift-01.seed", served.url(), "open", &with_token);
     assert_eq!((run.code, run.stdout.as_str()), (0, "4 accepted, 0 wait\n"), "{}", run.stderr);
     // A token crosses no network without TLS.

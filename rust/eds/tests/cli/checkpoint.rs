@@ -12,7 +12,7 @@ fn ledger() -> Folder {
     let (folder, fleet) = fleet(200);
     folder.write_payloads("payloads", &fleet);
     folder.write("eds.toml", SETTINGS);
-    let run = folder.eds("ingest export.ndjson --payloads-from payloads --register keys.json");
+    let run = folder.eds("ingest export.ndjson --payloads payloads --register keys.json");
     assert_eq!(run.code, 0, "{}", run.stderr);
     folder
 }
@@ -60,7 +60,7 @@ fn a_log_does_not_go_on_under_another_key() {
     std::fs::rename(folder.path("log.seed"), folder.path("kept.seed")).unwrap();
     assert_eq!(code(&folder, "init"), (2, "log_key_missing".to_owned()));
     assert!(!folder.path("log.seed").exists());
-    assert_eq!(folder.eds("keygen --out log.seed").code, 0);
+    assert_eq!(folder.eds("keygen --output log.seed").code, 0);
     for command in ["init", "run", "status"] {
         assert_eq!(code(&folder, command), (3, "log_forked".to_owned()), "{command}");
     }
@@ -190,7 +190,7 @@ fn a_key_is_rotated_to_one_that_a_program_has() {
     let old = init["checkpoint"]["verifier_key"].as_str().unwrap().to_owned();
     assert_eq!(code(&folder, "run").0, 0);
     // The key that the program has.
-    assert_eq!(folder.eds("keygen --out new.seed").code, 0);
+    assert_eq!(folder.eds("keygen --output new.seed").code, 0);
     let prefix = "302e020100300506032b657004220420";
     let der = hex::decode(format!("{prefix}{}", folder.read("new.seed").trim())).unwrap();
     folder.write("sign.der", der);
@@ -214,12 +214,12 @@ fn a_key_is_rotated_to_one_that_a_program_has() {
     let keys = init["checkpoint"]["verifier_keys"].as_array().unwrap().clone();
     let new = keys[0].as_str().unwrap().to_owned();
     assert_eq!((keys.len(), keys[1].as_str()), (2, Some(old.as_str())));
-    assert_eq!(folder.eds("device register door-1 --key 1.pub --config eds.toml").code, 2);
+    assert_eq!(folder.eds("device register door-1 --public-key 1.pub --config eds.toml").code, 2);
     let door = folder.eds("--json inspect-key new.seed").envelope()["key"]["public_key"]
         .as_str()
         .unwrap()
         .to_owned();
-    assert_eq!(folder.eds(&format!("device register door-1 --key {door} --config eds.toml")).code, 0);
+    assert_eq!(folder.eds(&format!("device register door-1 --public-key {door} --config eds.toml")).code, 0);
     let (exit, signed) = checkpoint(&folder, "run");
     assert_eq!(exit, 0, "{signed}");
     assert_eq!(checkpoint(&folder, "status").1["checkpoint"]["verifier_keys"], json!(keys));
@@ -249,7 +249,7 @@ fn send(folder: &Folder, device: &mut Device, payloads: &[&str]) {
         records.push(device.sign(1_700_000_000_000, payload.as_bytes(), &object_ref).unwrap());
     }
     folder.write_records("day.ndjson", &records);
-    let run = folder.eds("ingest day.ndjson --payloads-from payloads --config eds.toml");
+    let run = folder.eds("ingest day.ndjson --payloads payloads --config eds.toml");
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
 }
 
@@ -258,7 +258,7 @@ fn records_of_the_log_replace_others_that_were_sent_after_a_restore() {
     let folder = ledger();
     let new = || Device::from_seed("door-1", [9; 32], Scheme::Record);
     let key = new().public_key().unwrap();
-    assert_eq!(folder.eds(&format!("device register door-1 --key {key} --config eds.toml")).code, 0);
+    assert_eq!(folder.eds(&format!("device register door-1 --public-key {key} --config eds.toml")).code, 0);
     let mut door = new();
     send(&folder, &mut door, &["one", "two"]);
     assert_eq!(code(&folder, "init").0, 0);

@@ -49,7 +49,7 @@ fn nothing_is_made_unless_asked_for() {
         run.stderr,
         "error: edgesentry.db: there is no ledger; eds serve --create and eds ingest --register create one, or set sqlite:PATH or postgres://…\n"
     );
-    let stores = "--ledger a.db --payloads folder:p";
+    let stores = "--ledger a.db --payload-store folder:p";
     assert_eq!(folder.eds(&format!("config check {stores}")).code, 2);
     assert_eq!(std::fs::read_dir(folder.0.path()).unwrap().count(), 0);
     assert_eq!(folder.eds(&format!("config check --create {stores}")).code, 0);

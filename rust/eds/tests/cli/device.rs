@@ -17,15 +17,16 @@ fn key(seed: u8) -> String {
 fn a_device_is_registered_rotated_and_revoked() {
     let folder = Folder::new();
     let (one, two) = (key(1), key(2));
-    let run = folder.eds(&format!("device register lift-01 --key {one} --scheme payload-hash"));
+    let run = folder.eds(&format!("device register lift-01 --public-key {one} --scheme payload-hash"));
     assert_eq!((run.code, run.stderr.as_str()), (0, ""));
     let said =
         format!("lift-01: key {one} signs under scheme payload-hash from sequence 1 in edgesentry.db\n");
     assert_eq!(run.stdout, said);
-    let again = folder.eds(&format!("--json device register lift-01 --key {one} --scheme payload-hash"));
+    let again =
+        folder.eds(&format!("--json device register lift-01 --public-key {one} --scheme payload-hash"));
     assert_eq!(again.envelope()["device"]["valid_from"], 1);
 
-    let run = folder.eds(&format!("--json device rotate lift-01 --key {two} --valid-from 3"));
+    let run = folder.eds(&format!("--json device rotate lift-01 --public-key {two} --valid-from 3"));
     assert_eq!(
         run.envelope()["device"],
         json!({"device_id": "lift-01", "key": two, "scheme": "record", "valid_from": 3, "also_key_of": []})
@@ -43,7 +44,7 @@ fn a_device_is_registered_rotated_and_revoked() {
     for (name, payload) in [("1", "a"), ("2", "b"), ("3", "c")] {
         folder.write(&format!("payloads/lift-01/{name}"), payload);
     }
-    let ingest = "ingest export.ndjson --payloads-from payloads";
+    let ingest = "ingest export.ndjson --payloads payloads";
     assert_eq!(folder.eds(ingest).code, 0);
     assert_eq!(folder.eds("verify-chain export.ndjson --keys keys.json --require signatures").code, 0);
 
@@ -61,7 +62,7 @@ fn a_device_is_registered_rotated_and_revoked() {
     assert_eq!(folder.eds(ingest).code, 0);
     assert_eq!(folder.eds("verify-chain --ledger --registered --payload-store").code, 0);
     // A new key is accepted.
-    assert_eq!(folder.eds(&format!("device rotate lift-01 --key {}", key(3))).code, 0);
+    assert_eq!(folder.eds(&format!("device rotate lift-01 --public-key {}", key(3))).code, 0);
 }
 
 #[test]
@@ -86,7 +87,7 @@ fn slips_change_nothing() {
     assert_eq!(code("list"), (2, "config".to_owned()));
     assert!(!folder.path("edgesentry.db").exists(), "nothing was right so far");
 
-    assert_eq!(folder.eds(&format!("device register lift-01 --key {one}")).code, 0);
+    assert_eq!(folder.eds(&format!("device register lift-01 --public-key {one}")).code, 0);
     assert_eq!(code(&format!("register lift-01 --key {two}")), (2, "registry".to_owned()));
     assert_eq!(
         code(&format!("register lift-01 --key {one} --scheme payload-hash")),
@@ -98,9 +99,9 @@ fn slips_change_nothing() {
     for line in [
         "device".to_owned(),
         "device register".to_owned(),
-        format!("device register x --key {one} --start-head 5"),
-        format!("device register x --key {one} --start-head 0:{weak}"),
-        format!("device register x --key {one} --scheme none"),
+        format!("device register x --public-key {one} --start-head 5"),
+        format!("device register x --public-key {one} --start-head 0:{weak}"),
+        format!("device register x --public-key {one} --scheme none"),
     ] {
         assert_eq!(folder.eds(&line).code, 2, "{line}");
     }
@@ -112,13 +113,13 @@ fn slips_change_nothing() {
 fn a_key_of_another_device_is_warned_of() {
     let folder = Folder::new();
     let one = key(1);
-    assert_eq!(folder.eds(&format!("device register lift-01 --key {one}")).stderr, "");
-    let run = folder.eds(&format!("device register lift-02 --key {one}"));
+    assert_eq!(folder.eds(&format!("device register lift-01 --public-key {one}")).stderr, "");
+    let run = folder.eds(&format!("device register lift-02 --public-key {one}"));
     let warning = "warning: the key is also registered for device lift-01; each of them can sign in the name of the others: \
                    register a key of its own for each device\n";
     assert_eq!((run.code, run.stderr.as_str()), (0, warning));
-    let run = folder.eds(&format!("--json device register lift-03 --key {one}"));
+    let run = folder.eds(&format!("--json device register lift-03 --public-key {one}"));
     assert_eq!(run.envelope()["device"]["also_key_of"], json!(["lift-01", "lift-02"]));
-    let run = folder.eds(&format!("--quiet device register lift-04 --key {one}"));
+    let run = folder.eds(&format!("--quiet device register lift-04 --public-key {one}"));
     assert_eq!((run.code, run.stderr.as_str()), (0, ""));
 }

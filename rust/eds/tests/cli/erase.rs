@@ -15,8 +15,7 @@ fn ledger() -> (Folder, Fleet) {
     folder.write_payloads("payloads", &fleet);
     folder.write("eds.toml", SETTINGS);
     std::fs::create_dir(folder.path("store")).unwrap();
-    let run =
-        folder.eds("ingest export.ndjson --payloads-from payloads --register keys.json --config eds.toml");
+    let run = folder.eds("ingest export.ndjson --payloads payloads --register keys.json --config eds.toml");
     assert_eq!(run.code, 0, "{}", run.stderr);
     (folder, fleet)
 }

@@ -133,8 +133,8 @@ fn every_command_shows_hostile_names_without_harm() {
         "verify-chain export.ndjson --keys bad-keys.json",
         "--json verify-chain export.ndjson --keys bad-keys.json",
         "verify-record export.ndjson --keys keys.json",
-        "ingest export.ndjson --payloads-from . --register keys.json",
-        "--json ingest export.ndjson --payloads-from .",
+        "ingest export.ndjson --payloads . --register keys.json",
+        "--json ingest export.ndjson --payloads .",
         "export -o again.ndjson",
         "export --format ndjson",
         "export --format json",
@@ -157,11 +157,11 @@ fn every_command_shows_hostile_names_without_harm() {
     for name in &names {
         for args in [
             vec!["device", "revoke", name],
-            vec!["device", "register", name, "--key", "00"],
+            vec!["device", "register", name, "--public-key", "00"],
             vec!["log", "--device", name],
             vec!["export", "-o", "x.ndjson", "--device", name],
             vec!["export", "-o", "x.ndjson", "--device", &format!("{name}?")],
-            vec!["keygen", "--device", name, "--out", name],
+            vec!["keygen", "--device", name, "--output", name],
             vec![
                 "sign-record",
                 "--key",
@@ -175,7 +175,7 @@ fn every_command_shows_hostile_names_without_harm() {
             ],
             vec!["verify-chain", name],
             vec!["verify-chain", "export.ndjson", "--html", &format!("absent/{name}")],
-            vec!["push", "--url", "http://127.0.0.1:1", "--attempts", "1", name, "--payloads-from", "."],
+            vec!["push", "--url", "http://127.0.0.1:1", "--attempts", "1", name, "--payloads", "."],
             vec![name],
         ] {
             check_run(&args.join(" "), &folder.run(&args, b""));

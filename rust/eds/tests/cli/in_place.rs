@@ -99,11 +99,11 @@ fn a_ledger_that_begins_mid_chain_knows_where() {
     let chain: Vec<_> = fleet.of(WATER).map(|(record, _)| record.clone()).collect();
     let start = Head { sequence: 10, hash: chain[9].hash() };
     let key = fleet.keys.key_at(WATER, 1).unwrap().key;
-    let register = format!("device register {WATER} --key {key} --scheme payload-hash");
+    let register = format!("device register {WATER} --public-key {key} --scheme payload-hash");
     let run = folder.eds(&format!("{register} --start-head {}:{}", start.sequence, start.hash));
     assert_eq!(run.code, 0, "{}", run.stderr);
     folder.write_records("late.ndjson", &chain[10..]);
-    assert_eq!(folder.eds("ingest late.ndjson --payloads-from payloads").code, 0);
+    assert_eq!(folder.eds("ingest late.ndjson --payloads payloads").code, 0);
     assert_eq!(folder.eds("verify-chain --ledger --payload-store").code, 1);
     assert_eq!(folder.eds("verify-chain --ledger --registered --payload-store").code, 0);
     assert_eq!(folder.eds("export -o late.json").code, 0);
@@ -141,7 +141,7 @@ fn what_does_not_go_together_is_usage() {
     // A ledger without a record.
     let key = edgesentry_chain::Device::from_seed("x", [1; 32], edgesentry_chain::Scheme::Record);
     let key = key.public_key().unwrap();
-    assert_eq!(folder.eds(&format!("device register lift-01 --key {key} --ledger new.db")).code, 0);
+    assert_eq!(folder.eds(&format!("device register lift-01 --public-key {key} --ledger new.db")).code, 0);
     assert_eq!(folder.eds("verify-chain --ledger new.db --registered").code, 3);
     assert_eq!(folder.eds("heads --ledger new.db").code, 3);
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{Folder, as_json, fleet, ledger, ndjson};
 
-const INGEST: &str = "ingest export.ndjson --payloads-from payloads";
+const INGEST: &str = "ingest export.ndjson --payloads payloads";
 
 #[test]
 fn records_are_taken_once_and_are_duplicates_afterwards() {
@@ -22,7 +22,7 @@ fn records_are_taken_once_and_are_duplicates_afterwards() {
     // Another format, from stdin, and the keys once more.
     let array: Vec<_> = fleet.records.iter().map(as_json).collect();
     let run = folder.eds_with(
-        "ingest - --payloads-from payloads --register keys.json",
+        "ingest - --payloads payloads --register keys.json",
         serde_json::to_string(&array).unwrap().as_bytes(),
     );
     assert_eq!(run.code, 0, "{}", run.stdout);
@@ -34,7 +34,7 @@ fn records_are_taken_once_and_are_duplicates_afterwards() {
 fn payloads_can_go_into_a_folder() {
     let (folder, fleet) = fleet(100);
     folder.write_payloads("payloads", &fleet);
-    let stores = "--ledger sqlite:audit.db --payloads folder:kept";
+    let stores = "--ledger sqlite:audit.db --payload-store folder:kept";
     let run = folder.eds(&format!("{INGEST} --register keys.json {stores}"));
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
     let sent = std::fs::read(folder.path(&format!("payloads/{WATER}/1.csv"))).unwrap();
@@ -135,10 +135,7 @@ fn nothing_starts_without_its_inputs() {
     assert!(!folder.path("edgesentry.db").exists());
     assert_eq!(code(&format!("{INGEST} --register absent.json")), (2, "keys_unreadable".to_owned()));
     assert_eq!(code(&format!("{INGEST} --register keys.json --payloads ftp://x")), (2, "config".to_owned()));
-    assert_eq!(
-        code("ingest absent.json --payloads-from payloads --register keys.json"),
-        (3, "io".to_owned())
-    );
+    assert_eq!(code("ingest absent.json --payloads payloads --register keys.json"), (3, "io".to_owned()));
     folder.write("text.db", "this is no database, however long it may be".repeat(100));
     assert_eq!(code(&format!("{INGEST} --register keys.json --ledger text.db")), (3, "store".to_owned()));
     assert_eq!(Folder::new().eds("ingest x").code, 2);

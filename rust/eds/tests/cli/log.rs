@@ -17,7 +17,7 @@ fn every_decision_is_in_the_log() {
     let mut records = fleet.records.clone();
     tamper::flip_signature_bit(&mut records, WATER, 20);
     folder.write_records("again.ndjson", &records);
-    assert_eq!(folder.eds("ingest again.ndjson --payloads-from payloads").code, 1);
+    assert_eq!(folder.eds("ingest again.ndjson --payloads payloads").code, 1);
     let log = |filter: &str| -> Value {
         let run = folder.eds(&format!("--json log --limit 1000 {filter}"));
         assert_eq!(run.code, 0, "{}", run.stderr);
@@ -92,7 +92,7 @@ fn the_last_entries_are_shown_and_followed() {
     let mut records = fleet.records.clone();
     tamper::flip_signature_bit(&mut records, WATER, 20);
     folder.write_records("again.ndjson", &records);
-    assert_eq!(folder.eds("ingest again.ndjson --payloads-from payloads").code, 1);
+    assert_eq!(folder.eds("ingest again.ndjson --payloads payloads").code, 1);
     loop {
         let entry = next();
         assert!(entry["id"].as_u64().unwrap() > last, "{entry}");

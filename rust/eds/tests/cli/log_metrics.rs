@@ -77,7 +77,7 @@ fn ingest(folder: &Folder, records: &[AuditRecord], filter: &str) {
         folder.write(&format!("payloads/{}", record.object_ref), b"door");
     }
     let mut command = folder.command();
-    command.args(["ingest", "records.ndjson", "--payloads-from", "payloads", "--register", "keys.json"]);
+    command.args(["ingest", "records.ndjson", "--payloads", "payloads", "--register", "keys.json"]);
     let output = command.env("RUST_LOG", filter).output().unwrap();
     assert!(matches!(output.status.code(), Some(0 | 1)), "{}", String::from_utf8_lossy(&output.stderr));
     let mut log = std::fs::read(folder.path("service.log")).unwrap_or_default();

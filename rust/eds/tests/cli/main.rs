@@ -189,7 +189,7 @@ fn fleet(size: usize) -> (Folder, Fleet) {
 fn ledger(size: usize) -> (Folder, Fleet) {
     let (folder, fleet) = fleet(size);
     folder.write_payloads("payloads", &fleet);
-    let run = folder.eds("ingest export.ndjson --payloads-from payloads --register keys.json");
+    let run = folder.eds("ingest export.ndjson --payloads payloads --register keys.json");
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
     (folder, fleet)
 }

@@ -887,12 +887,13 @@ impl Watching {
     fn start(folder: &Folder, url: &str) -> Watching {
         let mut command = folder.command_for_signals();
         command.args(["monitor", url, "--policy", "policy", "--state", "state.db", "--interval", "1s"]);
-        command.args(["--listen", "127.0.0.1:0", "--token-file", "token", "--json"]);
+        command.args(["--metrics-listen", "127.0.0.1:0", "--token-file", "token", "--json"]);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let line = lines.next().unwrap().unwrap();
-        let address = line.strip_prefix("metrics on http://").and_then(|line| line.strip_suffix("/metrics"));
+        let url = crate::serve::listening(&line);
+        let address = url.strip_prefix("http://").and_then(|url| url.strip_suffix("/metrics"));
         let address = address.unwrap_or_else(|| panic!("{line}")).to_owned();
         std::thread::spawn(move || lines.for_each(drop));
         Watching(child, address)
@@ -956,10 +957,10 @@ fn it_watches_a_served_log_until_it_is_stopped() {
         linked.stderr
     );
     // A new key is a leaf of the next batch.
-    ok(folder.eds("keygen --out door.seed"));
+    ok(folder.eds("keygen --output door.seed"));
     let key = ok(folder.eds("--json inspect-key door.seed")).envelope();
     let key = key["key"]["public_key"].as_str().unwrap().to_owned();
-    ok(folder.eds(&format!("device register door-1 --key {key} --config eds.toml")));
+    ok(folder.eds(&format!("device register door-1 --public-key {key} --config eds.toml")));
     watching.shows(&format!("edgesentry_monitor_verified_size {}", size + 2));
     drop(served);
     watching.shows("edgesentry_monitor_failures_total 1");
@@ -1009,12 +1010,12 @@ fn the_keys_of_a_registry_do_not_contradict_its_log() {
         "ledger = \"sqlite:l.db\"\n[log]\norigin = \"log.example/lifts\"\nkey = \"log.seed\"\n",
     );
     let key = |name: &str| {
-        ok(folder.eds(&format!("keygen --out {name}")));
+        ok(folder.eds(&format!("keygen --output {name}")));
         let key = ok(folder.eds(&format!("--json inspect-key {name}"))).envelope();
         key["key"]["public_key"].as_str().unwrap().to_owned()
     };
-    ok(folder.eds("keygen --out log.seed"));
-    ok(folder.eds(&format!("device register lift-01 --key {} --config eds.toml", key("first.seed"))));
+    ok(folder.eds("keygen --output log.seed"));
+    ok(folder.eds(&format!("device register lift-01 --public-key {} --config eds.toml", key("first.seed"))));
     let init = ok(folder.eds("--json checkpoint init --config eds.toml")).envelope();
     let verifier = init["checkpoint"]["verifier_key"].as_str().unwrap();
     folder.write("policy", format!("log {verifier}\nquorum none\n"));
@@ -1026,20 +1027,20 @@ fn the_keys_of_a_registry_do_not_contradict_its_log() {
     verified("a first key");
     ok(folder.eds("device revoke lift-01 --config eds.toml"));
     let second = key("second.seed");
-    ok(folder.eds(&format!("device rotate lift-01 --key {second} --config eds.toml")));
+    ok(folder.eds(&format!("device rotate lift-01 --public-key {second} --config eds.toml")));
     verified("a key in place of one that never signed");
     std::fs::create_dir(folder.path("payloads")).unwrap();
     folder.write("payloads/1.bin", "door");
     let record = ok(folder
         .eds("sign-record --key second.seed --device lift-01 --payload payloads/1.bin --object-ref 1.bin"));
     folder.write("chain.ndjson", record.stdout);
-    ok(folder.eds("ingest chain.ndjson --payloads-from payloads --config eds.toml"));
+    ok(folder.eds("ingest chain.ndjson --payloads payloads --config eds.toml"));
     verified("its record");
     ok(folder.eds("device revoke lift-01 --config eds.toml"));
     verified("a revoked key");
-    ok(folder.eds(&format!("device rotate lift-01 --key {} --config eds.toml", key("third.seed"))));
+    ok(folder.eds(&format!("device rotate lift-01 --public-key {} --config eds.toml", key("third.seed"))));
     ok(folder.eds("device revoke lift-01 --config eds.toml"));
-    ok(folder.eds(&format!("device rotate lift-01 --key {} --config eds.toml", key("fourth.seed"))));
+    ok(folder.eds(&format!("device rotate lift-01 --public-key {} --config eds.toml", key("fourth.seed"))));
     verified("two keys of one batch");
 }
 

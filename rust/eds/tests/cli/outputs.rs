@@ -148,7 +148,7 @@ fn links_are_written_through_and_streams_are_written_to() {
     assert!(!folder.path("-").exists());
     assert!(folder.eds("heads export.ndjson -o /dev/null").code == 0);
     assert!(std::fs::metadata("/dev/null").unwrap().file_type().is_char_device());
-    let run = folder.eds("keygen --device lift-01 --out -");
+    let run = folder.eds("keygen --device lift-01 --output -");
     assert_eq!((run.code, run.stdout.as_str(), folder.path("-").exists()), (2, "", false));
 }
 
@@ -192,10 +192,10 @@ fn nothing_predictable_is_opened_or_left_behind() {
 fn a_folder_that_cannot_be_written_leaves_no_half_of_a_seed() {
     let folder = Folder::new();
     std::fs::create_dir(folder.path("keys")).unwrap();
-    assert_eq!(folder.eds("keygen --device a --out keys/a.seed").code, 0);
+    assert_eq!(folder.eds("keygen --device a --output keys/a.seed").code, 0);
     let seed = folder.path("keys/a.seed");
     assert_eq!(seed.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    assert_eq!(folder.eds("keygen --device a --out keys/a.seed").code, 2);
+    assert_eq!(folder.eds("keygen --device a --output keys/a.seed").code, 2);
     let names: Vec<_> = std::fs::read_dir(folder.path("keys")).unwrap().collect();
     assert_eq!(names.len(), 1);
 }

@@ -42,7 +42,7 @@ fn hand_on(line: &str, mut reader: BufReader<TcpStream>, mut client: &TcpStream,
 /// Pushes to a service whose name only the proxy can resolve.
 fn push(folder: &Folder, url: &str, proxy: &str) -> std::process::Output {
     let mut command = folder.command();
-    command.args(["push", "--url", url, "--payloads-from", "payloads", "--attempts", "1", "export.ndjson"]);
+    command.args(["push", "--url", url, "--payloads", "payloads", "--attempts", "1", "export.ndjson"]);
     for name in ["HTTP_PROXY", "HTTPS_PROXY"] {
         command.env_remove(name.to_lowercase()).env(name, proxy);
     }
@@ -53,7 +53,7 @@ fn push(folder: &Folder, url: &str, proxy: &str) -> std::process::Output {
 fn a_request_without_tls_is_forwarded() {
     let (folder, fleet) = fleet(20);
     folder.write_payloads("payloads", &fleet);
-    let run = folder.eds("ingest export.ndjson --payloads-from payloads --register keys.json");
+    let run = folder.eds("ingest export.ndjson --payloads payloads --register keys.json");
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
     let served = Served::start(folder.command(), "127.0.0.1:0");
     let (url, said) = proxy(Some(served.address().to_owned()));

@@ -74,8 +74,8 @@ fn evidence() -> (Folder, [&'static str; 3]) {
     fs::copy(folder.path("edgesentry.db"), folder.path("closed/x.db")).unwrap();
     let (_runtime, _connection) = open(&folder, "edgesentry.db");
     let key = "00".repeat(31) + "01";
-    let run =
-        folder.eds(&format!("device register new --key {} --ledger edgesentry.db", key_of(&folder, &key)));
+    let run = folder
+        .eds(&format!("device register new --public-key {} --ledger edgesentry.db", key_of(&folder, &key)));
     assert_eq!(run.code, 0, "{}", run.stderr);
     for (name, suffixes) in [("killed", &["", "-wal", "-shm"][..]), ("copied", &["", "-wal"])] {
         for suffix in suffixes {
@@ -166,8 +166,10 @@ fn a_ledger_of_somebody_else_is_said_to_be_one() {
         assert!(code != Some(0) && said.contains(&problem("read", "edgesentry.db")), "{command}: {said}");
         assert!(!said.contains("again"), "{command}: {said}");
     }
-    let register =
-        format!("device register x --key {} --ledger edgesentry.db", key_of(&folder, &"07".repeat(32)));
+    let register = format!(
+        "device register x --public-key {} --ledger edgesentry.db",
+        key_of(&folder, &"07".repeat(32))
+    );
     let (code, said) = run(&register);
     assert!(code == Some(3) && said.contains(&problem("read", "edgesentry.db")), "{said}");
     // A read-only ledger.
@@ -210,7 +212,7 @@ fn a_reader_does_not_stop_the_writer() {
         assert!(is_done(command, run.status.code()), "{line}: {said}");
         assert!(state(&folder.path("led")) == before, "{line}");
     }
-    let run = folder.eds("ingest new.ndjson --payloads-from payloads --ledger led/a.db");
+    let run = folder.eds("ingest new.ndjson --payloads payloads --ledger led/a.db");
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
     // While the writer runs, its log and the log's index stay its own, and all its operations still work.
     let (runtime, mut writer) = open(&folder, "led/a.db");
@@ -257,7 +259,7 @@ fn files_without_a_ledger_are_named_so_and_stay_as_they_are() {
     folder.write("x/empty.db", "");
     let before = state(&folder.path("x"));
     let writing =
-        ["device register a --key {KEY} --ledger {}", "ingest none.ndjson --payloads-from x --ledger {}"];
+        ["device register a --public-key {KEY} --ledger {}", "ingest none.ndjson --payloads x --ledger {}"];
     folder.write("none.ndjson", "");
     let key = key_of(&folder, &("00".repeat(31) + "01"));
     for name in ["notes", "logged", "text", "empty"] {
@@ -295,14 +297,14 @@ fn a_name_that_is_no_file_makes_none() {
         "postgres://u:/hush@db/x",
         "postgres://u:12/34hush@db/x",
     ] {
-        let run = folder.eds(&format!("device register a --key {key} --ledger {name}"));
+        let run = folder.eds(&format!("device register a --public-key {key} --ledger {name}"));
         assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{name}: {}", run.stderr);
         assert!(run.stderr.lines().count() == 1 && !run.stderr.contains("hush"), "{name}: {}", run.stderr);
         assert!(state(&folder.path(".")) == before, "{name}");
     }
     // The characters of a path have no special meaning.
     for name in ["what?.db", "50%25.db", "a#b.db", "sqlite:c d?%.db"] {
-        let run = folder.run(&["device", "register", "a", "--key", &key, "--ledger", name], b"");
+        let run = folder.run(&["device", "register", "a", "--public-key", &key, "--ledger", name], b"");
         assert_eq!(run.code, 0, "{name}: {}", run.stderr);
         assert!(folder.path(name.trim_start_matches("sqlite:")).is_file(), "{name}");
         let run = folder.run(&["device", "list", "--ledger", name], b"");

@@ -271,8 +271,8 @@ fn observability() {
         folder.write(&format!("payloads/{}", record.object_ref), b"door");
     }
     let key = lift.public_key().unwrap();
-    let run =
-        folder.eds(&format!("device register lift-01 --key {key} --scheme record --ledger edgesentry.db"));
+    let run = folder
+        .eds(&format!("device register lift-01 --public-key {key} --scheme record --ledger edgesentry.db"));
     assert_eq!(run.code, 0, "{}", run.stderr);
     let variables = [("METRICS", format!("http://{}", metrics.address()))];
     execute(&folder, "observability.md", &variables);

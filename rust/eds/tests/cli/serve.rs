@@ -16,6 +16,13 @@ use serde_json::json;
 
 use crate::{Folder, Run, fleet};
 
+/// Returns the URL in the event of a service that listens.
+pub(crate) fn listening(line: &str) -> String {
+    let event: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
+    assert_eq!(event["fields"]["message"], "listening", "{line}");
+    event["fields"]["url"].as_str().unwrap().to_owned()
+}
+
 /// A service in a process of its own; killed when dropped.
 pub(crate) struct Served {
     child: Child,
@@ -29,8 +36,7 @@ impl Served {
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let line = lines.next().unwrap().unwrap();
-        let url = line.strip_prefix("listening on ").and_then(|line| line.split(',').next());
-        let url = url.unwrap_or_else(|| panic!("{line}")).to_owned();
+        let url = listening(&line);
         std::thread::spawn(move || lines.for_each(drop));
         Served { child, url }
     }
@@ -66,8 +72,32 @@ impl Drop for Served {
     }
 }
 
+#[test]
+fn the_log_has_the_format_of_the_option() {
+    let folder = Folder::new();
+    let first_line = |format: &str| {
+        let mut command = folder.command();
+        command.args(["serve", "--create", "--listen", "127.0.0.1:0", "--log-format", format]);
+        // The addresses are logged under any filter.
+        command.env("RUST_LOG", "off").stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        line
+    };
+    assert!(listening(&first_line("json")).starts_with("http://127.0.0.1:"));
+    assert!(listening(&first_line("auto")).starts_with("http://127.0.0.1:"));
+    let text = first_line("text");
+    let event = "edgesentry_rs::transport::listening: listening url=http://127.0.0.1:";
+    assert!(text.contains(event) && text.ends_with(" ledger=\"edgesentry.db\"\n"), "{text}");
+    let run = folder.eds("serve --listen 8080");
+    assert!(run.code == 2 && run.stderr.contains("expected an IP address and a port"), "{}", run.stderr);
+}
+
 fn push(folder: &Folder, served: &Served, more: &str) -> Run {
-    folder.eds(&format!("--json push --url {} --payloads-from payloads {more}", served.url))
+    folder.eds(&format!("--json push --url {} --payloads payloads {more}", served.url))
 }
 
 #[test]
@@ -76,7 +106,7 @@ fn files_are_pushed_to_a_service() {
     folder.write_payloads("payloads", &fleet);
     // The first record registers the devices.
     folder.write_records("first.ndjson", &fleet.records[..1]);
-    let run = folder.eds("ingest first.ndjson --payloads-from payloads --register keys.json");
+    let run = folder.eds("ingest first.ndjson --payloads payloads --register keys.json");
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
     let served = Served::start(folder.command(), "127.0.0.1:0");
     let run = push(&folder, &served, "export.ndjson");
@@ -90,8 +120,8 @@ fn files_are_pushed_to_a_service() {
     assert_eq!((run.code, run.envelope()["push"]["rejections"].as_array().unwrap().len()), (1, 1));
     assert_eq!(served.stop(), Some(0));
     assert_eq!(folder.eds("verify-chain --ledger --registered --payload-store").code, 0);
-    let nobody = folder
-        .eds("--json push --url http://127.0.0.1:9 --attempts 1 --payloads-from payloads export.ndjson");
+    let nobody =
+        folder.eds("--json push --url http://127.0.0.1:9 --attempts 1 --payloads payloads export.ndjson");
     assert_eq!((nobody.code, nobody.envelope()["error"]["code"].as_str()), (3, Some("service")));
 }
 
@@ -101,7 +131,7 @@ fn the_rejections_that_are_kept_are_known_from_the_start() {
     folder.write_payloads("payloads", &fleet);
     // Records of unregistered devices.
     folder.write("none.json", edgesentry_formats::write_key_ring(&KeyRing::new()));
-    let run = folder.eds("ingest export.ndjson --payloads-from payloads --register none.json");
+    let run = folder.eds("ingest export.ndjson --payloads payloads --register none.json");
     assert_eq!(run.code, 1, "{}{}", run.stdout, run.stderr);
     let served = Served::start(folder.command(), "127.0.0.1:0");
     // The first such request: the first scan that deletes may still be running.
@@ -124,7 +154,7 @@ pub(crate) fn get(address: &str, path: &str) -> String {
 fn it_reloads_at_sighup_and_ends_well_at_sigterm() {
     let (folder, fleet) = fleet(20);
     folder.write_payloads("payloads", &fleet);
-    let run = folder.eds("ingest export.ndjson --payloads-from payloads --register keys.json");
+    let run = folder.eds("ingest export.ndjson --payloads payloads --register keys.json");
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
     // Repeated, because it depended on which thread received the signal first; and in the background, where SIGHUP is
     // ignored until the service handles it.
@@ -284,7 +314,7 @@ fn what_waits_in_an_outbox_is_pushed() {
     std::fs::set_permissions(folder.path("lift.seed"), mine).unwrap();
     let device = Device::from_seed("lift-01", [7; 32], Scheme::Record);
     let key = device.public_key().unwrap();
-    assert_eq!(folder.eds(&format!("device register lift-01 --key {key}")).code, 0);
+    assert_eq!(folder.eds(&format!("device register lift-01 --public-key {key}")).code, 0);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let sign = |from: u64, to: u64| {
         runtime.block_on(async {
@@ -339,7 +369,7 @@ fn ten_thousand_idle_connections_leave_it_answering() {
     let (folder, fleet) = fleet(50);
     folder.write_payloads("payloads", &fleet);
     folder.write_records("first.ndjson", &fleet.records[..1]);
-    assert_eq!(folder.eds("ingest first.ndjson --payloads-from payloads --register keys.json").code, 0);
+    assert_eq!(folder.eds("ingest first.ndjson --payloads payloads --register keys.json").code, 0);
     let mut command = folder.command();
     // On a slow machine it takes long to open this many; none may be closed in the meantime.
     command.env("EDS_SERVE__LIMITS__HEADER_SECONDS", "600");
@@ -417,7 +447,7 @@ fn logged(ledger: Option<&str>) -> Folder {
     for made in ["log", "store"] {
         std::fs::create_dir(folder.path(made)).unwrap();
     }
-    let ingest = "ingest export.ndjson --payloads-from payloads --register keys.json --config eds.toml";
+    let ingest = "ingest export.ndjson --payloads payloads --register keys.json --config eds.toml";
     for line in [ingest, "checkpoint init --config eds.toml"] {
         let run = folder.eds(line);
         assert_eq!(run.code, 0, "{line}: {}{}", run.stdout, run.stderr);
@@ -521,7 +551,7 @@ fn a_service_that_still_connects_stops_in_order() {
         "serve",
         "--ledger",
         &format!("postgres://{hosts}/audit"),
-        "--payloads",
+        "--payload-store",
         "folder:p",
     ]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -554,16 +584,16 @@ fn devices_and_the_log_are_administered_from_afar() {
     let key = Device::from_seed("lift-01", [1; 32], Scheme::Record).public_key().unwrap();
     let other = Device::from_seed("lift-01", [2; 32], Scheme::Record).public_key().unwrap();
 
-    let refused = eds(&format!("device register lift-01 --key {key}"), "reader");
+    let refused = eds(&format!("device register lift-01 --public-key {key}"), "reader");
     let error = refused.envelope()["error"].clone();
     assert_eq!((refused.code, &error["code"]), (3, &json!("service")));
     assert!(error["message"].as_str().unwrap().contains("the token reader lacks the scope admin"), "{error}");
-    let run = eds(&format!("device register lift-01 --key {key}"), "admin");
+    let run = eds(&format!("device register lift-01 --public-key {key}"), "admin");
     assert_eq!((run.code, &run.envelope()["device"]["valid_from"]), (0, &json!(1)));
-    let run = eds(&format!("device register lift-01 --key {other}"), "admin");
+    let run = eds(&format!("device register lift-01 --public-key {other}"), "admin");
     assert_eq!((run.code, &run.envelope()["error"]["code"]), (2, &json!("registry")));
-    assert_eq!(eds(&format!("device rotate ghost --key {other}"), "admin").code, 2);
-    assert_eq!(eds(&format!("device rotate lift-01 --key {other} --valid-from 5"), "admin").code, 0);
+    assert_eq!(eds(&format!("device rotate ghost --public-key {other}"), "admin").code, 2);
+    assert_eq!(eds(&format!("device rotate lift-01 --public-key {other} --valid-from 5"), "admin").code, 0);
     let list = eds("device list", "reader").envelope()["devices"].clone();
     assert_eq!(list, folder.eds("--json device list --ledger edgesentry.db").envelope()["devices"]);
     assert_eq!(list[0]["keys"][1]["valid_from"], 5);

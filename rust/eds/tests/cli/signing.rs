@@ -34,8 +34,9 @@ fn keygen_to_verdict() {
     let run = folder.eds("verify-chain chain.ndjson --keys keys.json --require signatures --json");
     let report = run.envelope()["report"].clone();
     assert_eq!((run.code, &report["coverage"]["signatures"]["record"]), (0, &2.into()));
-    let run = folder
-        .eds(&format!("verify-record 2.json --key {key} --scheme record --payload 2.bin --previous 1.json"));
+    let run = folder.eds(&format!(
+        "verify-record 2.json --public-key {key} --scheme record --payload 2.bin --previous 1.json"
+    ));
     assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{}", run.stdout);
     assert_eq!(folder.eds("verify-record 1.json --keys keys.json --payload 1.bin").code, 0);
 }
@@ -110,7 +111,7 @@ fn keygen_without_a_device() {
     let run = folder.eds("keygen");
     assert_eq!(run.code, 0);
     assert!(folder.path("device.seed").exists() && run.stdout.contains("--device ID"));
-    assert_eq!(folder.eds("keygen --out absent/x.seed").code, 3);
+    assert_eq!(folder.eds("keygen --output absent/x.seed").code, 2);
 }
 
 #[test]
@@ -159,12 +160,12 @@ fn verify_record_finds_what_is_wrong() {
     folder.write("other.json", other);
     assert_eq!(code(&format!("verify-record 2.json {keys} --previous other.json")).0, 2);
     assert_eq!(code("verify-record 2.json").0, 2);
-    assert_eq!(code(&format!("verify-record 2.json --key {}", "00".repeat(32))).0, 2);
+    assert_eq!(code(&format!("verify-record 2.json --public-key {}", "00".repeat(32))).0, 2);
     folder.write("empty.json", "");
     assert_eq!(code(&format!("verify-record empty.json {keys}")).0, 3);
 
-    assert_eq!(folder.eds(&format!("verify-record 2.json --key {key}")).code, 0);
-    let run = folder.eds(&format!("verify-record 2.json --key {key} --scheme payload-hash"));
+    assert_eq!(folder.eds(&format!("verify-record 2.json --public-key {key}")).code, 0);
+    let run = folder.eds(&format!("verify-record 2.json --public-key {key} --scheme payload-hash"));
     assert_eq!(run.code, 1);
     assert!(run.stdout.contains("holds under scheme record: register the key with it"), "{}", run.stdout);
     assert!(run.stdout.contains("the previous record was not given"), "{}", run.stdout);

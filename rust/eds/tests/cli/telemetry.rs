@@ -9,8 +9,7 @@ use serde_json::Value;
 
 use crate::{Folder, fleet, ndjson};
 
-const INGEST: [&str; 6] =
-    ["ingest", "export.ndjson", "--payloads-from", "payloads", "--register", "keys.json"];
+const INGEST: [&str; 6] = ["ingest", "export.ndjson", "--payloads", "payloads", "--register", "keys.json"];
 
 fn run(folder: &Folder, variables: &[(&str, &str)]) -> (i32, String, String) {
     let output = folder.command().args(INGEST).envs(variables.iter().copied()).output().unwrap();
@@ -43,6 +42,9 @@ fn logs_are_for_who_asks_for_them() {
     assert_eq!((stdout.lines().count(), stderr.as_str()), (51, ""));
     // No logs are requested.
     assert_eq!(run(&folder, &[]).2, "");
+    let mut verbose = folder.command();
+    let stderr = verbose.args(INGEST).arg("-vv").output().unwrap().stderr;
+    assert_eq!(String::from_utf8(stderr).unwrap().matches("duplicate record rejected").count(), 50);
     let (code, _, stderr) = run(&folder, &[("RUST_LOG", "edgesentry_rs=loud")]);
     assert_eq!(code, 2);
     assert!(stderr.contains("RUST_LOG"), "{stderr}");
@@ -79,15 +81,7 @@ fn metrics_are_answered_while_records_are_taken_in() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let listen = address.to_string();
     let mut command = folder.command();
-    command.args([
-        "ingest",
-        "-",
-        "--payloads-from",
-        "payloads",
-        "--register",
-        "keys.json",
-        "--metrics-listen",
-    ]);
+    command.args(["ingest", "-", "--payloads", "payloads", "--register", "keys.json", "--metrics-listen"]);
     command.arg(&listen).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
@@ -111,10 +105,8 @@ fn metrics_are_answered_while_records_are_taken_in() {
     drop(stdin);
     assert!(child.wait_with_output().unwrap().status.success());
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let line = format!(
-        "ingest export.ndjson --payloads-from payloads --metrics-listen {}",
-        taken.local_addr().unwrap()
-    );
+    let line =
+        format!("ingest export.ndjson --payloads payloads --metrics-listen {}", taken.local_addr().unwrap());
     let run = folder.eds(&line);
     assert_eq!(run.code, 2);
     assert!(run.stderr.contains("cannot listen"), "{}", run.stderr);

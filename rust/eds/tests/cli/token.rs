@@ -54,7 +54,7 @@ fn private(folder: &Folder, name: &str, text: &str, mode: u32) {
 
 /// Writes the program `sign`, which has the key of the seed file `program.seed`, and returns its public key.
 pub(crate) fn program(folder: &Folder) -> String {
-    let run = folder.eds("--json keygen --out program.seed");
+    let run = folder.eds("--json keygen --output program.seed");
     let key = run.envelope()["key"]["public_key"].as_str().unwrap().to_owned();
     let seed = folder.read("program.seed");
     folder
@@ -92,8 +92,8 @@ fn records_are_signed_by_a_token_and_by_a_program() {
             ));
             assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
             folder.write(file, run.stdout);
-            let run =
-                folder.eds(&format!("verify-record {file} --key {key} --scheme {scheme} --payload 1.bin"));
+            let run = folder
+                .eds(&format!("verify-record {file} --public-key {key} --scheme {scheme} --payload 1.bin"));
             assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
         }
     }
@@ -113,7 +113,7 @@ fn a_key_that_cannot_be_used_is_one_sentence_without_the_pin() {
     for (named, exit, code, expected) in [
         (format!("--key {uri} --module {library} --pin-file wrong"), 2, "signer", "the PIN is wrong"),
         (format!("--key {uri} --module {library} --pin-file open"), 2, "signer", "chmod 600"),
-        (format!("--key {uri} --module {library}"), 2, "signer", "EDGESENTRY_PKCS11_PIN"),
+        (format!("--key {uri} --module {library}"), 2, "signer", "EDS_PKCS11_PIN"),
         (format!("--key {uri} --pin-file pin"), 2, "signer", "the library of the token"),
         (format!("--key {uri}?pin-value=4711 --module {library}"), 2, "usage", "pin-source"),
         (format!("--key {uri}x --module {library} --pin-file pin"), 2, "signer", "no Ed25519 private key"),
@@ -142,7 +142,7 @@ fn a_key_that_cannot_be_used_is_one_sentence_without_the_pin() {
     assert!(run.code == 2 && run.stdout.contains("is not replaced"), "{}", run.stdout);
     let mut with_variable = folder.command();
     let output = with_variable
-        .env("EDGESENTRY_PKCS11_PIN", "4711")
+        .env("EDS_PKCS11_PIN", "4711")
         .args(["inspect-key", uri, "--module", library])
         .output()
         .unwrap();
@@ -157,7 +157,7 @@ fn an_update_and_a_log_are_signed_by_a_token() {
     folder.write("image.bin", "firmware");
     let run = folder.eds(&format!(
         "--json update sign image.bin --name door --version 1 --expires 2099-01-01T00:00:00Z \
-         --key {} --signer sign --out image.manifest",
+         --key {} --signer sign --output image.manifest",
         token.uri("publisher")
     ));
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
@@ -174,7 +174,7 @@ fn an_update_and_a_log_are_signed_by_a_token() {
             token.uri("log")
         ),
     );
-    let run = folder.eds(&format!("device register lift-01 --key {key} --config eds.toml"));
+    let run = folder.eds(&format!("device register lift-01 --public-key {key} --config eds.toml"));
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
     for command in ["checkpoint init", "checkpoint"] {
         let run = folder.eds(&format!("--json {command} --config eds.toml"));

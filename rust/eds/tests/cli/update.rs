@@ -14,7 +14,7 @@ fn publishers() -> Folder {
 
 fn publish(folder: &Folder) {
     let key = |name: &str| {
-        let run = folder.eds(&format!("--json keygen --out {name}.seed"));
+        let run = folder.eds(&format!("--json keygen --output {name}.seed"));
         run.envelope()["key"]["public_key"].as_str().unwrap().to_owned()
     };
     let (a, b) = (key("a"), key("b"));
@@ -26,7 +26,7 @@ fn sign(folder: &Folder, version: u64, more: &str) {
     let expires = if more.contains("--expires") { "" } else { "--expires 2099-01-01T00:00:00Z" };
     let run = folder.eds(&format!(
         "update sign {version}.bin --name door --version {version} {expires} --key a.seed --key b.seed \
-         --out {version}.manifest {more}"
+         --output {version}.manifest {more}"
     ));
     assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{}", run.stdout);
 }
@@ -107,7 +107,7 @@ fn attacks_are_refused_with_their_reason() {
 
     // One publisher is not enough; another can add a signature, once.
     let one =
-        "update sign 5.bin --name door --version 5 --expires 4070908800000 --key a.seed --out 5.manifest";
+        "update sign 5.bin --name door --version 5 --expires 4070908800000 --key a.seed --output 5.manifest";
     assert_eq!(folder.eds(one).code, 0);
     refused("update_untrusted", "");
     let add = "--json update add-signature 5.manifest --key b.seed";
@@ -140,12 +140,12 @@ fn files_that_cannot_be_used_are_named() {
         folder.write("trust.json", trust);
         assert_eq!(code(&verify(&folder, 5, "")), (2, "update_trust".into()));
     }
-    let line = "--json update sign 5.bin --name door --version 5 --expires 1 --key a.seed --out";
+    let line = "--json update sign 5.bin --name door --version 5 --expires 1 --key a.seed --output";
     assert_eq!(code(&folder.eds(&format!("{line} 5.bin"))), (2, "output_refused".into()));
     assert_eq!(code(&folder.eds(&format!("{line} a.seed"))), (2, "output_refused".into()));
     folder.write("5.bin", "");
     assert_eq!(code(&folder.eds(&format!("{line} 6.manifest"))), (2, "update_unusable".into()));
-    let run = folder.eds("update sign 5.bin --name a/b --version 5 --expires 1 --key a.seed --out x");
+    let run = folder.eds("update sign 5.bin --name a/b --version 5 --expires 1 --key a.seed --output x");
     assert_eq!((run.code, folder.path("x").exists()), (2, false));
 }
 
@@ -156,7 +156,7 @@ fn the_device_records_accepted_and_refused_updates() {
     folder.write("4.bin", "version 4");
     sign(&folder, 4, "");
     assert_eq!(folder.eds("update create-state device.state --name door").code, 0);
-    assert_eq!(folder.eds("keygen --device door-01 --out door-01.seed").code, 0);
+    assert_eq!(folder.eds("keygen --device door-01 --output door-01.seed").code, 0);
     let chain = "--state device.state --accept --outbox door.outbox --device door-01 --key door-01.seed";
     let run = verify(&folder, 5, chain);
     assert_eq!(run.code, 0, "{}", run.stdout);

@@ -179,8 +179,7 @@ impl Served {
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let line = lines.next().unwrap().unwrap();
-        let address = line.strip_prefix("listening on http://").and_then(|line| line.split(',').next());
-        let address = address.unwrap_or_else(|| panic!("{line}")).to_owned();
+        let address = crate::serve::listening(&line).strip_prefix("http://").unwrap().to_owned();
         std::thread::spawn(move || lines.for_each(drop));
         Served { child, address }
     }

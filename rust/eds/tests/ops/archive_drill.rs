@@ -20,7 +20,7 @@ impl Site {
         }
         let lines = fleet.records[records].iter().map(line);
         self.write("chain.ndjson", &lines.collect::<String>());
-        let line = "ingest chain.ndjson --payloads-from sent --register keys.json --config payloads.toml";
+        let line = "ingest chain.ndjson --payloads sent --register keys.json --config payloads.toml";
         let output = self.eds(line).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     }

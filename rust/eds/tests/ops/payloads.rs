@@ -52,7 +52,7 @@ impl Payloads {
         let (chain, keys) = chain(self.folder.path(), records);
         std::fs::write(self.folder.path().join("chain.ndjson"), chain).unwrap();
         std::fs::write(self.folder.path().join("keys.json"), keys).unwrap();
-        let output = self.eds("ingest chain.ndjson --payloads-from payloads --register keys.json");
+        let output = self.eds("ingest chain.ndjson --payloads payloads --register keys.json");
         assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     }
 
@@ -210,8 +210,8 @@ fn what_cannot_be_restored_is_one_sentence() {
     for (line, code, why) in [
         ("lift-02", 2, "device \"lift-02\" is not registered"),
         ("lift-01 --from 9", 3, "has no record there"),
-        ("lift-01 --payloads folder:payloads", 2, "only S3 keeps versions"),
-        ("lift-01 --payloads s3://nowhere", 3, "HTTP 404: the bucket does not exist"),
+        ("lift-01 --payload-store folder:payloads", 2, "only S3 keeps versions"),
+        ("lift-01 --payload-store s3://nowhere", 3, "HTTP 404: the bucket does not exist"),
     ] {
         let output = payloads.eds(&format!("ops restore-object {line} --apply"));
         assert_eq!(output.status.code(), Some(code), "{line}: {}", said(&output));

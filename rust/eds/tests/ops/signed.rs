@@ -18,7 +18,7 @@ impl Site {
     /// Writes an operations key that the server may read; returns it with its public key.
     pub(crate) fn signing_key(&self, name: &str) -> (PathBuf, String) {
         let path = self.path(name);
-        let made = self.eds(&format!("keygen --json --out {}", path.display())).output().unwrap();
+        let made = self.eds(&format!("keygen --json --output {}", path.display())).output().unwrap();
         assert!(made.status.success(), "{}", said(&made));
         let made: Value = serde_json::from_slice(&made.stdout).unwrap();
         Programs::find(None).unwrap().own(&path).unwrap();

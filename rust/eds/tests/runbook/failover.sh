@@ -27,7 +27,7 @@ mkdir -p payloads/lift-01
 printf 'door closed\n' >payloads/lift-01/1.bin
 eds sign-record --key lift-01.seed --device lift-01 --payload payloads/lift-01/1.bin --object-ref lift-01/1.bin >chain.ndjson
 printf '{"lift-01": {"key": "%s", "scheme": "record"}}\n' "$key" >keys.json
-eds ingest chain.ndjson --payloads-from payloads --register keys.json >/dev/null
+eds ingest chain.ndjson --payloads payloads --register keys.json >/dev/null
 PRIMARY_DATA=$PWD/primary/data
 kill -9 "$(head -1 primary/data/postmaster.pid)"
 # The system needs a moment to remove it.

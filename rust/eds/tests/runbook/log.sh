@@ -22,7 +22,7 @@ RESTORED_URL=$(url restored)
 eds checkpoint >/dev/null
 sign_record 4
 sign_record 5
-eds ingest chain.ndjson --payloads-from payloads >/dev/null
+eds ingest chain.ndjson --payloads payloads >/dev/null
 copy backup
 BACKUP_URL=$(url backup)
 psql -Xq "$LEDGER_URL" -c "UPDATE audit_records SET timestamp_ms = timestamp_ms + 1 WHERE sequence = 4"

@@ -22,4 +22,4 @@ archive = "folder:$PWD/archive"
 TOML
 . "$PROJECT/rust/eds/tests/runbook/device.sh"
 make_chain
-eds ingest chain.ndjson --payloads-from payloads --register keys.json >/dev/null
+eds ingest chain.ndjson --payloads payloads --register keys.json >/dev/null

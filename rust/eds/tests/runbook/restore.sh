@@ -5,7 +5,7 @@ eds ops configure-postgres --apply >/dev/null
 restart_postgres
 eds ops backup >/dev/null 2>&1
 sign_record 4
-eds ingest chain.ndjson --payloads-from payloads >/dev/null
+eds ingest chain.ndjson --payloads payloads >/dev/null
 eds heads --ledger >heads.json
 eds ops dump >/dev/null 2>&1
 sql() { psql -XAt "$PRIMARY" -c "$1"; }

@@ -37,4 +37,4 @@ secret_access_key = "edgesentry-secret"
 archive = "s3://audit-archive/db-1"
 TOML
 make_chain
-eds ingest chain.ndjson --payloads-from payloads --register keys.json >/dev/null
+eds ingest chain.ndjson --payloads payloads --register keys.json >/dev/null

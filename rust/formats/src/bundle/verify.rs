@@ -18,8 +18,14 @@ use super::members::{Leaves, Members, Part, Stop};
 use crate::error::Error;
 use crate::progress::Progress;
 use crate::read::{Opened, Source, size_bytes};
+use crate::recognise::other_file;
 use crate::stamps::{ClaimedCertificates, MAX_STAMP_BYTES, StampCheck, TrustedRoots};
 use crate::verify::{Folded, Options, Plan, fold};
+
+/// The place of the mark of a tar archive.
+const TAR_MARK: std::ops::Range<usize> = 257..262;
+/// Bytes that are read of a file to recognize its kind.
+const MAX_OTHER_BYTES: u64 = 1 << 20;
 
 /// The inputs of the auditor.
 #[derive(Clone, Copy, Default, Debug)]
@@ -40,11 +46,11 @@ pub struct BundleInputs<'a> {
 
 /// Verifies an evidence bundle, on the current rayon pool. It reads the bytes once.
 ///
-/// A file that is not a bundle is a finding, `bundle_malformed`. Memory is limited by the devices, their runs of
+/// A file that is not a bundle is a finding, `bundle_malformed`, unless it is recognized as another kind of file. Memory is limited by the devices, their runs of
 /// records, the entries of heads and `max_findings`.
 ///
 /// # Errors
-/// The source is not a file or a byte stream, or cannot be read; [`Error::PolicyMissing`]; the progress was cancelled.
+/// The source is not a file or a byte stream, is another kind of file, or cannot be read; [`Error::PolicyMissing`]; the progress was cancelled.
 pub fn verify_bundle(
     source: Source,
     inputs: &BundleInputs<'_>,
@@ -53,6 +59,7 @@ pub fn verify_bundle(
 ) -> Result<Report, Error> {
     progress.set_total_bytes(size_bytes(&source).unwrap_or(0));
     let (name, reader) = opened(source)?;
+    let reader = refuse_other_file(&name, reader)?;
     match verify(Members::new(name, reader, progress), inputs, options, progress) {
         Ok(report) => Ok(report),
         Err(Stop::Failed(error)) => Err(error),
@@ -64,6 +71,24 @@ pub fn verify_bundle(
             Ok(report)
         }
     }
+}
+
+/// Refuses a file of another kind, such as a key ring. Any other file that is not a bundle is a finding.
+fn refuse_other_file(
+    name: &Arc<str>,
+    mut reader: Box<dyn Read + Send>,
+) -> Result<Box<dyn Read + Send>, Error> {
+    let failed = |source| Error::Io { name: Arc::clone(name), action: "read", source };
+    let mut head = Vec::new();
+    reader.by_ref().take(TAR_MARK.end as u64).read_to_end(&mut head).map_err(failed)?;
+    if !head.get(TAR_MARK).is_some_and(|mark| mark == b"ustar") {
+        reader.by_ref().take(MAX_OTHER_BYTES).read_to_end(&mut head).map_err(failed)?;
+        let problem = other_file(&head, "a bundle").filter(|_| !head.is_empty());
+        if let Some(problem) = problem {
+            return Err(Error::Unreadable { name: Arc::clone(name), problem });
+        }
+    }
+    Ok(Box::new(io::Cursor::new(head).chain(reader)))
 }
 
 fn opened(source: Source) -> Result<(Arc<str>, Box<dyn Read + Send>), Error> {

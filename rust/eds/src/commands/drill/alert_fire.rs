@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use edgesentry_ops::drill::alert_fire::{self, ALERT_TIMEOUT, PLAN, Servers, Settings, Trial};
 
 use super::outcome::{self, Outcome};
@@ -26,7 +27,7 @@ Examples:
 pub(crate) struct AlertFire {
     /// Only this alert; may be given more than once [default: SignatureFailureSeen, SignatureFailureSurge, ChainBreak,
     /// IngestStorageError, HighRejectionRate, in this order]
-    #[arg(long = "alert", value_name = "NAME", value_parser = trial)]
+    #[arg(long = "alert", value_name = "NAME", value_parser = trial(), hide_possible_values = true)]
     alerts: Vec<Trial>,
     /// Seconds within which each alert must arrive
     #[arg(long, value_name = "SECONDS", default_value_t = ALERT_TIMEOUT.as_secs(), value_parser = clap::value_parser!(u64).range(1..=3600))]
@@ -54,9 +55,9 @@ pub(crate) struct AlertFire {
     outcome: Outcome,
 }
 
-fn trial(alert: &str) -> Result<Trial, String> {
-    let known = || Trial::ALL.map(Trial::alert).join(", ");
-    Trial::of(alert).ok_or_else(|| format!("expected one of {}", known()))
+fn trial() -> impl TypedValueParser<Value = Trial> {
+    let known = PossibleValuesParser::new(Trial::ALL.map(Trial::alert));
+    known.try_map(|alert| Trial::of(&alert).ok_or_else(|| format!("unknown alert {alert}")))
 }
 
 fn http_url(text: &str) -> Result<String, &'static str> {

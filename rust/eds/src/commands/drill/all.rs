@@ -19,6 +19,7 @@ use super::servers::ToolArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
 use crate::outputs::save_to;
+use crate::text::count;
 
 /// Run every drill on temporary servers, one after the other; a failed drill does not stop the others
 ///
@@ -124,7 +125,7 @@ impl All {
             () => Exit::Holds,
         };
         let passed = held.iter().filter(|drill| drill.status() == Status::Passed).count();
-        text.push_str(&format!("{passed} of {} drills passed\n", held.len()));
+        text.push_str(&format!("{passed} of {} passed\n", count(held.len() as u64, "drill")));
         let files = self.summarize(&held)?;
         let content = json!({"drills": content, "passed": passed, "files": files});
         output.answer(&Answer {

@@ -25,6 +25,7 @@ use crate::exit::{Exit, Failure};
 use crate::interrupt;
 use crate::output::{Answer, Output, complain};
 use crate::outputs::{cannot_write, save_to};
+use crate::remarks::{log_filter, remark};
 use crate::stores;
 use crate::text::{sentence, wrapped};
 use crate::threads;
@@ -95,7 +96,7 @@ impl Outcome {
         plan: &Plan,
         work: impl AsyncFnOnce(&mut DrillReport) -> Result<(), Failure>,
     ) -> Result<Held, Failure> {
-        subscriber::init(&TelemetrySettings::default(), "off")?;
+        subscriber::init(&TelemetrySettings::default(), log_filter("off"))?;
         let textfile = self.metrics_file.as_deref().map(Textfile::open).transpose().map_err(Failure::from)?;
         if let Some(folder) = &self.report_dir {
             fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
@@ -104,7 +105,7 @@ impl Outcome {
         let runtime = threads::runtime()?;
 
         let mut report = DrillReport::begin(plan.name, plan.about);
-        report.listener = listener(*output);
+        report.listener = listener(output.clone());
         let worked = runtime.block_on(interrupt::unless_asked(work(&mut report)));
         report.end();
         report.keep_until_ms = report.ended_at_ms.saturating_add(self.keep_days * 24 * 3600 * 1000);
@@ -214,7 +215,7 @@ fn listener(output: Output) -> Listener {
         if output.json {
             complain(&terminal_safe(&json!({"at_ms": event.at_ms, "step": event.what}).to_string()));
         } else {
-            complain(&format!("{DIM}{}{DIM:#}", step(event)));
+            remark(&format!("{DIM}{}{DIM:#}", step(event)));
         }
     })
 }

@@ -9,8 +9,8 @@ use edgesentry_ops::check::Status;
 use edgesentry_ops::drill::quarter::{self, Quarter, Summary};
 use serde_json::json;
 
-use crate::commands::verify_record::public_key;
 use crate::exit::{Exit, Failure};
+use crate::inputs::public_key;
 use crate::output::{Answer, Output};
 use crate::outputs::save;
 
@@ -24,7 +24,7 @@ use crate::outputs::save;
 Examples:
   eds drill report drills
   eds drill report drills --quarter 2026Q4 --markdown 2026Q4.md --html 2026Q4.html
-  eds drill report drills --key d75a98…511a        only what was signed with this key counts")]
+  eds drill report drills --public-key d75a98…511a  only what was signed with this key counts")]
 pub(super) struct Report {
     /// Directory of reports, as in --report-dir of the drills
     #[arg(value_name = "DIR")]
@@ -36,8 +36,8 @@ pub(super) struct Report {
     #[arg(long, conflicts_with = "quarter")]
     last_quarter: bool,
     /// Public key: only reports that are signed with it count, and one whose signature is not valid fails the quarter
-    #[arg(long, value_name = "HEX")]
-    key: Option<String>,
+    #[arg(long, alias = "key", value_name = "HEX")]
+    public_key: Option<String>,
     /// Remove the reports in the directory whose retention (--keep-days) has ended
     #[arg(long)]
     remove_expired: bool,
@@ -59,7 +59,12 @@ impl Report {
             None => current,
         };
         let [markdown, html] = self.destinations()?;
-        let key = self.key.as_deref().map(public_key).transpose()?;
+        if !self.folder.is_dir() {
+            let message =
+                format!("{}: there is no such directory; name that of --report-dir", self.folder.display());
+            return Err(Failure::usage("io", message));
+        }
+        let key = self.public_key.as_deref().map(public_key).transpose()?;
         let summary = Summary::of_quarter(&self.folder, quarter, key.as_ref())?;
         let mut written = Vec::new();
         let files = [(&self.markdown, markdown, summary.markdown()), (&self.html, html, summary.html())];

@@ -6,9 +6,8 @@ use clap::Args;
 use edgesentry_ops::drill::signed::{self, Signature};
 use serde_json::json;
 
-use crate::commands::verify_record::public_key;
 use crate::exit::{Exit, Failure};
-use crate::inputs;
+use crate::inputs::{self, public_key};
 use crate::output::{Answer, Output};
 use crate::text::sentence;
 
@@ -19,19 +18,19 @@ use crate::text::sentence;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  eds drill verify-report drills/db-failover-2026-11-24T043000Z.json --key d75a98…511a")]
+  eds drill verify-report drills/db-failover-2026-11-24T043000Z.json --public-key d75a98…511a")]
 pub(super) struct VerifyReport {
     /// The report, from --report-dir of the drills
     #[arg(value_name = "REPORT")]
     report: PathBuf,
     /// The public key of operations
-    #[arg(long, value_name = "HEX")]
-    key: String,
+    #[arg(long, alias = "key", value_name = "HEX")]
+    public_key: String,
 }
 
 impl VerifyReport {
     pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
-        let key = public_key(&self.key)?;
+        let key = public_key(&self.public_key)?;
         let bytes = inputs::bytes(&self.report, "report_unreadable")?;
         let signature = signed::check(&self.report, &bytes, Some(&key))?;
         let ok = signature == Signature::Valid;

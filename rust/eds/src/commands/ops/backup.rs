@@ -10,7 +10,7 @@ use super::session::{Session, Telling, WITHOUT_MANIFEST, note_success, size};
 use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
 use crate::stores::ConfigFile;
-use crate::text::name;
+use crate::text::{count, name};
 
 /// Take a base backup: pg_basebackup, extraction, pg_verifybackup, then into the archive with a manifest
 ///
@@ -65,12 +65,12 @@ impl Backup {
 /// Returns a summary of a backup for people.
 pub(super) fn summary(backup: &BaseBackup, place: &str) -> String {
     format!(
-        "backup {} of PostgreSQL {} in {}\n  size      {} in {} files\n  log       {} to {}, timeline {}\n  restores  from {} on\n  proven    {}\n",
+        "backup {} of PostgreSQL {} in {}\n  size      {} in {}\n  log       {} to {}, timeline {}\n  restores  from {} on\n  proven    {}\n",
         backup.id,
         backup.server_version,
         name(place),
         size(backup.size_bytes()),
-        backup.files.len(),
+        count(backup.files.len() as u64, "file"),
         backup.first_segment,
         backup.last_segment,
         backup.timeline,

@@ -30,7 +30,8 @@ use crate::text::{count, name, sentence};
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  eds ops restore-object lift-01 --ledger postgres://db/audit --payloads s3://audit-payloads
+  eds ops restore-object lift-01 --ledger postgres://db/audit \\
+      --payload-store s3://audit-payloads
   eds ops restore-object lift-01 --from 17 --to 17 --apply
   eds ops restore-object --all --apply")]
 pub(super) struct RestoreObject {

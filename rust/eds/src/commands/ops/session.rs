@@ -17,7 +17,8 @@ use tokio::runtime::Runtime;
 
 use crate::exit::Failure;
 use crate::interrupt;
-use crate::output::{Output, complain};
+use crate::output::Output;
+use crate::remarks::remark;
 use crate::stores::{self, ConfigFile};
 use crate::text::sentence;
 use crate::threads;
@@ -139,7 +140,7 @@ impl Telling {
                 bar.set_style(style("{spinner} {msg}"));
                 bar.set_message(sentence(step));
             }
-            (Event::Step(step), None) => complain(&sentence(step)),
+            (Event::Step(step), None) => remark(&sentence(step)),
             (Event::Bytes { done, total }, Some(bar)) => {
                 if total > 0 {
                     bar.set_style(style("{spinner} {msg}  {wide_bar} {bytes} of {total_bytes}"));
@@ -148,8 +149,8 @@ impl Telling {
                 bar.set_position(done);
             }
             (Event::Bytes { .. }, None) => {}
-            (Event::Note(note), Some(bar)) => bar.suspend(|| complain(&sentence(note))),
-            (Event::Note(note), None) => complain(&sentence(note)),
+            (Event::Note(note), Some(bar)) => bar.suspend(|| remark(&sentence(note))),
+            (Event::Note(note), None) => remark(&sentence(note)),
             _ => {}
         }
     }

@@ -22,9 +22,9 @@ use crate::text::{count, name};
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  eds keygen --out publisher-a.seed
+  eds keygen -o publisher-a.seed
   eds update sign firmware.bin --name door-controller --version 42 \\
-      --expires 2027-06-30T00:00:00Z --key publisher-a.seed --out firmware.manifest
+      --expires 2027-06-30T00:00:00Z --key publisher-a.seed -o firmware.manifest
   eds update add-signature firmware.manifest --key publisher-b.seed")]
 pub(super) struct Sign {
     /// The image
@@ -45,8 +45,8 @@ pub(super) struct Sign {
     #[command(flatten)]
     publishers: Publishers,
     /// The manifest to write
-    #[arg(long, short, value_name = "FILE")]
-    out: PathBuf,
+    #[arg(long, short, alias = "out", value_name = "FILE")]
+    output: PathBuf,
 }
 
 /// Add signatures of publishers to a manifest
@@ -69,7 +69,7 @@ impl Sign {
         let mut destinations = Destinations::default();
         outputs::read(&mut destinations, [("the image", Some(&self.image))]);
         outputs::read(&mut destinations, self.publishers.files());
-        let destination = destinations.place("--out", &self.out)?;
+        let destination = destinations.place("--output", &self.output)?;
         let keys = self.publishers.open()?;
         let (image_hash, image_size_bytes) = hash_of(&self.image)?;
         let manifest = Manifest {
@@ -81,7 +81,7 @@ impl Sign {
             expires_ms: self.expires,
         };
         let signed = SignedManifest::new(manifest).map_err(unusable)?;
-        conclude(output, signed, &keys, &destination, &self.out)
+        conclude(output, signed, &keys, &destination, &self.output)
     }
 }
 

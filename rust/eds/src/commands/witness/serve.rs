@@ -5,29 +5,31 @@ use std::net::SocketAddr;
 use clap::Args;
 use edgesentry_rs::Settings;
 use edgesentry_rs::telemetry::metrics::Metrics;
-use edgesentry_rs::telemetry::subscriber;
+use edgesentry_rs::telemetry::subscriber::LISTENING;
 use edgesentry_serve::metrics::MetricsServer;
 use edgesentry_serve::{ServeSettings, Server, Stopped};
 use futures::FutureExt;
 use serde_json::json;
+use tracing::info;
 
 use super::WitnessArgs;
-use crate::commands::serve::{LOGGED, raise_file_limit, serve_until};
+use crate::commands::serve::{LogArgs, address, raise_file_limit, serve_until};
 use crate::exit::{Exit, Failure};
 use crate::interrupt;
 use crate::output::{Answer, Output};
 use crate::stores::Asked;
-use crate::text::sentence;
 use crate::threads;
 
 /// The options of `eds witness serve`; networks, TLS and limits are settings in the section [serve].
 #[derive(Args, Debug)]
 pub(crate) struct Serve {
     /// Address to listen on; may be given several times [default: as configured, or 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = address)]
     listen: Vec<SocketAddr>,
     #[command(flatten)]
     witness: WitnessArgs,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 impl Serve {
@@ -35,7 +37,7 @@ impl Serve {
         raise_file_limit();
         let mut asked = interrupt::asked().boxed();
         let settings = self.witness.settings()?;
-        subscriber::init(&settings.telemetry, LOGGED)?;
+        self.log.start(&settings.telemetry)?;
         let runtime = threads::runtime()?;
         let stopped = runtime.block_on(self.serve(&settings, &mut asked))?;
         let (stopped, text, failure) = match stopped {
@@ -59,7 +61,9 @@ impl Serve {
             () = &mut *asked => return Ok(None),
         };
         let Listening { server, metrics, scheme, place } = listening;
-        let announce = |address| format!("listening on {scheme}://{address}, state {}", sentence(&place));
+        let announce = |address| {
+            info!(target: LISTENING, url = %format!("{scheme}://{address}"), state = place, "listening");
+        };
         let stopped = serve_until(server, asked, announce).await;
         if let Some(metrics) = metrics {
             metrics.stop().await;
