@@ -677,7 +677,7 @@ edgesentry_status edgesentry_outbox_flush_to(struct edgesentry_outbox *outbox,
 //
 // `uri` is text, such as "pkcs11:token=site-7;object=lift-01". `module` is the path of the library of the token, of size 0
 // if the URI has it as module-path. `pin` is the PIN, of size 0 if the URI has a pin-source, or the environment variable
-// EDGESENTRY_PKCS11_PIN is set. `token` receives the key; close it with edgesentry_pkcs11_close. `signer` receives its
+// EDS_PKCS11_PIN is set. `token` receives the key; close it with edgesentry_pkcs11_close. `signer` receives its
 // public key and edgesentry_pkcs11_sign with the token as context, for edgesentry_sign_with and
 // edgesentry_outbox_open_with; it may be null.
 //

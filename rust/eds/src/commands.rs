@@ -78,7 +78,7 @@ const STYLES: Styles = Styles::styled()
 Exit codes:
   0  everything you asked for was checked and holds
   1  findings
-  2  usage: bad arguments, settings or keys, a file that does not exist, a required level that was not covered
+  2  usage: bad arguments, settings or keys, a missing file, a required level not covered
   3  could not finish: unreadable input, a store that failed, or nothing to verify
 
 Examples:

@@ -36,7 +36,7 @@ use crate::text::{count, name, number, sentence};
     after_help = "\
 Examples:
   eds checkpoint init --heads heads.json           open the log; the ledger must have these heads
-  eds checkpoint init --previous checkpoint --policy policy    open a successor of a log that cannot continue
+  eds checkpoint init --previous checkpoint --policy policy    open a successor of a log
   eds checkpoint                                   sequence what is new, and sign
   eds checkpoint stamp                             time stamps of the last checkpoint
   eds checkpoint status --json

@@ -30,8 +30,10 @@ use crate::text::{count, name};
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  eds device register lift-01 --public-key d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a
-  eds device rotate lift-01 --public-key 3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c
+  eds device register lift-01 \\
+      --public-key d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a
+  eds device rotate lift-01 \\
+      --public-key 3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c
   eds device revoke lift-01 --reason compromised    its further records are rejected
   eds device list --ledger postgres://db/audit
   EDS_TOKEN=eds_... eds device list --url https://audit.example

@@ -29,7 +29,7 @@ Examples:
   eds erase lift-01 17 --reason \"request 2026-114\" --ledger postgres://db/audit \\
       --payload-store s3://audit-payloads
   eds erase --again                                after a restore of the payload store
-  eds erase --replaced HASH --reason \"request 2026-114\"    a record that eds checkpoint recover has replaced")]
+  eds erase --replaced HASH --reason \"request 2026-114\"    a replaced record")]
 pub(crate) struct Erase {
     /// The device
     #[arg(value_name = "DEVICE", value_parser = device_id, required_unless_present_any = ["again", "replaced"])]

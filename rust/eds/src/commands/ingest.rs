@@ -28,7 +28,8 @@ use crate::stores::LedgerArgs;
 #[command(after_help = "\
 Examples:
   eds ingest export.json --payloads payloads/ --register keys.json
-  eds ingest day.ndjson.gz --payloads payloads/ --ledger postgres://db/audit --payload-store s3://audit
+  eds ingest day.ndjson.gz --payloads payloads/ \\
+      --ledger postgres://db/audit --payload-store s3://audit
   eds log --outcome rejected                       rejected records, with the reasons")]
 pub(crate) struct Ingest {
     /// Files of records to ingest, in order; - is stdin

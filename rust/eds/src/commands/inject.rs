@@ -38,7 +38,8 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 #[command(after_help = "\
 Examples:
   eds inject --url http://127.0.0.1:8080 --token-file admin.token
-  eds inject --url http://127.0.0.1:8080 --token-file admin.token --attack bad-signature --count 30 --rate 10
+  eds inject --url http://127.0.0.1:8080 --token-file admin.token \\
+      --attack bad-signature --count 30 --rate 10
   eds inject --url https://node-1:8443 --url https://node-2:8443 --token-file admin.token")]
 pub(crate) struct Inject {
     /// The service: http://HOST:PORT or https://HOST:PORT; may be given several times, for the nodes of one

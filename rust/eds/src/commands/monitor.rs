@@ -53,7 +53,8 @@ const MONITOR: &str = "edgesentry_rs::log::monitor";
 #[command(after_help = "\
 Examples:
   eds monitor https://audit.example/log --policy policy --state lifts.db --once
-  eds monitor s3://audit-log/log --policy policy --state lifts.db --interval 5m --metrics-listen 127.0.0.1:9465
+  eds monitor s3://audit-log/log --policy policy --state lifts.db \\
+      --interval 5m --metrics-listen 127.0.0.1:9465
   eds monitor --state lifts.db --findings
   eds monitor --state lifts.db --evidence case-4711
   eds monitor --state lifts.db --acknowledge 3")]

@@ -43,7 +43,8 @@ Examples:
   eds push --url http://127.0.0.1:8080 day.ndjson --payloads payloads/
   eds push --url https://audit.example --outbox lift-01.outbox --device lift-01 --key lift-01.seed \\
       --cert lift-01.pem --cert-key lift-01.key --receipts required --policy policy.txt
-  EDS_TOKEN=eds_... eds push --url https://audit.example day.parquet --payloads payloads/")]
+  EDS_TOKEN=eds_... eds push --url https://audit.example \\
+      day.parquet --payloads payloads/")]
 pub(crate) struct Push {
     /// Files of records to send, in order; - is stdin
     #[arg(required_unless_present = "outbox", conflicts_with = "outbox", value_name = "FILE")]

@@ -31,7 +31,8 @@ use crate::threads;
 #[command(after_help = "\
 Examples:
   eds rotate --outbox lift-01.outbox --device lift-01 --key lift-01.seed --new-key lift-01-2.seed
-  eds rotate --outbox lift-01.outbox --device lift-01 --key lift-01.seed --new-key 'pkcs11:token=site-7;object=lift-01' \\
+  eds rotate --outbox lift-01.outbox --device lift-01 --key lift-01.seed \\
+      --new-key 'pkcs11:token=site-7;object=lift-01' \\
       --module /usr/lib/softhsm/libsofthsm2.so --pin-file pin")]
 pub(crate) struct Rotate {
     /// The outbox of the device

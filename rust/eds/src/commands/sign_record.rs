@@ -25,8 +25,9 @@ Examples:
       --object-ref s3://bucket/lift-01/1.bin > chain.ndjson
   eds sign-record --key lift-01.seed --device lift-01 --payload 2.bin \\
       --object-ref s3://bucket/lift-01/2.bin --after chain.ndjson >> chain.ndjson
-  eds sign-record --key 'pkcs11:token=site-7;object=lift-01' --module /usr/lib/softhsm/libsofthsm2.so \\
-      --pin-file pin --device lift-01 --payload 1.bin --object-ref s3://bucket/lift-01/1.bin")]
+  eds sign-record --key 'pkcs11:token=site-7;object=lift-01' \\
+      --module /usr/lib/softhsm/libsofthsm2.so --pin-file pin \\
+      --device lift-01 --payload 1.bin --object-ref s3://bucket/lift-01/1.bin")]
 pub(crate) struct SignRecord {
     #[command(flatten)]
     key: KeyArgs,

@@ -24,7 +24,8 @@ use crate::text::name;
 Examples:
   eds update sign firmware.bin --name door-controller --version 42 \\
       --expires 2027-06-30T00:00:00Z --key publisher-a.seed --out firmware.manifest
-  eds update verify firmware.manifest firmware.bin --trust publishers.json --state update.state --accept")]
+  eds update verify firmware.manifest firmware.bin --trust publishers.json \\
+      --state update.state --accept")]
 pub(crate) struct Update {
     #[command(subcommand)]
     command: Command,

@@ -38,9 +38,11 @@ Examples:
   eds verify-chain export.json --keys keys.json --require signatures --json > verdict.json
   eds verify-chain export.json --keys keys.json --html report.html --junit report.xml --github
   zcat export.ndjson.gz | eds verify-chain - --keys keys.json
-  eds verify-chain s3://bucket/prefix/ --keys keys.json --ignore day --column timestamp_ms=event_time
+  eds verify-chain s3://bucket/prefix/ --keys keys.json \\
+      --ignore day --column timestamp_ms=event_time
   eds verify-chain range.parquet --manifest range.parquet.manifest.json --keys keys.json
-  eds verify-chain export.parquet --keys keys.json --checkpoint checkpoint --policy policy --require log
+  eds verify-chain export.parquet --keys keys.json \\
+      --checkpoint checkpoint --policy policy --require log
   eds verify-chain --ledger edgesentry.db --payload-store --keys keys.json --heads heads.json
 
 The key ring is JSON: {\"lift-01\": \"<64 hex digits>\"}, or

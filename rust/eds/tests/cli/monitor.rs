@@ -1055,7 +1055,7 @@ fn a_key_of_the_operator_is_told_from_one_that_the_device_states() {
     let lift = |seed| Device::from_seed("lift-01", [seed; 32], Scheme::Record);
     let key = |seed| lift(seed).public_key().unwrap();
     ok(folder.eds("keygen --out log.seed"));
-    ok(folder.eds(&format!("device register lift-01 --key {} --config eds.toml", key(1))));
+    ok(folder.eds(&format!("device register lift-01 --public-key {} --config eds.toml", key(1))));
     let init = ok(folder.eds("--json checkpoint init --config eds.toml")).envelope();
     let verifier = init["checkpoint"]["verifier_key"].as_str().unwrap();
     folder.write("policy", format!("log {verifier}\nquorum none\n"));
@@ -1063,7 +1063,7 @@ fn a_key_of_the_operator_is_told_from_one_that_the_device_states() {
     let send = |record: &AuditRecord, payload: &[u8]| {
         folder.write(&format!("payloads/{}", record.object_ref), payload);
         folder.write_records("records.ndjson", std::slice::from_ref(record));
-        ok(folder.eds("ingest records.ndjson --payloads-from payloads --config eds.toml"));
+        ok(folder.eds("ingest records.ndjson --payloads payloads --config eds.toml"));
     };
     let replaced = || {
         ok(folder.eds("checkpoint --config eds.toml"));
@@ -1079,7 +1079,7 @@ fn a_key_of_the_operator_is_told_from_one_that_the_device_states() {
     assert_eq!(replaced(), (0, 0));
     send(&device.sign(3, b"three", "3.bin").unwrap(), b"three");
     assert_eq!(replaced(), (1, 0));
-    ok(folder.eds(&format!("device rotate lift-01 --key {} --config eds.toml", key(3))));
+    ok(folder.eds(&format!("device rotate lift-01 --public-key {} --config eds.toml", key(3))));
     let mut device = lift(3).resume(device.head());
     send(&device.sign(4, b"four", "4.bin").unwrap(), b"four");
     assert_eq!(replaced(), (1, 1));

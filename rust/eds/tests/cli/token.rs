@@ -227,7 +227,7 @@ fn a_log_whose_token_hangs_admits_records_and_goes_on() {
     };
     let public = folder.eds("--json keygen --device lift-01").envelope()["key"]["public_key"].clone();
     let public = public.as_str().unwrap();
-    let run = folder.eds(&format!("device register lift-01 --key {public}"));
+    let run = folder.eds(&format!("device register lift-01 --public-key {public}"));
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
     let init = faulty(folder.command()).args(["checkpoint", "init"]).output().unwrap();
     assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
@@ -246,7 +246,7 @@ fn a_log_whose_token_hangs_admits_records_and_goes_on() {
         assert_eq!(run.code, 0, "{}", run.stderr);
         folder.write("chain.ndjson", &run.stdout);
         let url = served.url();
-        let run = folder.eds(&format!("--json push --url {url} --payloads-from payloads chain.ndjson"));
+        let run = folder.eds(&format!("--json push --url {url} --payloads payloads chain.ndjson"));
         assert_eq!(run.envelope()["push"]["accepted"], 1, "{}", run.stdout);
     };
     push();

@@ -22,8 +22,10 @@ use crate::output::Output;
 #[command(after_help = "\
 Examples:
   eds drill alert-fire
-  eds drill alert-fire --alert ChainBreak --report-dir drills --metrics-file /var/lib/prometheus/node-exporter/edgesentry.prom
-  eds drill alert-fire --prometheus http://127.0.0.1:9090 --alertmanager http://127.0.0.1:9093 --webhook 127.0.0.1:9099")]
+  eds drill alert-fire --alert ChainBreak --report-dir drills \\
+      --metrics-file /var/lib/prometheus/node-exporter/edgesentry.prom
+  eds drill alert-fire --prometheus http://127.0.0.1:9090 \\
+      --alertmanager http://127.0.0.1:9093 --webhook 127.0.0.1:9099")]
 pub(crate) struct AlertFire {
     /// Only this alert; may be given more than once [default: SignatureFailureSeen, SignatureFailureSurge, ChainBreak,
     /// IngestStorageError, HighRejectionRate, in this order]

@@ -30,7 +30,8 @@ use crate::text::count;
 Examples:
   eds drill all
   eds drill all --short                            a minute or two, to check the installation
-  eds drill all --report-dir drills --metrics-file /var/lib/prometheus/node-exporter/edgesentry.prom")]
+  eds drill all --report-dir drills \\
+      --metrics-file /var/lib/prometheus/node-exporter/edgesentry.prom")]
 pub(super) struct All {
     /// Few records, a short load, one alert; does not count for alerts and quarterly reports
     #[arg(long)]

@@ -26,8 +26,10 @@ Examples:
   eds drill db-failover
   eds drill db-failover --records 1000000 --report-dir drills
   eds drill db-failover --asynchronous             shows the loss without a synchronous standby
-  eds drill db-failover --cluster staging.toml --stop-command 'ssh db-1 systemctl kill -s KILL postgresql' \\
-      --fence-command 'ssh db-1 touch /srv/pg/standby.signal' --rejoin-command 'ssh db-1 rejoin-as-standby'")]
+  eds drill db-failover --cluster staging.toml \\
+      --stop-command 'ssh db-1 systemctl kill -s KILL postgresql' \\
+      --fence-command 'ssh db-1 touch /srv/pg/standby.signal' \\
+      --rejoin-command 'ssh db-1 rejoin-as-standby'")]
 pub(super) struct DbFailover {
     /// Records in the ledger before the load begins
     #[arg(long, value_name = "COUNT", default_value_t = failover::RECORDS)]

@@ -22,8 +22,8 @@ use crate::text::name;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  eds ops adopt --data /srv/restored --config /etc/eds/restored.toml     into a new archive that this file names
-  eds ops adopt --data /srv/restored --take-over                         the original has stopped permanently")]
+  eds ops adopt --data /srv/restored --config /etc/eds/restored.toml     into its own archive
+  eds ops adopt --data /srv/restored --take-over                       the original has stopped for good")]
 pub(super) struct AdoptCopy {
     /// Data directory of the copy, as given to eds ops restore
     #[arg(long, value_name = "DIR")]

@@ -41,12 +41,13 @@ const MAX_TRUST_BYTES: usize = 64 << 10;
 #[command(after_help = "\
 Examples:
   eds update verify firmware.manifest firmware.bin --trust publishers.json
-  eds update verify firmware.manifest firmware.bin --trust publishers.json --state update.state --accept
-  eds update verify firmware.manifest firmware.bin --trust publishers.json --state update.state --accept \\
-      --outbox door-01.outbox --device door-01 --key door-01.seed
-  eds update verify firmware.manifest firmware.bin --trust publishers.json --state update.state --accept \\
-      --outbox door-01.outbox --device door-01 --key 'pkcs11:token=site-7;object=door-01' \\
-      --module /usr/lib/softhsm/libsofthsm2.so --pin-file pin")]
+  eds update verify firmware.manifest firmware.bin --trust publishers.json \\
+      --state update.state --accept
+  eds update verify firmware.manifest firmware.bin --trust publishers.json \\
+      --state update.state --accept --outbox door-01.outbox --device door-01 --key door-01.seed
+  eds update verify firmware.manifest firmware.bin --trust publishers.json \\
+      --state update.state --accept --outbox door-01.outbox --device door-01 \\
+      --key 'pkcs11:token=site-7;object=door-01' --module /usr/lib/softhsm/libsofthsm2.so --pin-file pin")]
 pub(super) struct Verify {
     /// The manifest; - is stdin
     #[arg(value_name = "MANIFEST")]
