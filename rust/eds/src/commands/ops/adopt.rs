@@ -23,7 +23,7 @@ use crate::text::name;
 #[command(after_help = "\
 Examples:
   eds ops adopt --data /srv/restored --config /etc/eds/restored.toml     into its own archive
-  eds ops adopt --data /srv/restored --take-over                       the original has stopped for good")]
+  eds ops adopt --data /srv/restored --take-over                         the original has stopped")]
 pub(super) struct AdoptCopy {
     /// Data directory of the copy, as given to eds ops restore
     #[arg(long, value_name = "DIR")]
