@@ -57,7 +57,7 @@ fn an_answer_names_its_subcommand() {
 
 #[test]
 fn former_names_of_options_work_and_warn() {
-    let (folder, fleet) = fleet(3);
+    let (folder, fleet) = fleet(50);
     folder.write_payloads("payloads", &fleet);
     let run = folder.eds("keygen --out a.seed");
     let warning = "warning: --out is now --output; the next release removes the old name\n";

@@ -152,7 +152,7 @@ fn contradictions_are_usage() {
         assert!(!folder.path("x.json").exists(), "{line}");
     }
     // A directory that does not exist.
-    assert_eq!(folder.eds("export -o absent/export.json").code, 3);
+    assert_eq!(folder.eds("export -o absent/export.json").code, 2);
     assert_eq!(Folder::new().eds("export -o x.json").code, 2);
 }
 
