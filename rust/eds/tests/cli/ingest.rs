@@ -134,7 +134,10 @@ fn nothing_starts_without_its_inputs() {
     assert_eq!(code(INGEST), (2, "config".to_owned()));
     assert!(!folder.path("edgesentry.db").exists());
     assert_eq!(code(&format!("{INGEST} --register absent.json")), (2, "keys_unreadable".to_owned()));
-    assert_eq!(code(&format!("{INGEST} --register keys.json --payload-store ftp://x")), (2, "config".to_owned()));
+    assert_eq!(
+        code(&format!("{INGEST} --register keys.json --payload-store ftp://x")),
+        (2, "config".to_owned())
+    );
     assert_eq!(code("ingest absent.json --payloads payloads --register keys.json"), (2, "io".to_owned()));
     folder.write("text.db", "this is no database, however long it may be".repeat(100));
     assert_eq!(code(&format!("{INGEST} --register keys.json --ledger text.db")), (3, "store".to_owned()));
