@@ -297,16 +297,16 @@ def test_keys_and_heads_are_tables() -> None:
     ]:
         with pytest.raises(ConfigError, match=message):
             KeyRing.from_arrow(pa.table(bad))
-    batches = [pa.record_batch({name: raw[name][:1] for name in ("device_id", "key")})] * 2
+    row = {"device_id": ids[:1], "key": columns["key"][:1]}
+    first = pa.table(row)
     for name, value, message in [
         ("key", "not hex", "keys: row 3: key is not hex digits"),
         ("key", None, "keys: row 3: key is null"),
         ("device_id", None, "keys: row 3: device_id is null"),
     ]:
-        last = pa.record_batch({"device_id": [ids[0]], "key": [columns["key"][0]], name: [value]})
-        texts = [batch.set_column(1, "key", [columns["key"][:1]]) for batch in batches]
+        last = pa.table({**row, name: [value]}, schema=first.schema)
         with pytest.raises(UnreadableError, match=message):
-            KeyRing.from_arrow(pa.Table.from_batches([*texts, last.cast(texts[0].schema)]))
+            KeyRing.from_arrow(pa.concat_tables([first, first, last]))
     with pytest.raises(UnreadableError, match="column key is missing"):
         KeyRing.from_arrow(pa.table({"device_id": ids}))
     subset = FLEET.keys.subset([*ids[:2], "lift-99"])
