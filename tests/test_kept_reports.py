@@ -70,7 +70,11 @@ def test_a_report_of_the_command_is_read_again(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("{}", "report: missing field `verdict`"),
-        ("", "report: EOF while parsing a value at line 1 column 0"),
+        (
+            "",
+            "json: expected the JSON of a report, got other text; for a file: "
+            'Report.from_json(Path("verdict.json").read_text())',
+        ),
         (
             '{"lift-01": "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"}',
             "it is a key ring, not a report; pass it with --keys (keys= in Python)",
@@ -120,6 +124,16 @@ def test_two_reports_are_compared(tmp_path: Path) -> None:
     assert repr(again.diff(before)) == f"<Difference: 0 new, 0 gone, {len(before.findings)} same>"
     with pytest.raises(ValueError, match=r"^after keeps 0 of 2 findings; verify again with max_findings=2$"):
         before.diff(verify_chain(BAD, max_findings=0))
+
+
+def test_findings_are_filtered_by_level() -> None:
+    findings = verify_chain(BAD, keys=key_ring(DEVICES)).findings
+    links = findings.filter(level="links")
+    assert {one.level for one in links} == {"links"}
+    assert len(links) + len(findings.filter(level="signatures")) == len(findings)
+    assert len(findings.filter(level=["links", "signatures"], device="lift-01")) == len(
+        findings.filter(device="lift-01")
+    )
 
 
 def test_findings_are_filtered() -> None:
