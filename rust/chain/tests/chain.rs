@@ -97,6 +97,8 @@ fn links_are_named() {
     assert_eq!(of(&pick(&[0, 1, 1, 2])), [(Code::SequenceDuplicate, 2)]);
     let swapped = [(Code::SequenceGap, 3), (Code::SequenceOutOfOrder, 2), (Code::SequenceGap, 4)];
     assert_eq!(of(&pick(&[0, 2, 1, 3])), swapped);
+    assert_eq!(of(&pick(&[0, 1, 2, 0])), [(Code::SequenceDuplicate, 1)]);
+    assert_eq!(of(&pick(&[0, 1, 1, 2, 0])), [(Code::SequenceDuplicate, 2), (Code::SequenceDuplicate, 1)]);
     // Replayed much later: the record is known; the next record seems far off, and names the cause.
     let replayed = report(&pick(&[0, 1, 2, 3, 1, 4]), &Checks::default());
     assert_eq!(found(&replayed), [(Code::SequenceDuplicate, 2), (Code::SequenceGap, 5)]);
