@@ -325,7 +325,7 @@ def test_an_authority_that_fails_stops_nothing(mode: Mode, stamped: Stamped) -> 
     assert (status["timestamps"], status["size"] > 0) == ([], True)
     failure = envelope("checkpoint", "stamp", "--config", config, exit_code=3)["error"]
     assert failure["code"] == "tsa_failed"
-    reason = {"down": "503", "huge": "length limit", "text": "malformed", "cached": "other_imprint"}[mode]
+    reason = {"down": "503", "huge": "has more than", "text": "malformed", "cached": "other_imprint"}[mode]
     assert reason in failure["message"]
     tsa.mode = "good"
     assert envelope("checkpoint", "stamp", "--config", config)["checkpoint"]["new_timestamps"] == 1

@@ -123,6 +123,12 @@ impl From<SeedError> for Failure {
 
 impl From<edgesentry_rs::Error> for Failure {
     fn from(error: edgesentry_rs::Error) -> Failure {
+        // The ledger of a service: its error already has the place.
+        if let edgesentry_rs::Error::Store(StoreError { source, .. }) = &error
+            && let Some(of_service) = source.downcast_ref::<edgesentry_rs::Error>()
+        {
+            return of_service.clone().into();
+        }
         match &error {
             edgesentry_rs::Error::Export(source) => of_format(source),
             // A verdict about the log, as `eds verify-proof` returns it.

@@ -1,57 +1,49 @@
 //! A build without the client of a service.
 
 use clap::Args;
-use edgesentry_rs::ledger::{
-    LogEntry, LogQuery, RegisteredDevice, Registration, Revocation, RevocationReason,
-};
-use tokio::runtime::Runtime;
+use edgesentry_formats::Destinations;
+use edgesentry_rs::settings::Access;
 
 use crate::exit::Failure;
-
-/// The largest page of the operation log of a service.
-pub(crate) const MAX_PAGE: u32 = 10_000;
+use crate::stores::{LedgerArgs, Opened};
 
 /// No options: this build has no client of a service.
 #[derive(Args, Debug)]
 pub(crate) struct RemoteArgs {}
 
 impl RemoteArgs {
+    pub(crate) fn is_given(&self) -> bool {
+        false
+    }
+
     pub(crate) fn service(&self) -> Result<Option<Service>, Failure> {
         Ok(None)
     }
+
+    pub(crate) fn open(&self, ledger: &LedgerArgs, access: Access) -> Result<Opened, Failure> {
+        ledger.open(access)
+    }
+
+    pub(crate) fn read(&self, ledger: &LedgerArgs, opened: &Opened, destinations: &mut Destinations) {
+        ledger.read(opened, destinations);
+    }
+
+    pub(crate) fn read_files(&self, _: &mut Destinations) {}
 }
 
 /// A service, which this build does not reach.
-pub(crate) struct Service {
-    never: std::convert::Infallible,
-}
+pub(crate) enum Service {}
 
 impl Service {
     pub(crate) fn place(&self) -> &str {
-        match self.never {}
+        match *self {}
     }
 
-    pub(crate) fn devices(&self) -> Result<Vec<RegisteredDevice>, Failure> {
-        match self.never {}
+    pub(crate) fn opened(self) -> Opened {
+        match self {}
     }
 
-    pub(crate) fn listing(&self) -> Result<(Vec<RegisteredDevice>, Vec<Revocation>), Failure> {
-        match self.never {}
-    }
-
-    pub(crate) fn register(&self, _: &Registration) -> Result<(), Failure> {
-        match self.never {}
-    }
-
-    pub(crate) fn revoke(&self, _: &str, _: RevocationReason) -> Result<u64, Failure> {
-        match self.never {}
-    }
-
-    pub(crate) fn runtime(&self) -> &Runtime {
-        match self.never {}
-    }
-
-    pub(crate) async fn operation_log(&self, _: &LogQuery) -> Result<Vec<LogEntry>, Failure> {
-        match self.never {}
+    pub(crate) fn text(&self, _: &str, _: &[(&str, Option<String>)]) -> Result<String, Failure> {
+        match *self {}
     }
 }

@@ -6,6 +6,7 @@ use crate::hash::TreeHash;
 use crate::heads::{HeadEntry, HeadsError, HeadsTree};
 use crate::leaf::{HeadsLeaf, Leaf, LeafError};
 use crate::log_proof::{Lines, LogProof, LogProofError, MAX_PROOF_BYTES};
+use crate::note::Note;
 use crate::policy::{Policy, TrustedCheckpoint};
 use crate::proof::{ProofError, verify_inclusion};
 use crate::text::{decode_base64, encode_base64, take_line};
@@ -181,6 +182,11 @@ impl HeadsProof {
     /// Returns the device of the proof.
     pub fn device_id(&self) -> &str {
         &self.device_id
+    }
+
+    /// Returns the signed checkpoint.
+    pub fn checkpoint(&self) -> &Note {
+        &self.log_proof.checkpoint
     }
 
     /// Returns true if the proof claims a head, and false if it claims an absence.

@@ -294,6 +294,16 @@ impl ProofFile {
         }
     }
 
+    /// Returns the signed checkpoint of the proof.
+    pub fn checkpoint(&self) -> &Note {
+        match self {
+            ProofFile::Leaf(proof) => &proof.checkpoint,
+            ProofFile::Run(proof) => &proof.checkpoint,
+            ProofFile::Heads(proof) => proof.checkpoint(),
+            ProofFile::Consistency(proof) => &proof.checkpoint,
+        }
+    }
+
     /// Verifies the proof, and that it proves the expected statement.
     ///
     /// # Errors
@@ -325,6 +335,18 @@ impl ProofFile {
         }
         expected.check_age(&proven.checkpoint)?;
         Ok(proven)
+    }
+}
+
+/// Formats the bytes that [`ProofFile::parse`] reads.
+impl fmt::Display for ProofFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ProofFile::Leaf(proof) => proof.fmt(f),
+            ProofFile::Run(proof) => proof.fmt(f),
+            ProofFile::Heads(proof) => proof.fmt(f),
+            ProofFile::Consistency(proof) => proof.fmt(f),
+        }
     }
 }
 

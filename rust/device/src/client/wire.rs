@@ -4,8 +4,9 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use bytes::Bytes;
+use edgesentry_chain::escape;
 use edgesentry_formats::times::{now_ms, parse_http_date};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, LengthLimitError};
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode, header};
 use serde::Deserialize;
@@ -25,6 +26,9 @@ const MAX_RESPONSE_BYTES: usize = 1 << 20;
 
 /// The longest proof: 1024 records that a service accepts, each with 63 hashes, and a note.
 const MAX_PROOF_BYTES: usize = 8 << 20;
+
+/// Characters of the target of a redirect in a message.
+const MAX_SHOWN_TARGET: usize = 200;
 
 /// The outcome of one record.
 pub(super) type Reply = Result<Outcome, Error>;
@@ -86,7 +90,12 @@ impl Client {
         let limited = http_body_util::Limited::new(response.into_body(), limit);
         match timeout(self.0.settings.timeout, limited.collect()).await {
             Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) => Err(self.broken(&error.to_string())),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                let problem = format!("the response has more than {limit} bytes, the limit of the client");
+                let error = self.error(ProblemCode::ResponseInvalid, &problem, false);
+                Err(Call { error, pause: Duration::ZERO })
+            }
+            Ok(Err(error)) => Err(self.broken(&format!("the response ended early: {}", describe(&*error)))),
             Err(_) => Err(self.broken("the response stalled")),
         }
     }
@@ -225,13 +234,24 @@ impl Client {
         let pause = pause
             .and_then(|value| value.to_str().ok()?.parse().ok())
             .map_or(Duration::ZERO, Duration::from_secs);
+        let target = response.headers().get(header::LOCATION).filter(|_| status.is_redirection());
+        let redirect = target.map(|target| {
+            let target = String::from_utf8_lossy(target.as_bytes());
+            escape::name(&target.chars().take(MAX_SHOWN_TARGET).collect::<String>()).into_owned()
+        });
         let limited = http_body_util::Limited::new(response.into_body(), MAX_RESPONSE_BYTES);
         let body = timeout(self.0.settings.timeout, limited.collect()).await;
         let body =
             body.ok().and_then(Result::ok).map(http_body_util::Collected::to_bytes).unwrap_or_default();
         let mut problem = read_problem(status.as_u16(), &body);
         if problem.detail.is_empty() {
-            problem.detail = status.canonical_reason().unwrap_or("unknown status").to_owned();
+            problem.detail = match redirect {
+                Some(target) => format!(
+                    "the response is a redirect to {target}, which is not followed, so that the token goes to this URL \
+                     alone; pass the URL of the service itself"
+                ),
+                None => status.canonical_reason().unwrap_or("unknown status").to_owned(),
+            };
         }
         let error = self.error(problem.code.clone(), &problem.detail, retryable);
         (problem, Call { error, pause })

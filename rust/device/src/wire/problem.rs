@@ -81,6 +81,8 @@ problem_codes! {
     RecordMissing = "record_missing";
     /// The device registry refuses the change.
     Registry = "registry";
+    /// For the client, the response is not that of a service.
+    ResponseInvalid = "response_invalid";
     /// The token lacks the scope of the route.
     ScopeMissing = "scope_missing";
     /// The service is shutting down.

@@ -1,5 +1,7 @@
 //! `eds checkpoint`: the transparency log of a ledger.
 
+mod show;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -21,6 +23,7 @@ use crate::exit::{Exit, Failure};
 use crate::inputs;
 use crate::output::{Answer, Output};
 use crate::random;
+use crate::remote::RemoteArgs;
 use crate::stores::{LedgerArgs, Opened};
 use crate::text::{count, name, number, sentence};
 
@@ -40,6 +43,8 @@ Examples:
   eds checkpoint                                   sequence what is new, and sign
   eds checkpoint stamp                             time stamps of the last checkpoint
   eds checkpoint status --json
+  eds checkpoint show > checkpoint                 the published checkpoint, to keep
+  eds checkpoint show --url https://audit.example --policy policy
   eds checkpoint request w1 > request.txt          for a witness without a network
   eds checkpoint cosigned cosignature.txt
   eds checkpoint recover                           after a restore of the ledger to an earlier time
@@ -84,6 +89,22 @@ enum Action {
     Status {
         #[command(flatten)]
         ledger: LedgerArgs,
+    },
+    /// Write the published checkpoint, a signed note, of a ledger or of a service
+    ///
+    /// Keep it where the operator of the log cannot change it: eds verify-chain --checkpoint and eds prove consistency take
+    /// it. With --url it is the checkpoint of a service: its token needs the scope read.
+    Show {
+        /// Trusted keys of the log and of its witnesses: the checkpoint is written only if they signed it
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
+        /// File to write [default: stdout]
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        #[command(flatten)]
+        ledger: LedgerArgs,
+        #[command(flatten)]
+        remote: RemoteArgs,
     },
     /// Write the request to cosign the last checkpoint, for a witness of the policy that the log cannot reach
     Request {
@@ -148,6 +169,9 @@ impl Checkpoint {
                 init(ledger, heads.as_deref(), previous.as_ref(), output)
             }
             Some(Action::Status { ledger }) => status(ledger, output),
+            Some(Action::Show { policy, output: file, ledger, remote }) => {
+                show::show(ledger, remote, policy.as_deref(), file.as_deref(), output)
+            }
             Some(Action::Request { witness, old, ledger }) => request(ledger, witness, *old, output),
             Some(Action::Cosigned { file, ledger }) => cosigned(ledger, file, output),
             Some(Action::Withdraw { heads, ledger }) => withdraw(ledger, heads.as_deref(), output),

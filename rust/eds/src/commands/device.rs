@@ -10,7 +10,7 @@ use edgesentry_chain::{Head, Scheme};
 use edgesentry_formats::Destinations;
 use edgesentry_formats::describe;
 use edgesentry_rs::ingest::verify::RegisteredKey;
-use edgesentry_rs::ledger::{RegisteredDevice, Registration, Revocation, RevocationReason, key_ring};
+use edgesentry_rs::ledger::{RegisteredDevice, Registration, RevocationReason, key_ring};
 use edgesentry_rs::settings::Access;
 use serde_json::json;
 
@@ -20,7 +20,7 @@ use crate::exit::{Exit, Failure};
 use crate::inputs::public_key;
 use crate::output::{Answer, Output};
 use crate::outputs::save;
-use crate::remote::{RemoteArgs, Service};
+use crate::remote::RemoteArgs;
 use crate::stores::{LedgerArgs, Opened};
 use crate::text::{count, name};
 
@@ -117,104 +117,34 @@ struct KeyArgs {
     valid_from: Option<u64>,
 }
 
-/// The devices of a ledger, or those of a service.
-enum Registry {
-    Ledger(Box<Opened>),
-    Service(Service),
-}
-
-impl Registry {
-    fn open(ledger: &LedgerArgs, remote: &RemoteArgs, access: Access) -> Result<Registry, Failure> {
-        match remote.service()? {
-            Some(service) => Ok(Registry::Service(service)),
-            None => Ok(Registry::Ledger(Box::new(ledger.open(access)?))),
-        }
-    }
-
-    fn devices(&self) -> Result<Vec<RegisteredDevice>, Failure> {
-        match self {
-            Registry::Ledger(opened) => Ok(opened.wait(opened.ledger.devices())?),
-            Registry::Service(service) => service.devices(),
-        }
-    }
-
-    fn register(&self, registration: &Registration) -> Result<(), Failure> {
-        match self {
-            Registry::Ledger(opened) => Ok(opened.wait(opened.ledger.register(registration))?),
-            Registry::Service(service) => service.register(registration),
-        }
-    }
-
-    /// Returns the devices, and the revocations with their reasons.
-    fn listing(&self) -> Result<(Vec<RegisteredDevice>, Vec<Revocation>), Failure> {
-        match self {
-            // In this order: each revocation that the devices show has its reason.
-            Registry::Ledger(opened) => Ok((self.devices()?, opened.wait(opened.ledger.revocations())?)),
-            Registry::Service(service) => service.listing(),
-        }
-    }
-
-    /// Returns the keys of a device.
-    fn keys(&self, device_id: &str) -> Result<Vec<RegisteredKey>, Failure> {
-        match self {
-            Registry::Ledger(opened) => {
-                let mut registry = opened.wait(opened.ledger.keys(&[device_id.into()]))?;
-                Ok(registry.remove(device_id).map(|device| device.keys.to_vec()).unwrap_or_default())
-            }
-            Registry::Service(service) => {
-                let device = service.devices()?.into_iter().find(|device| device.device_id == device_id);
-                Ok(device.map(|device| device.keys).unwrap_or_default())
-            }
-        }
-    }
-
-    fn revoke(&self, device_id: &str, reason: RevocationReason) -> Result<u64, Failure> {
-        match self {
-            Registry::Ledger(opened) => Ok(opened.wait(opened.ledger.revoke_for(device_id, reason))?),
-            Registry::Service(service) => service.revoke(device_id, reason),
-        }
-    }
-
-    fn place(&self) -> &str {
-        match self {
-            Registry::Ledger(opened) => opened.ledger.place(),
-            Registry::Service(service) => service.place(),
-        }
-    }
-}
-
 impl Device {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         match &self.action {
             Action::Register { key, start_head, ledger, remote } => {
                 let registration = key.registration(*start_head)?;
-                let registry = Registry::open(ledger, remote, Access::Create)?;
-                let devices = registry.devices()?;
+                let opened = remote.open(ledger, Access::Create)?;
+                let devices = opened.wait(opened.ledger.devices())?;
                 refuse_other_key(&devices, &registration)?;
-                register(&registry, &registration, &devices, output)
+                register(&opened, &registration, &devices, output)
             }
             Action::Rotate { key, ledger, remote } => {
                 let registration = key.registration(None)?;
-                let registry = Registry::open(ledger, remote, Access::Existing)?;
-                if let Registry::Ledger(opened) = &registry {
-                    known_devices(opened, std::slice::from_ref(&key.device))?;
-                }
-                let devices = registry.devices()?;
-                if !devices.iter().any(|device| device.device_id == key.device) {
-                    let message = format!("device {:?}: it is not registered", key.device);
-                    return Err(Failure::usage("registry", message));
-                }
-                register(&registry, &registration, &devices, output)
+                let opened = remote.open(ledger, Access::Existing)?;
+                known_devices(&opened, std::slice::from_ref(&key.device))?;
+                let devices = opened.wait(opened.ledger.devices())?;
+                register(&opened, &registration, &devices, output)
             }
             Action::Revoke { device, reason, ledger, remote } => {
-                let from = Registry::open(ledger, remote, Access::Existing)?.revoke(device, *reason)?;
+                let opened = remote.open(ledger, Access::Existing)?;
+                let from = opened.wait(opened.ledger.revoke_for(device, *reason))?;
                 let text = format!("{}: records are rejected from sequence {from} on\n", name(device));
                 let content = json!({"device_id": device, "revoked_from": from, "reason": reason.name()});
                 answer(output, "device", &content, text)
             }
             Action::List { ledger, remote } => {
-                let registry = Registry::open(ledger, remote, Access::Read)?;
-                let (devices, revocations) = registry.listing()?;
+                let opened = remote.open(ledger, Access::Read)?;
+                let devices = opened.wait(opened.ledger.devices())?;
+                let revocations = opened.wait(opened.ledger.revocations())?;
                 let content = list::content(&devices, &revocations);
                 answer(output, "devices", &content, list::table(&devices, &revocations))
             }
@@ -260,12 +190,12 @@ fn other_devices<'a>(devices: &'a [RegisteredDevice], registration: &Registratio
 
 /// Registers a key; `devices` are those from before.
 fn register(
-    registry: &Registry,
+    opened: &Opened,
     registration: &Registration,
     devices: &[RegisteredDevice],
     output: &Output,
 ) -> Result<Exit, Failure> {
-    registry.register(registration)?;
+    opened.wait(opened.ledger.register(registration))?;
     let others = other_devices(devices, registration);
     if let Some(other) = others.first() {
         let more = match others.len() {
@@ -279,10 +209,12 @@ fn register(
         ));
     }
     let device_id = &registration.device_id;
-    let keys = registry.keys(device_id)?;
+    let known = opened.wait(opened.ledger.devices())?;
+    let keys = known.iter().find(|device| device.device_id == *device_id);
+    let keys = keys.map(|device| &*device.keys).unwrap_or_default();
     let mine = |key: &&RegisteredKey| key.key.key == registration.key;
     let from = keys.iter().rev().find(mine).map(|key| key.key.valid_from);
-    let place = registry.place();
+    let place = opened.ledger.place();
     let text = format!(
         "{}: key {} signs under scheme {} from sequence {} in {}\n",
         name(device_id),
@@ -307,16 +239,14 @@ fn keys(
     file: Option<&Path>,
     output: &Output,
 ) -> Result<Exit, Failure> {
-    let registry = Registry::open(ledger, remote, Access::Read)?;
+    let opened = remote.open(ledger, Access::Read)?;
     let mut destinations = Destinations::default();
-    if let Registry::Ledger(opened) = &registry {
-        ledger.read(opened, &mut destinations);
-    }
+    remote.read(ledger, &opened, &mut destinations);
     let destination = match file {
         Some(path) => Some((path, destinations.place("--output", path)?)),
         None => None,
     };
-    let devices = registry.devices()?;
+    let devices = opened.wait(opened.ledger.devices())?;
     let ring = key_ring(&devices).map_err(|error| Failure::unfinished("keys", describe(&error)))?;
     let ring = edgesentry_formats::write_key_ring(&ring);
     let text = match destination.filter(|(_, destination)| !destination.is_stdout()) {

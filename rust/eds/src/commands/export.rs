@@ -20,6 +20,7 @@ use crate::exit::{Exit, Failure};
 use crate::inputs::Showing;
 use crate::interrupt;
 use crate::output::{Answer, Output};
+use crate::remote::RemoteArgs;
 use crate::stores::{LedgerArgs, Opened};
 use crate::text::{count, name, shell_word};
 
@@ -28,6 +29,8 @@ use crate::text::{count, name, shell_word};
 /// The manifest FILE.manifest.json describes the filter and the content of the file: counts, heads, start
 /// heads, size and BLAKE3. eds verify-chain --manifest checks the file against it. A file of the same name is
 /// replaced after the new one is complete, and otherwise stays unchanged.
+///
+/// With --url the records are those of a service, read page by page and written here: its token needs the scope read.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -35,6 +38,7 @@ Examples:
   eds export -o lift.ndjson.zst --device lift-01 --device lift-02 --since 2026-01-01T00:00:00Z
   eds export --format ndjson --ledger postgres://db/audit | eds verify-chain -
   eds export -o export.parquet --log
+  EDS_TOKEN=eds_... eds export -o export.parquet --url https://audit.example
   eds export -o range.json --from-sequence 1000 --to-sequence 1999
   eds verify-chain range.json --manifest range.json.manifest.json --keys keys.json")]
 pub(crate) struct Export {
@@ -64,13 +68,15 @@ pub(crate) struct Export {
     before: Option<u64>,
     /// Only the records up to the last checkpoint of the transparency log, with the layout of the log in FILE.log and
     /// the checkpoint in FILE.checkpoint: for eds verify-chain --checkpoint
-    #[arg(long, requires = "output", conflicts_with_all = ["format", "devices", "from_sequence", "to_sequence", "since", "before"])]
+    #[arg(long, requires = "output", conflicts_with_all = ["format", "devices", "from_sequence", "to_sequence", "since", "before", "RemoteArgs"])]
     log: bool,
     /// With --log, the records up to the last checkpoint with a time stamp
     #[arg(long, requires = "log")]
     stamped: bool,
     #[command(flatten)]
     ledger: LedgerArgs,
+    #[command(flatten)]
+    remote: RemoteArgs,
     #[command(flatten)]
     showing: Showing,
 }
@@ -108,7 +114,7 @@ fn refuse_json_beside(output: &Output) -> Result<(), Failure> {
 impl Export {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         self.refuse_contradictions(output)?;
-        let opened = self.ledger.open(Access::Read)?;
+        let opened = self.remote.open(&self.ledger, Access::Read)?;
         known_devices(&opened, &self.devices)?;
         let Some(path) = &self.output else {
             return match self.format {
@@ -117,7 +123,7 @@ impl Export {
             };
         };
         let mut destinations = Destinations::default();
-        self.ledger.read(&opened, &mut destinations);
+        self.remote.read(&self.ledger, &opened, &mut destinations);
         let destination = destinations.place("--output", path)?;
         if destination.is_stdout() {
             let Some(layout) = self.format else {

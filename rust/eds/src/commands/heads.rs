@@ -17,6 +17,7 @@ use crate::inputs::{self, Columns, Running};
 use crate::operations::{self, HEADS_LAST_SUCCESS, HEADS_REWRITTEN, Textfile};
 use crate::output::{Answer, Output};
 use crate::outputs;
+use crate::remote::RemoteArgs;
 use crate::render;
 use crate::stores::InsteadOfFiles;
 use crate::text::{count, number};
@@ -25,7 +26,8 @@ use crate::text::{count, number};
 ///
 /// Keep the snapshot where the writers of the ledger cannot change it. eds verify-chain --heads then checks
 /// later exports against it, and detects truncated chains and missing devices. The heads of a ledger are
-/// those that it continues its chains from; without an earlier snapshot its records are not read.
+/// those that it continues its chains from; without an earlier snapshot its records are not read. With --url it is the
+/// ledger of a service: its token needs the scope read.
 ///
 /// A snapshot is replaced only by heads that extend it: every chain must still hold the record at the old
 /// head, and its links must hold from there on. If a chain was truncated, rewritten or left out, that is a
@@ -37,10 +39,11 @@ Examples:
   eds heads export.json -o heads.json
   eds heads export.json --keys keys.json -o heads.json      refuse bad signatures as well
   eds heads --ledger edgesentry.db -o heads.json
+  EDS_TOKEN=eds_... eds heads --url https://audit.example -o heads.json
   eds verify-chain next-export.json --heads heads.json")]
 pub(crate) struct WriteHeads {
     /// Exports to read, in order; - is stdin
-    #[arg(required_unless_present = "ledger", value_name = "FILE")]
+    #[arg(required_unless_present_any = ["ledger", "RemoteArgs"], conflicts_with = "RemoteArgs", value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]
     columns: Columns,
@@ -48,13 +51,13 @@ pub(crate) struct WriteHeads {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Key ring: check the signatures too before writing
-    #[arg(long, value_name = "FILE", conflicts_with = "ledger")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["ledger", "RemoteArgs"])]
     keys: Option<PathBuf>,
     /// Scheme of keys without one: payload-hash or record [default: payload-hash]
-    #[arg(long, value_parser = scheme(), hide_possible_values = true, requires = "keys", conflicts_with = "ledger")]
+    #[arg(long, value_parser = scheme(), hide_possible_values = true, requires = "keys", conflicts_with_all = ["ledger", "RemoteArgs"])]
     scheme: Option<Scheme>,
     /// Heads after which the chains must begin, for an export that starts mid-chain
-    #[arg(long, value_name = "FILE", conflicts_with = "ledger")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["ledger", "RemoteArgs"])]
     start_heads: Option<PathBuf>,
     /// Write the snapshot even if links or signatures do not hold
     #[arg(long)]
@@ -71,6 +74,8 @@ pub(crate) struct WriteHeads {
     metrics_file: Option<PathBuf>,
     #[command(flatten)]
     ledger: InsteadOfFiles,
+    #[command(flatten)]
+    remote: RemoteArgs,
     #[command(flatten)]
     running: Running,
 }
@@ -102,7 +107,8 @@ impl WriteHeads {
             None => None,
         };
         let old = snapshot.as_ref().and_then(Snapshot::before);
-        let taken = if self.ledger.is_given() { self.of_ledger(old)? } else { self.of_files(old)? };
+        let is_of_ledger = self.ledger.is_given() || self.remote.is_given();
+        let taken = if is_of_ledger { self.of_ledger(old)? } else { self.of_files(old)? };
         let textfile = taken.metrics_file.as_deref().map(Textfile::open).transpose()?;
         let is_refused = taken.rewritten > 0 && self.accept_rewrite.is_none();
         if is_refused || (!taken.broken.is_empty() && !self.force) {
@@ -169,6 +175,7 @@ impl WriteHeads {
         if self.ledger.is_given() {
             self.ledger.read(None, &mut destinations)?;
         }
+        self.remote.read_files(&mut destinations);
         let destination = destinations.place("--output", path)?;
         if let Some(metrics) = &self.metrics_file {
             destinations.place("--metrics-file", metrics)?;
@@ -177,7 +184,10 @@ impl WriteHeads {
     }
 
     fn of_ledger(&self, old: Option<&Heads>) -> Result<Taken, Failure> {
-        let opened = self.ledger.open(None)?;
+        let opened = match self.remote.service()? {
+            Some(service) => service.opened(),
+            None => self.ledger.open(None)?,
+        };
         let handle = opened.runtime.handle();
         let extension = self
             .running

@@ -225,7 +225,7 @@ async fn register(client: &Client, device_id: &str) -> Result<Device, Failure> {
     let body = json!({ "device_id": device_id, "key": key.to_string(), "scheme": "record" });
     let response = client.request("POST", "api/v1/devices", Some(body.to_string().into_bytes())).await?;
     match response.status {
-        204 => Ok(device),
+        200 => Ok(device),
         status => {
             let what = format!(
                 "{}: cannot register devices to attack with ({status} {})",

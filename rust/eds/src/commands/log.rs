@@ -19,7 +19,7 @@ use crate::envelope::terminal_safe;
 use crate::exit::{Exit, Failure};
 use crate::interrupt;
 use crate::output::{Answer, Output, write_if_read};
-use crate::remote::{MAX_PAGE, RemoteArgs, Service};
+use crate::remote::RemoteArgs;
 use crate::stores::{Asked, LedgerArgs, Opened};
 use crate::text::{name, shown};
 use crate::threads;
@@ -29,6 +29,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 const FOLLOW_PAGE: u32 = 10_000;
 /// Consecutive failures of the ledger after which `--follow` ends.
 const MAX_FAILURES: u32 = 20;
+/// The most entries that a service returns at once (docs/reference/http.md).
+const MAX_PAGE: u32 = 10_000;
 /// How many ids before the last one `--follow` reads again.
 const OVERLAP: u64 = 1000;
 
@@ -79,45 +81,33 @@ pub(crate) struct Log {
     remote: RemoteArgs,
 }
 
-/// The ledger, or a service in place of it.
-enum Source<'a> {
-    Ledger(&'a LedgerArgs, Box<Opened>),
-    Service(Service),
+/// The ledger, and the way to open it again.
+struct Source<'a> {
+    options: &'a Log,
+    opened: Opened,
 }
 
 impl Source<'_> {
     /// Opens the ledger again: an SQLite file that was opened to be read shows one state of it.
     fn open_again(&mut self) -> Result<(), Failure> {
-        if let Source::Ledger(ledger, opened) = self {
-            **opened = ledger.open(Access::Read)?;
+        if !self.options.remote.is_given() {
+            self.opened = self.options.ledger.open(Access::Read)?;
         }
         Ok(())
     }
 
     fn runtime(&self) -> &Runtime {
-        match self {
-            Source::Ledger(_, opened) => &opened.runtime,
-            Source::Service(service) => service.runtime(),
-        }
+        &self.opened.runtime
     }
 
     /// Returns the most entries that it returns at once.
     fn largest_page(&self) -> u32 {
-        match self {
-            Source::Ledger(..) => u32::MAX,
-            Source::Service(_) => MAX_PAGE,
-        }
+        if self.options.remote.is_given() { MAX_PAGE } else { u32::MAX }
     }
 
     async fn entries(&self, query: &LogQuery) -> Result<Vec<LogEntry>, Failure> {
-        match self {
-            Source::Ledger(_, opened) => opened
-                .ledger
-                .operation_log(query)
-                .await
-                .map_err(|error| edgesentry_rs::Error::from(error).into()),
-            Source::Service(service) => service.operation_log(query).await,
-        }
+        let entries = self.opened.ledger.operation_log(query).await;
+        entries.map_err(|error| edgesentry_rs::Error::from(error).into())
     }
 }
 
@@ -144,10 +134,7 @@ fn reason() -> PossibleValuesParser {
 
 impl Log {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
-        let source = match self.remote.service()? {
-            Some(service) => Source::Service(service),
-            None => Source::Ledger(&self.ledger, Box::new(self.ledger.open(Access::Read)?)),
-        };
+        let source = Source { options: self, opened: self.remote.open(&self.ledger, Access::Read)? };
         let asked = self.tail.unwrap_or(self.limit);
         let limit = asked.min(source.largest_page());
         if limit < asked {

@@ -1,10 +1,12 @@
 //! `eds prove`: proofs from the transparency log of a ledger.
 
+mod remote;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use edgesentry_formats::Destinations;
-use edgesentry_log::Checkpoint;
+use edgesentry_log::{Checkpoint, HeadsProof, StatementKind};
 use edgesentry_rs::log::{LogReader, ProveError, Published};
 use edgesentry_rs::settings::Access;
 use serde_json::json;
@@ -13,13 +15,15 @@ use crate::commands::{Sequences, checkpoint, device_id, sequences, verify_proof}
 use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output, write};
 use crate::outputs;
-use crate::stores::LedgerArgs;
+use crate::remote::RemoteArgs;
+use crate::stores::{LedgerArgs, Opened};
 use crate::text::{name, number};
 
 /// Prove inclusion of records or a head, absence of a device, or consistency with an earlier checkpoint
 ///
 /// The proof is of the published checkpoint, or of an earlier one with --size, and contains it. It is made from the tiles of the log, so it needs no key;
-/// the ledger gives positions and heads. eds verify-proof verifies it offline.
+/// the ledger gives positions and heads. With --url a service makes it: its token needs the scope read. eds verify-proof
+/// verifies it offline.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -28,7 +32,8 @@ Examples:
   eds prove head lift-01 -o head.proof              absence, if the log does not know the device
   eds prove consistency checkpoint-of-may -o grown.proof
   eds prove head lift-01 --size 90210               at an earlier checkpoint
-  eds prove record lift-01 4711 | eds verify-proof - --policy policy.txt")]
+  eds prove record lift-01 4711 | eds verify-proof - --policy policy.txt
+  EDS_TOKEN=eds_... eds prove record lift-01 4711 --url https://audit.example -o record.proof")]
 pub(crate) struct Prove {
     #[command(subcommand)]
     statement: Statement,
@@ -77,44 +82,42 @@ struct Running {
     output: Option<PathBuf>,
     #[command(flatten)]
     ledger: LedgerArgs,
+    #[command(flatten)]
+    remote: RemoteArgs,
 }
 
-/// The content of a proof file, and what it is about.
+/// The content of a proof file.
 struct Proof {
-    kind: &'static str,
+    kind: StatementKind,
     text: String,
-    about: String,
+    checkpoint: Checkpoint,
 }
 
 impl Prove {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
-        let (Statement::Record { running, .. }
-        | Statement::Head { running, .. }
-        | Statement::Consistency { running, .. }) = &self.statement;
+        let running = self.statement.running();
         let older = match &self.statement {
             Statement::Consistency { previous, .. } => Some(verify_proof::checkpoint(previous)?.1),
             _ => None,
         };
-        let opened = running.ledger.open(Access::Read)?;
         let mut destinations = Destinations::default();
-        running.ledger.read(&opened, &mut destinations);
         if let Statement::Consistency { previous, .. } = &self.statement {
             destinations.read("the older checkpoint", previous);
         }
-        let destination =
-            running.output.as_ref().map(|path| destinations.place("--output", path)).transpose()?;
-
-        let settings = &opened.settings;
-        let file = settings.ledger_file();
-        let log = opened.wait(settings.log.open_reader(&*opened.ledger, file.as_deref(), &settings.s3))?;
-        let (published, proof) = opened
-            .runtime
-            .block_on(async {
-                let published = log.published_at(running.size).await?;
-                let proof = self.prove(&log, &published, older.as_ref()).await?;
-                Ok((published, proof))
-            })
-            .map_err(|error| failure(&error))?;
+        let place = |destinations: &mut Destinations| {
+            running.output.as_ref().map(|path| destinations.place("--output", path)).transpose()
+        };
+        let (destination, proof) = match running.remote.service()? {
+            Some(service) => {
+                running.remote.read_files(&mut destinations);
+                (place(&mut destinations)?, remote::prove(&self.statement, &service, older.as_ref())?)
+            }
+            None => {
+                let opened = running.ledger.open(Access::Read)?;
+                running.ledger.read(&opened, &mut destinations);
+                (place(&mut destinations)?, self.of_ledger(&opened, older.as_ref())?)
+            }
+        };
 
         if let (Some(path), Some(destination)) = (&running.output, &destination) {
             outputs::save(destination, path, &proof.text)?;
@@ -122,20 +125,20 @@ impl Prove {
             write(&proof.text)?;
             return Ok(Exit::Holds);
         }
-        let Published { checkpoint, .. } = published;
+        let Proof { kind, text: proof, checkpoint } = proof;
         let path = running.output.as_ref().map(|path| path.display().to_string());
         let content = json!({
-            "kind": proof.kind,
+            "kind": kind.name(),
             "origin": checkpoint.origin(),
             "size": checkpoint.size(),
             "root": checkpoint.root().to_string(),
             "file": path,
-            "proof": proof.text,
+            "proof": proof,
         });
         let text = format!(
             "{}: proof of {}, {} at size {}\n",
             name(path.as_deref().unwrap_or_default()),
-            proof.about,
+            self.statement.about(kind, older.as_ref()),
             name(checkpoint.origin()),
             number(checkpoint.size())
         );
@@ -143,39 +146,72 @@ impl Prove {
         Ok(Exit::Holds)
     }
 
+    fn of_ledger(&self, opened: &Opened, older: Option<&Checkpoint>) -> Result<Proof, Failure> {
+        let settings = &opened.settings;
+        let file = settings.ledger_file();
+        let log = opened.wait(settings.log.open_reader(&*opened.ledger, file.as_deref(), &settings.s3))?;
+        let work = async {
+            let published = log.published_at(self.statement.running().size).await?;
+            let (kind, text) = self.prove(&log, &published, older).await?;
+            Ok(Proof { kind, text, checkpoint: published.checkpoint })
+        };
+        opened.runtime.block_on(work).map_err(|error| failure(&error))
+    }
+
     async fn prove(
         &self,
         log: &LogReader,
         published: &Published,
         older: Option<&Checkpoint>,
-    ) -> Result<Proof, ProveError> {
+    ) -> Result<(StatementKind, String), ProveError> {
         Ok(match (&self.statement, older) {
-            (Statement::Record { device, sequence: Sequences { first, last: None }, .. }, _) => Proof {
-                kind: "record",
-                text: log.prove_record(published, device, *first).await?.to_string(),
-                about: format!("the record of device {} with sequence {first}", name(device)),
-            },
-            (Statement::Record { device, sequence: Sequences { first, last: Some(last) }, .. }, _) => Proof {
-                kind: "run",
-                text: log.prove_run(published, device, *first, *last).await?.to_string(),
-                about: format!("the records of device {} with sequences {first} to {last}", name(device)),
-            },
+            (Statement::Record { device, sequence: Sequences { first, last: None }, .. }, _) => {
+                (StatementKind::Record, log.prove_record(published, device, *first).await?.to_string())
+            }
+            (Statement::Record { device, sequence: Sequences { first, last: Some(last) }, .. }, _) => {
+                (StatementKind::Run, log.prove_run(published, device, *first, *last).await?.to_string())
+            }
             (Statement::Head { device, .. }, _) => {
                 let proof = log.prove_head(published, device).await?;
-                let (kind, about) =
-                    if proof.is_of_presence() { ("head", "head") } else { ("absence", "absence") };
-                let about = format!("the {about} of device {}", name(device));
-                Proof { kind, text: proof.to_string(), about }
+                (kind_of_heads(&proof), proof.to_string())
             }
             (Statement::Consistency { .. }, older) => {
                 let older =
                     older.ok_or_else(|| ProveError::NoCheckpoint { place: log.place().to_owned() })?;
-                let text = log.prove_consistency(published, older).await?.to_string();
-                let about = format!("growth since size {}", number(older.size()));
-                Proof { kind: "consistency", text, about }
+                (StatementKind::Consistency, log.prove_consistency(published, older).await?.to_string())
             }
         })
     }
+}
+
+impl Statement {
+    fn running(&self) -> &Running {
+        match self {
+            Statement::Record { running, .. }
+            | Statement::Head { running, .. }
+            | Statement::Consistency { running, .. } => running,
+        }
+    }
+
+    /// Returns the subject of a proof of this kind.
+    fn about(&self, kind: StatementKind, older: Option<&Checkpoint>) -> String {
+        match self {
+            Statement::Record { device, sequence: Sequences { first, last: None }, .. } => {
+                format!("the record of device {} with sequence {first}", name(device))
+            }
+            Statement::Record { device, sequence: Sequences { first, last: Some(last) }, .. } => {
+                format!("the records of device {} with sequences {first} to {last}", name(device))
+            }
+            Statement::Head { device, .. } => format!("the {} of device {}", kind.name(), name(device)),
+            Statement::Consistency { .. } => {
+                format!("growth since size {}", number(older.map_or(0, Checkpoint::size)))
+            }
+        }
+    }
+}
+
+fn kind_of_heads(proof: &HeadsProof) -> StatementKind {
+    if proof.is_of_presence() { StatementKind::Head } else { StatementKind::Absence }
 }
 
 pub(super) fn failure(error: &ProveError) -> Failure {
