@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -750,18 +751,63 @@ class Request(NamedTuple):
     status: int
     code: str
     detail: str
+    headers: Mapping[str, str] = {}
 
 
 NEW_KEY = '"key":"d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"'
+BASE64 = base64.b64encode(bytes.fromhex(KEY)).decode()
+RECORD = json.dumps(RECORDS[0].to_dict())
+
+
+def sent(payload_hex: str, **changes: object) -> str:
+    """The body of a record with a payload, of which some fields are changed."""
+    return json.dumps({"record": {**RECORDS[0].to_dict(), **changes}, "raw_payload_hex": payload_hex})
+
+
+SENT = sent(payload(RECORDS[0]).hex())
 DEVICES = "/api/v1/devices"
 REQUESTS = [
-    Request("GET", DEVICES, None, None, 401, "unauthenticated", "a token with the scope read is required"),
-    Request("GET", DEVICES, "unknown", None, 401, "unauthenticated", "unknown token"),
-    Request("GET", DEVICES, "ingest", None, 403, "scope_missing", "the token ingest lacks the scope read"),
-    Request("POST", DEVICES, "read", "{}", 403, "scope_missing", "the token read lacks the scope admin"),
+    Request(
+        "GET",
+        DEVICES,
+        None,
+        None,
+        401,
+        "unauthenticated",
+        "a token with the scope read is required: send Authorization: Bearer TOKEN",
+    ),
+    Request(
+        "GET",
+        DEVICES,
+        "unknown",
+        None,
+        401,
+        "unauthenticated",
+        "the service does not know this token; its hash must be in the settings of the service: "
+        "see eds token",
+    ),
+    Request(
+        "GET",
+        DEVICES,
+        "ingest",
+        None,
+        403,
+        "scope_missing",
+        "the token ingest lacks the scope read; it has ingest",
+    ),
+    Request(
+        "POST",
+        DEVICES,
+        "read",
+        "{}",
+        403,
+        "scope_missing",
+        "the token read lacks the scope admin; it has read",
+    ),
     Request(
         *("POST", DEVICES, "admin", '{"device_id":"a","key":"00"}', 400, "malformed"),
-        "key: expected 64 hex digits",
+        "key: expected 64 hex digits, got 2 characters; eds inspect-key shows the digits of a "
+        "key in another form",
     ),
     Request(
         *("POST", DEVICES, "admin", '{"device_id":"a","key":"' + "00" * 32 + '"}', 400, "malformed"),
@@ -769,8 +815,8 @@ REQUESTS = [
     ),
     Request(
         *("POST", DEVICES, "admin", '{"device_id":"a","public_key":"00"}', 400, "malformed"),
-        "body: unknown field `public_key`, expected one of `device_id`, `key`, `scheme`, `valid_from`, "
-        "`start` at line 1 column 29",
+        "public_key: unknown field `public_key`, expected one of `device_id`, `key`, `scheme`, "
+        "`valid_from`, `start` at line 1 column 29",
     ),
     Request(
         *("POST", DEVICES, "admin", '{"device_id":"a"}', 400, "malformed"),
@@ -790,10 +836,16 @@ REQUESTS = [
     ),
     Request(
         *("POST", f"{DEVICES}/revoke", "admin", '{"device_id":"ghost"}', 409, "registry"),
-        'device "ghost": it is not registered',
+        'device "ghost": it is not registered; eds device list shows the registered ones',
     ),
     Request(
-        "GET", "/api/v1/records?limit=0", "read", None, 400, "malformed", "query: `limit` must be 1 to 10000"
+        "GET",
+        "/api/v1/records?limit=0",
+        "read",
+        None,
+        400,
+        "malformed",
+        "query: `limit` must be 1 to 10000, not 0",
     ),
     Request(
         *("GET", "/api/v1/records?after=x", "read", None, 400, "malformed"),
@@ -806,11 +858,12 @@ REQUESTS = [
     ),
     Request(
         *("GET", "/api/v1/log?after_id=-1", "read", None, 400, "malformed"),
-        "query: after_id: expected a natural number",
+        'query: after_id: expected a natural number, not "-1"',
     ),
     Request(
         *("GET", "/api/v1/export?format=csv", "read", None, 400, "malformed"),
-        "query: `format` must be ndjson, json, arrow or parquet, the first two also with .gz or .zst",
+        "query: `format` must be ndjson, json, arrow or parquet, the first two also with .gz or "
+        '.zst, not "csv"',
     ),
     Request(
         *("GET", "/api/v1/log/proof?device_id=lift-01", "read", None, 400, "malformed"),
@@ -822,11 +875,11 @@ REQUESTS = [
     ),
     Request(
         *("GET", "/api/v1/ledger", "read", None, 404, "not_found"),
-        "the path does not exist; see /openapi.json",
+        "the path /api/v1/ledger does not exist; /openapi.json lists the paths",
     ),
     Request(
         *("DELETE", DEVICES, "read", None, 405, "method_not_allowed"),
-        "the path does not support this method; see /openapi.json",
+        "the path /api/v1/devices does not support DELETE; the header Allow lists its methods",
     ),
     Request(
         *("POST", "/api/v1/ingest", None, "{}", 401, "unauthenticated"),
@@ -835,6 +888,205 @@ REQUESTS = [
     Request(
         *("POST", "/api/v1/ingest", "ingest", "{}", 400, "malformed"),
         "expected a record with its payload: missing field `record` at line 1 column 2",
+    ),
+    Request(
+        *("POST", DEVICES, "admin", "device_id=a&key=b", 400, "malformed"),
+        "body: expected a JSON object, got application/x-www-form-urlencoded; with curl: --json '{...}'",
+        {"Content-Type": "application/x-www-form-urlencoded"},
+    ),
+    Request(
+        *("POST", DEVICES, "admin", "<device/>", 400, "malformed"),
+        "body: expected a JSON object, got text/xml; with curl: --json '{...}'",
+        {"Content-Type": "text/xml"},
+    ),
+    Request(*("POST", DEVICES, "admin", "", 400, "malformed"), "body: expected a JSON object, got nothing"),
+    Request(
+        *("POST", DEVICES, "admin", "[]", 400, "malformed"),
+        "body: invalid length 0, expected a JSON object with device_id and key at line 1 column 2",
+    ),
+    Request(
+        *("POST", DEVICES, "admin", '"lift-01"', 400, "malformed"),
+        'body: invalid type: string "lift-01", expected a JSON object with device_id and '
+        "key at line 1 column 9",
+    ),
+    Request(
+        *("POST", DEVICES, "admin", '{"device_id":"a","key":5}', 400, "malformed"),
+        "key: invalid type: integer `5`, expected a string at line 1 column 24",
+    ),
+    Request(
+        *("POST", DEVICES, "admin", '{"device_id":"a","key":"' + BASE64 + '"}', 400, "malformed"),
+        "key: expected 64 hex digits, got 44 characters; eds inspect-key shows the "
+        "digits of a key in another form",
+    ),
+    Request(
+        *("POST", DEVICES, "admin", '{"device_id":"a","device_id":"b"}', 400, "malformed"),
+        "body: duplicate field `device_id` at line 1 column 28",
+    ),
+    Request(
+        *("POST", DEVICES, "admin", '{"device_id":"a","valid_from":"1"}', 400, "malformed"),
+        'valid_from: invalid type: string "1", expected a natural number at line 1 column 33',
+    ),
+    Request(
+        *("POST", DEVICES, "admin", '{"device_id":"a","valid_from":-1}', 400, "malformed"),
+        "valid_from: invalid value: integer `-1`, expected a natural number at line 1 column 32",
+    ),
+    Request(
+        *("POST", DEVICES, "admin", '{"device_id":"a","start":{"sequence":1,"hash":"00"}}', 400, "malformed"),
+        'start.hash: a hash is 64 hex digits, not "00" at line 1 column 51',
+    ),
+    Request(
+        *("POST", DEVICES, "admin", '{"device_id":"a","valid_from":0,' + NEW_KEY + "}", 409, "registry"),
+        'device "a": sequences go from 1 to 9223372036854775807',
+    ),
+    Request(
+        *("POST", DEVICES, "admin", '{"device_id":"a"', 400, "malformed"),
+        "body: expected a JSON object, got other text: EOF while parsing an object at line 1 column 16",
+    ),
+    Request(
+        *("POST", DEVICES, "admin", "{}", 415, "encoding_unknown"),
+        'unsupported Content-Encoding "br"; expected identity, gzip or zstd',
+        {"Content-Encoding": "br"},
+    ),
+    Request(
+        *("POST", DEVICES, "admin", "{}", 400, "malformed"),
+        "the body ended early or cannot be decompressed: unexpected end of file",
+        {"Content-Encoding": "gzip"},
+    ),
+    Request(
+        *("POST", DEVICES, "admin", " " * 70_000, 413, "too_large"), "the body is longer than 65536 bytes"
+    ),
+    Request(
+        *("POST", DEVICES, None, "{}", 401, "unauthenticated"),
+        "Authorization: expected Bearer TOKEN, got another scheme or no token",
+        {"Authorization": "Basic YTpi"},
+    ),
+    Request(
+        *("GET", DEVICES, "admin", None, 403, "scope_missing"),
+        "the token admin lacks the scope read; it has admin",
+    ),
+    Request(
+        *("POST", f"{DEVICES}/revoke", "admin", '{"device_id":"a","reason":"stolen"}', 400, "malformed"),
+        'reason: unknown reason "stolen": use unspecified, compromised, superseded, retired or lost',
+    ),
+    Request(
+        *("POST", f"{DEVICES}/revoke", "admin", '{"device_id":""}', 400, "malformed"),
+        "device_id: expected 1 to 1024 bytes without U+0000",
+    ),
+    Request(
+        *("POST", "/api/v1/erasures", "admin", '{"device_id":"a","sequence":1}', 400, "malformed"),
+        "body: missing field `reason` at line 1 column 30",
+    ),
+    Request(
+        *("GET", "/api/v1/records?limit=all", "read", None, 400, "malformed"),
+        'query: limit: expected a natural number, not "all"',
+    ),
+    Request(
+        *("GET", "/api/v1/records?limit=", "read", None, 400, "malformed"),
+        'query: limit: expected a natural number, not ""',
+    ),
+    Request(
+        *("GET", "/api/v1/records?limit=1&limit=2", "read", None, 400, "malformed"),
+        "query: duplicate field `limit`",
+    ),
+    Request(
+        *("GET", "/api/v1/records?device_id=", "read", None, 400, "malformed"),
+        "device_id: expected 1 to 1024 bytes without U+0000",
+    ),
+    Request(
+        *("GET", "/api/v1/records?from_sequence=99999999999999999999", "read", None, 400, "malformed"),
+        'query: from_sequence: expected a smaller number, not "99999999999999999999"',
+    ),
+    Request(
+        *("GET", "/api/v1/records?from_sequence=5&to_sequence=3", "read", None, 400, "malformed"),
+        "query: from_sequence 5 is above to_sequence 3, so no record can match",
+    ),
+    Request(
+        *("GET", "/api/v1/export?from_ms=9&before_ms=9", "read", None, 400, "malformed"),
+        "query: from_ms 9 is not before before_ms 9, so no record can match",
+    ),
+    Request(
+        *("GET", "/api/v1/export?token=eds_unknown", None, None, 401, "unauthenticated"),
+        "a token with the scope read is required: send Authorization: Bearer TOKEN",
+    ),
+    Request(
+        *("GET", "/api/v1/log?outcome=ok", "read", None, 400, "malformed"),
+        'query: `outcome` must be accepted, duplicate or rejected, not "ok"',
+    ),
+    Request(
+        *("GET", "/api/v1/log?newest=yes", "read", None, 400, "malformed"),
+        'query: newest: expected true or false, not "yes"',
+    ),
+    Request(
+        *("GET", "/api/v1/log?since_ms=2026-01-31", "read", None, 400, "malformed"),
+        'query: since_ms: expected a natural number, not "2026-01-31"',
+    ),
+    Request(
+        *("GET", "/api/v1/log/proof?device_id=lift-01&sequence=first", "read", None, 400, "malformed"),
+        'query: sequence: expected a natural number, not "first"',
+    ),
+    Request(
+        *("GET", "/api/v1/log/consistency", "read", None, 400, "malformed"), "query: missing field `from`"
+    ),
+    Request(
+        *("GET", f"{DEVICES}/", "read", None, 404, "not_found"),
+        "the path /api/v1/devices/ does not exist; /openapi.json lists the paths",
+    ),
+    Request(
+        *("GET", "/api/v2/devices", "read", None, 404, "not_found"),
+        "the path /api/v2/devices does not exist; /openapi.json lists the paths",
+    ),
+    Request(
+        *("POST", "/api/v1/heads", "read", "{}", 405, "method_not_allowed"),
+        "the path /api/v1/heads does not support POST; the header Allow lists its methods",
+    ),
+    Request(
+        *("GET", "/api/v1/ingest", "ingest", None, 405, "method_not_allowed"),
+        "the path /api/v1/ingest does not support GET; the header Allow lists its methods",
+    ),
+    Request(
+        *("POST", "/api/v1/ingest", "read", "{}", 403, "scope_missing"),
+        "the token read lacks the scope ingest; it has read",
+    ),
+    Request(
+        *("POST", "/api/v1/ingest", "ingest", "[]", 400, "malformed"),
+        "expected a record with its payload: invalid length 0, expected a JSON object "
+        "with record and raw_payload_hex at line 1 column 2",
+    ),
+    Request(
+        *("POST", "/api/v1/ingest", "ingest", RECORD, 400, "malformed"),
+        "expected a record with its payload: unknown field `device_id`, expected "
+        "`record` or `raw_payload_hex` at line 1 column 12",
+    ),
+    Request(
+        *("POST", "/api/v1/ingest", "ingest", sent("ZG9vciBvcGVu"), 400, "malformed"),
+        "raw_payload_hex: expected the payload in hex digits: Invalid character 'Z' at position 0",
+    ),
+    Request(
+        *("POST", "/api/v1/ingest", "ingest", sent("646"), 400, "malformed"),
+        "raw_payload_hex: expected the payload in hex digits: Odd number of digits",
+    ),
+    Request(
+        *("POST", "/api/v1/ingest", "ingest", sent("00", signature="00"), 400, "malformed"),
+        "record: expected an audit record: an object with exactly the seven fields, "
+        "found byte 171: expected 128 hex digits, found 2",
+    ),
+    Request(
+        *("POST", "/api/v1/ingest", "ingest", sent("00", sequence="1"), 400, "malformed"),
+        "record: expected an audit record: an object with exactly the seven fields, "
+        'found byte 39: invalid type: string "1", expected u64',
+    ),
+    Request(
+        *("POST", "/api/v1/ingest", "ingest", sent("00"), 422, "payload_hash_mismatch"),
+        "expected 00f05ca919fafd2826bf9445ec2d73017585ccc2fc09f60b1168300da8e9f959, "
+        "found 2d3adedff11b61f14c886e35afa036736dcd87a74d27b5c1510225d0f592e213",
+    ),
+    Request(
+        *("POST", "/api/v1/ingest", "ingest", SENT, 422, "unknown_device"),
+        'expected a registered device, found "lift-01"',
+    ),
+    Request(
+        *("GET", "/log/checkpoint", "read", None, 404, "no_log"),
+        "the ledger of this service has no transparency log; see the section log of its settings",
     ),
 ]
 
@@ -862,6 +1114,9 @@ def test_a_mistake_over_http_says_what_works(
     url, tokens = service
     made = urllib.request.Request(f"{url}{wrong.path}", method=wrong.method)
     made.data = None if wrong.body is None else wrong.body.encode()
+    made.add_header("Content-Type", "application/json")
+    for header, value in wrong.headers.items():
+        made.add_header(header, value)
     if wrong.scope is not None:
         made.add_header("Authorization", f"Bearer {tokens[wrong.scope]}")
     with pytest.raises(urllib.error.HTTPError) as raised:
@@ -921,4 +1176,4 @@ def test_a_mistake_on_the_command_line_says_what_works(refused: Refused) -> None
 def test_the_catalogue_grows() -> None:
     """Of each kind some."""
     assert len(MISTAKES) + len(COMMANDS) >= 60
-    assert len(REQUESTS) >= 15
+    assert len(REQUESTS) >= 60

@@ -105,6 +105,27 @@ def test_devices_are_registered_and_revoked(client: Client) -> None:
         client.register_device("lift-09")
 
 
+def test_keys_rotate_and_one_of_two_devices_is_a_warning(client: Client, tmp_path: Path) -> None:
+    first, second, other = device(11), device(12), device(13)
+    client.register_device(first)
+    client.register_device(first.device_id, second.public_key, valid_from=5)
+    ring = client.key_ring()
+    keys = [(key["key"], key["valid_from"]) for key in ring.keys(first.device_id)]
+    assert keys == [(first.public_key, 1), (second.public_key, 5)]
+    sentence = (
+        'the key of device "lift-13" is also registered for device "lift-11": each of them can sign in the '
+        "name of the others; register a key of its own for each device"
+    )
+    with pytest.warns(UserWarning, match="also registered") as warned:
+        client.register_device(other.device_id, second.public_key)
+    assert [(str(one.message), one.filename) for one in warned] == [(sentence, __file__)]
+    with edgesentry.open(tmp_path / "ledger.db") as ledger:
+        ledger.register_device(first)
+        with pytest.warns(UserWarning, match="also registered") as warned:
+            ledger.register_device(other.device_id, first.public_key)
+        assert [(str(one.message), one.filename) for one in warned] == [(sentence, __file__)]
+
+
 def test_proofs_hold_under_the_policy(client: Client, remote: tuple[str, str, Path]) -> None:
     policy = Policy.read(remote[2] / "policy")
     checkpoint = client.checkpoint()
@@ -137,6 +158,8 @@ def test_coroutines_do_the_same(remote: tuple[str, str, Path], tmp_path: Path) -
             assert await client.heads()
             assert await client.devices()
             assert await client.operation_log(limit=1)
+            assert len(await client.records(devices="lift-01", to_sequence=3)) == 3
+            assert "lift-01" in await client.key_ring()
             assert (await client.checkpoint()).size > 0
             assert await client.prove("lift-01", 1)
             return await client.export(tmp_path / "export.ndjson", devices="lift-01")

@@ -20,6 +20,7 @@ from edgesentry._ledger import (
     _outcome,
     _pairs,
     _registration,
+    _warn_of_shared_key,
 )
 from edgesentry._threads import AT_ONCE, Threads
 from edgesentry._typing import (
@@ -123,6 +124,8 @@ class Client:
     ) -> None:
         """Registers a key of a device; see `Ledger.register_device`. The token needs the scope `admin`.
 
+        Another key of a registered device replaces its key from `valid_from` on: a rotation.
+
         Raises:
             ConfigError: The key is weak or malformed.
             ServiceError: The registry refuses the change, or the service the request.
@@ -137,7 +140,10 @@ class Client:
             body["valid_from"] = valid_from
         if start is not None:
             body["start"] = {"sequence": start.sequence, "hash": start.hash.hex()}
-        self._fetch("POST", "api/v1/devices", body=body)
+        answer = self._json("POST", "api/v1/devices", body=body)
+        with self._reading():
+            others = [str(other) for other in _list(answer["also_key_of"])]
+        _warn_of_shared_key(device_id, others)
 
     def revoke_device(self, device_id: str, *, reason: RevocationReason = "unspecified") -> int:
         """Revokes all keys of a device; returns the first rejected sequence. Needs the scope `admin`.
@@ -155,6 +161,21 @@ class Client:
         answer = self._json("GET", "api/v1/devices")
         with self._reading():
             return [_device(device) for device in _list(answer["devices"])]
+
+    def key_ring(self) -> KeyRing:
+        """Returns the registered keys. Needs the scope `read`.
+
+        They are a claim of the service: compare them with the keys of the owners of the devices. A key ring
+        does not contain revocations; `devices` does.
+        """
+        ring = KeyRing()
+        for device in self.devices():
+            for key in device["keys"]:
+                with self._reading():
+                    ring.add(
+                        device["device_id"], key["key"], scheme=key["scheme"], valid_from=key["valid_from"]
+                    )
+        return ring
 
     def heads(self) -> dict[str, Head]:
         """Returns the last link of every chain. Needs the scope `read`.
@@ -489,6 +510,10 @@ class AsyncClient:
         """See `Client.devices`."""
         return await self._run(self.client.devices)
 
+    async def key_ring(self) -> KeyRing:
+        """See `Client.key_ring`."""
+        return await self._run(self.client.key_ring)
+
     async def heads(self) -> dict[str, Head]:
         """See `Client.heads`."""
         return await self._run(self.client.heads)
@@ -507,6 +532,30 @@ class AsyncClient:
         return await self._run(
             call, device_id=device_id, outcome=outcome, reason=reason, after_id=after_id, limit=limit
         )
+
+    async def records(
+        self,
+        *,
+        devices: str | Iterable[str] | None = None,
+        from_sequence: int | None = None,
+        to_sequence: int | None = None,
+        since: Time | None = None,
+        before: Time | None = None,
+    ) -> list[AuditRecord]:
+        """Returns the records as a list; `client.records` streams them. See `Client.records`."""
+
+        def read() -> list[AuditRecord]:
+            return list(
+                self.client.records(
+                    devices=devices,
+                    from_sequence=from_sequence,
+                    to_sequence=to_sequence,
+                    since=since,
+                    before=before,
+                )
+            )
+
+        return await self._run(read)
 
     async def export(
         self,

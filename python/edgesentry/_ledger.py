@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from edgesentry._core import (
     RecordReader,
     Report,
     read_records,
+    shown,
 )
 from edgesentry._keys import PublicKey
 from edgesentry._progress import open_bar
@@ -273,6 +275,8 @@ class Ledger:
     ) -> None:
         """Registers a device, or another key of a device. Repeating a registration changes nothing.
 
+        A key that another device has is a warning: each of them can sign in the name of the other.
+
         Args:
             device: A device id, or a `Device`, which brings its key and scheme.
             public_key: The key, if `device` is an id: 32 bytes or 64 hex digits.
@@ -286,7 +290,8 @@ class Ledger:
             RegistryError: The change would affect past records, another key begins at this sequence, or the
                 key is registered with the other scheme.
         """
-        self._core.register(*_registration(device, public_key, scheme), valid_from, start)
+        device_id, public_key, scheme = _registration(device, public_key, scheme)
+        _warn_of_shared_key(device_id, self._core.register(device_id, public_key, scheme, valid_from, start))
 
     def revoke_device(self, device_id: str, *, reason: RevocationReason = "unspecified") -> int:
         """Revokes all keys of a device from its next sequence on, and returns that sequence.
@@ -659,6 +664,19 @@ def _name(record: Record) -> tuple[str, int]:
     if isinstance(record, AuditRecord):
         return record.device_id, record.sequence
     return str(record["device_id"]), int(str(record["sequence"]))
+
+
+def _warn_of_shared_key(device_id: str, others: Sequence[str]) -> None:
+    if others:
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        warnings.warn(
+            shown(
+                f"the key of device {json.dumps(device_id)} is also registered for device "
+                f"{json.dumps(others[0])}{more}: each of them can sign in the name of the others; register a "
+                "key of its own for each device"
+            ),
+            stacklevel=3,
+        )
 
 
 def _registration(

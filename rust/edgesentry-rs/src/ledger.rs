@@ -53,6 +53,9 @@ pub use views::{
     SCANNED_DEVICES, SCANNED_ENTRIES, SCANNED_RECORDS,
 };
 
+/// The most devices that [`Ledger::devices_with_key`] returns.
+const MAX_DEVICES_WITH_KEY: usize = 100;
+
 /// The tables that identify a ledger.
 const TABLES: [&str; 4] = ["audit_records", "chain_heads", "devices", "operation_logs"];
 
@@ -326,6 +329,14 @@ pub trait Ledger: Send + Sync + 'static {
     /// Registers a key: a new device, or another key of a known one from a sequence beyond its head. The same
     /// registration again changes nothing.
     async fn register(&self, registration: &Registration) -> Result<(), Error>;
+
+    /// Returns the devices that have or had a key, by device id, at most a hundred. More than one is allowed, for example on
+    /// a test bench, and each of them can sign in the name of the others.
+    async fn devices_with_key(&self, key: &PublicKey) -> Result<Vec<String>, StoreError> {
+        let has_key = |device: &RegisteredDevice| device.keys.iter().any(|known| known.key.key == *key);
+        let devices = self.devices().await?.into_iter().filter(has_key);
+        Ok(devices.map(|device| device.device_id).take(MAX_DEVICES_WITH_KEY).collect())
+    }
 
     /// Revokes every key of a device from its next sequence on, and returns that sequence. Records in the ledger stay
     /// valid, and keys registered later are not affected.

@@ -184,7 +184,7 @@ impl LedgerCore {
         scheme: &str,
         valid_from: Option<u64>,
         start: Option<&Bound<'_, Head>>,
-    ) -> PyResult<()> {
+    ) -> PyResult<Vec<String>> {
         let open = self.open()?;
         let start = start.map(|head| head.get().0);
         let registration =
@@ -193,7 +193,10 @@ impl LedgerCore {
             match &open.service {
                 Some(service) => service.register(&registration).await,
                 None => open.ledger.register(&registration).await,
-            }
+            }?;
+            let mut others = open.ledger.devices_with_key(&registration.key).await?;
+            others.retain(|other| *other != registration.device_id);
+            Ok(others)
         })?;
         done.map_err(|error| service_failure(py, error))
     }

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -166,7 +166,7 @@ impl App {
                 return Ok(Sender::Token(token));
             }
             if self.knows_senders && peer.devices.is_none() {
-                return Err(Problem::scope(&token.name, Scope::Ingest));
+                return Err(Problem::scope(&token, Scope::Ingest));
             }
         }
         match (&peer.devices, self.knows_senders) {
@@ -182,10 +182,12 @@ impl App {
     fn require(&self, headers: &HeaderMap, scope: Scope) -> Result<(), Problem> {
         let Some(token) = bearer(headers)? else {
             let name = scope.name();
-            return Err(Problem::unauthenticated(format!("a token with the scope {name} is required")));
+            let detail =
+                format!("a token with the scope {name} is required: send Authorization: Bearer TOKEN");
+            return Err(Problem::unauthenticated(detail));
         };
         let token = self.tokens.find(token).ok_or_else(Problem::unknown_token)?;
-        if token.may(scope) { Ok(()) } else { Err(Problem::scope(&token.name, scope)) }
+        if token.may(scope) { Ok(()) } else { Err(Problem::scope(&token, scope)) }
     }
 }
 
@@ -197,7 +199,10 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
         Some((kind, token)) if kind.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => {
             Ok(Some(token.trim()))
         }
-        _ => Err(Problem::unauthenticated("expected Authorization: Bearer TOKEN")),
+        _ => {
+            let detail = "Authorization: expected Bearer TOKEN, got another scheme or no token";
+            Err(Problem::unauthenticated(detail))
+        }
     }
 }
 
@@ -224,11 +229,28 @@ impl<S: Sync, T: serde::de::DeserializeOwned> FromRequestParts<S> for Query<T> {
         parsed.map(|query| Query(query.0)).map_err(|error| {
             use std::error::Error;
             let detail = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-            // The words of the standard library for a number that does not parse.
-            let detail = detail.replace("invalid digit found in string", "expected a natural number");
-            Problem::malformed(format!("query: {detail}"))
+            Problem::malformed(format!(
+                "query: {}",
+                with_value(&detail, parts.uri.query().unwrap_or_default())
+            ))
         })
     }
+}
+
+/// Returns the fault of a parameter with its value, in our words for a value that does not parse.
+fn with_value(detail: &str, query: &str) -> String {
+    let wanted = [
+        ("invalid digit found in string", "expected a natural number"),
+        ("cannot parse integer from empty string", "expected a natural number"),
+        ("number too large to fit in target type", "expected a smaller number"),
+        ("provided string was not `true` or `false`", "expected true or false"),
+    ];
+    let found = wanted.iter().find_map(|(theirs, ours)| {
+        let name = detail.strip_suffix(theirs)?.trim_end_matches([':', ' ']);
+        let (_, value) = url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name)?;
+        Some(format!("{name}: {ours}, not {:?}", shown(&value)))
+    });
+    found.unwrap_or_else(|| detail.to_owned())
 }
 
 /// Returns every route.
@@ -251,7 +273,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/api/v1/devices/revoke", post(admin::revoke))
         .route("/api/v1/erasures", post(admin::erase))
         .route_layer(axum::middleware::from_fn(administrators));
-    let metrics = super::metrics::router(app.service.metrics().clone())
+    let metrics = Router::new()
+        .route("/metrics", get(health::metrics))
         .route_layer(axum::middleware::from_fn(scrapers));
     let pages = if let Some(console) = &app.console {
         console.start();
@@ -302,14 +325,18 @@ async fn administrators(State(app): State, request: Request, next: Next) -> Resu
     Ok(next.run(request).await)
 }
 
-async fn not_found() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, ProblemCode::NotFound, "the path does not exist; see /openapi.json")
+async fn not_found(uri: Uri) -> Problem {
+    let detail = format!("the path {} does not exist; /openapi.json lists the paths", shown(uri.path()));
+    Problem::new(StatusCode::NOT_FOUND, ProblemCode::NotFound, detail)
 }
 
-async fn method_not_allowed() -> Problem {
-    Problem::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        ProblemCode::MethodNotAllowed,
-        "the path does not support this method; see /openapi.json",
-    )
+async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
+    let (method, path) = (shown(method.as_str()), shown(uri.path()));
+    let detail = format!("the path {path} does not support {method}; the header Allow lists its methods");
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, ProblemCode::MethodNotAllowed, detail)
+}
+
+/// Returns the beginning of a text of the caller.
+fn shown(text: &str) -> String {
+    text.chars().take(200).collect()
 }

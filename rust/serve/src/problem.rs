@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::bodies::BodyError;
 use super::json::Json;
-use super::tokens::Scope;
+use super::tokens::{Scope, Token};
 use edgesentry_rs::admission::{Rejection, RejectionCode};
 use edgesentry_rs::error::{Error, describe};
 use edgesentry_rs::wire::{self, Malformed, ProblemCode};
@@ -60,11 +60,14 @@ impl Problem {
     }
 
     pub(super) fn unknown_token() -> Problem {
-        Problem::unauthenticated("unknown token")
+        Problem::unauthenticated(
+            "the service does not know this token; its hash must be in the settings of the service: see eds token",
+        )
     }
 
-    pub(super) fn scope(token: &str, scope: Scope) -> Problem {
-        let detail = format!("the token {token} lacks the scope {}", scope.name());
+    pub(super) fn scope(token: &Token, scope: Scope) -> Problem {
+        let (name, had) = (&token.name, token.scopes().map(Scope::name).collect::<Vec<_>>().join(", "));
+        let detail = format!("the token {name} lacks the scope {}; it has {had}", scope.name());
         Problem::new(StatusCode::FORBIDDEN, ProblemCode::ScopeMissing, detail)
     }
 

@@ -67,6 +67,10 @@ impl Token {
         self.scopes.contains(&scope)
     }
 
+    pub(super) fn scopes(&self) -> impl Iterator<Item = Scope> {
+        self.scopes.iter().copied()
+    }
+
     /// Returns true if it is for some devices only.
     pub(super) fn is_limited(&self) -> bool {
         !self.devices.is_empty()

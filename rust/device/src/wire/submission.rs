@@ -11,7 +11,7 @@ use crate::submission::Submission;
 
 /// A record with its payload, as devices send them.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a JSON object with record and raw_payload_hex")]
 struct Wire<'a> {
     #[serde(borrow)]
     record: &'a RawValue,
@@ -36,8 +36,9 @@ pub fn parse_submission(text: &[u8]) -> Result<Submission, Malformed> {
     })?;
     let record = edgesentry_formats::record_from_json(wire.record.get().as_bytes())
         .map_err(|fault| Malformed(format!("record: expected {}, found {}", fault.expected, fault.actual)))?;
-    let payload = hex::decode(wire.raw_payload_hex.as_bytes())
-        .map_err(|error| Malformed(format!("raw_payload_hex: {error}")))?;
+    let payload = hex::decode(wire.raw_payload_hex.as_bytes()).map_err(|error| {
+        Malformed(format!("raw_payload_hex: expected the payload in hex digits: {error}"))
+    })?;
     Ok(Submission { record: Arc::new(record), payload: Bytes::from(payload) })
 }
 

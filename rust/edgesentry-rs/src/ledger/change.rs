@@ -90,7 +90,7 @@ pub(super) fn check_scheme(
 
 /// Returns the error for a device that is not registered.
 pub(super) fn unknown(device_id: &str) -> Error {
-    refused(device_id, "it is not registered".to_owned())
+    refused(device_id, "it is not registered; eds device list shows the registered ones".to_owned())
 }
 
 fn refused(device_id: &str, problem: String) -> Error {

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use edgesentry_chain::{Hash, Head, Heads, RingKey};
+use edgesentry_chain::{Hash, Head, Heads, PublicKey, RingKey};
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
 use sqlx::postgres::PgRow;
@@ -24,9 +24,9 @@ use super::log::POSTGRES_WITNESS;
 use super::plan::{Chains, Held, LogRow, Plan};
 use super::rows::Kind;
 use super::{
-    AppendError, Decision, Entry, Filter, Ledger, LedgerViews, LogEntry, LogQuery, LogTables, Page,
-    PostgresSettings, Pruned, RecordStream, RegisteredDevice, Registration, RejectionLimits, Rejections,
-    Revocation, RevocationReason, WitnessTables, prune, rows, stream,
+    AppendError, Decision, Entry, Filter, Ledger, LedgerViews, LogEntry, LogQuery, LogTables,
+    MAX_DEVICES_WITH_KEY, Page, PostgresSettings, Pruned, RecordStream, RegisteredDevice, Registration,
+    RejectionLimits, Rejections, Revocation, RevocationReason, WitnessTables, prune, rows, stream,
 };
 use crate::admission::{OutcomeKind, Registry, RejectionCode};
 use crate::clock::now_ms;
@@ -274,6 +274,20 @@ impl Ledger for Postgres {
             }
             other => other,
         }
+    }
+
+    async fn devices_with_key(&self, key: &PublicKey) -> Result<Vec<String>, StoreError> {
+        let failed = || self.failed("read the devices");
+        let mut reader = self.servers.reader().await.map_err(failed())?;
+        let devices = sqlx::query_scalar(
+            "SELECT DISTINCT device_id FROM devices WHERE public_key = $1 ORDER BY device_id LIMIT $2",
+        )
+        .bind(&key.as_bytes()[..])
+        .bind(MAX_DEVICES_WITH_KEY as i64)
+        .fetch_all(&mut *reader);
+        let devices = self.servers.in_time(devices).await.and_then(|read| read).map_err(failed())?;
+        reader.end().await.map_err(failed())?;
+        Ok(devices)
     }
 
     async fn revoke_for(&self, device_id: &str, reason: RevocationReason) -> Result<u64, Error> {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use edgesentry_chain::{Head, Heads, RingKey};
+use edgesentry_chain::{Head, Heads, PublicKey, RingKey};
 use futures::TryStreamExt;
 use sqlx::{AssertSqlSafe, Connection, QueryBuilder, Row, SqliteConnection};
 
@@ -18,9 +18,9 @@ use super::plan::{Chains, Held, LogRow, Plan};
 use super::rows::Kind;
 use super::stream::{self, CHUNK, MAX_EVIDENCE_BYTES, MAX_TEXT_BYTES};
 use super::{
-    AppendError, Decision, Entry, Filter, Ledger, LedgerViews, LogEntry, LogQuery, LogTables, Page, Pruned,
-    RecordStream, RegisteredDevice, Registration, RejectionLimits, Rejections, Revocation, RevocationReason,
-    prune, rows,
+    AppendError, Decision, Entry, Filter, Ledger, LedgerViews, LogEntry, LogQuery, LogTables,
+    MAX_DEVICES_WITH_KEY, Page, Pruned, RecordStream, RegisteredDevice, Registration, RejectionLimits,
+    Rejections, Revocation, RevocationReason, prune, rows,
 };
 use crate::admission::{OutcomeKind, Registry, RejectionCode};
 use crate::clock::now_ms;
@@ -224,6 +224,17 @@ impl Ledger for Sqlite {
         let mut writer = self.database.writer().await.map_err(failed())?;
         let transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
         append::register(transaction, &self.database.place, registration).await
+    }
+
+    async fn devices_with_key(&self, key: &PublicKey) -> Result<Vec<String>, StoreError> {
+        let devices = sqlx::query_scalar(
+            "SELECT DISTINCT device_id FROM devices WHERE public_key = ? ORDER BY device_id LIMIT ?",
+        )
+        .bind(key.as_bytes().to_vec())
+        .bind(MAX_DEVICES_WITH_KEY as i64)
+        .fetch_all(&self.database.readers)
+        .await;
+        self.database.unchanged(devices).map_err(self.failed("read the devices"))
     }
 
     async fn revoke_for(&self, device_id: &str, reason: RevocationReason) -> Result<u64, Error> {

@@ -299,7 +299,10 @@ async fn a_key_belongs_to_one_scheme(place: Place) {
     }
     assert_eq!(ledger.devices().await.unwrap().len(), 1);
     // Two devices may share a key under one scheme.
-    ledger.register(&of("lift-02", 1, Scheme::Record)).await.unwrap();
+    let shared = of("lift-02", 1, Scheme::Record);
+    ledger.register(&shared).await.unwrap();
+    assert_eq!(ledger.devices_with_key(&shared.key).await.unwrap(), ["lift-01", "lift-02"]);
+    assert_eq!(ledger.devices_with_key(&of("a", 2, Scheme::Record).key).await.unwrap(), [""; 0]);
     // Of two concurrent ones, one is refused.
     let (record, payload_hash) = (of("a", 9, Scheme::Record), of("b", 9, Scheme::PayloadHash));
     let (first, second) = tokio::join!(ledger.register(&record), ledger.register(&payload_hash));

@@ -24,13 +24,12 @@ use crate::stores::{Asked, LedgerArgs, Opened};
 use crate::text::{name, shown};
 use crate::threads;
 
-/// How often `--follow` looks, and how many entries it reads at once.
+/// How often `--follow` looks.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
-const FOLLOW_PAGE: u32 = 10_000;
+/// How many entries `--follow` reads at once: the most that a service returns (docs/reference/http.md).
+const MAX_PAGE: u32 = 10_000;
 /// Consecutive failures of the ledger after which `--follow` ends.
 const MAX_FAILURES: u32 = 20;
-/// The most entries that a service returns at once (docs/reference/http.md).
-const MAX_PAGE: u32 = 10_000;
 /// How many ids before the last one `--follow` reads again.
 const OVERLAP: u64 = 1000;
 
@@ -235,7 +234,7 @@ fn follow(mut source: Source<'_>, mut query: LogQuery, output: &Output) -> Resul
         // Entries of transactions that end late have ids below those that were read.
         let goes_on = is_full && !query.newest;
         let from = if goes_on { read_to } else { read_to.saturating_sub(OVERLAP) };
-        (query.after_id, query.newest, query.limit) = (from.max(query.after_id), false, FOLLOW_PAGE);
+        (query.after_id, query.newest, query.limit) = (from.max(query.after_id), false, MAX_PAGE);
         printed = printed.split_off(&from);
         let pause = if goes_on { Duration::ZERO } else { POLL_INTERVAL };
         if is_ended(&runtime, &mut asked, pause) {

@@ -1,7 +1,7 @@
 //! The device registry, and erasures.
 
 use axum::body::Body;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, header};
 use edgesentry_chain::{Head, PublicKey, Scheme};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,7 @@ const MAX_BODY_BYTES: usize = 64 << 10;
 
 /// A key to register.
 #[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a JSON object with device_id and key")]
 pub(super) struct KeyRegistration {
     /// The device.
     #[schema(min_length = 1, max_length = 1024)]
@@ -45,9 +45,25 @@ pub(super) struct KeyRegistration {
     start: Option<Link>,
 }
 
+/// A registered key.
+#[derive(Serialize, ToSchema)]
+pub(super) struct KeyRegistered {
+    /// The device.
+    device_id: String,
+    /// Its key, 64 hex digits.
+    key: String,
+    /// What its signatures cover.
+    scheme: &'static str,
+    /// The first sequence that it signs.
+    valid_from: Option<u64>,
+    /// Other devices that have or had the key, at most a hundred. Each of them can sign in the name of the others: give each
+    /// device a key of its own.
+    also_key_of: Vec<String>,
+}
+
 /// A device whose keys are revoked.
 #[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a JSON object with device_id")]
 pub(super) struct Revocation {
     /// The device.
     #[schema(min_length = 1, max_length = 1024)]
@@ -71,12 +87,14 @@ pub(super) struct Revoked {
 #[utoipa::path(
     post, path = "/api/v1/devices", tag = "admin", request_body = KeyRegistration,
     responses(
-        (status = 204, description = "Registered"),
+        (status = 200, description = "Registered", body = KeyRegistered),
         (status = 400, description = "malformed"),
         (status = 401, description = "unauthenticated"),
         (status = 403, description = "scope_missing"),
         (status = 409, description = "registry: the key conflicts with a registered one"),
+        (status = 408, description = "too_slow"),
         (status = 413, description = "too_large"),
+        (status = 415, description = "encoding_unknown"),
         (status = 503, description = "store"),
     ),
     security(("token" = ["admin"]))
@@ -85,10 +103,16 @@ pub(super) async fn register(
     State(app): State,
     headers: HeaderMap,
     body: Body,
-) -> Result<StatusCode, Problem> {
+) -> Result<Json<KeyRegistered>, Problem> {
     let asked: KeyRegistration = read_json(&app, &headers, body).await?;
     let key = hex::decode(&asked.key).ok().and_then(|key| <[u8; 32]>::try_from(key).ok());
-    let key = key.ok_or_else(|| Problem::malformed("key: expected 64 hex digits"))?;
+    let key = key.ok_or_else(|| {
+        let characters = asked.key.chars().count();
+        Problem::malformed(format!(
+            "key: expected 64 hex digits, got {characters} characters; eds inspect-key shows the digits of a key in another \
+             form"
+        ))
+    })?;
     let key = PublicKey::from_bytes(key).map_err(|error| Problem::malformed(format!("key: {error}")))?;
     let scheme = asked.scheme.as_deref().map_or(Ok(Scheme::Record), str::parse);
     let registration = Registration {
@@ -99,8 +123,27 @@ pub(super) async fn register(
         start: asked.start.map(|Link { sequence, hash }| Head { sequence, hash }),
     };
     app.service.register(&registration).await?;
-    tracing::info!(target: TARGET, device_id = registration.device_id, "device registered over the network");
-    Ok(StatusCode::NO_CONTENT)
+    let ledger = app.service.ledger();
+    let mut also_key_of = ledger.devices_with_key(&registration.key).await?;
+    also_key_of.retain(|other| *other != registration.device_id);
+    let known = ledger.keys(&[registration.device_id.as_str().into()]).await?;
+    let Registration { device_id, key, scheme, .. } = registration;
+    match also_key_of.first() {
+        None => tracing::info!(target: TARGET, device_id, "device registered over the network"),
+        Some(other) => {
+            let others = also_key_of.len();
+            tracing::warn!(target: TARGET, device_id, other, others, "device registered with the key of another device");
+        }
+    }
+    let keys = known.values().flat_map(|known| known.keys.iter().rev());
+    let valid_from = keys.map(|known| known.key).find(|known| known.key == key).map(|known| known.valid_from);
+    Ok(Json(KeyRegistered {
+        device_id,
+        key: key.to_string(),
+        scheme: scheme.name(),
+        valid_from,
+        also_key_of,
+    }))
 }
 
 /// Revoke every key of a device from its next sequence on; its records in the ledger stay valid
@@ -112,7 +155,9 @@ pub(super) async fn register(
         (status = 401, description = "unauthenticated"),
         (status = 403, description = "scope_missing"),
         (status = 409, description = "registry: the device is not registered"),
+        (status = 408, description = "too_slow"),
         (status = 413, description = "too_large"),
+        (status = 415, description = "encoding_unknown"),
         (status = 503, description = "store"),
     ),
     security(("token" = ["admin"]))
@@ -133,7 +178,7 @@ pub(super) async fn revoke(
 
 /// A payload to erase.
 #[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a JSON object with device_id, sequence and reason")]
 pub(super) struct ErasureRequest {
     /// The device.
     #[schema(min_length = 1, max_length = 1024)]
@@ -189,7 +234,9 @@ impl From<EraseError> for Problem {
         (status = 401, description = "unauthenticated"),
         (status = 403, description = "scope_missing"),
         (status = 404, description = "no_log, not_found: there is no such record"),
+        (status = 408, description = "too_slow"),
         (status = 413, description = "too_large"),
+        (status = 415, description = "encoding_unknown"),
         (status = 503, description = "store"),
     ),
     security(("token" = ["admin"]))
@@ -224,11 +271,33 @@ pub(super) async fn erase(
 async fn read_json<T: DeserializeOwned>(app: &App, headers: &HeaderMap, body: Body) -> Result<T, Problem> {
     let reader = reader(headers, body, app.limits.stall())?;
     let held = Room::new(&app.bodies, app.holder(headers)).read(reader, MAX_BODY_BYTES).await?;
-    serde_json::from_slice(&held.bytes).map_err(|error| {
-        let problem: String = error.to_string().chars().take(300).collect();
+    let mut decoder = serde_json::Deserializer::from_slice(&held.bytes);
+    let decoded = serde_path_to_error::deserialize(&mut decoder).map_err(|error| {
+        let path = error.path().to_string();
+        (if path == "." { "body".to_owned() } else { path }, error.into_inner())
+    });
+    let whole = decoded.and_then(|value| match decoder.end() {
+        Ok(()) => Ok(value),
+        Err(error) => Err(("body".to_owned(), error)),
+    });
+    whole.map_err(|(place, error)| {
+        let shown = |text: &str| text.chars().take(300).collect::<String>();
+        let problem = shown(&error.to_string().replace("expected u64", "expected a natural number"));
+        let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         match error.classify() {
-            Category::Data => Problem::malformed(format!("body: {problem}")),
-            _ => Problem::malformed(format!("body: expected a JSON object, got other text: {problem}")),
+            Category::Data => Problem::malformed(format!("{}: {problem}", shown(&place))),
+            _ if held.bytes.is_empty() => Problem::malformed("body: expected a JSON object, got nothing"),
+            _ => match content_type.filter(|content_type| !content_type.starts_with("application/json")) {
+                None => {
+                    Problem::malformed(format!("body: expected a JSON object, got other text: {problem}"))
+                }
+                Some(other) => {
+                    let other: String = other.chars().take(100).collect();
+                    let detail =
+                        format!("body: expected a JSON object, got {other}; with curl: --json '{{...}}'");
+                    Problem::malformed(detail)
+                }
+            },
         }
     })
 }

@@ -15,6 +15,7 @@ use tracing::warn;
 use utoipa::IntoParams;
 
 use super::device::check_device_id;
+use super::reads::checked;
 use super::{QUEUE_TIMEOUT, Query, State};
 use crate::problem::Problem;
 use edgesentry_rs::error::describe;
@@ -72,22 +73,23 @@ pub(super) async fn export(
     let name = format!("export.{}", query.format.as_deref().unwrap_or("ndjson"));
     let known = by_name(name.as_ref()).filter(|_| !name.contains('/'));
     let (format, compression) = known.ok_or_else(|| {
-        Problem::malformed(
-            "query: `format` must be ndjson, json, arrow or parquet, the first two also with .gz or .zst",
-        )
+        let asked: String = query.format.iter().flat_map(|format| format.chars()).take(100).collect();
+        Problem::malformed(format!(
+            "query: `format` must be ndjson, json, arrow or parquet, the first two also with .gz or .zst, not {asked:?}"
+        ))
     })?;
     query.device_id.as_deref().map_or(Ok(()), check_device_id)?;
-    let place = app.exports.take(app.holder(&headers), 1, QUEUE_TIMEOUT).await;
-    let place = Arc::new(place.ok_or_else(|| Problem::busy("too many exports at once"))?);
-    let working = Arc::clone(&place);
-    app.service.ledger().check().await?;
-    let filter = Filter {
+    let filter = checked(Filter {
         devices: query.device_id.into_iter().collect(),
         from_sequence: query.from_sequence,
         to_sequence: query.to_sequence,
         from_ms: query.from_ms,
         before_ms: query.before_ms,
-    };
+    })?;
+    let place = app.exports.take(app.holder(&headers), 1, QUEUE_TIMEOUT).await;
+    let place = Arc::new(place.ok_or_else(|| Problem::busy("too many exports at once"))?);
+    let working = Arc::clone(&place);
+    app.service.ledger().check().await?;
     let (pieces, written) = mpsc::channel::<io::Result<Bytes>>(PIECES);
     let out = Box::new(Pieces(pieces.clone()));
     let writer = RecordWriter::to_writer("export".into(), out, format, compression)

@@ -1,5 +1,7 @@
 //! Reads of the ledger: devices, heads, records, the operation log.
 
+use std::collections::BTreeMap;
+
 use axum::body::Body;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -88,11 +90,21 @@ pub(super) async fn devices(State(app): State) -> Result<Json<Devices>, Problem>
     Ok(Json(Devices { devices: devices.collect() }))
 }
 
+/// Heads, as `eds heads` writes them.
+#[derive(ToSchema)]
+#[allow(dead_code)]
+pub(super) struct HeadsSnapshot {
+    /// The version of the form: 1.
+    version: u32,
+    /// The last link of each chain by device id.
+    heads: BTreeMap<String, Link>,
+}
+
 /// The last link of every chain: a snapshot to keep where the writers of the ledger cannot change it
 #[utoipa::path(
     get, path = "/api/v1/heads", tag = "read",
     responses(
-        (status = 200, description = "A snapshot for `eds verify-chain --heads`", content_type = "application/json"),
+        (status = 200, description = "A snapshot for `eds verify-chain --heads`", body = HeadsSnapshot),
         (status = 401, description = "unauthenticated"),
         (status = 403, description = "scope_missing"),
         (status = 503, description = "store"),
@@ -156,13 +168,13 @@ pub(super) async fn records(
     let limit = page(query.limit)?;
     query.device_id.as_deref().map_or(Ok(()), check_device_id)?;
     let after = query.after.as_deref().map(cursor).transpose()?;
-    let filter = Filter {
+    let filter = checked(Filter {
         devices: query.device_id.into_iter().collect(),
         from_sequence: query.from_sequence,
         to_sequence: query.to_sequence,
         from_ms: query.from_ms,
         before_ms: query.before_ms,
-    };
+    })?;
     let mut page = Answer { text: b"{\"records\":[".to_vec(), left: limit, last: None };
     let mut chunks = app.service.ledger().page(&filter, &Page { after, limit });
     while let Some(chunk) = chunks.try_next().await? {
@@ -209,10 +221,27 @@ fn cursor(text: &str) -> Result<(String, u64), Problem> {
     parsed.ok_or_else(|| Problem::malformed("query: `after` must be the `next` value of the previous page"))
 }
 
+/// Refuses a filter that selects no record.
+pub(super) fn checked(filter: Filter) -> Result<Filter, Problem> {
+    let Filter { from_sequence, to_sequence, from_ms, before_ms, .. } = &filter;
+    if let Some((from, to)) = from_sequence.zip(*to_sequence).filter(|(from, to)| from > to) {
+        let detail = format!("query: from_sequence {from} is above to_sequence {to}, so no record can match");
+        return Err(Problem::malformed(detail));
+    }
+    if let Some((from, before)) = from_ms.zip(*before_ms).filter(|(from, before)| from >= before) {
+        let detail =
+            format!("query: from_ms {from} is not before before_ms {before}, so no record can match");
+        return Err(Problem::malformed(detail));
+    }
+    Ok(filter)
+}
+
 fn page(limit: Option<u32>) -> Result<u32, Problem> {
     match limit.unwrap_or(DEFAULT_PAGE_RECORDS) {
         limit @ 1..=MAX_PAGE_RECORDS => Ok(limit),
-        _ => Err(Problem::malformed(format!("query: `limit` must be 1 to {MAX_PAGE_RECORDS}"))),
+        other => {
+            Err(Problem::malformed(format!("query: `limit` must be 1 to {MAX_PAGE_RECORDS}, not {other}")))
+        }
     }
 }
 
@@ -285,10 +314,7 @@ pub(super) async fn log(
         return Err(Problem::malformed("query: `after_id` must be the id of an entry"));
     }
     let limit = page(query.limit)?;
-    let Ok(outcome) = query.outcome.map(|text| text.parse()).transpose() else {
-        // No entry has another outcome.
-        return Ok(Json(Decisions { entries: Vec::new() }));
-    };
+    let outcome = query.outcome.map(|text| text.parse().map_err(|_| unknown_outcome(&text))).transpose()?;
     let query = LogQuery {
         device_id: query.device_id.map(|text| text.replace('\0', "\u{fffd}")),
         outcome,
@@ -300,6 +326,11 @@ pub(super) async fn log(
     };
     let entries = app.service.ledger().operation_log(&query).await?.into_iter().map(decision);
     Ok(Json(Decisions { entries: entries.collect() }))
+}
+
+fn unknown_outcome(text: &str) -> Problem {
+    let shown: String = text.chars().take(100).collect();
+    Problem::malformed(format!("query: `outcome` must be accepted, duplicate or rejected, not {shown:?}"))
 }
 
 fn decision(entry: LogEntry) -> Decision {

@@ -40,7 +40,7 @@ pub(super) struct ReceiptQuery {
 #[utoipa::path(
     get, path = "/api/v1/log/receipt", tag = "log", params(ReceiptQuery),
     responses(
-        (status = 200, description = "What `eds verify-proof` takes", content_type = "text/plain"),
+        (status = 200, description = "What `eds verify-proof` takes", body = String, content_type = "text/plain"),
         (status = 400, description = "malformed"),
         (status = 401, description = "unauthenticated"),
         (status = 403, description = "device_mismatch, scope_missing"),
@@ -48,7 +48,7 @@ pub(super) struct ReceiptQuery {
         (status = 429, description = "rate_limited, with Retry-After"),
         (status = 503, description = "store, busy"),
     ),
-    security(("token" = ["ingest"]), ("token" = ["read"]))
+    security(("certificate" = []), ("token" = ["ingest"]), ("token" = ["read"]))
 )]
 pub(super) async fn receipt(
     State(app): State,
@@ -147,14 +147,14 @@ impl App {
                 return Ok(SenderKey::of_token(&token.name));
             }
             if !token.may(Scope::Ingest) && peer.devices.is_none() {
-                return Err(Problem::scope(&token.name, Scope::Read));
+                return Err(Problem::scope(&token, Scope::Read));
             }
         }
         let sender = self.sender(peer, headers)?;
         if let Some(device_id) = device_id {
             match &sender {
                 Sender::Token(token) if !token.is_limited() => {
-                    return Err(Problem::scope(&token.name, Scope::Read));
+                    return Err(Problem::scope(token, Scope::Read));
                 }
                 sender if !sender.may_send(device_id) => return Err(Problem::other_device(device_id)),
                 _ => {}

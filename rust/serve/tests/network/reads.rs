@@ -117,13 +117,23 @@ async fn devices_are_registered_and_revoked_by_administrators() {
     let admin = [("authorization", "Bearer keeper")];
     let key =
         json!({"device_id": "lift-01", "key": lift.public_key().unwrap().to_string(), "scheme": "record"});
+    let registered = |device_id: &str, also_key_of: Value| json!({"device_id": device_id, "key": key["key"], "scheme": "record", "valid_from": 1, "also_key_of": also_key_of});
     for _ in 0..2 {
-        assert_eq!(serving.post("/api/v1/devices", &admin, key.to_string()).await.status, 204);
+        let answer = serving.post("/api/v1/devices", &admin, key.to_string()).await;
+        assert_eq!((answer.status.as_u16(), answer.json()), (200, registered("lift-01", json!([]))));
     }
+    let same = json!({"device_id": "lift-02", "key": key["key"]}).to_string();
+    let answer = serving.post("/api/v1/devices", &admin, same).await;
+    assert_eq!(answer.json(), registered("lift-02", json!(["lift-01"])));
     let other =
         json!({"device_id": "lift-01", "key": device(2).public_key().unwrap().to_string(), "valid_from": 1});
     let answer = serving.post("/api/v1/devices", &admin, other.to_string()).await;
     assert_eq!(answer.problem(), (409, "registry".to_owned()));
+    // A rotation.
+    let next =
+        json!({"device_id": "lift-02", "key": device(2).public_key().unwrap().to_string(), "valid_from": 5});
+    let answer = serving.post("/api/v1/devices", &admin, next.to_string()).await.json();
+    assert_eq!((&answer["valid_from"], &answer["also_key_of"]), (&json!(5), &json!([])));
     for body in ["{}".to_owned(), key.to_string().replace("record", "none"), "[".repeat(100)] {
         let answer = serving.post("/api/v1/devices", &admin, body).await;
         assert_eq!(answer.problem(), (400, "malformed".to_owned()));
