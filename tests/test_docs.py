@@ -37,6 +37,10 @@ served= url=
 trap '[ -z "$served" ] || kill "$served"' EXIT
 eds() {
     if [ "$1" = serve ]; then
+        if [ -n "$served" ]; then
+            kill "$served"
+            wait "$served"
+        fi
         command eds "$@" 2>served.log & served=$!
         until url=$(sed -n 's/.*"listening","url":"\([^"]*\)".*/\1/p' served.log) && [ -n "$url" ]; do
             kill -0 "$served"

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -18,8 +19,12 @@ const SCRAPE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Returns a router that serves `GET /metrics`.
 pub fn router(metrics: Metrics) -> Router {
-    let text = || async move { ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics.text()) };
-    Router::new().route("/metrics", get(text))
+    Router::new().route("/metrics", get(|| async move { exposition(&metrics) }))
+}
+
+/// Returns the response with the metrics.
+pub(crate) fn exposition(metrics: &Metrics) -> Response {
+    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics.text()).into_response()
 }
 
 /// A server of metrics only; it ends when it is stopped or dropped.

@@ -48,7 +48,7 @@ const MAX_WAITING_BYTES: usize = 32 << 20;
         (status = 415, description = "encoding_unknown"),
         (status = 503, description = "busy, with Retry-After"),
     ),
-    security((), ("token" = []))
+    security((), ("certificate" = []), ("token" = ["ingest"]))
 )]
 pub(super) async fn batch(
     State(app): State,

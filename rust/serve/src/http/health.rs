@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use axum::response::Response;
 use serde::Serialize;
 use tokio::sync::Mutex;
 use utoipa::ToSchema;
@@ -31,6 +32,20 @@ pub(super) struct Health {
 #[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, description = "The process responds", body = Health)))]
 pub(super) async fn healthz() -> Json<Health> {
     Json(Health { status: "ok" })
+}
+
+/// Counters and latencies for Prometheus; needs no token unless one with the scope `metrics` is configured
+#[utoipa::path(
+    get, path = "/metrics", tag = "health",
+    responses(
+        (status = 200, description = "The text format of Prometheus", body = String, content_type = "text/plain"),
+        (status = 401, description = "unauthenticated"),
+        (status = 403, description = "scope_missing"),
+    ),
+    security((), ("token" = ["metrics"]))
+)]
+pub(super) async fn metrics(State(app): State) -> Response {
+    crate::metrics::exposition(app.service.metrics())
 }
 
 /// Whether records can be ingested: the stores respond and do not fail for all devices, and the service is not

@@ -37,7 +37,7 @@ const LARGE_BODY_BYTES: usize = 256 << 10;
         (status = 500, description = "store: the operator must repair the store; keep the record"),
         (status = 503, description = "store, busy, stopped, with Retry-After: no outcome yet, send again"),
     ),
-    security((), ("token" = []))
+    security((), ("certificate" = []), ("token" = ["ingest"]))
 )]
 pub(super) async fn ingest(
     State(app): State,

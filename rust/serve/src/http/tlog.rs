@@ -68,7 +68,7 @@ pub(super) fn text(proof: String) -> Response {
 #[utoipa::path(
     get, path = "/log/checkpoint", tag = "log",
     responses(
-        (status = 200, description = "The note", content_type = "text/plain"),
+        (status = 200, description = "The note", body = String, content_type = "text/plain"),
         (status = 401, description = "unauthenticated"),
         (status = 403, description = "scope_missing"),
         (status = 404, description = "no_log, no_checkpoint"),
@@ -226,7 +226,7 @@ pub(super) struct RecordQuery {
 #[utoipa::path(
     get, path = "/api/v1/log/proof", tag = "log", params(RecordQuery),
     responses(
-        (status = 200, description = "What `eds verify-proof` takes", content_type = "text/plain"),
+        (status = 200, description = "What `eds verify-proof` takes", body = String, content_type = "text/plain"),
         (status = 400, description = "malformed"),
         (status = 401, description = "unauthenticated"),
         (status = 403, description = "scope_missing"),
@@ -276,7 +276,7 @@ pub(super) struct DeviceQuery {
 #[utoipa::path(
     get, path = "/api/v1/log/heads-proof", tag = "log", params(DeviceQuery),
     responses(
-        (status = 200, description = "What `eds verify-proof` takes", content_type = "text/plain"),
+        (status = 200, description = "What `eds verify-proof` takes", body = String, content_type = "text/plain"),
         (status = 400, description = "malformed"),
         (status = 401, description = "unauthenticated"),
         (status = 403, description = "scope_missing"),
@@ -310,7 +310,7 @@ pub(super) struct GrowthQuery {
 #[utoipa::path(
     get, path = "/api/v1/log/consistency", tag = "log", params(GrowthQuery),
     responses(
-        (status = 200, description = "What `eds verify-proof --previous` takes", content_type = "text/plain"),
+        (status = 200, description = "What `eds verify-proof --previous` takes", body = String, content_type = "text/plain"),
         (status = 400, description = "malformed"),
         (status = 401, description = "unauthenticated"),
         (status = 403, description = "scope_missing"),
@@ -318,7 +318,7 @@ pub(super) struct GrowthQuery {
         (status = 429, description = "rate_limited, with Retry-After"),
         (status = 503, description = "store, busy"),
     ),
-    security(("token" = ["ingest"]), ("token" = ["read"]))
+    security(("certificate" = []), ("token" = ["ingest"]), ("token" = ["read"]))
 )]
 pub(super) async fn consistency(
     State(app): State,
