@@ -246,8 +246,9 @@ def test_parts_of_different_runs_are_refused() -> None:
         merge([part, verify_part(RECORDS[50:], position=2, keys=FLEET.keys)]).report()
     with pytest.raises(ValueError, match="1 inputs, expected 2"):
         part.report(inputs=2)
+    headed = verify_part(RECORDS[:50], position=0, heads=verify_chain(RECORDS).heads)
     with pytest.raises(ValueError, match="its heads are not the same"):
-        part.report(heads=verify_chain(RECORDS).heads)
+        headed.report(heads=verify_chain(RECORDS[:50]).heads)
     with pytest.raises(ValueError, match="no parts to merge"):
         merge([])
     with pytest.raises(TypeError, match="item 1 of the parts is dict, not Segments"):

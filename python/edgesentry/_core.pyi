@@ -1416,6 +1416,28 @@ class Segments:
     def heads_table(self) -> ArrowStream:
         """Returns the last link of each chain as a table, to be the heads of a later run."""
 
+    def split(self, shares: int) -> list[Segments]:
+        """Divides the segments by device, for workers that each merge one share of all parts.
+
+        Every share has all inputs. The shares with the same index of all parts merge, and `unite` joins the
+        results. A device is in the same share in every process.
+
+        Args:
+            shares: The number of shares.
+        """
+
+    @staticmethod
+    def unite(shares: Iterable[Segments]) -> Segments:
+        """Joins all shares of the same inputs.
+
+        Args:
+            shares: One merged share of each index of `split`, in any order.
+
+        Raises:
+            UnreadableError: A share lacks an input, or a device is in two shares.
+            ValueError: They are not of one run.
+        """
+
     @classmethod
     def from_arrow(cls, table: ArrowStream) -> Segments:
         """Restores segments from the rows of one part or of several, in any order.
@@ -1449,13 +1471,18 @@ def merge(parts: Iterable[Segments]) -> Segments:
 def verify_part(
     source: Source,
     *,
-    position: int,
+    position: int | Sequence[int],
+    columns: Mapping[str, str] | None = None,
+    ignore: str | Sequence[str] | None = None,
     keys: Keys | None = None,
     payloads: Path | None = None,
+    payload_sample: tuple[float, int] | None = None,
     heads: Heads | None = None,
     scheme: Scheme | None = None,
     order: Order = "position",
     contested: Contested | None = None,
+    places: Sequence[int] | None = None,
+    byte_ranges: Sequence[tuple[int, int]] | None = None,
     threads: int | None = None,
     max_findings: int = 100_000,
 ) -> Segments:
@@ -1464,14 +1491,22 @@ def verify_part(
     Args:
         source: The records, as `verify_chain` takes them.
         position: The position of the source among the inputs of the run, from 0. Several paths have positions
-            from this one on. In the order of position it is the order of the inputs, without holes.
+            from this one on. In the order of position it is the order of the inputs, without holes. With
+            `contested`, also a list with the position of each input.
+        columns: As for `verify_chain`.
+        ignore: As for `verify_chain`.
         keys: Public keys, at least those of the devices in the source: see `KeyRing.subset`.
-        payloads: A directory of payloads, to hash them again.
+        payloads: A directory of payloads, to hash them again, or `s3://BUCKET`.
+        payload_sample: The share of the payloads to check, from 0 to 1, and a seed: one of 64 bits that the
+            author of the records cannot know.
         heads: Trusted heads, at least those of the devices in the source.
         scheme: The scheme of keys that do not name one; by default as in `KeyRing`.
         order: The place of a record in its chain, as in `verify_chain`.
         contested: Records to verify again: `Segments.contested` of all merged parts, or some of its devices.
             The source is then all inputs with such records, from `position` on; others are skipped.
+        places: With `contested`: the place of each record of the source, its position times 2^40 plus its row.
+        byte_ranges: A range of bytes of each path, of which the row groups of Parquet that begin in it are
+            verified. A file in another format is wholly in the range that begins at 0.
         threads: Number of threads; by default as in `verify_chain`.
         max_findings: Findings to keep; all are counted. The same in all parts.
 
@@ -1492,8 +1527,11 @@ class Verifier:
 
     Args:
         position: The position of the records among the inputs of the run, as in `verify_part`.
+        columns: As for `verify_chain`.
+        ignore: As for `verify_chain`.
         keys: Public keys, at least those of the devices in the records.
-        payloads: A directory of payloads, to hash them again.
+        payloads: A directory of payloads, to hash them again, or `s3://BUCKET`.
+        payload_sample: As for `verify_part`.
         heads: Trusted heads, at least those of the devices in the records.
         scheme: The scheme of keys that do not name one; by default as in `KeyRing`.
         order: The place of a record in its chain, as in `verify_chain`.
@@ -1506,8 +1544,11 @@ class Verifier:
         cls,
         *,
         position: int,
+        columns: Mapping[str, str] | None = None,
+        ignore: str | Sequence[str] | None = None,
         keys: Keys | None = None,
         payloads: Path | None = None,
+        payload_sample: tuple[float, int] | None = None,
         heads: Heads | None = None,
         scheme: Scheme | None = None,
         order: Order = "position",
@@ -1530,6 +1571,12 @@ class Verifier:
         Raises:
             ValueError: The verifier has ended, or a call has failed.
         """
+
+def file_states(path: Path) -> list[tuple[str, int, str]]:
+    """Returns the files or objects that a path stands for.
+
+    Each has its name, its size in bytes, and a text that changes with each version.
+    """
 
 def device_statistics(
     source: Source,

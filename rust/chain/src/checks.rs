@@ -14,6 +14,16 @@ pub trait Payloads: Sync {
     /// Returns the BLAKE3 hash of the payload of `record`, or `None` if the store proves that it has no such payload.
     /// An error ends the verification.
     fn payload_hash(&self, record: &AuditRecord) -> Result<Option<Hash>, PayloadError>;
+
+    /// Returns false if the payload of a record is not checked, as it is not in the sample.
+    fn is_checked(&self, _record: &AuditRecord) -> bool {
+        true
+    }
+
+    /// Reads the payloads of the records that are verified next, if several reads at a time are faster.
+    fn prepare(&self, _records: &mut dyn Iterator<Item = &AuditRecord>) -> Result<(), PayloadError> {
+        Ok(())
+    }
 }
 
 /// A payload could not be read. This is a failure of the verifier, not a verdict.
@@ -111,7 +121,8 @@ impl<'a> Checks<'a> {
         providers
     }
 
-    pub(crate) fn payload_source(&self) -> Option<&'a dyn Payloads> {
+    /// Returns the source of payloads, if they are checked.
+    pub fn payload_source(&self) -> Option<&'a dyn Payloads> {
         match self.payloads {
             Some(payloads) => Some(payloads),
             None => self.claims.payloads.map(|claim| claim.what as &'a dyn Payloads),

@@ -25,7 +25,7 @@ use crate::level::ProvidedBy;
 use crate::record::AuditRecord;
 use crate::report::{Input, Report};
 use crate::runs::Order;
-use crate::segment::{Basis, Counts, Found, Segment, Segments};
+use crate::segment::{Basis, Counts, Found, HeadSight, Segment, Segments};
 
 /// Bits of a position for the row in an input; the number of the input is above them.
 const ROW_BITS: u32 = 40;
@@ -95,9 +95,63 @@ pub enum PartError {
          verify fewer devices at a time"
     )]
     Scattered,
+    /// A trusted head that the workers did not have is not at the end of the chain.
+    #[error(
+        "device {}: its head at sequence {sequence} is before the last record, and the parts were verified without \
+         heads; use the head of the last record, or verify the parts with heads",
+        escape::quoted(device_id)
+    )]
+    EarlierHead {
+        /// The device.
+        device_id: Arc<str>,
+        /// The sequence of the head.
+        sequence: u64,
+    },
     /// A number in a part is impossible.
     #[error("a part is inconsistent: {0}; make it again")]
     Inconsistent(&'static str),
+}
+
+/// The places of records that are verified again.
+#[derive(Clone, Copy, Debug)]
+pub enum Places<'a> {
+    /// Consecutive inputs, the first of which has this number.
+    From(u64),
+    /// The number of each input.
+    Inputs(&'a [u64]),
+    /// The position of each record: the number of its input times 2^40, and its row.
+    Records(&'a [u64]),
+}
+
+impl Places<'_> {
+    /// Returns the place of a record; `starts` has the index of the first record of each input.
+    fn position(&self, starts: &[u64], index: u64) -> Option<u64> {
+        let at = starts.partition_point(|start| *start <= index).saturating_sub(1);
+        let row = index - starts.get(at).copied().unwrap_or_default();
+        let number = match self {
+            Places::From(first) => first + at as u64,
+            Places::Inputs(numbers) => *numbers.get(at)?,
+            Places::Records(positions) => return positions.get(usize::try_from(index).ok()?).copied(),
+        };
+        Some((number << ROW_BITS) | row)
+    }
+
+    fn fit(&self, inputs: &[Input]) -> bool {
+        let entries = || inputs.iter().fold(0, |sum: u64, input| sum.saturating_add(input.entries));
+        inputs.iter().all(|input| input.entries >> ROW_BITS == 0)
+            && match self {
+                Places::From(first) => {
+                    first.saturating_add((inputs.len() as u64).saturating_sub(1)) <= MAX_NUMBER
+                }
+                Places::Inputs(numbers) => {
+                    numbers.len() == inputs.len() && numbers.iter().all(|number| *number <= MAX_NUMBER)
+                }
+                Places::Records(positions) => {
+                    positions.len() as u64 == entries()
+                        && positions.iter().all(|position| position >> ROW_BITS <= MAX_NUMBER)
+                }
+            }
+    }
 }
 
 /// What must be equal in all parts of a run.
@@ -188,7 +242,7 @@ impl Part {
         kept: Kept,
     ) -> Result<Part, PartError> {
         let mut part = Part::empty(checks, order, kept.most());
-        let (mut segments, findings) = part.settled(number, &inputs, segments, kept)?;
+        let (mut segments, findings) = part.settled(Places::From(number), &inputs, segments, kept)?;
         for (code, count) in segments.found.counts.iter().enumerate() {
             part.loose[code] = *count;
         }
@@ -213,14 +267,14 @@ impl Part {
     pub fn again(
         checks: &Checks<'_>,
         order: Order,
-        number: u64,
+        places: Places<'_>,
         inputs: &[Input],
         segments: Segments,
         kept: Kept,
         ranges: Contested,
     ) -> Result<Part, PartError> {
         let mut part = Part::empty(checks, order, kept.most());
-        let (mut segments, findings) = part.settled(number, inputs, segments, kept)?;
+        let (mut segments, findings) = part.settled(places, inputs, segments, kept)?;
         segments.found = Found::default();
         part.again = Again { segments, findings, ranges };
         Ok(part)
@@ -260,15 +314,15 @@ impl Part {
     /// Drops what only the process of the segments needs, and makes positions those of the run.
     fn settled(
         &self,
-        number: u64,
+        places: Places<'_>,
         inputs: &[Input],
         mut segments: Segments,
         kept: Kept,
     ) -> Result<(Segments, Vec<Finding>), PartError> {
-        let is_too_large = |input: &Input| input.entries >> ROW_BITS > 0;
-        let last = number.saturating_add((inputs.len() as u64).saturating_sub(1));
-        if last > MAX_NUMBER || inputs.iter().any(is_too_large) {
-            return Err(TOO_HIGH);
+        if !places.fit(inputs) {
+            return Err(PartError::Inconsistent(
+                "a position is above 2^23-1, an input has 2^40 records, or there are not as many positions as inputs",
+            ));
         }
         segments.keep(kept);
         segments.name_repetitions();
@@ -278,11 +332,8 @@ impl Part {
             starts.push(start);
             start += input.entries;
         }
-        let position = |index: u64| {
-            let at = starts.partition_point(|start| *start <= index).saturating_sub(1);
-            let row = index - starts.get(at).copied().unwrap_or_default();
-            ((number + at as u64) << ROW_BITS) | row
-        };
+        // A place that is not there is outside of all inputs, which the report rejects.
+        let position = |index: u64| places.position(&starts, index).unwrap_or(u64::MAX);
         let order = self.plan.order;
         for segment in segments.iter_mut() {
             let contested = segment.contested && order == Order::Sequence;
@@ -297,6 +348,93 @@ impl Part {
             finding.predecessor = finding.predecessor.map(position);
         }
         Ok((segments, findings))
+    }
+
+    /// Divides the part by device. A share has all inputs and the records of its devices; the shares with the same index
+    /// of all parts merge, and [`Part::united`] joins the merged shares.
+    pub fn split(self, shares: u32) -> Vec<Part> {
+        let shares = u64::from(shares.max(1));
+        let share_of = |device_id: &str| {
+            let [a, b, c, d, ..] = *Hash::of(device_id.as_bytes()).as_bytes();
+            u64::from(u32::from_le_bytes([a, b, c, d])) % shares
+        };
+        let of_finding = |finding: &Finding| finding.device_id.as_deref().map_or(0, share_of);
+        let empty = || {
+            let mut part = Part::of_plan(self.plan);
+            part.inputs = self.inputs.clone();
+            for (number, Block { end, .. }) in &self.blocks {
+                part.blocks.insert(*number, Block { end: *end, segments: Segments::default() });
+            }
+            part
+        };
+        let mut parts: Vec<Part> = (0..shares).map(|_| empty()).collect();
+        let order = self.plan.order;
+        for (number, block) in self.blocks {
+            for (device_id, segment) in block.segments.into_segments() {
+                let part = &mut parts[share_of(&device_id) as usize];
+                if let Some(block) = part.blocks.get_mut(&number) {
+                    block.segments.put(device_id, segment, order);
+                }
+            }
+        }
+        for finding in self.kept.findings() {
+            parts[of_finding(finding) as usize].kept.add(vec![finding.clone()]);
+        }
+        let Again { segments, findings, ranges } = self.again;
+        for (device_id, segment) in segments.into_segments() {
+            parts[share_of(&device_id) as usize].again.segments.put(device_id, segment, order);
+        }
+        for finding in findings {
+            parts[of_finding(&finding) as usize].again.findings.push(finding);
+        }
+        for (device_id, ranges) in ranges {
+            parts[share_of(&device_id) as usize].again.ranges.insert(device_id, ranges);
+        }
+        parts[0].loose = self.loose;
+        for part in &mut parts {
+            // The findings between segments are those of the part.
+            part.blocks.values_mut().for_each(|block| block.segments.found = Found::default());
+            part.again.segments.found = Found::default();
+        }
+        parts
+    }
+
+    /// Joins all shares of [`Part::split`] of the same inputs.
+    ///
+    /// # Errors
+    /// A share lacks an input, a device is in two shares, or they are not of one run.
+    pub fn united(shares: Vec<Part>) -> Result<Part, PartError> {
+        let mut shares = shares.into_iter();
+        let Some(mut whole) = shares.next() else {
+            return Err(PartError::Inconsistent("it has no shares"));
+        };
+        for share in shares {
+            let Part { plan, blocks, loose, kept, inputs, again } = share;
+            whole.check_plan(&plan)?;
+            let places = |blocks: &BTreeMap<u64, Block>| {
+                blocks.iter().map(|(number, block)| (*number, block.end)).collect::<Vec<_>>()
+            };
+            if inputs != whole.inputs || places(&blocks) != places(&whole.blocks) {
+                return Err(PartError::Inconsistent("its shares do not have the same inputs"));
+            }
+            for (count, more) in whole.loose.iter_mut().zip(loose) {
+                *count = count.saturating_add(more);
+            }
+            whole.kept.merge(kept);
+            for (number, block) in blocks {
+                let Some(own) = whole.blocks.get_mut(&number) else { continue };
+                if block.segments.iter().any(|(device_id, _)| own.segments.contains(device_id)) {
+                    return Err(PartError::Inconsistent("a device is in two shares"));
+                }
+                for (device_id, segment) in block.segments.into_segments() {
+                    own.segments.put(device_id, segment, plan.order);
+                }
+                own.segments.found = Found::default();
+            }
+            whole.again.append(again);
+        }
+        whole.again.sort()?;
+        Ok(whole)
     }
 
     /// Returns the order of the records.
@@ -495,6 +633,7 @@ impl Part {
         }
         let again = std::mem::take(&mut self.again);
         again.replace(order, &mut segments, &mut self.kept)?;
+        see_late_heads(&mut segments, checks)?;
         check_ends(&segments, checks)?;
         segments.found.counts = self.loose;
         let faults: Vec<_> = segments.iter().flat_map(|(_, segment)| segment.faults.iter()).collect();
@@ -564,6 +703,45 @@ fn join(left: Segments, right: Segments, kept: &mut Kept) -> Result<Segments, Pa
     kept.add(joined.take_findings());
     joined.found = Found::default();
     Ok(joined)
+}
+
+/// Compares heads with the last records of chains that were verified without heads.
+fn see_late_heads(segments: &mut Segments, checks: &Checks<'_>) -> Result<(), PartError> {
+    for (device_id, segment) in &mut segments.chains {
+        see_heads(device_id, &mut [segment], checks)?;
+    }
+    for (device_id, runs) in &mut segments.runs {
+        see_heads(device_id, &mut runs.iter_mut().collect::<Vec<_>>(), checks)?;
+    }
+    Ok(())
+}
+
+/// Compares heads with the last of the segments of a chain.
+fn see_heads(
+    device_id: &Arc<str>,
+    segments: &mut [&mut Segment],
+    checks: &Checks<'_>,
+) -> Result<(), PartError> {
+    let none = Basis::of_heads([None; 2]);
+    let heads = checks.heads_of(device_id).map(|head| head.map(|(head, _)| head));
+    if heads == [None; 2] || segments.iter().any(|segment| segment.basis.heads != none) {
+        return Ok(());
+    }
+    let Some(end) = segments.last_mut() else { return Ok(()) };
+    for (which, head) in heads.into_iter().enumerate() {
+        let Some(head) = head else { continue };
+        let last = end.last;
+        if head.sequence < end.span.highest_sequence || last.sequence < end.span.highest_sequence {
+            let sequence = head.sequence;
+            return Err(PartError::EarlierHead { device_id: Arc::clone(device_id), sequence });
+        }
+        if head.sequence == last.sequence {
+            let matches = head.hash == last.hash;
+            end.see(which, if matches { HeadSight::Matches } else { HeadSight::Differs(last.hash) });
+        }
+    }
+    segments.iter_mut().for_each(|segment| segment.basis.heads = Basis::of_heads(heads));
+    Ok(())
 }
 
 /// Rejects heads with which the workers did not verify.

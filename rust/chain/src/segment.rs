@@ -362,6 +362,19 @@ impl Segments {
         self.chains.values_mut().chain(self.runs.values_mut().flat_map(Runs::iter_mut))
     }
 
+    /// Returns all segments.
+    pub(crate) fn into_segments(self) -> impl Iterator<Item = (Arc<str>, Segment)> {
+        let runs = self
+            .runs
+            .into_iter()
+            .flat_map(|(device_id, runs)| runs.into_segments().map(move |run| (Arc::clone(&device_id), run)));
+        self.chains.into_iter().chain(runs)
+    }
+
+    pub(crate) fn contains(&self, device_id: &str) -> bool {
+        self.chains.contains_key(device_id) || self.runs.contains_key(device_id)
+    }
+
     /// Returns the number of segments beyond one for each chain, because sequences between them are not there yet.
     pub fn open_gaps(&self) -> usize {
         self.runs.values().map(|runs| runs.len().saturating_sub(1)).sum()

@@ -142,7 +142,7 @@ impl<'c: 'r, 'r> Slice<'c, 'r> {
             }
         }
         // Step 5: the payload.
-        if let Some(payloads) = checks.payload_source() {
+        if let Some(payloads) = checks.payload_source().filter(|payloads| payloads.is_checked(record)) {
             let payload_hash = payloads.payload_hash(record)?;
             chain.payload(&link, record, payload_hash, &mut self.found);
         }

@@ -36,12 +36,42 @@ struct Listed {
     modified_ms: u64,
 }
 
+/// The state of an object at the time of its listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectState {
+    /// Its URL.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Its version, by the store.
+    pub etag: String,
+}
+
+/// Returns the states of the objects that a URL stands for, as [`sources`] finds them.
+///
+/// # Errors
+/// As [`sources`].
+pub fn states(url: &str, settings: &S3Settings) -> Result<Vec<ObjectState>, Error> {
+    let (bucket, listed) = find(url, settings)?;
+    let state = |Listed { key, bytes, etag, .. }: Listed| ObjectState {
+        name: format!("s3://{}/{key}", bucket.name),
+        bytes,
+        etag,
+    };
+    Ok(listed.into_iter().map(state).collect())
+}
+
 /// Returns the objects that a URL stands for, in the order of their keys: an object, a prefix as a directory, or a
 /// pattern, as [`edgesentry_formats::files_of`] has them for files. Nothing is read yet.
 ///
 /// # Errors
 /// The URL names no objects or too many, or a table that lists its own files; or the bucket cannot be read.
 pub fn sources(url: &str, settings: &S3Settings) -> Result<Vec<Source>, Error> {
+    let (bucket, listed) = find(url, settings)?;
+    Ok(listed.into_iter().map(|listed| Object::source(&bucket, listed)).collect())
+}
+
+fn find(url: &str, settings: &S3Settings) -> Result<(Arc<Bucket>, Vec<Listed>), Error> {
     let unreadable = |problem: &str| {
         let shown: String = url.chars().take(200).collect();
         Error::Unreadable { name: shown.into(), problem: problem.to_owned() }
@@ -63,5 +93,5 @@ pub fn sources(url: &str, settings: &S3Settings) -> Result<Vec<Source>, Error> {
         runtime,
     });
     let listed = bucket.runtime.block_on(bucket.find(key))?;
-    Ok(listed.into_iter().map(|listed| Object::source(&bucket, listed)).collect())
+    Ok((bucket, listed))
 }

@@ -10,13 +10,13 @@ use edgesentry_chain::{
 };
 use edgesentry_formats::{LogCheck, Options, Progress, Source};
 use futures::StreamExt;
-use tokio::runtime::Handle;
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc;
 
 use crate::error::{Component, Error, FailureKind, StoreError};
 use crate::export::{Manifest, start_heads};
 use crate::ledger::{self, Filter, Ledger, RecordStream, listed_erasures};
-use crate::payload::PayloadStore;
+use crate::payload::{self, PayloadStore, S3Settings};
 
 /// Payloads that are read and hashed concurrently.
 const CONCURRENT_PAYLOADS: usize = 64;
@@ -277,6 +277,80 @@ fn with_payloads(records: RecordStream, store: Arc<dyn PayloadStore>, hashes: Ar
             }
         })
         .boxed()
+}
+
+/// The payloads of a store, read and hashed several at a time, for records that are in files.
+pub struct StorePayloads {
+    store: Arc<dyn PayloadStore>,
+    runtime: Runtime,
+    /// The hashes that are read ahead, and the number of records that still need each.
+    ready: Mutex<HashMap<PayloadName, (Read, usize)>>,
+}
+
+/// Device, sequence, payload hash and object reference: what decides where a payload is.
+type PayloadName = (String, u64, Hash, String);
+
+fn payload_name(record: &AuditRecord) -> PayloadName {
+    (record.device_id.clone(), record.sequence, record.payload_hash, record.object_ref.clone())
+}
+
+impl StorePayloads {
+    /// Opens a bucket by its URL, `s3://BUCKET`.
+    ///
+    /// # Errors
+    /// The URL names no bucket, or the credentials of the settings are incomplete.
+    pub fn open(url: &str, settings: &S3Settings) -> Result<StorePayloads, Error> {
+        let Some(bucket) = url.strip_prefix("s3://") else {
+            return Err(Error::Config("payloads: expected s3://BUCKET".to_owned()));
+        };
+        let runtime =
+            Builder::new_multi_thread().worker_threads(1).thread_name("payloads").enable_all().build();
+        let runtime =
+            runtime.map_err(|error| Error::Config(format!("payloads: cannot start threads: {error}")))?;
+        let store = runtime.block_on(payload::s3::open(bucket.trim_end_matches('/'), settings))?;
+        Ok(StorePayloads { store, runtime, ready: Mutex::default() })
+    }
+}
+
+impl Payloads for StorePayloads {
+    fn payload_hash(&self, record: &AuditRecord) -> Result<Option<Hash>, PayloadError> {
+        let name = payload_name(record);
+        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = match ready.get_mut(&name) {
+            Some((read, left)) if *left > 1 => {
+                *left -= 1;
+                Some(read.clone())
+            }
+            Some(_) => ready.remove(&name).map(|(read, _)| read),
+            None => None,
+        };
+        drop(ready);
+        let read = found.unwrap_or_else(|| self.runtime.block_on(hash_of(&*self.store, record)));
+        read.map_err(|error| PayloadError {
+            device_id: record.device_id.clone(),
+            sequence: record.sequence,
+            object_ref: record.object_ref.clone(),
+            source: Box::new(error),
+        })
+    }
+
+    fn prepare(&self, records: &mut dyn Iterator<Item = &AuditRecord>) -> Result<(), PayloadError> {
+        let mut needed: HashMap<PayloadName, (&AuditRecord, usize)> = HashMap::new();
+        for record in records {
+            needed.entry(payload_name(record)).or_insert((record, 0)).1 += 1;
+        }
+        let reads: Vec<_> = needed
+            .into_iter()
+            .map(|(name, (record, uses))| async move { (name, (hash_of(&*self.store, record).await, uses)) })
+            .collect();
+        let read = futures::stream::iter(reads).buffer_unordered(CONCURRENT_PAYLOADS).collect::<Vec<_>>();
+        let read = self.runtime.block_on(read);
+        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, (hash, uses)) in read {
+            ready.entry(name).or_insert((hash, 0)).1 += uses;
+        }
+        Ok(())
+    }
 }
 
 async fn hash_of(store: &dyn PayloadStore, record: &AuditRecord) -> Read {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use edgesentry_chain::{AuditRecord, Checks, Heads, KeyRing, PublicKey, Report, RingKey, Scheme};
+use edgesentry_chain::{AuditRecord, Checks, Heads, KeyRing, Order, PublicKey, Report, RingKey, Scheme};
 use edgesentry_formats::{
     ColumnNames, LogCheck, Malformed, MaxAge, Options, PayloadFolder, Progress, Source, describe, files_of,
     path_of_url, read_start, times,
@@ -52,18 +52,20 @@ impl Showing {
 impl Running {
     /// Verifies the sources.
     pub(crate) fn verify(&self, sources: Vec<Source>, checks: &Checks<'_>) -> Result<Report, Failure> {
-        self.verify_with_log(sources, checks, None)
+        self.verify_with_log(Order::Position, sources, checks, None)
     }
 
     /// Verifies the sources, and compares them with the checkpoint of a log.
     pub(crate) fn verify_with_log(
         &self,
+        order: Order,
         sources: Vec<Source>,
         checks: &Checks<'_>,
         log: Option<&LogCheck<'_>>,
     ) -> Result<Report, Failure> {
         let verify = |options: &Options, progress: &Arc<Progress>| {
-            edgesentry_formats::verify_with_log(sources, checks, log, options, progress)
+            let options = Options { order, ..*options };
+            edgesentry_formats::verify_with_log(sources, checks, log, &options, progress)
         };
         Ok(self.run(verify)??)
     }

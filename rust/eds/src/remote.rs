@@ -13,8 +13,8 @@ use tokio::runtime::Runtime;
 
 use crate::commands::token_of;
 use crate::exit::Failure;
-use crate::remarks::remark;
 use crate::outputs;
+use crate::remarks::remark;
 use crate::stores::{LedgerArgs, Opened};
 use crate::text::sentence;
 use crate::threads;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use edgesentry_chain::part::RowState;
-pub use edgesentry_chain::part::{Contested, ContestedRange, Ends, Part, PartError, PartRow};
+pub use edgesentry_chain::part::{Contested, ContestedRange, Ends, Part, PartError, PartRow, Places};
 use edgesentry_chain::{Checks, Hash, Input};
 
 use crate::error::Error;
@@ -37,15 +37,15 @@ pub fn verify_part(
     Ok(Part::new(checks, options.order, number, inputs, segments, kept)?)
 }
 
-/// Verifies the contested records of sources again, as a part of the same run. The sources are all those of the run that
-/// have such records, under the same numbers. The ranges of a device may have any order.
+/// Verifies the contested records of sources again, as a part of the same run. The sources have all such records of the
+/// run, under the same numbers or positions. The ranges of a device may have any order.
 ///
 /// # Errors
 /// As [`verify_part`], and if there are more than two million contested records.
 pub fn verify_contested(
     sources: Vec<Source>,
     checks: &Checks<'_>,
-    number: u64,
+    places: Places<'_>,
     mut contested: Contested,
     options: &Options,
     progress: &Arc<Progress>,
@@ -53,7 +53,7 @@ pub fn verify_contested(
     contested.values_mut().for_each(|ranges| ranges.sort_unstable());
     let plan = Plan { only: Some(&contested), ..Plan::new(checks, options, progress) };
     let Folded { segments, kept, inputs, .. } = fold_sources(sources, &plan)?;
-    Ok(Part::again(checks, options.order, number, &inputs, segments, kept, contested)?)
+    Ok(Part::again(checks, options.order, places, &inputs, segments, kept, contested)?)
 }
 
 /// Verifies the contested records of one process again, from its files.
@@ -76,7 +76,8 @@ pub(crate) fn settle(mut whole: Part, files: Option<&[Source]>, plan: &Plan<'_>)
     }
     for group in groups {
         let sources = files.iter().filter_map(read::again).collect();
-        let again = verify_contested(sources, plan.checks, 0, group, plan.options, plan.progress)?;
+        let again =
+            verify_contested(sources, plan.checks, Places::From(0), group, plan.options, plan.progress)?;
         whole = whole.merge(again)?;
     }
     Ok(whole)

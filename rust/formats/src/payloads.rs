@@ -139,6 +139,42 @@ impl Payloads for PayloadFolder {
     }
 }
 
+/// A sample of payloads, drawn by device, sequence and hash of the record.
+pub struct SampledPayloads {
+    payloads: Box<dyn Payloads + Send>,
+    /// The largest number that is in the sample, of 64 bits.
+    most: u64,
+    seed: u64,
+}
+
+impl SampledPayloads {
+    /// Makes a sample of a share of all payloads, from 0 to 1.
+    pub fn new(payloads: Box<dyn Payloads + Send>, share: f64, seed: u64) -> SampledPayloads {
+        // The product is rounded towards 0, and 1.0 gives the largest number.
+        SampledPayloads { payloads, most: (share * u64::MAX as f64) as u64, seed }
+    }
+}
+
+impl Payloads for SampledPayloads {
+    fn payload_hash(&self, record: &AuditRecord) -> Result<Option<Hash>, PayloadError> {
+        self.payloads.payload_hash(record)
+    }
+
+    fn is_checked(&self, record: &AuditRecord) -> bool {
+        let mut drawn = Vec::with_capacity(48 + record.device_id.len());
+        drawn.extend(self.seed.to_le_bytes());
+        drawn.extend(record.sequence.to_le_bytes());
+        drawn.extend(record.payload_hash.as_bytes());
+        drawn.extend(record.device_id.as_bytes());
+        let [a, b, c, d, e, f, g, h, ..] = *Hash::of(&drawn).as_bytes();
+        u64::from_le_bytes([a, b, c, d, e, f, g, h]) <= self.most
+    }
+
+    fn prepare(&self, records: &mut dyn Iterator<Item = &AuditRecord>) -> Result<(), PayloadError> {
+        self.payloads.prepare(&mut records.filter(|record| self.is_checked(record)))
+    }
+}
+
 fn hash_of(file: File) -> io::Result<Hash> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(file)?;

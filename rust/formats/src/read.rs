@@ -69,6 +69,14 @@ pub enum Source {
         /// The names of its columns.
         names: Arc<ColumnNames>,
     },
+    /// A share of a file: the row groups of Parquet that begin in these bytes. Another format is wholly in the share that
+    /// begins at 0.
+    Share {
+        /// The source.
+        source: Box<Source>,
+        /// The bytes.
+        bytes: Range<u64>,
+    },
 }
 
 impl Source {
@@ -84,7 +92,7 @@ impl Source {
     pub fn path(&self) -> Option<&Path> {
         match self {
             Source::Path(path) => Some(path),
-            Source::Named { source, .. } => source.path(),
+            Source::Named { source, .. } | Source::Share { source, .. } => source.path(),
             _ => None,
         }
     }
@@ -187,42 +195,66 @@ pub(crate) struct Opened {
 
 /// Opens a source. `progress` counts the bytes read.
 pub(crate) fn open(source: Source, progress: &Arc<Progress>) -> Result<Opened, Error> {
-    match source {
-        // The outer names are those of the caller.
-        Source::Named { source, names } => {
-            let mut source = *source;
-            while let Source::Named { source: inner, .. } = source {
-                source = *inner;
+    let (mut source, mut names, mut share) = (source, None, None);
+    loop {
+        source = match source {
+            // The outer names are those of the caller.
+            Source::Named { source, names: inner } => {
+                names.get_or_insert(inner);
+                *source
             }
-            open_named(source, &names, progress)
-        }
-        source => open_named(source, &Arc::default(), progress),
+            Source::Share { source, bytes } => {
+                share.get_or_insert(bytes);
+                *source
+            }
+            source => break open_plain(source, &names.unwrap_or_default(), share, progress),
+        };
     }
 }
 
-fn open_named(source: Source, names: &Arc<ColumnNames>, progress: &Arc<Progress>) -> Result<Opened, Error> {
-    match source {
-        Source::Path(path) => open_path(&path, names, progress),
-        Source::Reader { name, reader } => open_reader(name, reader, None, names, progress),
+fn open_plain(
+    source: Source,
+    names: &Arc<ColumnNames>,
+    share: Option<Range<u64>>,
+    progress: &Arc<Progress>,
+) -> Result<Opened, Error> {
+    let is_first = share.as_ref().is_none_or(|share| share.start == 0);
+    let mut opened = match source {
+        Source::Path(path) => open_path(&path, names, share, progress)?,
+        Source::Reader { name, reader } => open_reader(name, reader, None, names, progress)?,
         Source::Ranges { name, ranges, bytes, modified } => {
-            let opened = open_ranges(name, ranges, bytes, names, progress)?;
-            Ok(Opened { modified, ..opened })
+            let opened = open_ranges(name, ranges, bytes, names, share, progress)?;
+            Opened { modified, ..opened }
         }
-        Source::Named { source, .. } => open_named(*source, names, progress),
-        Source::Records { name, records } => Ok(Opened {
+        Source::Records { name, records } => Opened {
             chunks: Box::new(RecordChunks { name: Arc::clone(&name), records }),
             name,
             format: "records".into(),
             bytes: None,
             modified: None,
-        }),
-        Source::Batches { name, batches } => Ok(Opened {
+        },
+        Source::Batches { name, batches } => Opened {
             chunks: Box::new(arrow::BatchChunks::new(Arc::clone(&name), batches, names)?),
             name,
             format: "arrow".into(),
             bytes: None,
             modified: None,
-        }),
+        },
+        // Opened by the caller.
+        Source::Named { source, .. } | Source::Share { source, .. } => return open(*source, progress),
+    };
+    if !is_first && opened.format != "parquet" {
+        opened.chunks = Box::new(NoChunks);
+    }
+    Ok(opened)
+}
+
+/// The chunks of a share that has none.
+struct NoChunks;
+
+impl ChunkReader for NoChunks {
+    fn next_chunk(&mut self, _: &Progress) -> Result<Option<Chunk>, Error> {
+        Ok(None)
     }
 }
 
@@ -240,12 +272,18 @@ pub(crate) fn size_bytes(source: &Source) -> Option<u64> {
     match source {
         Source::Path(path) => path.metadata().ok().map(|metadata| metadata.len()),
         Source::Ranges { bytes, .. } => Some(*bytes),
+        Source::Share { source, bytes } => size_bytes(source).map(|size| size.min(bytes.end - bytes.start)),
         Source::Named { source, .. } => size_bytes(source),
         _ => None,
     }
 }
 
-fn open_path(path: &Path, names: &Arc<ColumnNames>, progress: &Arc<Progress>) -> Result<Opened, Error> {
+fn open_path(
+    path: &Path,
+    names: &Arc<ColumnNames>,
+    share: Option<Range<u64>>,
+    progress: &Arc<Progress>,
+) -> Result<Opened, Error> {
     let name: Arc<str> = path.display().to_string().into();
     let io_error = |source| Error::Io { name: Arc::clone(&name), action: "open", source };
     let file = File::open(path).map_err(|error| missing_url(path).unwrap_or_else(|| io_error(error)))?;
@@ -266,7 +304,7 @@ fn open_path(path: &Path, names: &Arc<ColumnNames>, progress: &Arc<Progress>) ->
             let chunks = arrow::ArrowChunks::file(Arc::clone(&name), file()?, names)?;
             return Ok(Opened { name, format: "arrow".into(), bytes, modified, chunks: Box::new(chunks) });
         }
-        let opened = open_ranges(Arc::clone(&name), Box::new(file()?), size, names, progress)?;
+        let opened = open_ranges(Arc::clone(&name), Box::new(file()?), size, names, share, progress)?;
         return Ok(Opened { modified, ..opened });
     }
     open_reader(name, Box::new(file), None, names, progress)
@@ -278,6 +316,7 @@ fn open_ranges(
     mut ranges: Box<dyn ReadSeek>,
     size: u64,
     names: &Arc<ColumnNames>,
+    share: Option<Range<u64>>,
     progress: &Arc<Progress>,
 ) -> Result<Opened, Error> {
     let failed = |source| Error::reading(&name, source);
@@ -290,7 +329,11 @@ fn open_ranges(
     if !head.starts_with(b"PAR1") {
         return open_reader(name, ranges, Some(size), names, progress);
     }
-    let chunks = Box::new(arrow::ParquetChunks::open(Arc::clone(&name), ranges, names)?);
+    let chunks = Box::new(arrow::ParquetChunks::open(Arc::clone(&name), ranges, names, share.as_ref())?);
+    let name = match share {
+        Some(share) if share.start > 0 => format!("{name} from byte {}", share.start).into(),
+        _ => name,
+    };
     Ok(Opened { name, format: "parquet".into(), bytes: Some(size), modified: None, chunks })
 }
 
@@ -342,7 +385,7 @@ fn open_reader(
     };
     if head.starts_with(b"PAR1") {
         let file = arrow::spool(&name, reader, progress)?;
-        let chunks = arrow::ParquetChunks::open(Arc::clone(&name), Box::new(file), names)?;
+        let chunks = arrow::ParquetChunks::open(Arc::clone(&name), Box::new(file), names, None)?;
         return Ok(opened("parquet", Box::new(chunks.uncounted())));
     }
     if head.starts_with(b"ARROW1") {

@@ -298,6 +298,9 @@ pub(crate) fn verify_some<'r>(
     records: impl Iterator<Item = (&'r AuditRecord, u64)> + Clone,
     plan: &Plan<'_>,
 ) -> Result<Piece, PayloadError> {
+    if let Some(payloads) = plan.checks.payload_source() {
+        payloads.prepare(&mut records.clone().map(|(record, _)| record))?;
+    }
     let mut segments = match plan.options.order {
         Order::Position => plan.checks.verify_indexed(records.clone())?,
         Order::Sequence => plan.checks.verify_sorted(records.clone())?,

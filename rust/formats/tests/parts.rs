@@ -13,8 +13,8 @@ use edgesentry_chain::{
     AuditRecord, Checks, Finding, FindingCode as Code, Hash, Head, Heads, Order, Report, Verdict,
 };
 use edgesentry_formats::{
-    ColumnNames, Contested, Ends, Error, Options, Part, PartError, Progress, RowError, Source, decode_rows,
-    encode_row, verify, verify_contested, verify_part,
+    ColumnNames, Contested, Ends, Error, Options, Part, PartError, Places, Progress, RowError, Source,
+    decode_rows, encode_row, verify, verify_contested, verify_part,
 };
 use proptest::prelude::*;
 use tampered::{CHAINS, Entry, KEYS, device, entries, lines, ndjson};
@@ -112,7 +112,8 @@ impl Way {
             for (device_id, ranges) in contested {
                 let one = Contested::from([(device_id, ranges)]);
                 let sources = pieces.iter().map(|piece| ndjson(piece)).collect();
-                let again = verify_contested(sources, checks, 0, one, options, &progress()).unwrap();
+                let again =
+                    verify_contested(sources, checks, Places::From(0), one, options, &progress()).unwrap();
                 let again = if self.travels { restored(&rows(&again)).unwrap() } else { again };
                 whole = whole.merge(again).unwrap();
             }
@@ -317,13 +318,15 @@ fn a_repetition_in_another_file_is_contested() {
         assert_eq!(contested.len(), 1);
         let sources = || pieces.iter().map(|piece| ndjson(piece)).collect::<Vec<Source>>();
         let again =
-            verify_contested(sources(), &checks, 0, contested.clone(), &options, &progress()).unwrap();
+            verify_contested(sources(), &checks, Places::From(0), contested.clone(), &options, &progress())
+                .unwrap();
         let report = whole.clone().merge(again).unwrap().report(&Ends::default()).unwrap();
         assert_eq!(report.coverage.records, 350);
         assert_eq!(report.counts.get(&Code::SequenceDuplicate), Some(&repeated), "{:?}", report.counts);
         // The records of one file are not those of the parts.
         let half = vec![ndjson(pieces[0])];
-        let again = verify_contested(half, &checks, 0, contested, &options, &progress()).unwrap();
+        let again =
+            verify_contested(half, &checks, Places::From(0), contested, &options, &progress()).unwrap();
         let refused = whole.merge(again).unwrap().report(&Ends::default());
         assert!(matches!(refused, Err(PartError::Changed(_))), "{refused:?}");
     }

@@ -97,6 +97,8 @@ mod _core {
     #[pymodule_export]
     use crate::signer::{Pkcs11Signer, ProgramSigner};
     #[pymodule_export]
+    use crate::source::file_states;
+    #[pymodule_export]
     use crate::statistics::{Statistics, device_statistics};
     #[pymodule_export]
     use crate::telemetry::{end_telemetry, init_telemetry, metrics_text};

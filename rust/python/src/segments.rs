@@ -7,15 +7,19 @@ use arrow_array::{ArrayRef, BinaryArray, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use edgesentry_chain::{Checks, Claims, Heads, Order, Payloads, count};
 use edgesentry_formats::{
-    Contested, ContestedRange, Ends, Options, Part, PartError, PartVerifier, PayloadFolder, Progress,
-    RowError, decode_rows, encode_row, verify_contested, verify_part as verify_as_part,
+    ColumnNames, Contested, ContestedRange, Ends, Options, Part, PartError, PartVerifier, PayloadFolder,
+    Places, Progress, RowError, SampledPayloads, Source, decode_rows, encode_row, verify_contested,
+    verify_part as verify_as_part,
 };
+use edgesentry_rs::settings::{Overrides, Settings};
+use edgesentry_rs::verify::StorePayloads;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict, PyType};
 use serde::{Deserialize, Serialize};
 
 use crate::arrow::{schema_capsule, stream_capsule};
+use crate::columns::{Ignored, column_names};
 use crate::coverage::Input;
 use crate::errors::{UnreadableError, failure, sentence};
 use crate::frames::Batches;
@@ -24,7 +28,8 @@ use crate::keys::{GivenKeys, given_keys, scheme_of};
 use crate::pickle::{Reduced, reduce, refuse};
 use crate::progress::Bar;
 use crate::report::{Call, Report};
-use crate::source::inputs;
+use crate::service::service_failure;
+use crate::source::{Input as AnyInput, named_inputs};
 use crate::tables;
 use crate::verify::payload_directory;
 use crate::work::{Work, pool, wait};
@@ -160,6 +165,34 @@ impl Segments {
         tables::heads_table(&self.0.heads())
     }
 
+    /// Divides the segments by device, for workers that each merge one share of all parts.
+    ///
+    /// Every share has all inputs. The shares with the same index of all parts merge, and `unite` joins the
+    /// results. A device is in the same share in every process.
+    ///
+    /// Args:
+    ///     shares: The number of shares.
+    fn split(&self, shares: u32) -> PyResult<Vec<Segments>> {
+        if !(1..=1 << 20).contains(&shares) {
+            return Err(PyValueError::new_err("shares must be a number from 1 to 2^20"));
+        }
+        Ok(self.0.clone().split(shares).into_iter().map(Segments).collect())
+    }
+
+    /// Joins all shares of the same inputs.
+    ///
+    /// Args:
+    ///     shares: One merged share of each index of `split`, in any order.
+    ///
+    /// Raises:
+    ///     UnreadableError: A share lacks an input, or a device is in two shares.
+    ///     ValueError: They are not of one run.
+    #[staticmethod]
+    fn unite(shares: &Bound<'_, PyAny>) -> PyResult<Segments> {
+        let parts = shares.try_iter()?.enumerate().map(|(at, part)| part_of(at, &part?));
+        Part::united(parts.collect::<PyResult<_>>()?).map(Segments).map_err(unusable)
+    }
+
     /// Restores segments from the rows of one part or of several, in any order.
     ///
     /// Raises:
@@ -221,12 +254,7 @@ impl Segments {
 pub(crate) fn merge(parts: &Bound<'_, PyAny>) -> PyResult<Segments> {
     let mut whole: Option<Part> = None;
     for (at, part) in parts.try_iter()?.enumerate() {
-        let part = part?;
-        let Ok(part) = part.cast::<Segments>() else {
-            let kind = part.get_type().name()?;
-            return Err(PyTypeError::new_err(format!("item {at} of the parts is {kind}, not Segments")));
-        };
-        let part = part.get().0.clone();
+        let part = part_of(at, &part?)?;
         whole = Some(match whole {
             Some(whole) => whole.merge(part).map_err(unusable)?,
             None => part,
@@ -235,19 +263,35 @@ pub(crate) fn merge(parts: &Bound<'_, PyAny>) -> PyResult<Segments> {
     whole.map(Segments).ok_or_else(|| PyValueError::new_err("there are no parts to merge"))
 }
 
+fn part_of(at: usize, part: &Bound<'_, PyAny>) -> PyResult<Part> {
+    let Ok(part) = part.cast::<Segments>() else {
+        let kind = part.get_type().name()?;
+        return Err(PyTypeError::new_err(format!("item {at} of the parts is {kind}, not Segments")));
+    };
+    Ok(part.get().0.clone())
+}
+
 /// Verifies some inputs of a run, such as one file in a task of an engine.
 ///
 /// Args:
 ///     source: The records, as `verify_chain` takes them.
 ///     position: The position of the source among the inputs of the run, from 0. Several paths have positions
-///         from this one on. In the order of position it is the order of the inputs, without holes.
+///         from this one on. In the order of position it is the order of the inputs, without holes. With
+///         `contested`, also a list with the position of each input.
+///     columns: As for `verify_chain`.
+///     ignore: As for `verify_chain`.
 ///     keys: Public keys, at least those of the devices in the source: see `KeyRing.subset`.
-///     payloads: A directory of payloads, to hash them again.
+///     payloads: A directory of payloads, to hash them again, or `s3://BUCKET`.
+///     payload_sample: The share of the payloads to check, from 0 to 1, and a seed: one of 64 bits that the
+///         author of the records cannot know.
 ///     heads: Trusted heads, at least those of the devices in the source.
 ///     scheme: The scheme of keys that do not name one; by default as in `KeyRing`.
 ///     order: The place of a record in its chain, as in `verify_chain`.
 ///     contested: Records to verify again: `Segments.contested` of all merged parts, or some of its devices.
 ///         The source is then all inputs with such records, from `position` on; others are skipped.
+///     places: With `contested`: the place of each record of the source, its position times 2^40 plus its row.
+///     byte_ranges: A range of bytes of each path, of which the row groups of Parquet that begin in it are
+///         verified. A file in another format is wholly in the range that begins at 0.
 ///     threads: Number of threads; by default as in `verify_chain`.
 ///     max_findings: Findings to keep; all are counted. The same in all parts.
 ///
@@ -262,36 +306,80 @@ pub(crate) fn merge(parts: &Bound<'_, PyAny>) -> PyResult<Segments> {
 ///     KeyboardInterrupt: Ctrl-C. The threads end by themselves soon after.
 #[pyfunction]
 #[pyo3(signature = (
-    source, *, position, keys = None, payloads = None, heads = None, scheme = None, order = "position",
-    contested = None, threads = None, max_findings = 100_000
+    source, *, position, columns = None, ignore = None, keys = None, payloads = None, payload_sample = None,
+    heads = None, scheme = None, order = "position", contested = None, places = None, byte_ranges = None,
+    threads = None, max_findings = 100_000
 ))]
 // The arguments of the Python function.
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn verify_part(
     py: Python<'_>,
     source: &Bound<'_, PyAny>,
-    position: u64,
+    position: Positions,
+    columns: Option<BTreeMap<String, String>>,
+    ignore: Option<Ignored>,
     keys: Option<&Bound<'_, PyAny>>,
     payloads: Option<&Bound<'_, PyAny>>,
+    payload_sample: Option<(f64, u64)>,
     heads: Option<&Bound<'_, PyAny>>,
     scheme: Option<&str>,
     order: &str,
     contested: Option<&Bound<'_, PyDict>>,
+    places: Option<Vec<u64>>,
+    byte_ranges: Option<Vec<(u64, u64)>>,
     threads: Option<i64>,
     max_findings: i64,
 ) -> PyResult<Segments> {
-    let given = Given::from_any(py, keys, payloads, heads, scheme)?;
+    let given = Given::from_any(py, keys, payloads, payload_sample, heads, scheme)?;
     let options = options_of(order, max_findings)?;
     let contested = contested.map(contested_from_any).transpose()?;
+    if contested.is_none() && (places.is_some() || matches!(position, Positions::Each(_))) {
+        return Err(PyValueError::new_err("places, and a list of positions, need contested"));
+    }
     let pool = pool(threads)?;
-    let work = Work::start(inputs(source)?, move |sources, progress, results| {
+    let inputs = named_inputs(source, &column_names(columns, ignore)?)?;
+    let inputs = match byte_ranges {
+        Some(ranges) => in_ranges(inputs, ranges)?,
+        None => inputs,
+    };
+    let work = Work::start(inputs, move |sources, progress, results| {
         let checks = given.checks();
-        results.put(pool.install(|| match contested {
-            None => verify_as_part(sources, &checks, position, &options, progress),
-            Some(contested) => verify_contested(sources, &checks, position, contested, &options, progress),
+        results.put(pool.install(|| match (contested, position) {
+            (None, Positions::From(position)) => {
+                verify_as_part(sources, &checks, position, &options, progress)
+            }
+            (contested, position) => {
+                let places = match (&places, &position) {
+                    (Some(places), _) => Places::Records(places),
+                    (None, Positions::From(position)) => Places::From(*position),
+                    (None, Positions::Each(positions)) => Places::Inputs(positions),
+                };
+                verify_contested(sources, &checks, places, contested.unwrap_or_default(), &options, progress)
+            }
         })?)
     })?;
     wait(py, work, Bar::new(None)?).map(Segments)
+}
+
+/// The position of the first input, or of each.
+#[derive(FromPyObject)]
+pub(crate) enum Positions {
+    From(u64),
+    Each(Vec<u64>),
+}
+
+fn in_ranges(inputs: Vec<AnyInput>, ranges: Vec<(u64, u64)>) -> PyResult<Vec<AnyInput>> {
+    if inputs.len() != ranges.len() || ranges.iter().any(|(start, end)| start > end) {
+        let message = "byte_ranges has the start and the end of a range for each file of the source";
+        return Err(PyValueError::new_err(message));
+    }
+    let ranged = inputs.into_iter().zip(ranges).map(|(input, (start, end))| match input {
+        AnyInput::Ready(source) => {
+            Ok(AnyInput::Ready(Source::Share { source: Box::new(source), bytes: start..end }))
+        }
+        _ => Err(PyValueError::new_err("byte_ranges needs a source of paths")),
+    });
+    ranged.collect()
 }
 
 fn contested_from_any(value: &Bound<'_, PyDict>) -> PyResult<Contested> {
@@ -325,7 +413,7 @@ pub(crate) fn options_of(order: &str, max_findings: i64) -> PyResult<Options> {
 /// The inputs of the verification of a part.
 struct Given {
     keys: Option<GivenKeys>,
-    payloads: Option<PayloadFolder>,
+    payloads: Option<Box<dyn Payloads + Send>>,
     heads: Option<Heads>,
 }
 
@@ -334,15 +422,25 @@ impl Given {
         py: Python<'_>,
         keys: Option<&Bound<'_, PyAny>>,
         payloads: Option<&Bound<'_, PyAny>>,
+        sample: Option<(f64, u64)>,
         heads: Option<&Bound<'_, PyAny>>,
         scheme: Option<&str>,
     ) -> PyResult<Given> {
         let scheme = scheme.map(scheme_of).transpose()?;
-        let payloads = payloads.map(payload_directory).transpose()?;
-        let payloads = payloads.map(|folder| PayloadFolder::open(&folder)).transpose();
+        let payloads = payloads.map(|payloads| opened_payloads(py, payloads)).transpose()?;
+        let payloads = match (payloads, sample) {
+            (Some(payloads), Some((share, seed))) if (0.0..=1.0).contains(&share) => {
+                Some(Box::new(SampledPayloads::new(payloads, share, seed)) as Box<dyn Payloads + Send>)
+            }
+            (payloads, None) => payloads,
+            (None, Some(_)) => return Err(PyValueError::new_err("payload_sample needs payloads")),
+            (Some(_), Some(_)) => {
+                return Err(PyValueError::new_err("the share of payload_sample must be from 0 to 1"));
+            }
+        };
         Ok(Given {
             keys: keys.map(|keys| given_keys(keys, scheme)).transpose()?,
-            payloads: payloads.map_err(|error| failure(py, error))?,
+            payloads,
             heads: heads.map(heads_from_any).transpose()?,
         })
     }
@@ -350,11 +448,24 @@ impl Given {
     fn checks(&self) -> Checks<'_> {
         Checks {
             keys: self.keys.as_ref().and_then(GivenKeys::brought),
-            payloads: self.payloads.as_ref().map(|payloads| payloads as &dyn Payloads),
+            payloads: self.payloads.as_deref().map(|payloads| payloads as &dyn Payloads),
             heads: self.heads.as_ref(),
             claims: Claims { keys: self.keys.as_ref().and_then(GivenKeys::claimed), ..Claims::default() },
             ..Checks::default()
         }
+    }
+}
+
+/// Opens a directory of payloads, or a bucket with the settings of the environment.
+fn opened_payloads(py: Python<'_>, payloads: &Bound<'_, PyAny>) -> PyResult<Box<dyn Payloads + Send>> {
+    let path = payload_directory(payloads)?;
+    match path.to_str().filter(|text| text.starts_with("s3://")) {
+        Some(url) => {
+            let settings = Settings::load(None, &Overrides::default());
+            let opened = settings.and_then(|settings| py.detach(|| StorePayloads::open(url, &settings.s3)));
+            Ok(Box::new(opened.map_err(|error| service_failure(py, error))?))
+        }
+        None => Ok(Box::new(PayloadFolder::open(&path).map_err(|error| failure(py, error))?)),
     }
 }
 
@@ -363,7 +474,10 @@ impl Given {
 /// Args:
 ///     position: The position of the records among the inputs of the run, as in `verify_part`.
 ///     keys: Public keys, at least those of the devices in the records.
-///     payloads: A directory of payloads, to hash them again.
+///     columns: As for `verify_chain`.
+///     ignore: As for `verify_chain`.
+///     payloads: A directory of payloads, to hash them again, or `s3://BUCKET`.
+///     payload_sample: As for `verify_part`.
 ///     heads: Trusted heads, at least those of the devices in the records.
 ///     scheme: The scheme of keys that do not name one; by default as in `KeyRing`.
 ///     order: The place of a record in its chain, as in `verify_chain`.
@@ -373,6 +487,7 @@ impl Given {
 #[pyclass(frozen, module = "edgesentry")]
 pub(crate) struct Verifier {
     given: Arc<Given>,
+    names: Arc<ColumnNames>,
     pool: Arc<rayon::ThreadPool>,
     /// None after the end, and after an error: the records of the failed call may be verified in part.
     verifier: Arc<Mutex<Option<PartVerifier>>>,
@@ -382,16 +497,19 @@ pub(crate) struct Verifier {
 impl Verifier {
     #[new]
     #[pyo3(signature = (
-        *, position, keys = None, payloads = None, heads = None, scheme = None, order = "position", name = "records",
-        threads = None, max_findings = 100_000
+        *, position, columns = None, ignore = None, keys = None, payloads = None, payload_sample = None,
+        heads = None, scheme = None, order = "position", name = "records", threads = None, max_findings = 100_000
     ))]
     // The arguments of the Python class.
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
         position: u64,
+        columns: Option<BTreeMap<String, String>>,
+        ignore: Option<Ignored>,
         keys: Option<&Bound<'_, PyAny>>,
         payloads: Option<&Bound<'_, PyAny>>,
+        payload_sample: Option<(f64, u64)>,
         heads: Option<&Bound<'_, PyAny>>,
         scheme: Option<&str>,
         order: &str,
@@ -402,7 +520,8 @@ impl Verifier {
         let options = options_of(order, max_findings)?;
         let verifier = PartVerifier::new(name.into(), position, options);
         Ok(Verifier {
-            given: Arc::new(Given::from_any(py, keys, payloads, heads, scheme)?),
+            given: Arc::new(Given::from_any(py, keys, payloads, payload_sample, heads, scheme)?),
+            names: column_names(columns, ignore)?,
             pool: Arc::new(pool(threads)?),
             verifier: Arc::new(Mutex::new(Some(verifier))),
         })
@@ -417,7 +536,7 @@ impl Verifier {
     fn push(&self, py: Python<'_>, batch: &Bound<'_, PyAny>) -> PyResult<()> {
         let mut verifier = self.take()?;
         let (given, pool) = (Arc::clone(&self.given), Arc::clone(&self.pool));
-        let work = Work::start(inputs(batch)?, move |sources, progress, results| {
+        let work = Work::start(named_inputs(batch, &self.names)?, move |sources, progress, results| {
             let checks = given.checks();
             pool.install(|| {
                 sources.into_iter().try_for_each(|source| verifier.push(source, &checks, progress))

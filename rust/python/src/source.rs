@@ -117,6 +117,37 @@ fn listed<T: Send + 'static>(
     wait(py, work, Bar::new(None)?)
 }
 
+/// Returns the files or objects that a path stands for.
+///
+/// Each has its name, its size in bytes, and a text that changes with each version.
+#[pyfunction]
+pub(crate) fn file_states(py: Python<'_>, path: PathBuf) -> PyResult<Vec<(String, u64, String)>> {
+    let text = path.to_str().unwrap_or_default();
+    if lake::path_of_url(text).is_some() {
+        let settings = Settings::load(None, &Overrides::default());
+        let settings = settings.map_err(|error| service_failure(py, error))?.s3;
+        let url = text.to_owned();
+        let states = listed(py, move || lake::states(&url, &settings))?;
+        return Ok(states.into_iter().map(|state| (state.name, state.bytes, state.etag)).collect());
+    }
+    let path = path_of_url(text).transpose().map_err(|error| failure(py, error))?.unwrap_or(path);
+    let files = py.detach(|| files_of(&path)).map_err(|error| failure(py, error))?;
+    files.iter().map(|path| state_of(py, path)).collect()
+}
+
+fn state_of(py: Python<'_>, path: &Path) -> PyResult<(String, u64, String)> {
+    use std::os::unix::fs::MetadataExt;
+    let name = path.display().to_string();
+    let failed = |error| os_error(py, &error, &name, &format!("{name}: cannot open: {error}"));
+    let metadata = path.metadata().map_err(failed)?;
+    let absolute = std::path::absolute(path).map_err(failed)?;
+    let Some(absolute) = absolute.to_str() else {
+        return Err(UnreadableError::new_err(format!("{name}: the path is not UTF-8; rename the file")));
+    };
+    let version = format!("{}.{:09}", metadata.mtime(), metadata.mtime_nsec());
+    Ok((absolute.to_owned(), metadata.len(), version))
+}
+
 /// Returns a directory that is a Delta or Iceberg table as an object of its library, if that is installed.
 fn library_table<'py>(py: Python<'py>, path: &Path) -> PyResult<Option<Bound<'py, PyAny>>> {
     let Some(kind) = table_of(path) else { return Ok(None) };

@@ -8,8 +8,8 @@ mod required;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::Args;
-use edgesentry_chain::{Checks, Claim, Claims, Level, Payloads, ProvidedBy, Report, Verdict};
+use clap::{Args, ValueEnum};
+use edgesentry_chain::{Checks, Claim, Claims, Level, Order, Payloads, ProvidedBy, Report, Verdict};
 use edgesentry_formats::{Destinations, hint_erasures, layout_path};
 
 use self::given::{Given, GivenArgs};
@@ -54,6 +54,11 @@ pub(crate) struct VerifyChain {
     files: Vec<PathBuf>,
     #[command(flatten)]
     columns: Columns,
+    /// Place of a record in its chain: position (that in the files, as in an export) or sequence (its number, as in a
+    /// table, whose rows have no order)
+    #[arg(long, value_name = "ORDER", default_value = "position", hide_possible_values = true)]
+    #[arg(conflicts_with = "ledger")]
+    order: OrderName,
     #[command(flatten)]
     given: GivenArgs,
     /// Levels that your inputs must cover in full, or the exit code is not 0: signatures, payloads, heads, log.
@@ -68,6 +73,21 @@ pub(crate) struct VerifyChain {
     in_place: InPlace,
     #[command(flatten)]
     running: Running,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum OrderName {
+    Position,
+    Sequence,
+}
+
+impl From<OrderName> for Order {
+    fn from(name: OrderName) -> Order {
+        match name {
+            OrderName::Position => Order::Position,
+            OrderName::Sequence => Order::Sequence,
+        }
+    }
 }
 
 impl VerifyChain {
@@ -123,7 +143,8 @@ impl VerifyChain {
         let log = given.log_check();
         let names = self.columns.names()?;
         let sources = inputs::sources(&self.files)?.into_iter().map(|source| source.named(&names));
-        let mut report = self.running.verify_with_log(sources.collect(), &checks, log.as_ref())?;
+        let mut report =
+            self.running.verify_with_log(self.order.into(), sources.collect(), &checks, log.as_ref())?;
         if let ([export], None) = (&self.files[..], &log) {
             hint_erasures(&mut report, &layout_path(export));
         }

@@ -1,6 +1,7 @@
 //! Parquet, page by page.
 
 use std::io::{self, Cursor, Read, SeekFrom};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,7 +10,7 @@ use ::parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use ::parquet::errors::ParquetError;
-use ::parquet::file::metadata::ParquetMetaDataReader;
+use ::parquet::file::metadata::{ParquetMetaDataReader, RowGroupMetaData};
 use ::parquet::file::reader::{ChunkReader as FileRanges, Length};
 use arrow_schema::{DataType, FieldRef, Schema, SchemaRef};
 
@@ -41,18 +42,24 @@ pub(crate) struct ParquetChunks {
 }
 
 impl ParquetChunks {
-    /// Reads the footer. Bytes read are counted.
+    /// Reads the footer. Bytes read are counted. A share has the row groups that begin in it.
     pub(crate) fn open(
         name: Arc<str>,
         file: Box<dyn ReadSeek>,
         names: &ColumnNames,
+        share: Option<&Range<u64>>,
     ) -> Result<ParquetChunks, Error> {
         let (ranges, metadata) = caught(&name, "Parquet", || open(file))?;
         let selection = Selection::of(&name, metadata.schema(), names)?;
         let (size, input, columns) = (ranges.size, Arc::clone(&ranges.input), Arc::clone(&ranges.columns));
         let (rows, rows_left) = caught(&name, "Parquet", || {
             let mut rows_left = 0u64;
-            for group in metadata.metadata().row_groups() {
+            let mut groups = Vec::new();
+            for (number, group) in metadata.metadata().row_groups().iter().enumerate() {
+                if share.is_some_and(|share| !share.contains(&start_of(group))) {
+                    continue;
+                }
+                groups.push(number);
                 let rows = u64::try_from(group.num_rows()).ok().and_then(|rows| rows.checked_add(rows_left));
                 rows_left = rows.ok_or_else(|| Problem::decoder("a row group of negative size"))?;
             }
@@ -60,12 +67,13 @@ impl ParquetChunks {
             let columns = ProjectionMask::roots(&schema, selection.positions().iter().copied());
             let rows = ParquetRecordBatchReaderBuilder::new_with_metadata(ranges, metadata.clone())
                 .with_projection(columns)
+                .with_row_groups(groups)
                 .with_batch_size(CHUNK_ROWS)
                 .build()
                 .map_err(Problem::decoder)?;
             Ok((rows, rows_left))
         })?;
-        let consumed = Consumed { left: size };
+        let consumed = Consumed { left: share.map_or(size, |share| size.min(share.end - share.start)) };
         let (selection, slices) = (selection.of_selected(), Slices::default());
         Ok(ParquetChunks { name, rows, rows_left, input, columns, selection, consumed, slices, done: false })
     }
@@ -114,6 +122,11 @@ impl ChunkReader for ParquetChunks {
             }
         }
     }
+}
+
+/// Returns the position of the first page of a row group.
+fn start_of(group: &RowGroupMetaData) -> u64 {
+    group.columns().iter().map(|column| column.byte_range().0).min().unwrap_or_default()
 }
 
 fn open(mut file: Box<dyn ReadSeek>) -> Result<(Ranges, ArrowReaderMetadata), Problem> {

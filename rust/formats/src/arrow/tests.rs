@@ -94,10 +94,13 @@ fn progress_counts_every_byte_of_a_file_once() {
         } else {
             (
                 read(Box::new(
-                    ParquetChunks::open(name.clone(), Box::new(file()), &ColumnNames::default()).unwrap(),
+                    ParquetChunks::open(name.clone(), Box::new(file()), &ColumnNames::default(), None)
+                        .unwrap(),
                 )),
                 read(Box::new(
-                    ParquetChunks::open(name, Box::new(file()), &ColumnNames::default()).unwrap().uncounted(),
+                    ParquetChunks::open(name, Box::new(file()), &ColumnNames::default(), None)
+                        .unwrap()
+                        .uncounted(),
                 )),
             )
         };

@@ -107,7 +107,7 @@ fn opened(source: Source) -> Result<(Arc<str>, Box<dyn Read + Send>), Error> {
             Ok((name, Box::new(BufReader::new(file))))
         }
         Source::Ranges { name, ranges, .. } => Ok((name, Box::new(BufReader::new(ranges)))),
-        Source::Named { source, .. } => opened(*source),
+        Source::Named { source, .. } | Source::Share { source, .. } => opened(*source),
         Source::Records { name, .. } | Source::Batches { name, .. } => {
             let problem = "it is not a file; pass the path or the bytes of a bundle".to_owned();
             Err(Error::Unreadable { name, problem })

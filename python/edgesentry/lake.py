@@ -1,0 +1,424 @@
+"""Verification of the files of a lake as parts, on one machine or by the workers of an engine.
+
+Segments of earlier runs are a checkpoint: a run reads only files that are not in it. Every row names the file
+of its segments, with its size and version, so a file that was rewritten or deleted is noticed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from edgesentry._core import KeyRing, Report, Segments, file_states, merge, verify_part
+from edgesentry._typing import Contested
+from edgesentry.exceptions import UnreadableError
+
+# Larger files of Parquet are shared among tasks.
+SPLIT_BYTES = 128 << 20
+# Contested records that a task verifies again: they are sorted in memory.
+CONTESTED_RECORDS = 1 << 20
+# Files that a message names.
+_NAMED = 10
+
+Changed = Literal["refuse", "read"]
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file, as it was when it was listed.
+
+    Attributes:
+        path: Its absolute path, or its URL.
+        bytes: Its size.
+        version: A text that changes with each version of the file.
+    """
+
+    path: str
+    bytes: int
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A file, or the row groups of a Parquet file that begin in a range of its bytes.
+
+    Attributes:
+        file: The file.
+        position: The position among the inputs of the run.
+        start: The first byte.
+        end: The byte after the last.
+    """
+
+    file: File
+    position: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The files of a run, compared with those of earlier segments.
+
+    Attributes:
+        tasks: The files to read, or their ranges.
+        kept: The files and ranges whose earlier segments are used.
+        rewritten: The paths of files that have another version than their earlier segments.
+        deleted: The paths of files that have earlier segments and no longer exist.
+    """
+
+    tasks: list[Task]
+    kept: list[Task]
+    rewritten: list[str]
+    deleted: list[str]
+
+    @property
+    def inputs(self) -> int:
+        """The number of inputs of the run."""
+        return len(self.tasks) + len(self.kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The arguments of a verification, the same in every task. They pickle."""
+
+    keys: Any = None
+    heads: Any = None
+    columns: Mapping[str, str] | None = None
+    ignore: str | Sequence[str] | None = None
+    payloads: str | None = None
+    payload_sample: tuple[float, int] | None = None
+    max_findings: int = 100_000
+    threads: int | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        """Returns the arguments of `verify_part`, whose order is that of the sequence."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__} | {"order": "sequence"}
+
+
+@dataclass(frozen=True, slots=True)
+class LakeReport:
+    """The result of a verification.
+
+    Attributes:
+        report: The report on all files: also on those whose earlier segments were used.
+        segments: The segments of all files as a pyarrow table: the checkpoint of a later run.
+        plan: The files that were read, and those that were not.
+    """
+
+    report: Report
+    segments: Any = field(repr=False)
+    plan: Plan = field(repr=False)
+
+
+def files(source: Any) -> list[File]:
+    """Returns the files that a source stands for.
+
+    Args:
+        source: A path, a directory, a pattern, an `s3:` or `file:` URL, or a list of these; or a table of
+            deltalake or pyiceberg, of which only live files count.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        UnreadableError: The table has rows that are deleted without a new file; pass its rows instead.
+    """
+    kind = type(source).__module__.partition(".")[0]
+    if isinstance(source, str | os.PathLike):
+        return [File(*state) for state in file_states(source)]
+    if kind == "deltalake":
+        if "deletionVectors" in (source.protocol().reader_features or []):
+            raise UnreadableError("the table has deletion vectors; pass its rows, or purge deleted rows")
+        return files(source.file_uris())
+    if kind == "pyiceberg":
+        planned = list((source.scan() if hasattr(source, "scan") else source).plan_files())
+        if any(task.delete_files for task in planned):
+            raise UnreadableError("the table has delete files; pass its rows, or rewrite its data files")
+        return files([task.file.file_path for task in planned])
+    if isinstance(source, list | tuple):
+        return [file for path in source for file in files(path)]
+    raise TypeError(f"files are a path, a list of paths, or a table, not {type(source).__name__}")
+
+
+def plan(
+    source: Any, *, since: Any = None, changed: Changed = "refuse", split_bytes: int = SPLIT_BYTES
+) -> Plan:
+    """Compares the files of a source with earlier segments.
+
+    Args:
+        source: The files: see `files`.
+        since: Earlier segments: the table `segments` of an earlier result, or the tasks in it.
+        changed: `read` reads files again that were rewritten, and forgets those that were deleted; `refuse`
+            raises an error that names them.
+        split_bytes: Larger files of Parquet are shared among tasks.
+
+    Raises:
+        ValueError: A file was rewritten or deleted, and `changed` is `refuse`.
+    """
+    if changed not in ("refuse", "read"):
+        raise ValueError(f'changed is "refuse" or "read", not {changed!r}')
+    found = {file.path: file for file in files(source)}
+    earlier: dict[File, list[Task]] = {}
+    for task in since if isinstance(since, list) else tasks_of(since):
+        earlier.setdefault(task.file, []).append(task)
+    kept = {file: tasks for file, tasks in earlier.items() if found.get(file.path) == file and _whole(tasks)}
+    names = {file.path for file in kept}
+    # Segments of an older version beside those of the present one are of no use.
+    others = {file.path for file in earlier} - names
+    rewritten, deleted = sorted(others & found.keys()), sorted(others - found.keys())
+    if changed == "refuse" and (rewritten or deleted):
+        raise ValueError(_refusal(rewritten, deleted))
+    position = max((task.position for tasks in earlier.values() for task in tasks), default=-1) + 1
+    tasks = []
+    for file in found.values():
+        if file.path not in names:
+            for start in range(0, max(file.bytes, 1), split_bytes):
+                tasks.append(Task(file, position, start, min(start + split_bytes, file.bytes)))
+                position += 1
+    return Plan(tasks, [task for tasks in kept.values() for task in tasks], rewritten, deleted)
+
+
+def _whole(tasks: list[Task]) -> bool:
+    """Returns true if the ranges are those of the whole file."""
+    end = 0
+    for task in sorted(tasks, key=lambda task: task.start):
+        if task.start != end:
+            return False
+        end = task.end
+    return end == tasks[0].file.bytes
+
+
+def _refusal(rewritten: list[str], deleted: list[str]) -> str:
+    parts = [f"{_few(rewritten)} rewritten"] if rewritten else []
+    parts += [f"{_few(deleted)} deleted"] if deleted else []
+    return (
+        f"{' and '.join(parts)} after the segments were made; changed='read' reads rewritten files again and "
+        "forgets deleted ones"
+    )
+
+
+def _few(paths: list[str]) -> str:
+    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+    return f"{', '.join(paths[:_NAMED])}{more} {'was' if len(paths) == 1 else 'were'}"
+
+
+def tasks_of(segments: Any) -> list[Task]:
+    """Returns the files and ranges in a table of segments, which is any object with `__arrow_c_stream__`."""
+    import pyarrow as pa
+
+    if segments is None:
+        return []
+    table = pa.table(segments).select(["path", "bytes", "version", "start", "end", "position"])
+    rows = table.group_by(table.column_names).aggregate([]).to_pylist()
+    tasks = [Task(File(row["path"], row["bytes"], row["version"]), *_range(row)) for row in rows]
+    return sorted(tasks, key=lambda task: task.position)
+
+
+def _range(row: dict[str, Any]) -> tuple[int, int, int]:
+    return row["position"], row["start"], row["end"]
+
+
+def verify_task(task: Task, options: Options, *, shares: int = 1) -> Any:
+    """Verifies a task, and returns its segments as a pyarrow table; each row names the file.
+
+    Args:
+        task: The file, or its range.
+        options: The arguments of the verification.
+        shares: Divides the segments by device, as `Segments.split`; the column `share` has the number.
+
+    Raises:
+        UnreadableError: The file is not the one that was listed.
+    """
+    _check_version(task)
+    part = verify_part(
+        task.file.path,
+        position=task.position,
+        byte_ranges=[(task.start, task.end)],
+        **options.arguments(),
+    )
+    _check_version(task)
+    return table_of(part, task, shares)
+
+
+def table_of(part: Segments, task: Task, shares: int = 1) -> Any:
+    """Returns segments as a pyarrow table whose rows name the file, divided by device."""
+    import pyarrow as pa
+
+    tables = []
+    for share, one in enumerate(part.split(shares)):
+        rows = pa.table(one)
+        names: dict[str, tuple[Any, Any]] = {
+            "path": (task.file.path, pa.string()),
+            "bytes": (task.file.bytes, pa.int64()),
+            "version": (task.file.version, pa.string()),
+            "start": (task.start, pa.int64()),
+            "end": (task.end, pa.int64()),
+            "position": (task.position, pa.int64()),
+            "share": (share, pa.int32()),
+        }
+        columns = {
+            name: pa.repeat(pa.scalar(value, kind), len(rows)) for name, (value, kind) in names.items()
+        }
+        tables.append(pa.table(columns | {name: rows[name] for name in rows.column_names}))
+    return pa.concat_tables(tables)
+
+
+def _check_version(task: Task) -> None:
+    file = task.file
+    if file_states(file.path) != [(file.path, file.bytes, file.version)]:
+        raise UnreadableError(
+            f"{file.path}: the file changed after it was listed; run the verification again"
+        )
+
+
+def verify_contested(tasks: Sequence[Task], contested: Contested, options: Options) -> Segments:
+    """Verifies contested records of these files again.
+
+    Args:
+        tasks: All files and ranges that have such records.
+        contested: The records: some devices of `Segments.contested`.
+        options: The arguments of the verification.
+    """
+    for task in tasks:
+        _check_version(task)
+    part = verify_part(
+        [task.file.path for task in tasks],
+        position=[task.position for task in tasks],
+        byte_ranges=[(task.start, task.end) for task in tasks],
+        contested=contested,
+        **options.arguments(),
+    )
+    for task in tasks:
+        _check_version(task)
+    return part
+
+
+def groups_of(contested: Contested, workers: int = 1) -> list[Contested]:
+    """Divides contested records by device into groups that a task verifies again."""
+    sizes = {device: sum(records for _, _, records in ranges) for device, ranges in contested.items()}
+    most = min(CONTESTED_RECORDS, sum(sizes.values()) // workers + 1)
+    groups: list[Contested] = []
+    filled = most
+    for device, ranges in contested.items():
+        if filled >= most:
+            groups.append({})
+            filled = 0
+        groups[-1][device] = ranges
+        filled += sizes[device]
+    return groups
+
+
+def united(table: Any) -> Segments:
+    """Merges a table of segments, whose rows are all those of its files and shares, in any order."""
+    import pyarrow.compute as pc
+
+    shares = sorted(set(table["share"].to_pylist()))
+    return Segments.unite(
+        Segments.from_arrow(table.filter(pc.equal(table["share"], share))) for share in shares
+    )
+
+
+def verify(
+    source: Any,
+    *,
+    since: Any = None,
+    changed: Changed = "refuse",
+    keys: Any = None,
+    heads: Any = None,
+    start_heads: Any = None,
+    columns: Mapping[str, str] | None = None,
+    ignore: str | Sequence[str] | None = None,
+    payloads: str | None = None,
+    payload_sample: tuple[float, int] | None = None,
+    max_findings: int = 100_000,
+    threads: int | None = None,
+    split_bytes: int = SPLIT_BYTES,
+    run: Callable[[Callable[[Any], Any], list[Any]], Iterable[Any]] = map,
+) -> LakeReport:
+    """Verifies the files of a table, whose rows have no order, as `verify_chain(order="sequence")`.
+
+    Args:
+        source: The files: see `files`.
+        since: Segments of an earlier result: their files are not read again.
+        changed: See `plan`.
+        keys: Public keys, as for `verify_chain`. Those of devices with earlier segments must be the same.
+        heads: Trusted heads, which are compared with the ends of the chains: pass those of the last records.
+        start_heads: Heads after which the chains must begin.
+        columns: As for `verify_chain`.
+        ignore: As for `verify_chain`.
+        payloads: A directory of payloads, or `s3://BUCKET`.
+        payload_sample: The share of payloads to check, and a seed: see `verify_part`.
+        max_findings: Findings to keep; all are counted.
+        threads: Threads of a task.
+        split_bytes: Larger files of Parquet are shared among tasks.
+        run: Applies a function to a list, as `map`: the workers of an engine. The function and its results
+            pickle.
+
+    Raises:
+        ValueError: A file was rewritten or deleted: see `plan`; or keys or heads differ from those of earlier
+            segments.
+    """
+    import pyarrow as pa
+
+    planned = plan(source, since=since, changed=changed, split_bytes=split_bytes)
+    keys = ring_of(keys)
+    options = Options(
+        keys, None, columns, ignore, payloads and str(payloads), payload_sample, max_findings, threads
+    )
+    tables = list(run(_Verify(options), planned.tasks))
+    if planned.kept:
+        earlier = pa.table(since)
+        positions = pa.array([task.position for task in planned.kept], pa.int64())
+        kept = earlier.filter(pa.compute.is_in(earlier["position"], positions))
+        tables.append(kept.cast(tables[0].schema) if tables else kept)
+    rows = pa.concat_tables(tables) if tables else None
+    if rows is None:
+        raise UnreadableError("there are no files to verify")
+    whole = united(rows)
+    if whole.contested:
+        tasks = {task.position: task for task in (*planned.tasks, *planned.kept)}
+        groups = groups_of(whole.contested, os.cpu_count() or 1)
+        again = run(_Again(options), [(_with(rows, group, tasks), group) for group in groups])
+        whole = merge([whole, *again])
+    report = whole.report(heads=heads, start_heads=start_heads, inputs=planned.inputs)
+    return LakeReport(report, rows, planned)
+
+
+def ring_of(keys: Any) -> KeyRing | None:
+    """Returns the key ring of the keys that `verify_chain` takes, which pickles."""
+    if keys is None or isinstance(keys, KeyRing):
+        return keys
+    return KeyRing.from_arrow(keys) if hasattr(keys, "__arrow_c_stream__") else KeyRing(keys)
+
+
+def _with(rows: Any, contested: Contested, tasks: Mapping[int, Task]) -> list[Task]:
+    """Returns the tasks with contested records."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    rows = rows.filter(pc.is_in(rows["device_id"], pa.array(list(contested), pa.string())))
+    columns = [
+        rows[name].to_pylist() for name in ("position", "device_id", "first_sequence", "last_sequence")
+    ]
+    positions = {
+        position
+        for position, device, first, last in zip(*columns, strict=True)
+        if any(low <= last and first <= high for low, high, _ in contested[device])
+    }
+    return [tasks[position] for position in sorted(positions)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Verify:
+    options: Options
+
+    def __call__(self, task: Task) -> Any:
+        return verify_task(task, self.options)
+
+
+@dataclass(frozen=True, slots=True)
+class _Again:
+    options: Options
+
+    def __call__(self, group: tuple[Sequence[Task], Contested]) -> Segments:
+        return verify_contested(*group, self.options)

@@ -1,0 +1,516 @@
+"""Verification on Spark: a task for each range of a file, or for each partition of a DataFrame.
+
+Tasks return segments, which alone are shuffled. Contested records are verified again in a second job. The kernel
+is that of `verify_chain`, and so is the report.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from edgesentry._core import KeyRing, Report, Segments, Verifier, merge, verify_part
+from edgesentry._typing import Contested
+from edgesentry.lake import (
+    SPLIT_BYTES,
+    Changed,
+    File,
+    Options,
+    Plan,
+    Task,
+    groups_of,
+    plan,
+    ring_of,
+    table_of,
+    tasks_of,
+    verify_contested,
+    verify_task,
+)
+
+# The columns of segments, as Spark declares them.
+_MERGED = (
+    "share int, device_id string, first_sequence bigint, last_sequence bigint, records bigint, "
+    "findings bigint, state binary"
+)
+SCHEMA = f"path string, bytes bigint, version string, start bigint, end bigint, position bigint, {_MERGED}"
+# Rows that are verified at a time: enough to group them by device.
+_WINDOW_ROWS = 1 << 17
+# Partitions of a job at most; a partition then has several files.
+_PARTITIONS = 20_000
+_PLACE, _GROUP = "edgesentry_place", "edgesentry_group"
+
+
+@dataclass(frozen=True, slots=True)
+class SparkReport:
+    """The result of a verification.
+
+    Attributes:
+        report: The report on all records.
+        findings: The findings of the report, a DataFrame.
+        heads: The last link of each chain, a DataFrame.
+        segments: The segments of all inputs, a DataFrame: the checkpoint of a later run.
+        metrics: Records, findings and devices of each input, a DataFrame.
+        plan: The files that were read, and those that were not; None for a DataFrame.
+    """
+
+    report: Report
+    findings: Any = field(repr=False)
+    heads: Any = field(repr=False)
+    segments: Any = field(repr=False)
+    metrics: Any = field(repr=False)
+    plan: Plan | None = field(repr=False)
+
+
+def verify(
+    source: Any,
+    *,
+    spark: Any = None,
+    since: Any = None,
+    save: str | None = None,
+    changed: Changed = "refuse",
+    keys: Any = None,
+    heads: Any = None,
+    start_heads: Any = None,
+    columns: Mapping[str, str] | None = None,
+    ignore: str | Sequence[str] | None = None,
+    payloads: str | None = None,
+    payload_sample: tuple[float, int] | None = None,
+    max_findings: int = 100_000,
+    shares: int | None = None,
+    split_bytes: int = SPLIT_BYTES,
+) -> SparkReport:
+    """Verifies a table, whose rows have no order, as `verify_chain(order="sequence")`.
+
+    Args:
+        source: A DataFrame, or the files of a table, which the executors read themselves: see
+            `edgesentry.lake.files`.
+        spark: The session; by default the active one.
+        since: Segments of an earlier run: a DataFrame, or the path of Parquet files. Their files are not read
+            again. Only for files.
+        save: A path to which the segments of the files of this run are appended as Parquet, before they are
+            merged: a `since` of the next run, also if this one fails later. Only for files.
+        changed: See `edgesentry.lake.plan`.
+        keys: Public keys, as for `verify_chain`.
+        heads: Trusted heads, as for `verify_chain`, or a DataFrame. With `since` or `save` they are compared
+            with the ends of the chains: pass the heads of the last records.
+        start_heads: Heads after which the chains must begin.
+        columns: As for `verify_chain`.
+        ignore: As for `verify_chain`.
+        payloads: A directory that all executors have, or `s3://BUCKET`.
+        payload_sample: The share of payloads to check, and a seed: see `verify_part`.
+        max_findings: Findings to keep; all are counted.
+        shares: Divides segments by device into this number of shares, each merged by one task; by default one
+            for each core, or that of `since`.
+        split_bytes: Larger files of Parquet are shared among tasks.
+
+    Raises:
+        ValueError: A file was rewritten or deleted: see `edgesentry.lake.plan`; or keys or heads differ from
+            those of earlier segments.
+    """
+    from pyspark.sql import SparkSession
+
+    is_frame = hasattr(source, "mapInArrow")
+    if is_frame and (since is not None or save is not None):
+        raise ValueError("since and save need files: pass the path of the table, not a DataFrame")
+    spark = spark or (source.sparkSession if is_frame else SparkSession.getActiveSession())
+    if spark is None:
+        raise ValueError("there is no active Spark session; pass spark=")
+    heads, start_heads = _heads_of(heads), _heads_of(start_heads)
+    is_kept = since is not None or save is not None
+    options = Options(
+        ring_of(_arrow(keys)),
+        None if is_kept else heads,
+        columns,
+        ignore,
+        payloads and str(payloads),
+        payload_sample,
+        max_findings,
+    )
+    job = _Job(spark, _Shipped.of(spark, options), shares or spark.sparkContext.defaultParallelism)
+    if is_frame:
+        run: _Frame | _Files = _Frame(job, source, options)
+    else:
+        run = _Files(job, source, since, save, changed, split_bytes, shares)
+    rows = run.segments()
+    whole = job.merged(rows)
+    inputs = run.inputs(whole)
+    if whole.contested:
+        whole = merge([whole, *run.again(whole.contested, rows)])
+    report = whole.report(heads=heads, start_heads=start_heads, inputs=inputs)
+    return SparkReport(
+        report,
+        spark.createDataFrame(report.findings.to_arrow(int64=True)),
+        spark.createDataFrame(_table(whole.heads_table())),
+        rows,
+        _metrics(rows),
+        run.plan,
+    )
+
+
+def _metrics(rows: Any) -> Any:
+    from pyspark.sql import functions
+
+    return (
+        rows.groupBy("position", "path", "start")
+        .agg(
+            functions.sum("records").alias("records"),
+            functions.sum("findings").alias("findings"),
+            functions.countDistinct("device_id").alias("devices"),
+        )
+        .orderBy("position")
+    )
+
+
+class _Job:
+    """What both ways of reading share."""
+
+    def __init__(self, spark: Any, shipped: _Shipped, shares: int) -> None:
+        self.spark, self.shipped, self.shares = spark, shipped, shares
+        self.context = spark.sparkContext
+
+    @contextmanager
+    def described(self, description: str) -> Iterator[None]:
+        """Names the jobs within it in the web interface of Spark."""
+        name = "spark.job.description"
+        before = self.context.getLocalProperty(name)
+        self.context.setLocalProperty(name, f"edgesentry: {description}")
+        try:
+            yield
+        finally:
+            self.context.setLocalProperty(name, before)
+
+    def each(self, items: list[Any], function: Callable[[Any], Any], schema: str) -> Any:
+        """Returns the rows of a function that is applied to each item in a task of its own."""
+        broadcast = self.context.broadcast(items)
+
+        def tables(batches: Iterator[Any]) -> Iterator[Any]:
+            for batch in batches:
+                for at in batch["id"].to_pylist():
+                    yield from function(broadcast.value[at]).to_batches()
+
+        partitions = max(1, min(len(items), _PARTITIONS))
+        return self.spark.range(0, len(items), 1, partitions).mapInArrow(tables, schema)
+
+    def merged(self, rows: Any) -> Segments:
+        """Merges the rows of each share in a task, and all shares here."""
+        columns = [name.split()[0] for name in _MERGED.split(", ")]
+        shares = rows.select(columns).repartition(self.shares, "share").sortWithinPartitions("share")
+        with self.described("merge segments"):
+            table = shares.mapInArrow(_merge_shares, _MERGED).toArrow()
+        parts = [Segments.from_arrow(rows) for rows in _by_share(table.to_batches())]
+        if not parts:
+            # The frame has no partitions.
+            parts = [verify_part([], position=0, **self.shipped.options().arguments())]
+        return Segments.unite(parts)
+
+    def kept(self, rows: Any) -> Any:
+        """Computes rows once; lost ones are computed again."""
+        from pyspark import StorageLevel
+
+        return rows.persist(StorageLevel.MEMORY_AND_DISK)
+
+
+class _Files:
+    """Files, which tasks read by themselves."""
+
+    def __init__(
+        self,
+        job: _Job,
+        source: Any,
+        since: Any,
+        save: str | None,
+        changed: Changed,
+        split_bytes: int,
+        shares: int | None,
+    ) -> None:
+        self.job, self.save = job, save
+        self.earlier = (
+            job.spark.read.parquet(os.fspath(since)) if isinstance(since, str | os.PathLike) else since
+        )
+        before: list[Task] = []
+        if self.earlier is not None:
+            # One row for each input and share has no device.
+            inputs = self.earlier.where("device_id IS NULL").drop("device_id", "state")
+            table = inputs.toArrow()
+            before = tasks_of(table)
+            if table.num_rows:
+                job.shares = max(table["share"].to_pylist()) + 1
+                if shares not in (None, job.shares):
+                    raise ValueError(f"the segments of since have {job.shares} shares, not {shares}")
+        self.plan = plan(source, since=before, changed=changed, split_bytes=split_bytes)
+
+    def segments(self) -> Any:
+        job, tasks = self.job, self.plan.tasks
+        shipped, shares = job.shipped, job.shares
+
+        def verified(task: Task) -> Any:
+            return verify_task(task, shipped.options(), shares=shares)
+
+        kept = self._kept()
+        if not tasks and kept is not None:
+            return kept
+        rows = job.each(tasks, verified, SCHEMA)
+        with job.described(f"verify {len(tasks)} files or ranges of files"):
+            if self.save is None:
+                rows = job.kept(rows)
+            else:
+                rows.write.mode("append").parquet(self.save)
+                positions = [task.position for task in tasks]
+                written = job.spark.read.parquet(self.save)
+                rows = _at(written, positions[0], positions[-1])
+            rows.count()
+        return rows if kept is None else kept.unionByName(rows)
+
+    def _kept(self) -> Any:
+        """Returns the earlier rows of files that did not change."""
+        if self.earlier is None or not self.plan.kept:
+            return None
+        from pyspark.sql import functions
+
+        kept = self.job.spark.createDataFrame(
+            [(task.position,) for task in self.plan.kept], "position bigint"
+        )
+        names = [name.split()[0] for name in SCHEMA.split(", ")]
+        return self.earlier.select(names).join(functions.broadcast(kept), "position", "left_semi")
+
+    def inputs(self, _whole: Segments) -> int:
+        return self.plan.inputs
+
+    def again(self, contested: Contested, rows: Any) -> list[Segments]:
+        from pyspark.sql import functions
+
+        job, shipped = self.job, self.job.shipped
+        groups = groups_of(contested, job.context.defaultParallelism)
+        ranges = _ranges(job.spark, groups)
+        touched = rows.join(functions.broadcast(ranges), "device_id").where(
+            "first_sequence <= last AND first <= last_sequence"
+        )
+        tasks = {task.position: task for task in (*self.plan.tasks, *self.plan.kept)}
+        with job.described("find the files of contested records"):
+            pairs = sorted(touched.select(_GROUP, "position").distinct().toArrow().to_pylist(), key=str)
+        positions: dict[int, list[int]] = {}
+        for pair in pairs:
+            positions.setdefault(pair[_GROUP], []).append(pair["position"])
+        items = [
+            ([tasks[position] for position in sorted(positions.get(number, []))], group)
+            for number, group in enumerate(groups)
+        ]
+
+        def verified(item: tuple[list[Task], Contested]) -> Any:
+            return _pickled(verify_contested(*item, shipped.options()))
+
+        with job.described(f"verify contested records of {len(contested)} devices again"):
+            parts = job.each(items, verified, "part binary").toArrow()
+        return [pickle.loads(part) for part in parts["part"].to_pylist()]
+
+
+class _Frame:
+    """A DataFrame: each partition is an input."""
+
+    plan = None
+
+    def __init__(self, job: _Job, frame: Any, options: Options) -> None:
+        self.job, self.frame = job, frame
+        # An unknown column is an error before any task starts.
+        names: dict[str, Any] = {"columns": options.columns, "ignore": options.ignore}
+        verify_part(frame.limit(0).toArrow(), position=0, **names)
+        ignored = [options.ignore] if isinstance(options.ignore, str) else options.ignore or []
+        self.read = frame.drop(*ignored)
+        self.device = (options.columns or {}).get("device_id", "device_id")
+        self.sequence = (options.columns or {}).get("sequence", "sequence")
+
+    def segments(self) -> Any:
+        job = self.job
+        shipped, shares = job.shipped, job.shares
+
+        def verified(batches: Iterator[Any]) -> Iterator[Any]:
+            from pyspark import TaskContext
+
+            context = TaskContext.get()
+            position = context.partitionId() if context else 0
+            arguments = shipped.options().arguments()
+            verifier = Verifier(position=position, name=f"partition {position}", **arguments)
+            for window in _windows(batches):
+                verifier.push(window)
+            file = File(f"partition {position}", 0, "")
+            yield from table_of(verifier.finish(), Task(file, position, 0, 0), shares).to_batches()
+
+        with job.described("verify the partitions of a DataFrame"):
+            rows = job.kept(self.read.mapInArrow(verified, SCHEMA))
+            rows.count()
+        return rows
+
+    def inputs(self, whole: Segments) -> int:
+        positions = list(whole.inputs)
+        if positions != list(range(len(positions))):
+            raise ValueError("the result of a partition is missing; run the verification again")
+        return len(positions)
+
+    def again(self, contested: Contested, _rows: Any) -> list[Segments]:
+        from pyspark.sql import functions
+
+        job, shipped = self.job, self.job.shipped
+        groups = groups_of(contested, job.context.defaultParallelism)
+        ranges = _ranges(job.spark, groups)
+        device, sequence = functions.col(self.device), functions.col(self.sequence)
+        numbered = self.read.withColumn(_PLACE, functions.monotonically_increasing_id())
+        records = numbered.join(
+            functions.broadcast(ranges.withColumnRenamed("device_id", "contested_device")),
+            (device == functions.col("contested_device")) & sequence.between(ranges["first"], ranges["last"]),
+        ).drop("contested_device", "first", "last")
+        sorted_ = records.repartition(len(groups), _GROUP).sortWithinPartitions(_GROUP, _PLACE)
+
+        def verified(batches: Iterator[Any]) -> Iterator[Any]:
+            for number, table in _grouped(batches, _GROUP):
+                # The partition is in the upper bits of the place that Spark gives.
+                places = table[_PLACE].to_pylist()
+                part = verify_part(
+                    table.drop_columns([_PLACE, _GROUP]),
+                    position=0,
+                    contested=groups[number],
+                    places=[(place >> 33) << 40 | place & (1 << 33) - 1 for place in places],
+                    **shipped.options().arguments(),
+                )
+                yield from _pickled(part).to_batches()
+
+        with job.described(f"verify contested records of {len(contested)} devices again"):
+            parts = sorted_.mapInArrow(verified, "part binary").toArrow()
+        return [pickle.loads(part) for part in parts["part"].to_pylist()]
+
+
+@dataclass(frozen=True)
+class _Shipped:
+    """The arguments of tasks. Keys and heads travel to each executor once, and each process decodes them once."""
+
+    content: Any
+    digest: str
+    plain: Options
+
+    @classmethod
+    def of(cls, spark: Any, options: Options) -> _Shipped:
+        content = pickle.dumps((options.keys, options.heads))
+        plain = replace(options, keys=None, heads=None)
+        return cls(spark.sparkContext.broadcast(content), hashlib.sha256(content).hexdigest(), plain)
+
+    def options(self) -> Options:
+        """Returns the arguments in the process of a task."""
+        from pyspark import TaskContext
+
+        if self.digest not in _decoded:
+            _decoded.clear()
+            _decoded[self.digest] = pickle.loads(self.content.value)
+        keys, heads = _decoded[self.digest]
+        context = TaskContext.get()
+        # The threads of a task are the cores of its slot.
+        threads = context.cpus() if context else None
+        return replace(self.plain, keys=keys, heads=heads, threads=threads)
+
+
+# The keys and heads of the last run in this process.
+_decoded: dict[str, tuple[KeyRing | None, Any]] = {}
+
+
+def _merge_shares(batches: Iterator[Any]) -> Iterator[Any]:
+    """Merges the rows of each share; shares come one after the other."""
+    import pyarrow as pa
+
+    for share, table in _grouped(batches, "share"):
+        rows = _table(Segments.from_arrow(table))
+        column = pa.repeat(pa.scalar(share, pa.int32()), len(rows))
+        yield from rows.add_column(0, "share", column).to_batches()
+
+
+def _grouped(batches: Iterator[Any], name: str) -> Iterator[tuple[int, Any]]:
+    """Yields the tables of equal numbers, which come one after the other."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    number, rows = None, []
+    for batch in batches:
+        for found in pc.unique(batch[name]).to_pylist():
+            if rows and found != number:
+                yield number, pa.Table.from_batches(rows)  # type: ignore[misc]
+                rows = []
+            number = found
+            rows.append(batch.filter(pc.equal(batch[name], found)))
+    if rows:
+        yield number, pa.Table.from_batches(rows)  # type: ignore[misc]
+
+
+def _by_share(batches: list[Any]) -> Iterator[Any]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if batches:
+        table = pa.Table.from_batches(batches)
+        for share in sorted(set(table["share"].to_pylist())):
+            yield table.filter(pc.equal(table["share"], share))
+
+
+def _windows(batches: Iterator[Any]) -> Iterator[Any]:
+    """Yields tables of many batches."""
+    import pyarrow as pa
+
+    window: list[Any] = []
+    for batch in batches:
+        window.append(batch)
+        if sum(len(each) for each in window) >= _WINDOW_ROWS:
+            yield pa.Table.from_batches(window)
+            window = []
+    if window:
+        yield pa.Table.from_batches(window)
+
+
+def _ranges(spark: Any, groups: list[Contested]) -> Any:
+    """Returns contested ranges as a DataFrame, each with the number of its group."""
+    rows = [
+        (device, str(first), str(last), number)
+        for number, group in enumerate(groups)
+        for device, ranges in group.items()
+        for first, last, _ in ranges
+    ]
+    frame = spark.createDataFrame(rows, f"device_id string, first string, last string, {_GROUP} int")
+    # Some sequences fit in no signed number of 64 bits.
+    return frame.selectExpr(
+        "device_id", "CAST(first AS decimal(20, 0)) first", "CAST(last AS decimal(20, 0)) last", _GROUP
+    )
+
+
+def _at(rows: Any, first: int, last: int) -> Any:
+    from pyspark.sql import functions
+
+    return rows.where(functions.col("position").between(first, last))
+
+
+def _pickled(part: Segments) -> Any:
+    import pyarrow as pa
+
+    return pa.table({"part": pa.array([pickle.dumps(part)], pa.binary())})
+
+
+def _table(stream: Any) -> Any:
+    import pyarrow as pa
+
+    return pa.table(stream)
+
+
+def _arrow(value: Any) -> Any:
+    """Returns the rows of a DataFrame of Spark as pyarrow; another value unchanged."""
+    return value.toArrow() if hasattr(value, "mapInArrow") else value
+
+
+def _heads_of(heads: Any) -> Any:
+    """Returns heads in a form that pickles."""
+    heads = _arrow(heads)
+    if hasattr(heads, "__arrow_c_stream__") and not hasattr(heads, "heads"):
+        return _table(heads)
+    if isinstance(heads, str | os.PathLike):
+        from edgesentry._core import read_heads
+
+        return read_heads(heads)
+    return heads

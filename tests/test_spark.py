@@ -1,0 +1,265 @@
+"""Verification on Spark, on the cores of this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import edgesentry.lake
+import edgesentry.spark
+from edgesentry import AuditRecord, Report, UnreadableError, merge, verify_chain, write_records
+from edgesentry.testing import CATALOGUE, attacks, make_fleet
+
+# Spark warns about the versions of other libraries.
+pytestmark = pytest.mark.filterwarnings("default")
+
+FLEET = make_fleet(devices=6, records=60, seed=9)
+RECORDS = list(FLEET.records)
+
+
+@pytest.fixture(scope="module")
+def spark() -> Iterator[Any]:
+    from pyspark.sql import SparkSession
+
+    os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    builder = SparkSession.builder.master("local[2]").appName("edgesentry")
+    for name, value in {
+        "spark.ui.enabled": "false",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.memory": "512m",
+        "spark.sql.shuffle.partitions": "2",
+    }.items():
+        builder = builder.config(name, value)
+    session = builder.getOrCreate()
+    yield session
+    session.stop()
+
+
+def days(folder: Path, records: list[AuditRecord], count: int, seed: int = 1) -> list[Path]:
+    """Writes records as a table of some files, each in random order."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    size = -(-len(records) // count)
+    for number in range(count):
+        rows = records[number * size : (number + 1) * size]
+        files.append(folder / f"day-{number:02}.parquet")
+        write_records(random.Random(seed).sample(rows, len(rows)), files[-1], int64=True)
+    return files
+
+
+def in_time() -> list[AuditRecord]:
+    return sorted(RECORDS, key=lambda record: (record.sequence, record.device_id))
+
+
+def plain(report: Report) -> dict[str, Any]:
+    """Returns a report without inputs and the places in them."""
+    fields: dict[str, Any] = json.loads(report.to_json())
+    del fields["inputs"]
+    for finding in fields["findings"]:
+        del finding["index"], finding["location"]
+        finding["cause"] = finding["cause"] and (finding["cause"]["code"], finding["cause"]["sequence"])
+    fields["findings"].sort(key=json.dumps)
+    return fields
+
+
+@pytest.mark.parametrize("name", ["none", "fork", "delete", "duplicate", "truncate"])
+def test_files_have_the_report_of_one_process(spark: Any, tmp_path: Path, name: str) -> None:
+    tampered = {
+        "none": in_time(),
+        "delete": list(attacks.delete(in_time(), "lift-02", 5, count=3).records),
+        "duplicate": [*in_time(), *in_time()[10:15]],
+        "truncate": in_time()[:-20],
+    }
+    records = tampered[name] if name in tampered else list(CATALOGUE["fork"](FLEET).records)
+    days(tmp_path, records, 4)
+    heads = verify_chain(RECORDS).heads
+    result = edgesentry.spark.verify(tmp_path, spark=spark, keys=FLEET.keys, heads=heads)
+    expected = verify_chain(tmp_path, keys=FLEET.keys, heads=heads, order="sequence")
+    assert result.report.to_json() == expected.to_json()
+    assert result.report.ok == (name == "none")
+    assert result.findings.count() == len(expected.findings)
+    assert {row["device_id"]: row["sequence"] for row in result.heads.collect()} == {
+        device: head.sequence for device, head in expected.heads.items()
+    }
+    assert sum(row["records"] for row in result.metrics.collect()) == len(records)
+
+
+def test_a_frame_has_the_report_of_its_rows(spark: Any, tmp_path: Path) -> None:
+    days(tmp_path, [*in_time(), *in_time()[30:60]], 3)
+    frame = spark.read.parquet(str(tmp_path)).selectExpr("*", "'x' AS day")
+    with pytest.raises(UnreadableError, match='column "day" is not a field'):
+        edgesentry.spark.verify(frame, keys=FLEET.keys)
+    with pytest.raises(ValueError, match="since and save need files"):
+        edgesentry.spark.verify(frame, since=tmp_path)
+    expected = verify_chain(tmp_path, keys=FLEET.keys, order="sequence")
+    assert expected.counts == {"sequence_duplicate": 30}
+    for rows in (frame, frame.repartition(5), frame.orderBy("payload_hash")):
+        result = edgesentry.spark.verify(rows, keys=FLEET.keys, ignore="day")
+        assert plain(result.report) == plain(expected)
+        assert {finding.input for finding in result.report.findings} <= {
+            f"partition {number}" for number in range(8)
+        }
+    none = edgesentry.spark.verify(frame.where("1 = 0"), keys=FLEET.keys, ignore=["day"])
+    assert none.report.verdict == "nothing_to_verify"
+
+
+def test_other_names_and_types_of_columns(spark: Any, tmp_path: Path) -> None:
+    days(tmp_path, in_time(), 2)
+    frame = spark.read.parquet(str(tmp_path)).selectExpr(
+        "device_id AS device",
+        "CAST(sequence AS decimal(20, 0)) AS number",
+        "timestamp_millis(timestamp_ms) AS time",
+        *("payload_hash", "signature", "prev_record_hash", "object_ref"),
+    )
+    columns = {"device_id": "device", "sequence": "number", "timestamp_ms": "time"}
+    for rows in (frame, frame.union(frame)):
+        result = edgesentry.spark.verify(rows, keys=FLEET.keys, columns=columns)
+        assert result.report.coverage.records == rows.count()
+    assert result.report.counts == {"sequence_duplicate": len(RECORDS)}
+    frame.coalesce(1).write.parquet(str(tmp_path / "named"))
+    result = edgesentry.spark.verify(tmp_path / "named", spark=spark, keys=FLEET.keys, columns=columns)
+    assert result.report.ok
+
+
+def test_a_giant_chain_is_shared_among_tasks(spark: Any, tmp_path: Path) -> None:
+    fleet = make_fleet(devices=1, records=4000, seed=4)
+    write_records(fleet.records, tmp_path / "one.parquet")
+    table = pq.read_table(tmp_path / "one.parquet")
+    pq.write_table(table, tmp_path / "one.parquet", row_group_size=500)
+    size = (tmp_path / "one.parquet").stat().st_size
+    result = edgesentry.spark.verify(tmp_path, spark=spark, keys=fleet.keys, split_bytes=size // 4)
+    assert result.report.ok
+    assert result.report.coverage.records == len(fleet.records)
+    rows = [row["records"] for row in result.metrics.collect() if row["records"]]
+    assert len(rows) >= 4
+    assert max(rows) <= len(fleet.records) // 2
+
+
+def test_the_next_run_reads_only_new_files(spark: Any, tmp_path: Path) -> None:
+    lake, kept = tmp_path / "lake", str(tmp_path / "segments")
+    records = in_time()
+    quarter = -(-len(records) // 4)
+    all_files = days(tmp_path / "staged", records, 4)
+    lake.mkdir()
+    for number, file in enumerate(all_files):
+        file.rename(lake / file.name)
+        heads = verify_chain(records[: (number + 1) * quarter], order="sequence").heads
+        result = edgesentry.spark.verify(
+            lake, spark=spark, keys=FLEET.keys, heads=heads, since=kept if number else None, save=kept
+        )
+        assert result.report.ok
+        assert result.plan is not None
+        assert [Path(task.file.path).name for task in result.plan.tasks] == [file.name]
+        full = verify_chain(lake, keys=FLEET.keys, heads=heads, order="sequence")
+        assert plain(result.report) == plain(full)
+
+    old = verify_chain(records[:quarter], order="sequence").heads
+    with pytest.raises(ValueError, match=r"before the last record.*use the head of the last record"):
+        edgesentry.spark.verify(lake, spark=spark, keys=FLEET.keys, heads=old, since=kept)
+
+    # A compaction: two files become one.
+    write_records([*records[quarter : 3 * quarter]], lake / "compact.parquet")
+    (lake / "day-01.parquet").unlink()
+    (lake / "day-02.parquet").unlink()
+    with pytest.raises(ValueError, match=r"day-01.parquet, .*day-02.parquet were deleted after the segments"):
+        edgesentry.spark.verify(lake, spark=spark, keys=FLEET.keys, since=kept)
+    result = edgesentry.spark.verify(
+        lake, spark=spark, keys=FLEET.keys, since=kept, save=kept, changed="read"
+    )
+    assert result.report.ok
+    assert result.plan is not None
+    assert [Path(task.file.path).name for task in result.plan.tasks] == ["compact.parquet"]
+
+    # A tampered day, under the name of the intact one.
+    last = records[3 * quarter :]
+    victim = last[10]
+    tampered = attacks.delete(last, victim.device_id, victim.sequence).records
+    write_records(tampered, lake / "day-03.parquet")
+    with pytest.raises(ValueError, match=r"day-03.parquet was rewritten"):
+        edgesentry.spark.verify(lake, spark=spark, keys=FLEET.keys, since=kept)
+    result = edgesentry.spark.verify(lake, spark=spark, keys=FLEET.keys, since=kept, changed="read")
+    assert result.plan is not None
+    assert len(result.plan.tasks) == 1
+    assert plain(result.report) == plain(verify_chain(lake, keys=FLEET.keys, order="sequence"))
+    assert not result.report.ok
+
+
+def test_contested_records_in_kept_files_are_found(spark: Any, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    days(lake, in_time(), 3)
+    first = edgesentry.spark.verify(lake, spark=spark, keys=FLEET.keys, shares=3)
+    segments = first.segments.localCheckpoint()
+    write_records(in_time()[5:9], lake / "late.parquet")
+    result = edgesentry.spark.verify(lake, spark=spark, keys=FLEET.keys, since=segments)
+    assert result.plan is not None
+    assert len(result.plan.tasks) == 1
+    assert result.report.counts == {"sequence_duplicate": 4}
+    assert plain(result.report) == plain(verify_chain(lake, keys=FLEET.keys, order="sequence"))
+    with pytest.raises(ValueError, match="have 3 shares"):
+        edgesentry.spark.verify(lake, spark=spark, keys=FLEET.keys, since=segments, shares=2)
+
+
+def test_a_file_that_changes_during_the_run_ends_it(spark: Any, tmp_path: Path) -> None:
+    days(tmp_path, in_time(), 2)
+    plan = edgesentry.lake.plan(tmp_path)
+    write_records(in_time()[:5], tmp_path / "day-01.parquet")
+    with pytest.raises(UnreadableError, match="changed after it was listed"):
+        edgesentry.lake.verify_task(plan.tasks[1], edgesentry.lake.Options())
+
+
+def test_a_worker_uses_the_cores_of_its_slot(spark: Any, tmp_path: Path) -> None:
+    shipped = edgesentry.spark._Shipped.of(spark, edgesentry.lake.Options())
+
+    def threads(batches: Iterator[Any]) -> Iterator[Any]:
+        list(batches)
+        yield pa.RecordBatch.from_pydict({"threads": pa.array([shipped.options().threads], pa.int32())})
+
+    assert [row["threads"] for row in spark.range(2).mapInArrow(threads, "threads int").collect()] == [1, 1]
+
+
+def test_a_table_of_delta_has_its_live_files(spark: Any, tmp_path: Path) -> None:
+    import deltalake
+
+    folder = tmp_path / "delta"
+    for number in range(3):
+        days(tmp_path / "staged", in_time()[number * 90 : number * 90 + 90], 1)
+        table = pq.read_table(tmp_path / "staged/day-00.parquet")
+        deltalake.write_deltalake(folder, table, mode="append")
+    first = edgesentry.spark.verify(deltalake.DeltaTable(folder), spark=spark, keys=FLEET.keys)
+    assert first.report.ok
+    segments = first.segments.localCheckpoint()
+    deltalake.DeltaTable(folder).optimize.compact()
+    with pytest.raises(ValueError, match="were deleted after the segments were made"):
+        edgesentry.spark.verify(deltalake.DeltaTable(folder), spark=spark, keys=FLEET.keys, since=segments)
+    again = edgesentry.spark.verify(
+        deltalake.DeltaTable(folder), spark=spark, keys=FLEET.keys, since=segments, changed="read"
+    )
+    assert plain(again.report) == plain(first.report)
+
+
+def test_jobs_are_named(spark: Any, tmp_path: Path) -> None:
+    days(tmp_path, in_time(), 2)
+    spark.sparkContext.setLocalProperty("spark.job.description", "mine")
+    edgesentry.spark.verify(tmp_path, spark=spark, keys=FLEET.keys)
+    assert spark.sparkContext.getLocalProperty("spark.job.description") == "mine"
+    spark.sparkContext.setLocalProperty("spark.job.description", None)
+
+
+def test_segments_of_a_run_are_those_of_one_process(spark: Any, tmp_path: Path) -> None:
+    days(tmp_path, in_time(), 2)
+    result = edgesentry.spark.verify(tmp_path, spark=spark, keys=FLEET.keys)
+    one = edgesentry.lake.verify(tmp_path, keys=FLEET.keys)
+    table = result.segments.toArrow()
+    # Spark divides them into more shares.
+    assert edgesentry.lake.united(table) == edgesentry.lake.united(one.segments)
+    assert merge([edgesentry.lake.united(table)]).report() == one.report

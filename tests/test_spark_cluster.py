@@ -1,0 +1,180 @@
+"""Verification on a cluster of Spark whose processes end in the middle: the report is right, or there is none."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgesentry import verify_chain, write_records
+from edgesentry.testing import make_fleet
+
+HERE = Path(__file__).parent
+SCRIPT = HERE.parent / "scripts/servers/spark"
+FILES = 24
+FLEET = make_fleet(devices=5, records=FILES * 20, seed=12)
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of 24 files, each in random order, and some records twice."""
+    folder = tmp_path_factory.mktemp("lake")
+    records = sorted(FLEET.records, key=lambda record: (record.sequence, record.device_id))
+    size = len(records) // FILES
+    for number in range(FILES):
+        rows = records[number * size : (number + 1) * size]
+        if number == FILES - 1:
+            rows = [*rows, *records[100:110]]
+        random.Random(number).shuffle(rows)
+        write_records(rows, folder / f"{number:02}.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(lake: Path) -> str:
+    report = verify_chain(lake, keys=FLEET.keys, order="sequence")
+    assert report.counts == {"sequence_duplicate": 10}
+    return report.to_json()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    folder = tmp_path_factory.mktemp("spark")
+    try:
+        url = subprocess.run(
+            [SCRIPT, "start", folder], check=True, stdout=subprocess.PIPE, text=True, timeout=200
+        ).stdout.strip()
+        yield url, folder
+    finally:
+        subprocess.run([SCRIPT, "stop", folder], check=True, timeout=100)
+
+
+class Driver:
+    """A driver in a process of its own."""
+
+    def __init__(self, master: str, log: Path, **variables: str) -> None:
+        environment = {**os.environ, "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
+        self.log = log
+        with log.open("w") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, HERE / "spark_driver.py", master],
+                env={**environment, **variables},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+        assert self.line() == "ready", log.read_text()[-2000:]
+
+    def line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def ask(self, source: Path, **arguments: Any) -> None:
+        assert self.process.stdin is not None
+        keys = json.loads(FLEET.keys.to_json())
+        print(
+            json.dumps({"source": str(source), "keys": keys, **arguments}),
+            file=self.process.stdin,
+            flush=True,
+        )
+
+    def result(self) -> dict[str, Any]:
+        line = self.line()
+        assert line, self.log.read_text()[-3000:]
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def driver(cluster: tuple[str, Path], tmp_path: Path) -> Iterator[Callable[..., Driver]]:
+    started: list[Driver] = []
+
+    def start() -> Driver:
+        started.append(Driver(cluster[0], tmp_path / f"driver-{len(started)}.log"))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.end()
+
+
+def children(pid: int) -> list[int]:
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            found += [int(child) for child in (task / "children").read_text().split()]
+        except OSError:
+            continue
+    return found
+
+
+def executors(folder: Path) -> list[int]:
+    workers = [int((folder / name / "pid").read_text()) for name in ("worker-1", "worker-2")]
+    return [child for worker in workers for child in children(worker)]
+
+
+def python_workers(folder: Path) -> list[int]:
+    """Returns the processes that run tasks: the children of the daemon of each executor."""
+    daemons = [daemon for executor in executors(folder) for daemon in children(executor)]
+    return [worker for daemon in daemons for worker in children(daemon)]
+
+
+def finished_tasks(folder: Path) -> int:
+    logs = folder.glob("worker-*/work/app-*/*/stderr")
+    return sum(log.read_text(errors="replace").count("Finished task") for log in logs)
+
+
+def wait_for(condition: Callable[[], Any]) -> Any:
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("the cluster does nothing")
+
+
+def test_processes_that_end_change_no_verdict(
+    cluster: tuple[str, Path], driver: Callable[[], Driver], lake: Path, expected: str, tmp_path: Path
+) -> None:
+    folder, first = cluster[1], driver()
+    first.ask(lake)
+    assert first.result()["report"] == expected
+
+    for victims in (executors, python_workers):
+        before = finished_tasks(folder)
+        first.ask(lake)
+        # In the middle: some of the 24 tasks of the first job are done.
+        wait_for(lambda before=before: finished_tasks(folder) >= before + 3)
+        victim = wait_for(lambda victims=victims: victims(folder))[0]
+        os.kill(victim, signal.SIGKILL)
+        assert first.result()["report"] == expected
+
+    # The driver ends between the two jobs: the segments are there, and no file is read twice.
+    segments = str(tmp_path / "segments")
+    first.ask(lake, save=segments, die=True)
+    assert first.line() == ""
+    assert first.process.wait(timeout=60) == -signal.SIGKILL
+    second = driver()
+    second.ask(lake, since=segments)
+    answer = second.result()
+    assert answer["read"] == 0
+    # Positions are those of the first run, so the inputs are in the same order.
+    assert answer["report"] == expected
