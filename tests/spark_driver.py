@@ -1,6 +1,6 @@
 """A driver of Spark for tests: each line of its input is a verification, each line of its output a result.
 
-A line is JSON with the arguments of `edgesentry.spark.verify`; `die` ends this process before it merges segments.
+A line is JSON with the arguments of `edgesentry.spark.verify`; `die` ends the process before it merges.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ def test_heads_of_a_report_are_compared_with_the_ends_of_chains() -> None:
     other = {**heads, "lift-01": edgesentry.Head(heads["lift-01"].sequence, bytes(32))}
     assert whole.report(heads=other).counts == {"head_mismatch": 1}
     earlier = verify_chain(in_time()[:60]).heads
-    with pytest.raises(ValueError, match="its head at sequence 1. is before the last record"):
+    with pytest.raises(ValueError, match=r"its head at sequence 1. is before the last record"):
         whole.report(heads=earlier)
     assert (
         merge(

@@ -1,4 +1,4 @@
-"""Verification on a cluster of Spark whose processes end in the middle: the report is right, or there is none."""
+"""Verification on a cluster of Spark whose processes end in the middle: the report is right, or missing."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from edgesentry.testing import make_fleet
 
 HERE = Path(__file__).parent
 SCRIPT = HERE.parent / "scripts/servers/spark"
-FILES = 24
+FILES = 12
 FLEET = make_fleet(devices=5, records=FILES * 20, seed=12)
 
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A table of 24 files, each in random order, and some records twice."""
+    """A table of 12 files, each in random order, and some records twice."""
     folder = tmp_path_factory.mktemp("lake")
     records = sorted(FLEET.records, key=lambda record: (record.sequence, record.device_id))
     size = len(records) // FILES
@@ -161,7 +161,7 @@ def test_processes_that_end_change_no_verdict(
     for victims in (executors, python_workers):
         before = finished_tasks(folder)
         first.ask(lake)
-        # In the middle: some of the 24 tasks of the first job are done.
+        # In the middle: some of the 12 tasks of the first job are done.
         wait_for(lambda before=before: finished_tasks(folder) >= before + 3)
         victim = wait_for(lambda victims=victims: victims(folder))[0]
         os.kill(victim, signal.SIGKILL)

@@ -1,7 +1,7 @@
 """Verification on Spark: a task for each range of a file, or for each partition of a DataFrame.
 
-Tasks return segments, which alone are shuffled. Contested records are verified again in a second job. The kernel
-is that of `verify_chain`, and so is the report.
+Tasks return segments, which alone are shuffled. Contested records are verified again in a second job. The
+kernel is that of `verify_chain`.
 """
 
 from __future__ import annotations
@@ -385,7 +385,7 @@ class _Frame:
 
 @dataclass(frozen=True)
 class _Shipped:
-    """The arguments of tasks. Keys and heads travel to each executor once, and each process decodes them once."""
+    """The arguments of tasks. Keys travel to each executor once, and each process decodes them once."""
 
     content: Any
     digest: str

@@ -289,7 +289,7 @@ fn part_of(at: usize, part: &Bound<'_, PyAny>) -> PyResult<Part> {
 ///     order: The place of a record in its chain, as in `verify_chain`.
 ///     contested: Records to verify again: `Segments.contested` of all merged parts, or some of its devices.
 ///         The source is then all inputs with such records, from `position` on; others are skipped.
-///     places: With `contested`: the place of each record of the source, its position times 2^40 plus its row.
+///     places: With `contested`: the place of each record: its position times 2^40, plus its row.
 ///     byte_ranges: A range of bytes of each path, of which the row groups of Parquet that begin in it are
 ///         verified. A file in another format is wholly in the range that begins at 0.
 ///     threads: Number of threads; by default as in `verify_chain`.
