@@ -16,6 +16,7 @@ from edgesentry import FINDING_CODES, REJECTION_CODES, FindingCode, Findings, Re
 # Names that implement public functions and classes.
 INTERNAL = {
     "run_command",
+    "file_states",
     "ClientCore",
     "IngestAnswer",
     "LedgerCore",

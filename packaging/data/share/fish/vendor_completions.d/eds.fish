@@ -66,6 +66,8 @@ complete -c eds -n "__fish_eds_needs_command" -f -a "demo" -d 'Run a demo: sign,
 complete -c eds -n "__fish_eds_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l column -d 'Column that holds a field, if it has another name; may be repeated' -r
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l ignore -d 'Column that is not a field of a record and is left out, because no hash covers it; may be repeated' -r
+complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l order -d 'Place of a record in its chain: position (that in the files, as in an export) or sequence (its number, as in a table, whose rows have no order)' -r -f -a "position\t''
+sequence\t''"
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l keys -d 'Key ring: check the signatures' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: payload-hash]' -r -f -a "record\t''
 payload-hash\t''"
