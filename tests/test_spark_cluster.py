@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,10 @@ def finished_tasks(folder: Path) -> int:
     return sum(log.read_text(errors="replace").count("Finished task") for log in logs)
 
 
+def has_finished(folder: Path, tasks: int) -> bool:
+    return finished_tasks(folder) >= tasks
+
+
 def wait_for(condition: Callable[[], Any]) -> Any:
     end = time.monotonic() + 120
     while time.monotonic() < end:
@@ -162,8 +167,8 @@ def test_processes_that_end_change_no_verdict(
         before = finished_tasks(folder)
         first.ask(lake)
         # In the middle: some of the 12 tasks of the first job are done.
-        wait_for(lambda before=before: finished_tasks(folder) >= before + 3)
-        victim = wait_for(lambda victims=victims: victims(folder))[0]
+        wait_for(partial(has_finished, folder, before + 3))
+        victim = wait_for(partial(victims, folder))[0]
         os.kill(victim, signal.SIGKILL)
         assert first.result()["report"] == expected
 

@@ -430,7 +430,8 @@ def _grouped(batches: Iterator[Any], name: str) -> Iterator[tuple[int, Any]]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    number, rows = None, []
+    number: int | None = None
+    rows: list[Any] = []
     for batch in batches:
         for found in pc.unique(batch[name]).to_pylist():
             if rows and found != number:
