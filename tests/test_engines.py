@@ -113,7 +113,9 @@ def test_heads_of_a_report_are_compared_with_the_ends_of_chains() -> None:
     whole = merge(parts)
     heads = verify_chain(RECORDS).heads
     assert whole.report(heads=heads).ok
-    assert whole.report(heads=heads).coverage.heads.trusted == 6
+    coverage = whole.report(heads=heads).coverage.heads
+    assert coverage is not None
+    assert coverage.trusted == 6
     cut = merge([verify_part(in_time()[:-3], position=0, order="sequence")])
     assert cut.report(heads=heads).counts == {"head_mismatch": 1}
     other = {**heads, "lift-01": edgesentry.Head(heads["lift-01"].sequence, bytes(32))}

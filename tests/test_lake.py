@@ -291,7 +291,7 @@ def _dask(w: World) -> Any:
 
     # Otherwise Dask takes bytes for text.
     dask.config.set({"dataframe.convert-string": False})
-    return dask.dataframe.from_pandas(pandas.read_parquet(w.path), npartitions=3)  # type: ignore[no-untyped-call]
+    return dask.dataframe.from_pandas(pandas.read_parquet(w.path), npartitions=3)
 
 
 @case("DataFusion: frame")

@@ -473,9 +473,9 @@ fn opened_payloads(py: Python<'_>, payloads: &Bound<'_, PyAny>) -> PyResult<Box<
 ///
 /// Args:
 ///     position: The position of the records among the inputs of the run, as in `verify_part`.
-///     keys: Public keys, at least those of the devices in the records.
 ///     columns: As for `verify_chain`.
 ///     ignore: As for `verify_chain`.
+///     keys: Public keys, at least those of the devices in the records.
 ///     payloads: A directory of payloads, to hash them again, or `s3://BUCKET`.
 ///     payload_sample: As for `verify_part`.
 ///     heads: Trusted heads, at least those of the devices in the records.
