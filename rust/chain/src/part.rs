@@ -114,6 +114,7 @@ pub enum PartError {
 
 /// The places of records that are verified again.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum Places<'a> {
     /// Consecutive inputs, the first of which has this number.
     From(u64),
