@@ -682,7 +682,7 @@ class Findings:
         *,
         device: str | Sequence[str] | None = None,
         code: FindingCode | Sequence[FindingCode] | None = None,
-        level: Level | Sequence[Level] | None = None,
+        level: Literal["links"] | Level | Sequence[Literal["links"] | Level] | None = None,
     ) -> Findings:
         """Returns the findings of some devices, codes and levels, in their order.
 
