@@ -295,7 +295,9 @@ fn a_device_states_a_key_that_the_registry_may_take() {
     for rotation in [Rotation::Device, Rotation::Operator] {
         assert_eq!(succeeding(&[(2, 11, None)], rotation), None);
     }
-    // A key that was revoked before its first record is in no way; that of the record is the last one before.
+    // The key of the record may begin at it.
+    assert_eq!(succeeding(&[(1, 10, None)], Rotation::Device), Some(Ok(new_key())));
+    // A key that was revoked before its first record does not count.
     for revoked_from in [12, 13] {
         assert_eq!(succeeding(&[(3, 13, Some(revoked_from))], Rotation::Device), Some(Ok(new_key())));
     }
