@@ -10,7 +10,7 @@ use std::sync::Arc;
 use edgesentry_chain::canonical::Output;
 use edgesentry_chain::sign_with;
 use edgesentry_device::error::describe;
-use edgesentry_device::signer::{KeyReaders, KeySource};
+use edgesentry_device::signer::KeySource;
 
 use crate::border::{Border, enter};
 use crate::codes::{EDGESENTRY_INVALID_ARGUMENT, EDGESENTRY_SIGNER, Status};
@@ -53,9 +53,8 @@ pub unsafe extern "C" fn edgesentry_signer_open(
                 format_args!("key: programs are not started here; pass a function in edgesentry_signer");
             return Err(fail(EDGESENTRY_INVALID_ARGUMENT, problem));
         }
-        let opened = source
-            .open(KeyReaders::Owner, None)
-            .map_err(|error| fail(EDGESENTRY_SIGNER, format_args!("{}", describe(&error))))?;
+        let opened =
+            source.open().map_err(|error| fail(EDGESENTRY_SIGNER, format_args!("{}", describe(&error))))?;
         let public_key = *opened.public_key().as_bytes();
         let context = border.give(private_key, PrivateKey(opened))?;
         let sign: crate::types::Sign = Some(edgesentry_signer_sign);

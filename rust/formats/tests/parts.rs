@@ -369,7 +369,8 @@ fn contested_ranges_in_any_order_are_verified_again() {
     let whole = part(0).merge(part(1)).unwrap();
     let again = |contested| {
         let sources = vec![ndjson(&piece), ndjson(&piece)];
-        let again = verify_contested(sources, &checks, Places::From(0), contested, &options, &progress()).unwrap();
+        let again =
+            verify_contested(sources, &checks, Places::From(0), contested, &options, &progress()).unwrap();
         whole.clone().merge(again)
     };
     let mut contested = whole.contested();

@@ -21,7 +21,7 @@ use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
 use edgesentry_chain::{PublicKey, Signed, Signer, SignerError, verify_signature};
 
-use super::{MAX_MESSAGE_BYTES, PIN_VARIABLE, Pin, Pkcs11Uri, SIGNING_TIMEOUT};
+use super::{MAX_MESSAGE_BYTES, MAX_SIGNING_TIMEOUT, PIN_VARIABLE, Pin, Pkcs11Uri, SIGNING_TIMEOUT};
 
 /// The curve of new keys, by its object identifier 1.3.101.112 and by its name. Tokens know one or both.
 const CURVES: [&[u8]; 2] = [b"\x06\x03\x2b\x65\x70", b"\x13\x0cedwards25519"];
@@ -39,6 +39,7 @@ pub struct Pkcs11Signer {
     requests: Option<SyncSender<Request>>,
     /// Ends with the thread, and so with its session.
     ended: Mutex<Receiver<()>>,
+    timeout: Duration,
     /// One request at a time.
     turn: Mutex<()>,
     /// The process of the thread that speaks with the token.
@@ -86,15 +87,23 @@ impl Pkcs11Signer {
             drop(end);
         };
         start_thread(&name, work)?;
-        let key = received(&name, &answer)?;
+        let key = received(&name, SIGNING_TIMEOUT, &answer)?;
         Ok(Pkcs11Signer {
             name,
             key,
             requests: Some(requests),
             ended: Mutex::new(ended),
+            timeout: SIGNING_TIMEOUT,
             turn: Mutex::new(()),
             process: std::process::id(),
         })
+    }
+
+    /// Returns the same signer with another time for each signature.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Pkcs11Signer {
+        self.timeout = timeout.min(MAX_SIGNING_TIMEOUT);
+        self
     }
 }
 
@@ -115,10 +124,10 @@ impl Signer for Pkcs11Signer {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let (sender, answer) = sync_channel(1);
         let request =
-            Request { message: message.to_vec(), until: Instant::now() + SIGNING_TIMEOUT, answer: sender };
+            Request { message: message.to_vec(), until: Instant::now() + self.timeout, answer: sender };
         let Some(requests) = &self.requests else { return Err(gone(&self.name)) };
         match requests.try_send(request) {
-            Ok(()) => received(&self.name, &answer),
+            Ok(()) => received(&self.name, self.timeout, &answer),
             Err(TrySendError::Full(_)) => {
                 Err(SignerError::passing(&*self.name, "the token has not yet answered earlier requests"))
             }
@@ -154,7 +163,7 @@ pub fn generate(uri: &Pkcs11Uri, pin: Option<Pin>, id: &[u8]) -> Result<PublicKe
         let _ = sender.send(made);
     };
     start_thread(&name, work)?;
-    received(&name, &answer)
+    received(&name, SIGNING_TIMEOUT, &answer)
 }
 
 fn pin_of(uri: &Pkcs11Uri, pin: Option<Pin>) -> Option<Pin> {
@@ -166,13 +175,16 @@ fn start_thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), 
     started.map(drop).map_err(|error| SignerError::passing(name, format!("cannot start a thread: {error}")))
 }
 
-fn received<T>(name: &str, answer: &Receiver<Result<T, SignerError>>) -> Result<T, SignerError> {
-    match answer.recv_timeout(SIGNING_TIMEOUT) {
+fn received<T>(
+    name: &str,
+    timeout: Duration,
+    answer: &Receiver<Result<T, SignerError>>,
+) -> Result<T, SignerError> {
+    match answer.recv_timeout(timeout) {
         Ok(answer) => answer,
-        Err(RecvTimeoutError::Timeout) => Err(SignerError::passing(
-            name,
-            format!("the token gave no answer in {} s", SIGNING_TIMEOUT.as_secs()),
-        )),
+        Err(RecvTimeoutError::Timeout) => {
+            Err(SignerError::passing(name, format!("the token gave no answer in {} s", timeout.as_secs())))
+        }
         Err(RecvTimeoutError::Disconnected) => Err(gone(name)),
     }
 }

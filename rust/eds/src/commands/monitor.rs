@@ -29,7 +29,7 @@ use crate::interrupt;
 use crate::output::{Answer, Output};
 use crate::remarks::log_filter;
 use crate::stores::{Asked, ConfigFile, load};
-use crate::text::{count, name, shown};
+use crate::text::{count, name, number, shown};
 use crate::threads;
 
 const BAD: Style = AnsiColor::Red.on_default().bold();
