@@ -44,7 +44,7 @@ pub fn check_extension(
             }
         };
         let absent = absent_device(device_id, head, ProvidedBy::Auditor);
-        Some(Finding { code: FindingCode::HeadMismatch, sequence: Some(head.sequence), actual, ..absent })
+        Some(Finding { code: FindingCode::HeadMismatch, actual, ..absent })
     };
     old.iter().filter_map(check).collect()
 }

@@ -330,7 +330,6 @@ impl Checks<'_> {
             };
             Some(Finding {
                 code: FindingCode::HeadMismatch,
-                sequence: Some(head.sequence),
                 actual: Evidence::Head { sequence: actual.sequence, hash: actual.hash },
                 ..absent_device(device_id, head, by)
             })
