@@ -295,7 +295,7 @@ impl Checks<'_> {
         let first = &segment.first;
         let is_first = first.sequence == 1 && first.prev == Hash::ZERO;
         if let Some((start, by)) = self.start_of(device_id) {
-            let before = Link { sequence: start.sequence, hash: start.hash, prev: Hash::ZERO, ..*first };
+            let before = Link { sequence: start.sequence, hash: start.hash, ..*first };
             if let Some(mut finding) = check_link(device_id, &before, first) {
                 finding.predecessor = None;
                 return Some(finding);

@@ -60,6 +60,8 @@ fn a_claimed_head_is_checked_and_covers_nothing() {
     // A claim that contradicts the records is still a finding, marked as a claim.
     let contradicted = report(&records[..5], &checks);
     assert_eq!(codes(&contradicted), [FindingCode::HeadMismatch]);
+    let last = format!("sequence 5, hash {}", records[4].hash());
+    assert_eq!(contradicted.findings[0].actual.to_string(), last);
     assert!(contradicted.findings[0].expected.to_string().ends_with("as claimed by the manifest"));
     let absent = report(&[], &checks);
     assert_eq!(codes(&absent), [FindingCode::DeviceMissing]);

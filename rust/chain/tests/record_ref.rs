@@ -91,3 +91,12 @@ fn outputs_of_all_kinds_receive_the_same_bytes() {
     assert_eq!(memory[..18], vector);
     assert_eq!(memory[18..], [[0xac, 0x02].as_slice(), &[0xaa; 44]].concat());
 }
+
+#[test]
+fn a_borrowed_record_writes_its_canonical_bytes_to_any_output() {
+    let mut device = Device::from_seed("lift-01", [1; 32], Scheme::Record);
+    let record = device.sign(1, b"door closed", "1.bin").unwrap();
+    let mut bytes = vec![7];
+    record.borrowed().write_canonical(&mut bytes);
+    assert_eq!(bytes[1..], record.canonical_bytes());
+}

@@ -563,3 +563,14 @@ fn an_inconsistent_report_is_refused() {
     assert_eq!(read(other).unwrap_err(), "its verdict is not that of its contents");
     assert!(read(json).is_ok());
 }
+
+#[test]
+fn as_many_missing_devices_as_present_ones_are_no_part_of_an_export() {
+    let chain = records("a", 1);
+    let heads: Heads = ["a", "b"]
+        .into_iter()
+        .map(|name| (Arc::from(name), Head { sequence: 1, hash: chain[0].hash() }))
+        .collect();
+    let report = report(&chain, &Checks { heads: Some(&heads), ..Checks::default() });
+    assert_eq!((report.hints, report.counts[&Code::DeviceMissing]), (Vec::new(), 1));
+}
