@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_eds_global_optspecs
-    string join \n json q/quiet color= h/help V/version
+    string join \n json q/quiet v/verbose color= h/help V/version
 end
 
 function __fish_eds_needs_command
@@ -29,9 +29,11 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_needs_command" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_needs_command" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_needs_command" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_needs_command" -s V -l version -d 'Print version'
 complete -c eds -n "__fish_eds_needs_command" -f -a "verify-chain" -d 'Verify exports or a ledger: links always; signatures, payloads, heads and log if you give their input'
+complete -c eds -n "__fish_eds_needs_command" -f -a "verify" -d 'Verify exports or a ledger: links always; signatures, payloads, heads and log if you give their input'
 complete -c eds -n "__fish_eds_needs_command" -f -a "report" -d 'Show a report that eds verify-chain --json wrote, or write it as a page or for a pipeline'
 complete -c eds -n "__fish_eds_needs_command" -f -a "explain" -d 'Explain a finding: the check, the usual causes and what to do'
 complete -c eds -n "__fish_eds_needs_command" -f -a "heads" -d 'Write the heads of an export or a ledger: the last sequence and hash of each chain'
@@ -105,7 +107,51 @@ complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l github -d 'Also
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l registered -d 'Use the keys, heads and start heads that the ledger has registered, if you give none. They are claims, because a writer of the ledger can change them'
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand verify-chain" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c eds -n "__fish_eds_using_subcommand verify" -l column -d 'Column that holds a field, if it has another name; may be repeated' -r
+complete -c eds -n "__fish_eds_using_subcommand verify" -l ignore -d 'Column that is not a field of a record and is left out, because no hash covers it; may be repeated' -r
+complete -c eds -n "__fish_eds_using_subcommand verify" -l order -d 'Place of a record in its chain: position (that in the files, as in an export) or sequence (its number, as in a table, whose rows have no order)' -r -f -a "position\t''
+sequence\t''"
+complete -c eds -n "__fish_eds_using_subcommand verify" -l keys -d 'Key ring: check the signatures' -r -F
+complete -c eds -n "__fish_eds_using_subcommand verify" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: payload-hash]' -r -f -a "record\t''
+payload-hash\t''"
+complete -c eds -n "__fish_eds_using_subcommand verify" -l payloads -d 'Directory of payloads: verify their hashes' -r -F
+complete -c eds -n "__fish_eds_using_subcommand verify" -l heads -d 'Trusted heads, as written by eds heads: detect truncated chains and missing devices' -r -F
+complete -c eds -n "__fish_eds_using_subcommand verify" -l start-heads -d 'Start heads: the heads after which chains begin that do not begin at sequence 1' -r -F
+complete -c eds -n "__fish_eds_using_subcommand verify" -l manifest -d 'Manifest of the export: check its hash and its heads, and use its start heads if you give none. They are claims, and satisfy no --require' -r -F
+complete -c eds -n "__fish_eds_using_subcommand verify" -l checkpoint -d 'Checkpoint of the transparency log: the records must be exactly those of the log up to it' -r -F
+complete -c eds -n "__fish_eds_using_subcommand verify" -l policy -d 'Policy with the logs, witnesses and quorum that you trust' -r -F
+complete -c eds -n "__fish_eds_using_subcommand verify" -l log-layout -d 'Layout of the log, as eds export --log writes it [default: FILE.log beside a single export, if it exists]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand verify" -l previous -d 'Checkpoint of the same log that you kept from earlier: the log must continue it' -r -F
+complete -c eds -n "__fish_eds_using_subcommand verify" -l max-age -d 'Refuse a checkpoint whose witnesses signed it longer ago, such as 90s, 15m, 24h or 7d' -r
+complete -c eds -n "__fish_eds_using_subcommand verify" -l timestamps -d 'Time stamp of the checkpoint (RFC 3161, such as FILE.tsr): show before which time it existed; may be repeated' -r -F
+complete -c eds -n "__fish_eds_using_subcommand verify" -l tsa-roots -d 'Certificates in PEM: the roots of the time stamping authorities that you trust' -r -F
+complete -c eds -n "__fish_eds_using_subcommand verify" -l require -d 'Levels that your inputs must cover in full, or the exit code is not 0: signatures, payloads, heads, log. heads requires both ends of each chain: a trusted head, and a beginning at sequence 1 or after a trusted start head. log requires a policy with a witness quorum' -r -f -a "signatures\t''
+payloads\t''
+heads\t''
+log\t''"
+complete -c eds -n "__fish_eds_using_subcommand verify" -l html -d 'Also write the report as one self-contained HTML page' -r -F
+complete -c eds -n "__fish_eds_using_subcommand verify" -l junit -d 'Also write it as JUnit XML' -r -F
+complete -c eds -n "__fish_eds_using_subcommand verify" -l sarif -d 'Also write it as SARIF 2.1.0' -r -F
+complete -c eds -n "__fish_eds_using_subcommand verify" -l ledger -d 'A ledger instead of files: sqlite:PATH, a path, or postgres://HOST/DATABASE [without URL: as configured]' -r
+complete -c eds -n "__fish_eds_using_subcommand verify" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand verify" -l payload-store -d 'Read the payloads of the ledger\'s records and verify their hashes: from the configured store, or from ledger, folder:PATH or s3://BUCKET' -r
+complete -c eds -n "__fish_eds_using_subcommand verify" -l device -d 'Only the chain of this device; may be repeated' -r
+complete -c eds -n "__fish_eds_using_subcommand verify" -l progress -d 'Show progress on stderr: auto (if it is a terminal), always, never' -r -f -a "auto\t'If stderr is a terminal'
+always\t'Always; as lines if stderr is not a terminal'
+never\t'Never'"
+complete -c eds -n "__fish_eds_using_subcommand verify" -l threads -d 'Threads to verify with [default: RAYON_NUM_THREADS, else OMP_NUM_THREADS, else one for each core]' -r
+complete -c eds -n "__fish_eds_using_subcommand verify" -l max-findings -d 'Findings to keep in the report; all are counted' -r
+complete -c eds -n "__fish_eds_using_subcommand verify" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Also in files and pipes'
+never\t'Never'"
+complete -c eds -n "__fish_eds_using_subcommand verify" -l github -d 'Also write annotations of GitHub Actions to stderr'
+complete -c eds -n "__fish_eds_using_subcommand verify" -l registered -d 'Use the keys, heads and start heads that the ledger has registered, if you give none. They are claims, because a writer of the ledger can change them'
+complete -c eds -n "__fish_eds_using_subcommand verify" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand verify" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand verify" -s v -l verbose -d 'Log to stderr; -vv logs more'
+complete -c eds -n "__fish_eds_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand report" -l html -d 'Also write the report as one self-contained HTML page' -r -F
 complete -c eds -n "__fish_eds_using_subcommand report" -l junit -d 'Also write it as JUnit XML' -r -F
 complete -c eds -n "__fish_eds_using_subcommand report" -l sarif -d 'Also write it as SARIF 2.1.0' -r -F
@@ -115,12 +161,14 @@ never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand report" -l github -d 'Also write annotations of GitHub Actions to stderr'
 complete -c eds -n "__fish_eds_using_subcommand report" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand report" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand report" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand explain" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand explain" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand explain" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand explain" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand heads" -l column -d 'Column that holds a field, if it has another name; may be repeated' -r
 complete -c eds -n "__fish_eds_using_subcommand heads" -l ignore -d 'Column that is not a field of a record and is left out, because no hash covers it; may be repeated' -r
@@ -135,7 +183,7 @@ complete -c eds -n "__fish_eds_using_subcommand heads" -l metrics-file -d 'File 
 complete -c eds -n "__fish_eds_using_subcommand heads" -l ledger -d 'A ledger instead of files: sqlite:PATH, a path, or postgres://HOST/DATABASE [without URL: as configured]' -r
 complete -c eds -n "__fish_eds_using_subcommand heads" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand heads" -l url -d 'A service in place of a ledger: http://HOST:PORT or https://HOST:PORT' -r
-complete -c eds -n "__fish_eds_using_subcommand heads" -l token-file -d 'File with a token of the service; or set the variable EDGESENTRY_TOKEN' -r -F
+complete -c eds -n "__fish_eds_using_subcommand heads" -l token-file -d 'File with a token of the service; or set the variable EDS_TOKEN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand heads" -l ca -d 'PEM file of the certificate authorities to trust [default: the system\'s]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand heads" -l cert -d 'PEM file of a client certificate' -r -F
 complete -c eds -n "__fish_eds_using_subcommand heads" -l cert-key -d 'PEM file of its private key' -r -F
@@ -150,12 +198,13 @@ never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand heads" -l force -d 'Write the snapshot even if links or signatures do not hold'
 complete -c eds -n "__fish_eds_using_subcommand heads" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand heads" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand heads" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand heads" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand keygen" -l device -d 'The device, for the key-ring entry' -r
-complete -c eds -n "__fish_eds_using_subcommand keygen" -l out -d 'The seed file to write [default: ID.seed, or device.seed]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand keygen" -s o -l output -d 'The seed file to write [default: ID.seed, or device.seed]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand keygen" -l pkcs11 -d 'Make the key in this token, under the label `object`, instead of a seed file' -r
 complete -c eds -n "__fish_eds_using_subcommand keygen" -l module -d 'Library of the token, if its PKCS#11 URI has no module-path' -r -F
-complete -c eds -n "__fish_eds_using_subcommand keygen" -l pin-file -d 'File with the PIN of the token, if its URI has no pin-source; or set the variable EDGESENTRY_PKCS11_PIN' -r -F
+complete -c eds -n "__fish_eds_using_subcommand keygen" -l pin-file -d 'File with the PIN of the token, if its URI has no pin-source; or set the variable EDS_PKCS11_PIN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand keygen" -l scheme -d 'Signature scheme of the device: record, or payload-hash for older devices' -r -f -a "record\t''
 payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand keygen" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
@@ -163,12 +212,14 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand keygen" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand keygen" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand keygen" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand keygen" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand keys; and not __fish_seen_subcommand_from follow help" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand keys; and not __fish_seen_subcommand_from follow help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand keys; and not __fish_seen_subcommand_from follow help" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand keys; and not __fish_seen_subcommand_from follow help" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand keys; and not __fish_seen_subcommand_from follow help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand keys; and not __fish_seen_subcommand_from follow help" -f -a "follow" -d 'Add the keys that devices have stated as successors of their keys, from the first keys that you trust'
 complete -c eds -n "__fish_eds_using_subcommand keys; and not __fish_seen_subcommand_from follow help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -184,22 +235,24 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand_from follow" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand_from follow" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand_from follow" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand_from follow" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand_from help" -f -a "follow" -d 'Add the keys that devices have stated as successors of their keys, from the first keys that you trust'
 complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c eds -n "__fish_eds_using_subcommand inspect-key" -l signer -d 'Program that has the key' -r -F
 complete -c eds -n "__fish_eds_using_subcommand inspect-key" -l module -d 'Library of the token, if its PKCS#11 URI has no module-path' -r -F
-complete -c eds -n "__fish_eds_using_subcommand inspect-key" -l pin-file -d 'File with the PIN of the token, if its URI has no pin-source; or set the variable EDGESENTRY_PKCS11_PIN' -r -F
+complete -c eds -n "__fish_eds_using_subcommand inspect-key" -l pin-file -d 'File with the PIN of the token, if its URI has no pin-source; or set the variable EDS_PKCS11_PIN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand inspect-key" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand inspect-key" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand inspect-key" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand inspect-key" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand inspect-key" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand sign-record" -l key -d 'Its key: a seed file, or the PKCS#11 URI of a key in a token' -r -F
 complete -c eds -n "__fish_eds_using_subcommand sign-record" -l signer -d 'Program that has its key, instead of --key' -r -F
 complete -c eds -n "__fish_eds_using_subcommand sign-record" -l module -d 'Library of the token, if its PKCS#11 URI has no module-path' -r -F
-complete -c eds -n "__fish_eds_using_subcommand sign-record" -l pin-file -d 'File with the PIN of the token, if its URI has no pin-source; or set the variable EDGESENTRY_PKCS11_PIN' -r -F
+complete -c eds -n "__fish_eds_using_subcommand sign-record" -l pin-file -d 'File with the PIN of the token, if its URI has no pin-source; or set the variable EDS_PKCS11_PIN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand sign-record" -l device -d 'The device' -r
 complete -c eds -n "__fish_eds_using_subcommand sign-record" -l payload -d 'The file that the record commits to' -r -F
 complete -c eds -n "__fish_eds_using_subcommand sign-record" -l object-ref -d 'Name of the payload, such as its place in a bucket' -r
@@ -212,10 +265,11 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand sign-record" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand sign-record" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand sign-record" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand sign-record" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c eds -n "__fish_eds_using_subcommand verify-record" -l key -d 'The device\'s public key' -r
+complete -c eds -n "__fish_eds_using_subcommand verify-record" -l public-key -d 'The device\'s public key' -r
 complete -c eds -n "__fish_eds_using_subcommand verify-record" -l keys -d 'Key ring' -r -F
-complete -c eds -n "__fish_eds_using_subcommand verify-record" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: record for --key, payload-hash for --keys]' -r -f -a "record\t''
+complete -c eds -n "__fish_eds_using_subcommand verify-record" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: record for --public-key, payload-hash for --keys]' -r -f -a "record\t''
 payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand verify-record" -l payload -d 'The payload that the record commits to' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify-record" -l previous -d 'A file with the previous record of its chain' -r -F
@@ -224,6 +278,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand verify-record" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand verify-record" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand verify-record" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand verify-record" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand verify-proof" -l policy -d 'Trusted keys of the log and of its witnesses, and the quorum' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify-proof" -l record -d 'The proof must be of this record, or have it in its run: a file with one record; - is stdin' -r -F
@@ -243,6 +298,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand verify-proof" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand verify-proof" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand verify-proof" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand verify-proof" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -l policy -d 'Policy with the logs, witnesses and quorum that you trust' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -l keys -d 'Key ring: the keys of the devices that you trust' -r -F
@@ -264,15 +320,16 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c eds -n "__fish_eds_using_subcommand ingest" -l payloads-from -d 'Directory of their payloads, under their object references' -r -F
+complete -c eds -n "__fish_eds_using_subcommand ingest" -l payloads -d 'Directory of their payloads, under their object references' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l register -d 'Key ring: register its devices and keys first; creates the ledger if it does not exist' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: payload-hash]' -r -f -a "record\t''
 payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l metrics-listen -d 'Serve GET /metrics at this address during the ingest, such as 127.0.0.1:9464 [default: as configured]' -r
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
-complete -c eds -n "__fish_eds_using_subcommand ingest" -l payloads -d 'Payload store: ledger, folder:PATH or s3://BUCKET [default: as configured, or ledger with SQLite]' -r
+complete -c eds -n "__fish_eds_using_subcommand ingest" -l payload-store -d 'Payload store: ledger, folder:PATH or s3://BUCKET [default: as configured, or ledger with SQLite]' -r
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l progress -d 'Show progress on stderr: auto (if it is a terminal), always, never' -r -f -a "auto\t'If stderr is a terminal'
 always\t'Always; as lines if stderr is not a terminal'
 never\t'Never'"
@@ -281,6 +338,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand ingest" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ingest" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ingest" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand export" -s o -l output -d 'File to write; its name determines the format: .json, .ndjson (also .gz, .zst), .arrow, .parquet' -r -F
 complete -c eds -n "__fish_eds_using_subcommand export" -l format -d 'Write to stdout, or another stream that --output names, in this format and without a manifest' -r -f -a "json\t''
@@ -295,7 +353,7 @@ complete -c eds -n "__fish_eds_using_subcommand export" -l before -d 'The time b
 complete -c eds -n "__fish_eds_using_subcommand export" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand export" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand export" -l url -d 'A service in place of a ledger: http://HOST:PORT or https://HOST:PORT' -r
-complete -c eds -n "__fish_eds_using_subcommand export" -l token-file -d 'File with a token of the service; or set the variable EDGESENTRY_TOKEN' -r -F
+complete -c eds -n "__fish_eds_using_subcommand export" -l token-file -d 'File with a token of the service; or set the variable EDS_TOKEN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand export" -l ca -d 'PEM file of the certificate authorities to trust [default: the system\'s]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand export" -l cert -d 'PEM file of a client certificate' -r -F
 complete -c eds -n "__fish_eds_using_subcommand export" -l cert-key -d 'PEM file of its private key' -r -F
@@ -310,12 +368,14 @@ complete -c eds -n "__fish_eds_using_subcommand export" -l log -d 'Only the reco
 complete -c eds -n "__fish_eds_using_subcommand export" -l stamped -d 'With --log, the records up to the last checkpoint with a time stamp'
 complete -c eds -n "__fish_eds_using_subcommand export" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand export" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand export" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand export" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -f -a "register" -d 'Register a new device with its first key; creates the ledger if it does not exist'
 complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -f -a "rotate" -d 'Replace the key of a device, from its next sequence on'
@@ -323,7 +383,7 @@ complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subc
 complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -f -a "list" -d 'List devices, heads and keys'
 complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -f -a "keys" -d 'Write the key ring of the registry'
 complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l key -d 'Its public key, 64 hex digits' -r
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l public-key -d 'Its public key, 64 hex digits' -r
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l scheme -d 'Signature scheme of the device: record, or payload-hash for older devices' -r -f -a "record\t''
 payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l valid-from -d 'The first sequence that it signs [default: the next of the chain]' -r
@@ -331,7 +391,7 @@ complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcomma
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l url -d 'A service in place of a ledger: http://HOST:PORT or https://HOST:PORT' -r
-complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l token-file -d 'File with a token of the service; or set the variable EDGESENTRY_TOKEN' -r -F
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l token-file -d 'File with a token of the service; or set the variable EDS_TOKEN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l ca -d 'PEM file of the certificate authorities to trust [default: the system\'s]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l cert -d 'PEM file of a client certificate' -r -F
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l cert-key -d 'PEM file of its private key' -r -F
@@ -340,15 +400,16 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l key -d 'Its public key, 64 hex digits' -r
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l public-key -d 'Its public key, 64 hex digits' -r
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l scheme -d 'Signature scheme of the device: record, or payload-hash for older devices' -r -f -a "record\t''
 payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l valid-from -d 'The first sequence that it signs [default: the next of the chain]' -r
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l url -d 'A service in place of a ledger: http://HOST:PORT or https://HOST:PORT' -r
-complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l token-file -d 'File with a token of the service; or set the variable EDGESENTRY_TOKEN' -r -F
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l token-file -d 'File with a token of the service; or set the variable EDS_TOKEN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l ca -d 'PEM file of the certificate authorities to trust [default: the system\'s]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l cert -d 'PEM file of a client certificate' -r -F
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l cert-key -d 'PEM file of its private key' -r -F
@@ -357,6 +418,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -l reason -d 'Why: compromised, superseded, retired, lost or unspecified' -r -f -a "unspecified\t''
 compromised\t''
@@ -366,7 +428,7 @@ lost\t''"
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -l url -d 'A service in place of a ledger: http://HOST:PORT or https://HOST:PORT' -r
-complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -l token-file -d 'File with a token of the service; or set the variable EDGESENTRY_TOKEN' -r -F
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -l token-file -d 'File with a token of the service; or set the variable EDS_TOKEN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -l ca -d 'PEM file of the certificate authorities to trust [default: the system\'s]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -l cert -d 'PEM file of a client certificate' -r -F
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -l cert-key -d 'PEM file of its private key' -r -F
@@ -375,11 +437,12 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -l url -d 'A service in place of a ledger: http://HOST:PORT or https://HOST:PORT' -r
-complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -l token-file -d 'File with a token of the service; or set the variable EDGESENTRY_TOKEN' -r -F
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -l token-file -d 'File with a token of the service; or set the variable EDS_TOKEN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -l ca -d 'PEM file of the certificate authorities to trust [default: the system\'s]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -l cert -d 'PEM file of a client certificate' -r -F
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -l cert-key -d 'PEM file of its private key' -r -F
@@ -388,12 +451,13 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -s o -l output -d 'File to write [default: stdout]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -l url -d 'A service in place of a ledger: http://HOST:PORT or https://HOST:PORT' -r
-complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -l token-file -d 'File with a token of the service; or set the variable EDGESENTRY_TOKEN' -r -F
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -l token-file -d 'File with a token of the service; or set the variable EDS_TOKEN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -l ca -d 'PEM file of the certificate authorities to trust [default: the system\'s]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -l cert -d 'PEM file of a client certificate' -r -F
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -l cert-key -d 'PEM file of its private key' -r -F
@@ -402,6 +466,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from help" -f -a "register" -d 'Register a new device with its first key; creates the ledger if it does not exist'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from help" -f -a "rotate" -d 'Replace the key of a device, from its next sequence on'
@@ -434,7 +499,7 @@ complete -c eds -n "__fish_eds_using_subcommand log" -l tail -d 'The last entrie
 complete -c eds -n "__fish_eds_using_subcommand log" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand log" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand log" -l url -d 'A service in place of a ledger: http://HOST:PORT or https://HOST:PORT' -r
-complete -c eds -n "__fish_eds_using_subcommand log" -l token-file -d 'File with a token of the service; or set the variable EDGESENTRY_TOKEN' -r -F
+complete -c eds -n "__fish_eds_using_subcommand log" -l token-file -d 'File with a token of the service; or set the variable EDS_TOKEN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand log" -l ca -d 'PEM file of the certificate authorities to trust [default: the system\'s]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand log" -l cert -d 'PEM file of a client certificate' -r -F
 complete -c eds -n "__fish_eds_using_subcommand log" -l cert-key -d 'PEM file of its private key' -r -F
@@ -444,6 +509,7 @@ never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand log" -s f -l follow -d 'Go on with new entries until Ctrl-C; with --json, one entry a line'
 complete -c eds -n "__fish_eds_using_subcommand log" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand log" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand log" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand log" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status show request cosigned withdraw recover help" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status show request cosigned withdraw recover help" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
@@ -452,6 +518,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status show request cosigned withdraw recover help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status show request cosigned withdraw recover help" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status show request cosigned withdraw recover help" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status show request cosigned withdraw recover help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status show request cosigned withdraw recover help" -f -a "init" -d 'Open the log of a ledger; makes the key of a new log if its file does not exist, and signs nothing yet'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status show request cosigned withdraw recover help" -f -a "run" -d 'Sequence all committed records, store the tiles, sign, and delete the payloads that are to be erased'
@@ -473,6 +540,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from run" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from run" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
@@ -481,6 +549,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from run" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from run" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from run" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from stamp" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from stamp" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
@@ -489,6 +558,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from stamp" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from stamp" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from stamp" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from stamp" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from status" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from status" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
@@ -497,13 +567,14 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from status" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from status" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from show" -l policy -d 'Trusted keys of the log and of its witnesses: the checkpoint is written only if they signed it' -r -F
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from show" -s o -l output -d 'File to write [default: stdout]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from show" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from show" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from show" -l url -d 'A service in place of a ledger: http://HOST:PORT or https://HOST:PORT' -r
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from show" -l token-file -d 'File with a token of the service; or set the variable EDGESENTRY_TOKEN' -r -F
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from show" -l token-file -d 'File with a token of the service; or set the variable EDS_TOKEN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from show" -l ca -d 'PEM file of the certificate authorities to trust [default: the system\'s]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from show" -l cert -d 'PEM file of a client certificate' -r -F
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from show" -l cert-key -d 'PEM file of its private key' -r -F
@@ -512,6 +583,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from show" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from request" -l old -d 'The size of the last checkpoint that the witness has cosigned, at least that of the ledger [default: as the ledger has it]' -r
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from request" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
@@ -521,6 +593,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from request" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from request" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from request" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from request" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from cosigned" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from cosigned" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
@@ -529,6 +602,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from cosigned" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from cosigned" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from cosigned" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from cosigned" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -l heads -d 'Trusted heads, as eds heads writes them; the batch stays if the ledger disagrees' -r -F
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
@@ -538,6 +612,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
@@ -547,6 +622,7 @@ never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -l replace-conflicts -d 'Let the records of the log replace other records that the ledger has accepted since the restore. Those, and all later records of their devices, go to the operation log as evidence: eds log --reason log_conflict'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from help" -f -a "init" -d 'Open the log of a ledger; makes the key of a new log if its file does not exist, and signs nothing yet'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from help" -f -a "run" -d 'Sequence all committed records, store the tiles, sign, and delete the payloads that are to be erased'
@@ -563,14 +639,18 @@ complete -c eds -n "__fish_eds_using_subcommand monitor" -l state -d 'File with 
 complete -c eds -n "__fish_eds_using_subcommand monitor" -l interval -d 'Time between two rounds, such as 30s, 5m or 1h; longer after failures' -r
 complete -c eds -n "__fish_eds_using_subcommand monitor" -l max-age -d 'Report a checkpoint whose witnesses signed it longer ago, such as 15m or 24h' -r
 complete -c eds -n "__fish_eds_using_subcommand monitor" -l origin -d 'The name of the log, if the policy has several' -r
-complete -c eds -n "__fish_eds_using_subcommand monitor" -l listen -d 'Serve GET /metrics for Prometheus on this address' -r
-complete -c eds -n "__fish_eds_using_subcommand monitor" -l token-file -d 'File with a token for a log that is not public; or set the variable EDGESENTRY_TOKEN' -r -F
+complete -c eds -n "__fish_eds_using_subcommand monitor" -l metrics-listen -d 'Serve GET /metrics for Prometheus on this address' -r
+complete -c eds -n "__fish_eds_using_subcommand monitor" -l token-file -d 'File with a token for a log that is not public; or set the variable EDS_TOKEN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand monitor" -l ca -d 'PEM file of the certificate authorities to trust [default: the system\'s]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand monitor" -l timeout -d 'Seconds that a response may take' -r
 complete -c eds -n "__fish_eds_using_subcommand monitor" -l round-time -d 'Time for the replay in a round, such as 10m; the next round continues' -r
 complete -c eds -n "__fish_eds_using_subcommand monitor" -l acknowledge -d 'Acknowledge a finding, so that it is no longer reported; the state does not move' -r
 complete -c eds -n "__fish_eds_using_subcommand monitor" -l evidence -d 'Write the evidence of the findings into a new directory' -r -F
 complete -c eds -n "__fish_eds_using_subcommand monitor" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand monitor" -l log-format -d 'Format of the log on stderr: text, json, off, or auto: text on a terminal, json elsewhere [default: as configured, or auto]' -r -f -a "auto\t''
+text\t''
+json\t''
+off\t''"
 complete -c eds -n "__fish_eds_using_subcommand monitor" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
@@ -579,23 +659,25 @@ complete -c eds -n "__fish_eds_using_subcommand monitor" -l accept-policy -d 'Co
 complete -c eds -n "__fish_eds_using_subcommand monitor" -l findings -d 'List the findings of the state, acknowledged ones as well'
 complete -c eds -n "__fish_eds_using_subcommand monitor" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand monitor" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand monitor" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand monitor" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -f -a "record" -d 'A record is in the log, or each record of a run'
-complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -f -a "head" -d 'The last record of a device in the log, or that the log does not know the device'
-complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -f -a "consistency" -d 'The log only grew since an older checkpoint'
+complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -f -a "record" -d 'Prove that the log has a record, or each record of a run'
+complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -f -a "head" -d 'Prove the last record of a device in the log, or that the log does not know the device'
+complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -f -a "consistency" -d 'Prove that the log has only grown since an older checkpoint'
 complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -l size -d 'Prove it at the earlier checkpoint of this size [default: the published one]' -r
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -s o -l output -d 'File to write [default: stdout]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -l url -d 'A service in place of a ledger: http://HOST:PORT or https://HOST:PORT' -r
-complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -l token-file -d 'File with a token of the service; or set the variable EDGESENTRY_TOKEN' -r -F
+complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -l token-file -d 'File with a token of the service; or set the variable EDS_TOKEN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -l ca -d 'PEM file of the certificate authorities to trust [default: the system\'s]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -l cert -d 'PEM file of a client certificate' -r -F
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -l cert-key -d 'PEM file of its private key' -r -F
@@ -604,13 +686,14 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -l size -d 'Prove it at the earlier checkpoint of this size [default: the published one]' -r
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -s o -l output -d 'File to write [default: stdout]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -l url -d 'A service in place of a ledger: http://HOST:PORT or https://HOST:PORT' -r
-complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -l token-file -d 'File with a token of the service; or set the variable EDGESENTRY_TOKEN' -r -F
+complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -l token-file -d 'File with a token of the service; or set the variable EDS_TOKEN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -l ca -d 'PEM file of the certificate authorities to trust [default: the system\'s]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -l cert -d 'PEM file of a client certificate' -r -F
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -l cert-key -d 'PEM file of its private key' -r -F
@@ -619,13 +702,14 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -l size -d 'Prove it at the earlier checkpoint of this size [default: the published one]' -r
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -s o -l output -d 'File to write [default: stdout]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -l url -d 'A service in place of a ledger: http://HOST:PORT or https://HOST:PORT' -r
-complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -l token-file -d 'File with a token of the service; or set the variable EDGESENTRY_TOKEN' -r -F
+complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -l token-file -d 'File with a token of the service; or set the variable EDS_TOKEN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -l ca -d 'PEM file of the certificate authorities to trust [default: the system\'s]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -l cert -d 'PEM file of a client certificate' -r -F
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -l cert-key -d 'PEM file of its private key' -r -F
@@ -634,16 +718,18 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from help" -f -a "record" -d 'A record is in the log, or each record of a run'
-complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from help" -f -a "head" -d 'The last record of a device in the log, or that the log does not know the device'
-complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from help" -f -a "consistency" -d 'The log only grew since an older checkpoint'
+complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from help" -f -a "record" -d 'Prove that the log has a record, or each record of a run'
+complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from help" -f -a "head" -d 'Prove the last record of a device in the log, or that the log does not know the device'
+complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from help" -f -a "consistency" -d 'Prove that the log has only grown since an older checkpoint'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c eds -n "__fish_eds_using_subcommand witness; and not __fish_seen_subcommand_from init serve cosign status evidence help" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand witness; and not __fish_seen_subcommand_from init serve cosign status evidence help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand witness; and not __fish_seen_subcommand_from init serve cosign status evidence help" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand witness; and not __fish_seen_subcommand_from init serve cosign status evidence help" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand witness; and not __fish_seen_subcommand_from init serve cosign status evidence help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand witness; and not __fish_seen_subcommand_from init serve cosign status evidence help" -f -a "init" -d 'Make the key and the state of a new witness, and show its verifier key for policies'
 complete -c eds -n "__fish_eds_using_subcommand witness; and not __fish_seen_subcommand_from init serve cosign status evidence help" -f -a "serve" -d 'Cosign checkpoints over HTTP until SIGTERM or Ctrl-C (C2SP tlog-witness)'
@@ -661,6 +747,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from init" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from init" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from init" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from init" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from serve" -l listen -d 'Address to listen on; may be given several times [default: as configured, or 127.0.0.1:8080]' -r
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from serve" -l state -d 'State: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured]' -r
@@ -668,11 +755,16 @@ complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcomm
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from serve" -l name -d 'Name of the key [default: as configured]' -r
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from serve" -l logs -d 'Logs to cosign: a file with lines `log VKEY`, such as a policy [default: as configured]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from serve" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from serve" -l log-format -d 'Format of the log on stderr: text, json, off, or auto: text on a terminal, json elsewhere [default: as configured, or auto]' -r -f -a "auto\t''
+text\t''
+json\t''
+off\t''"
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from serve" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from serve" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from serve" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from serve" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from serve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from cosign" -l state -d 'State: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured]' -r
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from cosign" -l key -d 'Seed file of the key that cosigns [default: as configured]' -r -F
@@ -684,6 +776,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from cosign" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from cosign" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from cosign" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from cosign" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from status" -l state -d 'State: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured]' -r
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from status" -l key -d 'Seed file of the key that cosigns [default: as configured]' -r -F
@@ -695,6 +788,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from status" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from status" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from evidence" -l export -d 'Write the notes and requests as files into this directory' -r -F
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from evidence" -l state -d 'State: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured]' -r
@@ -707,6 +801,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from evidence" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from evidence" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from evidence" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from evidence" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from help" -f -a "init" -d 'Make the key and the state of a new witness, and show its verifier key for policies'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from help" -f -a "serve" -d 'Cosign checkpoints over HTTP until SIGTERM or Ctrl-C (C2SP tlog-witness)'
@@ -718,20 +813,21 @@ complete -c eds -n "__fish_eds_using_subcommand erase" -l reason -d 'The reason,
 complete -c eds -n "__fish_eds_using_subcommand erase" -l replaced -d 'The hash of a record that eds checkpoint recover has replaced: delete its payload, which no record has any more' -r
 complete -c eds -n "__fish_eds_using_subcommand erase" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand erase" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
-complete -c eds -n "__fish_eds_using_subcommand erase" -l payloads -d 'Payload store: ledger, folder:PATH or s3://BUCKET [default: as configured, or ledger with SQLite]' -r
+complete -c eds -n "__fish_eds_using_subcommand erase" -l payload-store -d 'Payload store: ledger, folder:PATH or s3://BUCKET [default: as configured, or ledger with SQLite]' -r
 complete -c eds -n "__fish_eds_using_subcommand erase" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand erase" -l again -d 'Delete the payloads of all erasures in the log again, as after a restore of the payload store'
 complete -c eds -n "__fish_eds_using_subcommand erase" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand erase" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand erase" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand erase" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand bundle" -s o -l output -d 'File to write; - is stdout' -r -F
 complete -c eds -n "__fish_eds_using_subcommand bundle" -l page -d 'Also write a page with a bundle of at most 16 MiB in it: a browser verifies it when the page opens' -r -F
 complete -c eds -n "__fish_eds_using_subcommand bundle" -l device -d 'The whole chain of this device; may be repeated' -r
 complete -c eds -n "__fish_eds_using_subcommand bundle" -l record -d 'This record; may be repeated' -r
 complete -c eds -n "__fish_eds_using_subcommand bundle" -l since -d 'A checkpoint that the recipient kept: the bundle also shows that the log continues it' -r -F
-complete -c eds -n "__fish_eds_using_subcommand bundle" -l payloads -d 'Include the payloads, from this store: ledger, folder:PATH or s3://BUCKET [without STORE: as configured]' -r
+complete -c eds -n "__fish_eds_using_subcommand bundle" -l payload-store -d 'Include the payloads, from this store: ledger, folder:PATH or s3://BUCKET [without STORE: as configured]' -r
 complete -c eds -n "__fish_eds_using_subcommand bundle" -l keys -d 'Key ring to include as a claim [default: the registered keys]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand bundle" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: payload-hash]' -r -f -a "record\t''
 payload-hash\t''"
@@ -747,52 +843,60 @@ never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand bundle" -l stamped -d 'With the last checkpoint that has a time stamp, in place of the published one. The time stamps of the checkpoint are included in any case'
 complete -c eds -n "__fish_eds_using_subcommand bundle" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand bundle" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand bundle" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand bundle" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand config; and not __fish_seen_subcommand_from check help" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand config; and not __fish_seen_subcommand_from check help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand config; and not __fish_seen_subcommand_from check help" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand config; and not __fish_seen_subcommand_from check help" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand config; and not __fish_seen_subcommand_from check help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand config; and not __fish_seen_subcommand_from check help" -f -a "check" -d 'Load the settings, open the stores and check that they respond; shows no secrets'
 complete -c eds -n "__fish_eds_using_subcommand config; and not __fish_seen_subcommand_from check help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from check" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from check" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
-complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from check" -l payloads -d 'Payload store: ledger, folder:PATH or s3://BUCKET [default: as configured, or ledger with SQLite]' -r
+complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from check" -l payload-store -d 'Payload store: ledger, folder:PATH or s3://BUCKET [default: as configured, or ledger with SQLite]' -r
 complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from check" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from check" -l create -d 'Create a missing ledger file or payload directory'
 complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from check" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from check" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from check" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "check" -d 'Load the settings, open the stores and check that they respond; shows no secrets'
 complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c eds -n "__fish_eds_using_subcommand serve" -l listen -d 'Address to listen on; may be given several times [default: as configured, or 127.0.0.1:8080]' -r
 complete -c eds -n "__fish_eds_using_subcommand serve" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand serve" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
-complete -c eds -n "__fish_eds_using_subcommand serve" -l payloads -d 'Payload store: ledger, folder:PATH or s3://BUCKET [default: as configured, or ledger with SQLite]' -r
+complete -c eds -n "__fish_eds_using_subcommand serve" -l payload-store -d 'Payload store: ledger, folder:PATH or s3://BUCKET [default: as configured, or ledger with SQLite]' -r
+complete -c eds -n "__fish_eds_using_subcommand serve" -l log-format -d 'Format of the log on stderr: text, json, off, or auto: text on a terminal, json elsewhere [default: as configured, or auto]' -r -f -a "auto\t''
+text\t''
+json\t''
+off\t''"
 complete -c eds -n "__fish_eds_using_subcommand serve" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand serve" -l create -d 'Create a missing ledger file or payload directory'
 complete -c eds -n "__fish_eds_using_subcommand serve" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand serve" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand serve" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c eds -n "__fish_eds_using_subcommand push" -l payloads-from -d 'Directory of their payloads, under their object references' -r -F
+complete -c eds -n "__fish_eds_using_subcommand push" -l payloads -d 'Directory of their payloads, under their object references' -r -F
 complete -c eds -n "__fish_eds_using_subcommand push" -l outbox -d 'A device\'s outbox, instead of files' -r -F
 complete -c eds -n "__fish_eds_using_subcommand push" -l device -d 'The device of the outbox' -r
 complete -c eds -n "__fish_eds_using_subcommand push" -l key -d 'Its key: a seed file, or the PKCS#11 URI of a key in a token' -r -F
 complete -c eds -n "__fish_eds_using_subcommand push" -l signer -d 'Program that has its key, instead of --key' -r -F
 complete -c eds -n "__fish_eds_using_subcommand push" -l module -d 'Library of the token, if its PKCS#11 URI has no module-path' -r -F
-complete -c eds -n "__fish_eds_using_subcommand push" -l pin-file -d 'File with the PIN of the token, if its URI has no pin-source; or set the variable EDGESENTRY_PKCS11_PIN' -r -F
+complete -c eds -n "__fish_eds_using_subcommand push" -l pin-file -d 'File with the PIN of the token, if its URI has no pin-source; or set the variable EDS_PKCS11_PIN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand push" -l receipts -d 'Keep records until their receipts hold; the outbox remembers this, and `off` ends it' -r -f -a "required\t'Each record stays in the outbox until its receipt holds'
 off\t'A record leaves the outbox when the service has acknowledged it'"
 complete -c eds -n "__fish_eds_using_subcommand push" -l policy -d 'Trusted keys of the log and of its witnesses, and the quorum, for the receipts' -r -F
 complete -c eds -n "__fish_eds_using_subcommand push" -l receipt-max-age -d 'Report records that wait longer for their receipts, such as 90s, 15m or 24h [default: 120s]' -r
 complete -c eds -n "__fish_eds_using_subcommand push" -l metrics-file -d 'File for the textfile collector of node_exporter, name.prom: records that wait for receipts' -r -F
 complete -c eds -n "__fish_eds_using_subcommand push" -l url -d 'The service: http://HOST:PORT or https://HOST:PORT' -r
-complete -c eds -n "__fish_eds_using_subcommand push" -l token-file -d 'File with a token, if the service requires one; or set the variable EDGESENTRY_TOKEN' -r -F
+complete -c eds -n "__fish_eds_using_subcommand push" -l token-file -d 'File with a token, if the service requires one; or set the variable EDS_TOKEN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand push" -l ca -d 'PEM file of the certificate authorities to trust [default: the system\'s]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand push" -l cert -d 'PEM file of a client certificate' -r -F
 complete -c eds -n "__fish_eds_using_subcommand push" -l cert-key -d 'PEM file of its private key' -r -F
@@ -806,13 +910,14 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand push" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand push" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand push" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand push" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand rotate" -l outbox -d 'The outbox of the device' -r -F
 complete -c eds -n "__fish_eds_using_subcommand rotate" -l device -d 'The device' -r
 complete -c eds -n "__fish_eds_using_subcommand rotate" -l key -d 'Its key: a seed file, or the PKCS#11 URI of a key in a token' -r -F
 complete -c eds -n "__fish_eds_using_subcommand rotate" -l signer -d 'Program that has its key, instead of --key' -r -F
 complete -c eds -n "__fish_eds_using_subcommand rotate" -l module -d 'Library of the token, if its PKCS#11 URI has no module-path' -r -F
-complete -c eds -n "__fish_eds_using_subcommand rotate" -l pin-file -d 'File with the PIN of the token, if its URI has no pin-source; or set the variable EDGESENTRY_PKCS11_PIN' -r -F
+complete -c eds -n "__fish_eds_using_subcommand rotate" -l pin-file -d 'File with the PIN of the token, if its URI has no pin-source; or set the variable EDS_PKCS11_PIN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand rotate" -l scheme -d 'Signature scheme of its key: record, or payload-hash for older devices' -r -f -a "record\t''
 payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand rotate" -l new-key -d 'The new key: a seed file, made if it does not exist, or the PKCS#11 URI of a key in a token' -r -F
@@ -824,9 +929,10 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand rotate" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand rotate" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand rotate" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand rotate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand inject" -l url -d 'The service: http://HOST:PORT or https://HOST:PORT; may be given several times, for the nodes of one ledger or for separate services' -r
-complete -c eds -n "__fish_eds_using_subcommand inject" -l token-file -d 'File with a token, if the service requires one; or set the variable EDGESENTRY_TOKEN' -r -F
+complete -c eds -n "__fish_eds_using_subcommand inject" -l token-file -d 'File with a token, if the service requires one; or set the variable EDS_TOKEN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand inject" -l ca -d 'PEM file of the certificate authorities to trust [default: the system\'s]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand inject" -l cert -d 'PEM file of a client certificate' -r -F
 complete -c eds -n "__fish_eds_using_subcommand inject" -l cert-key -d 'PEM file of its private key' -r -F
@@ -857,6 +963,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand inject" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand inject" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand inject" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand inject" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand token" -l scope -d 'Scope of the token: ingest, read, admin, metrics; may be given several times' -r -f -a "ingest\t''
 read\t''
@@ -868,12 +975,14 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand token" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand token" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand token" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand token" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand update; and not __fish_seen_subcommand_from sign add-signature verify create-state help" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand update; and not __fish_seen_subcommand_from sign add-signature verify create-state help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand update; and not __fish_seen_subcommand_from sign add-signature verify create-state help" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand update; and not __fish_seen_subcommand_from sign add-signature verify create-state help" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand update; and not __fish_seen_subcommand_from sign add-signature verify create-state help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand update; and not __fish_seen_subcommand_from sign add-signature verify create-state help" -f -a "sign" -d 'Write the manifest of an image, signed by one or more publishers'
 complete -c eds -n "__fish_eds_using_subcommand update; and not __fish_seen_subcommand_from sign add-signature verify create-state help" -f -a "add-signature" -d 'Add signatures of publishers to a manifest'
@@ -887,23 +996,25 @@ complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcomma
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -l key -d 'The key of a publisher, a seed file or a PKCS#11 URI; may be given several times' -r -F
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -l signer -d 'Program that has the key of a publisher; may be given several times' -r -F
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -l module -d 'Library of the token, if its PKCS#11 URI has no module-path' -r -F
-complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -l pin-file -d 'File with the PIN of the token, if its URI has no pin-source; or set the variable EDGESENTRY_PKCS11_PIN' -r -F
-complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -s o -l out -d 'The manifest to write' -r -F
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -l pin-file -d 'File with the PIN of the token, if its URI has no pin-source; or set the variable EDS_PKCS11_PIN' -r -F
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -s o -l output -d 'The manifest to write' -r -F
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -l key -d 'The key of a publisher, a seed file or a PKCS#11 URI; may be given several times' -r -F
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -l signer -d 'Program that has the key of a publisher; may be given several times' -r -F
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -l module -d 'Library of the token, if its PKCS#11 URI has no module-path' -r -F
-complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -l pin-file -d 'File with the PIN of the token, if its URI has no pin-source; or set the variable EDGESENTRY_PKCS11_PIN' -r -F
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -l pin-file -d 'File with the PIN of the token, if its URI has no pin-source; or set the variable EDS_PKCS11_PIN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l trust -d 'The publishers that the device trusts: JSON with name, threshold and keys; - is stdin' -r -F
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l state -d 'The update state of the device' -r -F
@@ -911,7 +1022,10 @@ complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcomma
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l audit -d 'Write the payload of a record about the outcome, for eds sign-record' -r -F
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l outbox -d 'Sign a record of the outcome into this outbox of the device; created if it is missing' -r -F
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l device -d 'The device of the outbox' -r
-complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l key -d 'Its seed file' -r -F
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l key -d 'Its key: a seed file, or the PKCS#11 URI of a key in a token' -r -F
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l signer -d 'Program that has its key, instead of --key' -r -F
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l module -d 'Library of the token, if its PKCS#11 URI has no module-path' -r -F
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l pin-file -d 'File with the PIN of the token, if its URI has no pin-source; or set the variable EDS_PKCS11_PIN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l scheme -d 'Its signature scheme: record, or payload-hash for older devices' -r -f -a "record\t''
 payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
@@ -920,6 +1034,7 @@ never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l accept -d 'Remember the update in the state'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from create-state" -l name -d 'The product of the device' -r
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from create-state" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
@@ -927,6 +1042,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from create-state" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from create-state" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from create-state" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from create-state" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from help" -f -a "sign" -d 'Write the manifest of an image, signed by one or more publishers'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from help" -f -a "add-signature" -d 'Add signatures of publishers to a manifest'
@@ -938,12 +1054,14 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand completions" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand completions" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand completions" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list all db-failover db-restore rpo s3-object-recovery alert-fire report verify-report help" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list all db-failover db-restore rpo s3-object-recovery alert-fire report verify-report help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list all db-failover db-restore rpo s3-object-recovery alert-fire report verify-report help" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list all db-failover db-restore rpo s3-object-recovery alert-fire report verify-report help" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list all db-failover db-restore rpo s3-object-recovery alert-fire report verify-report help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list all db-failover db-restore rpo s3-object-recovery alert-fire report verify-report help" -f -a "list" -d 'List the drills, with their pass criteria and whether their programs are installed'
 complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list all db-failover db-restore rpo s3-object-recovery alert-fire report verify-report help" -f -a "all" -d 'Run every drill on temporary servers, one after the other; a failed drill does not stop the others'
@@ -960,6 +1078,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from list" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -l postgres-bin -d 'Directory of the programs of PostgreSQL [default: the newest ones in the usual directories]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -l weed -d 'The program weed of SeaweedFS [default: that of the variable WEED, of PATH, or of .venv]' -r -F
@@ -975,6 +1094,7 @@ never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -l short -d 'Few records, a short load, one alert; does not count for alerts and quarterly reports'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -l records -d 'Records in the ledger before the load begins' -r
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -l load -d 'Records that are sent before the crash and after each step' -r
@@ -997,6 +1117,7 @@ complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcomman
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -l yes -d 'Do not ask for confirmation before touching your own systems'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l records -d 'Records before the moment of the restore' -r
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l archive -d 'Restore the archive that these settings name' -r -F
@@ -1021,6 +1142,7 @@ complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcomman
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l yes -d 'Do not ask for confirmation before touching your own systems'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from rpo" -l seconds -d 'Seconds of load before the crash' -r
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from rpo" -l archive-timeout -d 'archive_timeout of the primary, in seconds' -r
@@ -1037,6 +1159,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from rpo" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from rpo" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from rpo" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from rpo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -l records -d 'Records whose payloads are stored' -r
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -l bucket -d 'Settings of an existing bucket of payloads' -r -F
@@ -1052,8 +1175,13 @@ never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -l yes -d 'Do not ask for confirmation before touching your own systems'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -l alert -d 'Only this alert; may be given more than once [default: SignatureFailureSeen, SignatureFailureSurge, ChainBreak, IngestStorageError, HighRejectionRate, in this order]' -r
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -l alert -d 'Only this alert; may be given more than once [default: SignatureFailureSeen, SignatureFailureSurge, ChainBreak, IngestStorageError, HighRejectionRate, in this order]' -r -f -a "SignatureFailureSeen\t''
+SignatureFailureSurge\t''
+ChainBreak\t''
+IngestStorageError\t''
+HighRejectionRate\t''"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -l within -d 'Seconds within which each alert must arrive' -r
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -l scrape-interval -d 'Seconds between scrapes and evaluations of the drill\'s Prometheus' -r
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -l rules -d 'Rules for the drill\'s Prometheus instead of the shipped ones' -r -F
@@ -1071,9 +1199,10 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -l quarter -d 'The quarter [default: the current one]' -r
-complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -l key -d 'Public key: only reports that are signed with it count, and one whose signature is not valid fails the quarter' -r
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -l public-key -d 'Public key: only reports that are signed with it count, and one whose signature is not valid fails the quarter' -r
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -l markdown -d 'File for the report in Markdown' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -l html -d 'File for the report as an HTML page' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
@@ -1083,13 +1212,15 @@ complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcomman
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -l remove-expired -d 'Remove the reports in the directory whose retention (--keep-days) has ended'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from verify-report" -l key -d 'The public key of operations' -r
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from verify-report" -l public-key -d 'The public key of operations' -r
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from verify-report" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from verify-report" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from verify-report" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from verify-report" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from verify-report" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from help" -f -a "list" -d 'List the drills, with their pass criteria and whether their programs are installed'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from help" -f -a "all" -d 'Run every drill on temporary servers, one after the other; a failed drill does not stop the others'
@@ -1106,6 +1237,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -f -a "backup" -d 'Take a base backup: pg_basebackup, extraction, pg_verifybackup, then into the archive with a manifest'
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -f -a "verify-backup" -d 'Download a backup, compare its hashes, and verify it with pg_verifybackup'
@@ -1136,6 +1268,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backup" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backup" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backup" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backup" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-backup" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-backup" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
@@ -1145,6 +1278,7 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-backup" -l allow-unsigned -d 'Accept unsigned files although the settings name a key, for archives from before signing'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-backup" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-backup" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-backup" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-backup" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backups" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backups" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
@@ -1152,6 +1286,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backups" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backups" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backups" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backups" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from dump" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from dump" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
@@ -1159,6 +1294,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from dump" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from dump" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from dump" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from dump" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from retention" -l backups -d 'Days that base backups are kept' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from retention" -l dumps -d 'Days that dumps are kept' -r
@@ -1169,6 +1305,7 @@ never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from retention" -l apply -d 'Delete it'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from retention" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from retention" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from retention" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from retention" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from archive-wal" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from archive-wal" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
@@ -1177,6 +1314,7 @@ never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from archive-wal" -l check -d 'Archive nothing; check that the archive can be reached and written to, with an object trial.json'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from archive-wal" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from archive-wal" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from archive-wal" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from archive-wal" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-wal" -l prefetch -d 'Segments that are prefetched concurrently' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-wal" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
@@ -1186,6 +1324,7 @@ never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-wal" -l allow-unsigned -d 'Accept unsigned files although the settings name a key, for archives from before signing'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-wal" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-wal" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-wal" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-wal" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-ahead" -l timeline -d 'The timeline that is followed' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-ahead" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
@@ -1195,6 +1334,7 @@ never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-ahead" -l allow-unsigned -d 'Accept unsigned files although the settings name a key, for archives from before signing'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-ahead" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-ahead" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-ahead" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-ahead" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from receive-wal" -l folder -d 'Directory for the incomplete segment; keep it over restarts' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from receive-wal" -l slot -d 'Replication slot, created if it does not exist' -r
@@ -1205,6 +1345,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from receive-wal" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from receive-wal" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from receive-wal" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from receive-wal" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from check-archive" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from check-archive" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
@@ -1214,6 +1355,7 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from check-archive" -l allow-unsigned -d 'Accept unsigned files although the settings name a key, for archives from before signing'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from check-archive" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from check-archive" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from check-archive" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from check-archive" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -l archive-timeout -d 'Seconds after which an incomplete segment is archived [default: the current setting, at most 60]' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -l standby -d 'application_name of a synchronous standby; may be repeated. A commit then waits for the first connected one, so set it only after a standby is connected [default: the current setting]' -r
@@ -1228,6 +1370,7 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -l replace-archiver -d 'Replace the archive_command or archive_library of another archiver'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -l data -d 'Data directory: empty or missing' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -l port -d 'Port on loopback' -r
@@ -1246,6 +1389,7 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -l allow-unsigned -d 'Accept unsigned files although the settings name a key, for archives from before signing'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-dump" -l into -d 'Database to restore into' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-dump" -l dump -d 'Dump [default: the newest one]' -r
@@ -1256,6 +1400,7 @@ never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-dump" -l allow-unsigned -d 'Accept unsigned files although the settings name a key, for archives from before signing'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-dump" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-dump" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-dump" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-dump" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from adopt" -l data -d 'Data directory of the copy, as given to eds ops restore' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from adopt" -l eds -d 'The program eds that PostgreSQL runs [default: this one]' -r -F
@@ -1266,6 +1411,7 @@ never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from adopt" -l take-over -d 'Take over the archive of the original, which has stopped permanently'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from adopt" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from adopt" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from adopt" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from adopt" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from sign-archive" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from sign-archive" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
@@ -1274,6 +1420,7 @@ never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from sign-archive" -l apply -d 'Sign them'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from sign-archive" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from sign-archive" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from sign-archive" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from sign-archive" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l heads -d 'Snapshot from before the incident, as written by eds heads' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l keys -d 'Key ring [default: the keys that the ledger itself has registered]' -r -F
@@ -1284,7 +1431,7 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l alertmanager -d 'Alertmanager to ask for silences that are to be lifted, by amtool' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l payloads -d 'Payload store: ledger, folder:PATH or s3://BUCKET [default: as configured, or ledger with SQLite]' -r
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l payload-store -d 'Payload store: ledger, folder:PATH or s3://BUCKET [default: as configured, or ledger with SQLite]' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l progress -d 'Show progress on stderr: auto (if it is a terminal), always, never' -r -f -a "auto\t'If stderr is a terminal'
 always\t'Always; as lines if stderr is not a terminal'
 never\t'Never'"
@@ -1293,6 +1440,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -l retention-days -d 'Days during which no account can delete a new version' -r
@@ -1307,6 +1455,7 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -l apply -d 'Do it'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-check" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-check" -l retention-days -d 'Minimum default retention' -r
@@ -1316,13 +1465,14 @@ never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-check" -l archive -d 'The bucket holds the archive: its lifecycle deletes versions that were deleted or replaced, and its roles are others'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-check" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-check" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-check" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -l devices -d 'File with the names of devices, one a line' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -l from -d 'The lowest sequence' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -l to -d 'The highest sequence' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -l payloads -d 'Payload store: ledger, folder:PATH or s3://BUCKET [default: as configured, or ledger with SQLite]' -r
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -l payload-store -d 'Payload store: ledger, folder:PATH or s3://BUCKET [default: as configured, or ledger with SQLite]' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
@@ -1330,6 +1480,7 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -l apply -d 'Do it'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from watch-postgres" -l metrics-file -d 'File for the textfile collector of node_exporter, name.prom [default: ops.textfile of the settings]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from watch-postgres" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
@@ -1338,6 +1489,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from watch-postgres" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from watch-postgres" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from watch-postgres" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from watch-postgres" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -l metrics-file -d 'File for the textfile collector of node_exporter, name.prom [default: ops.textfile of the settings]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
@@ -1347,6 +1499,7 @@ never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -l failed -d 'The last run failed; without this option it succeeded'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "backup" -d 'Take a base backup: pg_basebackup, extraction, pg_verifybackup, then into the archive with a manifest'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "verify-backup" -d 'Download a backup, compare its hashes, and verify it with pg_verifybackup'
@@ -1377,6 +1530,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand demo" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand demo" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand demo" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push rotate inject token update completions drill ops demo help" -f -a "verify-chain" -d 'Verify exports or a ledger: links always; signatures, payloads, heads and log if you give their input'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push rotate inject token update completions drill ops demo help" -f -a "report" -d 'Show a report that eds verify-chain --json wrote, or write it as a page or for a pipeline'
@@ -1426,9 +1580,9 @@ complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from checkpoint" -f -a "cosigned" -d 'Take the cosignature of the published checkpoint or a newer one from a file, and publish that checkpoint at the quorum'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from checkpoint" -f -a "withdraw" -d 'Withdraw a batch that is not signed, because the ledger was changed before its records got their positions'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from checkpoint" -f -a "recover" -d 'Put the records of the log back into a ledger that was restored to an earlier time'
-complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from prove" -f -a "record" -d 'A record is in the log, or each record of a run'
-complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from prove" -f -a "head" -d 'The last record of a device in the log, or that the log does not know the device'
-complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from prove" -f -a "consistency" -d 'The log only grew since an older checkpoint'
+complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from prove" -f -a "record" -d 'Prove that the log has a record, or each record of a run'
+complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from prove" -f -a "head" -d 'Prove the last record of a device in the log, or that the log does not know the device'
+complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from prove" -f -a "consistency" -d 'Prove that the log has only grown since an older checkpoint'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from witness" -f -a "init" -d 'Make the key and the state of a new witness, and show its verifier key for policies'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from witness" -f -a "serve" -d 'Cosign checkpoints over HTTP until SIGTERM or Ctrl-C (C2SP tlog-witness)'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from witness" -f -a "cosign" -d 'Cosign the checkpoint of a request file, and print the signature line; the same request gives the same line again'
