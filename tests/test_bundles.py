@@ -141,7 +141,7 @@ def test_the_command_writes_and_verifies(signed: tuple[Ledger, Policy, Path], tm
         == "required_not_covered"
     )
     assert envelope("verify-bundle", file, exit_code=2)["error"]["code"] == "policy_missing"
-    assert envelope("verify-bundle", tmp_path, *given, exit_code=3)["error"]["code"] == "io"
+    assert envelope("verify-bundle", tmp_path, *given, exit_code=2)["error"]["code"] == "io"
     with tarfile.open(file) as archive:
         assert archive.getnames()[:2] == ["manifest", "checkpoint"]
     envelope("bundle", "-o", file, "--record", "lift-01:3", "--config", config)

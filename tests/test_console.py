@@ -135,7 +135,8 @@ def ledger(folder: Path, *signers: Device) -> None:
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a service with devices, rejections, an alert, and ages of backups."""
     folder = tmp_path_factory.mktemp("console")
-    ledger(folder, device(1), device(2), *(Device.from_seed(name, bytes([9] * 32)) for name in HOSTILE))
+    hostile = [Device.from_seed(name, bytes([90 + at] * 32)) for at, name in enumerate(HOSTILE)]
+    ledger(folder, device(1), device(2), *hostile)
     alertmanager = HTTPServer(("127.0.0.1", 0), Alerts)
     threading.Thread(target=alertmanager.serve_forever, daemon=True).start()
     operations = folder / "eds.prom"

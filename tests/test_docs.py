@@ -41,7 +41,8 @@ eds() {
             kill "$served"
             wait "$served"
         fi
-        command eds "$@" 2>served.log & served=$!
+        : > served.log
+        command eds "$@" 2>>served.log & served=$!
         until url=$(sed -n 's/.*"listening","url":"\([^"]*\)".*/\1/p' served.log) && [ -n "$url" ]; do
             kill -0 "$served"
             sleep 0.05

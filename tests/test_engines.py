@@ -194,7 +194,7 @@ def test_only_the_changed_files_are_read_again(tmp_path: Path) -> None:
 
 def test_the_command_reads_rows_in_any_order(tmp_path: Path) -> None:
     days(tmp_path, in_time(), 3)
-    command = [sys.executable, "-m", "edgesentry", "verify-chain", tmp_path, "--json"]
+    command = [sys.executable, "-m", "edgesentry", "verify-chain", str(tmp_path), "--json"]
     assert subprocess.run([*command, "--order", "sequence"], check=False).returncode == 0
     assert subprocess.run(command, check=False).returncode == 1
     assert subprocess.run([*command, "--order", "time"], check=False).returncode == 2

@@ -286,7 +286,7 @@ def test_what_cannot_be_done_is_an_error(
 def test_wrong_input_is_an_error_of_the_caller(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such program"):
         ops.drill_s3_object_recovery(weed="/nowhere/weed")
-    with pytest.raises(ConfigError, match="one of SignatureFailureSeen"):
+    with pytest.raises(ConfigError, match="possible values: SignatureFailureSeen"):
         ops.drill_alert_fire(alert=["NoSuchAlert"])
     with pytest.raises(EdgesentryError, match="nowhere"):
         ops.drill_report(tmp_path / "nowhere")

@@ -151,6 +151,12 @@ NOT_IN_PYTHON = {
     "--sarif",
     "--github",
     "--format",
+    # Clients have methods of their own for a service.
+    "--url",
+    "--token-file",
+    "--ca",
+    "--cert",
+    "--cert-key",
 }
 NAMED_OTHERWISE = {
     "files": "source",

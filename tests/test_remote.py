@@ -150,6 +150,7 @@ def test_scopes_are_those_of_the_token(remote: tuple[str, str, Path]) -> None:
             stranger.register_device(device(8))
 
 
+@pytest.mark.filterwarnings("ignore:the key of device")
 def test_coroutines_do_the_same(remote: tuple[str, str, Path], tmp_path: Path) -> None:
     async def work() -> int:
         async with AsyncClient(remote[0], token=remote[1]) as client:

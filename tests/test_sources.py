@@ -55,8 +55,9 @@ def test_public_keys_of_other_programs_are_taken(tmp_path: Path, form: str) -> N
     assert ring.keys("lift-01")[0]["key"] == KEY
     ring = KeyRing()
     ring.add("lift-01", form)
-    ring.add("lift-02", form.encode())
-    assert ring.keys("lift-01")[0]["key"] == ring.keys("lift-02")[0]["key"] == KEY
+    other = KeyRing()
+    other.add("lift-02", form.encode())
+    assert ring.keys("lift-01")[0]["key"] == other.keys("lift-02")[0]["key"] == KEY
     path = tmp_path / "keys.json"
     path.write_text(json.dumps({"lift-01": {"key": form, "scheme": "record"}}))
     assert KeyRing(path).keys("lift-01")[0]["key"] == KEY
@@ -116,10 +117,10 @@ def test_encrypted_parquet_is_named(
 
 
 def test_public_keys_as_bytes_are_taken() -> None:
-    ring = KeyRing()
-    ring.add("raw", RAW)
-    ring.add("der", DER)
-    assert ring.keys("raw")[0]["key"] == ring.keys("der")[0]["key"] == KEY
+    for encoded in RAW, DER:
+        ring = KeyRing()
+        ring.add("lift-01", encoded)
+        assert ring.keys("lift-01")[0]["key"] == KEY
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from edgesentry import ConfigError, RequirementError, verify_chain, write_record
 from finding_examples import LOG, chain, logged, ring
 
 
+@pytest.mark.filterwarnings("ignore:the key of device")  # Both devices of the example have one key.
 def test_a_sound_export_is_compared_in_full(tmp_path: Path) -> None:
     export = tmp_path / "export.parquet"
     write_records(logged(), export)

@@ -214,13 +214,13 @@ fn a_service_that_misbehaves_costs_an_error_and_no_record() {
             answer("302 Found", &format!("location: {elsewhere}/api/v1/ingest/batch\r\n"), ""),
             "0",
             OUTBOX,
-            "Found",
+            "is not followed",
         ),
         (
             answer("307 Temporary Redirect", &format!("location: {elsewhere}\r\n"), ""),
             "0",
             OUTBOX,
-            "Redirect",
+            "is not followed",
         ),
         (
             answer("401 Unauthorized", "", r#"{"code":"unauthorized","detail":"no"}"#),

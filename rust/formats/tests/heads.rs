@@ -32,7 +32,7 @@ fn what_is_not_a_heads_file_is_refused_with_place_and_device() {
     let head = format!("{{\"sequence\": 7, \"hash\": \"{hash}\"}}");
     assert_eq!(read_heads(one(&head).as_bytes()).unwrap().len(), 1);
     let cases = [
-        ("".to_owned(), "line 1 column 0"),
+        ("".to_owned(), "it is empty, not a heads snapshot"),
         ("[]".to_owned(), "line 1"),
         ("{}".to_owned(), "missing field `version`"),
         ("{\"version\": 1}".to_owned(), "missing field `heads`"),

@@ -70,7 +70,7 @@ fn devices_with_names_that_need_escapes_come_back() {
 fn what_is_not_a_key_ring_is_refused_with_place_and_device() {
     let a = format!("\"{A}\"");
     let cases = [
-        ("", "line 1 column 0"),
+        ("", "it is empty, not a key ring"),
         ("[]", "an object of devices and their keys"),
         ("{\"x\": ", "line 1 column 6"),
         (&format!("{{\"x\": {a}}} {{}}"), "trailing characters at line 1"),

@@ -23,7 +23,7 @@ use crate::text::name;
 #[command(after_help = "\
 Examples:
   eds update sign firmware.bin --name door-controller --version 42 \\
-      --expires 2027-06-30T00:00:00Z --key publisher-a.seed --out firmware.manifest
+      --expires 2027-06-30T00:00:00Z --key publisher-a.seed --output firmware.manifest
   eds update verify firmware.manifest firmware.bin --trust publishers.json \\
       --state update.state --accept")]
 pub(crate) struct Update {

@@ -61,7 +61,7 @@ fn nothing_gives_no_snapshot() {
     assert!(!folder.path("snapshot.json").exists());
     let (folder, _) = fleet(100);
     let run = folder.eds("heads export.ndjson -o absent/heads.json");
-    assert_eq!(run.code, 3);
+    assert_eq!(run.code, 2);
     assert!(run.stderr.starts_with("error: absent/heads.json: cannot write"), "{}", run.stderr);
 }
 

@@ -81,7 +81,7 @@ fn refuse_other_file(
     let failed = |source| Error::Io { name: Arc::clone(name), action: "read", source };
     let mut head = Vec::new();
     reader.by_ref().take(TAR_MARK.end as u64).read_to_end(&mut head).map_err(failed)?;
-    if !head.get(TAR_MARK).is_some_and(|mark| mark == b"ustar") {
+    if head.get(TAR_MARK).is_none_or(|mark| mark != b"ustar") {
         reader.by_ref().take(MAX_OTHER_BYTES).read_to_end(&mut head).map_err(failed)?;
         let problem = other_file(&head, "a bundle").filter(|_| !head.is_empty());
         if let Some(problem) = problem {

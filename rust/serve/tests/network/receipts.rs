@@ -596,7 +596,7 @@ async fn a_record_without_a_receipt_becomes_overdue() {
     let items = |n: u64| (0..n).map(|n| (n, Bytes::new(), "x".to_owned()));
     assert_eq!(lift.sign_many(items(2)).await.unwrap().len(), 2);
     let full = lift.sign_many(items(1)).await.unwrap_err().to_string();
-    assert!(full.contains("12 records, 12 are allowed, and 10 of them are acknowledged"), "{full}");
+    assert!(full.contains("it has 12 of at most 12 records, and 10 of them are acknowledged"), "{full}");
     // Without receipts the acknowledged records leave as duplicates.
     let lift = lift.stop_receipts().await.unwrap();
     let flushed = lift.flush(&site.client()).await.unwrap();
