@@ -24,6 +24,8 @@ use crate::verify::{Folded, Options, Plan, fold};
 
 /// The place of the mark of a tar archive.
 const TAR_MARK: std::ops::Range<usize> = 257..262;
+/// The bytes of the name of a member of a tar archive, before the others of its header.
+const TAR_NAME_BYTES: usize = 100;
 /// Bytes that are read of a file to recognize its kind.
 const MAX_OTHER_BYTES: u64 = 1 << 20;
 
@@ -81,7 +83,9 @@ fn refuse_other_file(
     let failed = |source| Error::Io { name: Arc::clone(name), action: "read", source };
     let mut head = Vec::new();
     reader.by_ref().take(TAR_MARK.end as u64).read_to_end(&mut head).map_err(failed)?;
-    if head.get(TAR_MARK).is_none_or(|mark| mark != b"ustar") {
+    // The name of the first member is padded with zeros, so a bundle with a damaged mark is still a bundle.
+    let is_padded = head.iter().take(TAR_NAME_BYTES).filter(|byte| **byte == 0).count() > TAR_NAME_BYTES / 2;
+    if !is_padded && head.get(TAR_MARK).is_none_or(|mark| mark != b"ustar") {
         reader.by_ref().take(MAX_OTHER_BYTES).read_to_end(&mut head).map_err(failed)?;
         let problem = other_file(&head, "a bundle").filter(|_| !head.is_empty());
         if let Some(problem) = problem {
