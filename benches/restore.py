@@ -127,9 +127,10 @@ class Site:
         nothing.touch()
         payloads = self.folder / "payloads"
         payloads.mkdir()
-        stores = ("--ledger", self.url, "--payload-store", f"folder:{payloads}")
+        stores = ("--ledger", self.url, "--payloads", f"folder:{payloads}")
         # Exit code 3 means that there is no record; the tables are created.
-        run(self.eds, "ingest", nothing, "--payloads", payloads, *stores, good=(0, 3))
+        # The former names of options, which builds of earlier releases take too.
+        run(self.eds, "ingest", nothing, "--payloads-from", payloads, *stores, good=(0, 3))
         psql(self.url, ROWS)
         groups = max(self.records // GROUP, 2)
         self.records = groups * GROUP
