@@ -159,8 +159,8 @@ def visit(browser: Browser, url: str) -> Iterator[Open]:
     hosts: set[str] = set()
 
     def hear(message: ConsoleMessage) -> None:
-        # Chromium suggests a field for a name beside the token, and repeats the status of a missing page. A key
-        # may be pressed before a page gives the focus to its field.
+        # Chromium suggests a field for a name beside the token, and repeats the status of a missing page.
+        # A key may be pressed before a page gives the focus to its field.
         harmless = "the server responded with a status of", "Autofocus processing was blocked"
         if str(message.type) != "verbose" and not any(words in message.text for words in harmless):
             complaints.append(f"{message.type}: {message.text}")

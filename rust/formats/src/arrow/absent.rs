@@ -57,7 +57,12 @@ impl Columns {
         Err(absent(&name))
     }
 
-    pub(crate) fn open(name: Arc<str>, _: Box<dyn ReadSeek>, _: &ColumnNames) -> Result<Columns, Error> {
+    pub(crate) fn open(
+        name: Arc<str>,
+        _: Box<dyn ReadSeek>,
+        _: &ColumnNames,
+        _: Option<&Range<u64>>,
+    ) -> Result<Columns, Error> {
         Err(absent(&name))
     }
 
