@@ -86,6 +86,7 @@ __all__ = [
     "create_update_state",
     "device_statistics",
     "end_telemetry",
+    "file_states",
     "init_telemetry",
     "manifest_fields",
     "merge",
