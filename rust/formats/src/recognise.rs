@@ -70,7 +70,10 @@ pub(crate) fn unreadable_head(head: &[u8]) -> Option<String> {
 /// Describes a text file of ours that is not JSON.
 fn text_file(head: &[u8]) -> Option<&'static str> {
     let has = |words: &str| memchr::memmem::find(head, words.as_bytes()).is_some();
-    if has("\n\n\u{2014} ") {
+    // No text of ours has zeros; an archive does, and may have these texts in it.
+    if memchr::memchr(0, head).is_some() {
+        None
+    } else if has("\n\n\u{2014} ") {
         Some("a signed note, not records; pass a checkpoint with --checkpoint (checkpoint= in Python)")
     } else if head.starts_with(b"log ") && has("\nquorum ") {
         Some("a policy, not records; pass it with --policy (policy= in Python)")
