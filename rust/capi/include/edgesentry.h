@@ -521,7 +521,7 @@ edgesentry_status edgesentry_verify_chain(const struct edgesentry_chain *chain,
 
 // Opens a private key by the text that the option --key of eds has: the path of a seed file of eds keygen, which only its
 // owner can read, or the PKCS#11 URI of a key in a token (libraries with the feature pkcs11). A URI names the library of the
-// token with module-path; its PIN comes from pin-source or from the environment variable EDGESENTRY_PKCS11_PIN.
+// token with module-path; its PIN comes from pin-source or from the environment variable EDS_PKCS11_PIN.
 //
 // `key` is text. `private_key` receives the key; close it with edgesentry_signer_close. `signer` receives its public key
 // and edgesentry_signer_sign with the key as context, for edgesentry_sign_with and edgesentry_outbox_open_with.

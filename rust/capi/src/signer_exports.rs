@@ -23,7 +23,7 @@ pub struct PrivateKey(Arc<dyn edgesentry_chain::Signer>);
 
 /// Opens a private key by the text that the option --key of eds has: the path of a seed file of eds keygen, which only its
 /// owner can read, or the PKCS#11 URI of a key in a token (libraries with the feature pkcs11). A URI names the library of the
-/// token with module-path; its PIN comes from pin-source or from the environment variable EDGESENTRY_PKCS11_PIN.
+/// token with module-path; its PIN comes from pin-source or from the environment variable EDS_PKCS11_PIN.
 ///
 /// `key` is text. `private_key` receives the key; close it with edgesentry_signer_close. `signer` receives its public key
 /// and edgesentry_signer_sign with the key as context, for edgesentry_sign_with and edgesentry_outbox_open_with.
@@ -57,8 +57,7 @@ pub unsafe extern "C" fn edgesentry_signer_open(
             source.open().map_err(|error| fail(EDGESENTRY_SIGNER, format_args!("{}", describe(&error))))?;
         let public_key = *opened.public_key().as_bytes();
         let context = border.give(private_key, PrivateKey(opened))?;
-        let sign: crate::types::Sign = Some(edgesentry_signer_sign);
-        border.write("signer", signer, Signer { struct_size: 0, reserved: 0, public_key, sign, context })
+        give_signer(border, signer, public_key, edgesentry_signer_sign, context)
     };
     // SAFETY: the arguments, with their sizes.
     unsafe { enter(work) }
@@ -74,14 +73,39 @@ pub unsafe extern "C" fn edgesentry_signer_sign(
 ) -> Status {
     let work = |border: &Border| {
         let PrivateKey(key) = border.handle("context", context.cast::<PrivateKey>().cast_const())?;
-        let message = border.bytes("message", message, message_size)?;
-        let mut out = border.exactly::<64>("signature", signature, 64)?;
-        let signed = sign_with(&**key, message).map_err(|error| records::signer_failed(&error))?;
-        out.write_bytes(&signed);
-        Ok(())
+        sign(border, &**key, (message, message_size), signature)
     };
     // SAFETY: the arguments, with their sizes.
     unsafe { enter(work) }
+}
+
+/// Describes a key that this library has opened: its public key, and the function that signs with `context`.
+pub(crate) fn give_signer(
+    border: &Border,
+    signer: *mut Signer,
+    public_key: [u8; 32],
+    sign: unsafe extern "C" fn(*mut c_void, *const u8, usize, *mut u8) -> Status,
+    context: *mut c_void,
+) -> Result<(), Status> {
+    border.write(
+        "signer",
+        signer,
+        Signer { struct_size: 0, reserved: 0, public_key, sign: Some(sign), context },
+    )
+}
+
+/// Signs a message, given by its address and size.
+pub(crate) fn sign(
+    border: &Border,
+    key: &dyn edgesentry_chain::Signer,
+    (message, message_size): (*const u8, usize),
+    signature: *mut u8,
+) -> Result<(), Status> {
+    let message = border.bytes("message", message, message_size)?;
+    let mut out = border.exactly::<64>("signature", signature, 64)?;
+    let signed = sign_with(key, message).map_err(|error| records::signer_failed(&error))?;
+    out.write_bytes(&signed);
+    Ok(())
 }
 
 /// Closes a private key, after the outboxes and all other calls that use it. Null is allowed.

@@ -5,14 +5,13 @@
 
 use std::ffi::{c_char, c_void};
 
-use edgesentry_chain::canonical::Output;
-use edgesentry_chain::sign_with;
 use edgesentry_device::signer::{Pin, Pkcs11Signer, Pkcs11Uri};
 
 use crate::border::{Border, enter};
 use crate::codes::{EDGESENTRY_INVALID_ARGUMENT, Status};
 use crate::last_error::fail;
 use crate::records;
+use crate::signer_exports::{give_signer, sign};
 use crate::types::Signer;
 
 /// A key in a token.
@@ -61,8 +60,7 @@ pub unsafe extern "C" fn edgesentry_pkcs11_open(
         if signer.is_null() {
             return Ok(());
         }
-        let sign: crate::types::Sign = Some(edgesentry_pkcs11_sign);
-        border.write("signer", signer, Signer { struct_size: 0, reserved: 0, public_key, sign, context })
+        give_signer(border, signer, public_key, edgesentry_pkcs11_sign, context)
     };
     // SAFETY: the arguments, with their sizes.
     unsafe { enter(work) }
@@ -78,11 +76,7 @@ pub unsafe extern "C" fn edgesentry_pkcs11_sign(
 ) -> Status {
     let work = |border: &Border| {
         let Token(token) = border.handle("context", context.cast::<Token>().cast_const())?;
-        let message = border.bytes("message", message, message_size)?;
-        let mut out = border.exactly::<64>("signature", signature, 64)?;
-        let signed = sign_with(token, message).map_err(|error| records::signer_failed(&error))?;
-        out.write_bytes(&signed);
-        Ok(())
+        sign(border, token, (message, message_size), signature)
     };
     // SAFETY: the arguments, with their sizes.
     unsafe { enter(work) }
