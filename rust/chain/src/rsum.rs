@@ -1,4 +1,5 @@
-//! Σ z_i·R_i over the encodings of points R_i: the part of batch Ed25519 verification that grows with the batch.
+//! Σ z_i·R_i over the encodings of points R_i: the part of batch Ed25519 verification that grows with the batch. And the
+//! verification of signatures one by one on the same points, for batches with many bad ones.
 //!
 //! Variable time throughout: the signatures, public keys and coefficients of a batch are public to the verifier. Never
 //! use it with a secret.

@@ -22,6 +22,9 @@ mod sqlite;
 mod stream;
 mod views;
 
+/// The most records, or entries of the operation log, in one response of a service (docs/reference/http.md).
+pub const MAX_PAGE: u32 = 10_000;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

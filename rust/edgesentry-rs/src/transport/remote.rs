@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 use crate::admission::{DeviceKeys, RegisteredKey, Registry};
 use crate::error::{Component, Error, FailureKind, StoreError};
 use crate::ledger::{
-    AppendError, Decision, Entry, Filter, Ledger, LogEntry, LogQuery, Page, RecordStream, RegisteredDevice,
-    Registration, Revocation, RevocationReason,
+    AppendError, Decision, Entry, Filter, Ledger, LogEntry, LogQuery, MAX_PAGE, Page, RecordStream,
+    RegisteredDevice, Registration, Revocation, RevocationReason,
 };
 use crate::transport::Client;
 use crate::wire::ProblemCode;
@@ -27,8 +27,6 @@ use crate::wire::ProblemCode;
 const MAX_RESPONSE_BYTES: usize = 256 << 20;
 /// The largest response with a checkpoint or a proof.
 const MAX_TEXT_BYTES: usize = 32 << 20;
-/// The largest page of the operation log.
-const MAX_PAGE_ENTRIES: u32 = 10_000;
 /// Records of a page, and the largest page: each record has two texts of 1,024 bytes, which JSON escapes to six times as
 /// many.
 const PAGE_RECORDS: u32 = 5000;
@@ -292,7 +290,7 @@ impl Ledger for RemoteLedger {
     /// Returns at most 10,000 entries.
     async fn operation_log(&self, query: &LogQuery) -> Result<Vec<LogEntry>, StoreError> {
         let path = "api/v1/log";
-        let limit = query.limit.min(MAX_PAGE_ENTRIES);
+        let limit = query.limit.min(MAX_PAGE);
         let parameters = [
             ("after_id", Some(query.after_id.to_string())),
             ("limit", Some(limit.to_string())),

@@ -8,7 +8,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use edgesentry_chain::escape;
 use edgesentry_formats::times::{parse_unix_ms, to_rfc3339};
-use edgesentry_rs::ledger::{LOG_CONFLICT, LogEntry, LogQuery};
+use edgesentry_rs::ledger::{LOG_CONFLICT, LogEntry, LogQuery, MAX_PAGE};
 use edgesentry_rs::settings::Access;
 use edgesentry_rs::{OutcomeKind, RejectionCode};
 use futures::FutureExt;
@@ -26,8 +26,6 @@ use crate::threads;
 
 /// How often `--follow` looks.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// How many entries `--follow` reads at once: the most that a service returns (docs/reference/http.md).
-const MAX_PAGE: u32 = 10_000;
 /// Consecutive failures of the ledger after which `--follow` ends.
 const MAX_FAILURES: u32 = 20;
 /// How many ids before the last one `--follow` reads again.

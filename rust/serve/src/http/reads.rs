@@ -15,11 +15,9 @@ use super::schema::WireRecord;
 use super::{Query, State};
 use crate::json::{self, Json};
 use crate::problem::Problem;
-use edgesentry_rs::ledger::{Filter, LogEntry, LogQuery, Page, revocation_reason};
+use edgesentry_rs::ledger::{Filter, LogEntry, LogQuery, MAX_PAGE, Page, revocation_reason};
 
-/// Maximum records or entries of a page.
-const MAX_PAGE_RECORDS: u32 = 10_000;
-/// The default.
+/// The records or entries of a page by default.
 const DEFAULT_PAGE_RECORDS: u32 = 1000;
 
 /// A registered device.
@@ -238,10 +236,8 @@ pub(super) fn checked(filter: Filter) -> Result<Filter, Problem> {
 
 fn page(limit: Option<u32>) -> Result<u32, Problem> {
     match limit.unwrap_or(DEFAULT_PAGE_RECORDS) {
-        limit @ 1..=MAX_PAGE_RECORDS => Ok(limit),
-        other => {
-            Err(Problem::malformed(format!("query: `limit` must be 1 to {MAX_PAGE_RECORDS}, not {other}")))
-        }
+        limit @ 1..=MAX_PAGE => Ok(limit),
+        other => Err(Problem::malformed(format!("query: `limit` must be 1 to {MAX_PAGE}, not {other}"))),
     }
 }
 
