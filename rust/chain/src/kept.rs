@@ -39,7 +39,11 @@ fn compare_records(order: Order, a: &Finding, b: &Finding) -> Ordering {
 /// Compares two findings by the order of their records.
 pub(crate) fn compare(order: Order, a: &Finding, b: &Finding) -> Ordering {
     match order {
-        Order::Position => place(a).cmp(&place(b)),
+        // Only a part of a run that was made up has two records at one position.
+        Order::Position => {
+            let devices = || a.device_id.cmp(&b.device_id);
+            place(a).cmp(&place(b)).then_with(devices).then_with(|| a.sequence.cmp(&b.sequence))
+        }
         Order::Sequence => {
             let in_table = |finding: &Finding| (finding.sequence, place(finding));
             a.device_id.cmp(&b.device_id).then_with(|| in_table(a).cmp(&in_table(b)))
@@ -148,6 +152,19 @@ mod tests {
         let mut none = Kept::new(0);
         none.add(vec![finding("a", 1, 1, PayloadMissing)]);
         assert!(none.findings().is_empty() && places(none).is_empty());
+    }
+
+    #[test]
+    fn findings_of_two_devices_at_one_position_have_one_order() {
+        use FindingCode::Fork;
+        let devices = ["c", "a", "b"];
+        for start in 0..3 {
+            let mut kept = Kept::new(3);
+            kept.add((0..3).map(|at| finding(devices[(start + at) % 3], 1, 0, Fork)).collect());
+            let found = kept.into_findings();
+            let found: Vec<_> = found.iter().filter_map(|finding| finding.device_id.as_deref()).collect();
+            assert_eq!(found, ["a", "b", "c"]);
+        }
     }
 
     #[test]
