@@ -158,6 +158,7 @@ def test_a_finding_is_explained() -> None:
     assert finding.explanation.startswith("The signature does not verify under the device's key.")
     assert "## What to do" in finding.explanation
     assert "## Example" not in finding.explanation
+    assert finding.url.startswith("https://")
     assert finding.url.endswith("/docs/findings/signature_invalid.md")
     explained = envelope("explain", "signature_invalid")["finding"]
     assert explained["text"] == finding.explanation

@@ -747,6 +747,9 @@ class LinkCoverage:
     def from_claimed(self) -> int:
         """Chains that begin after a start head which the side under test claims."""
 
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: None  # type: ignore[assignment]
+
 @final
 class SignatureCoverage:
     """Signatures that were checked."""
@@ -763,6 +766,9 @@ class SignatureCoverage:
     def unchecked(self) -> int:
         """Records not checked: the device has no key, or none that is valid at the sequence."""
 
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: None  # type: ignore[assignment]
+
 @final
 class PayloadCoverage:
     """Payloads that were checked."""
@@ -778,6 +784,9 @@ class PayloadCoverage:
     @property
     def erased_present(self) -> int:
         """Payloads that this log says were erased, and that are there with the bytes of their records."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: None  # type: ignore[assignment]
 
 @final
 class HeadCoverage:
@@ -798,6 +807,9 @@ class HeadCoverage:
     @property
     def devices_claimed(self) -> int:
         """Devices without a trusted head but with a claimed one."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: None  # type: ignore[assignment]
 
 @final
 class LogCoverage:
@@ -854,6 +866,9 @@ class LogCoverage:
     def timestamps(self) -> list[TimeStamp]:
         """The valid time stamps of the checkpoint."""
 
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: None  # type: ignore[assignment]
+
 @final
 class TimeStamp:
     """A valid time stamp of a checkpoint."""
@@ -877,6 +892,9 @@ class TimeStamp:
     @property
     def before_ms(self) -> int:
         """The checkpoint existed before this time: that of the stamp and its accuracy, Unix milliseconds."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: None  # type: ignore[assignment]
 
 @final
 class Coverage:
@@ -922,6 +940,9 @@ class Coverage:
     def provided_by(self) -> dict[InputKind, list[Provider]]:
         """The inputs that the levels were checked against, and who provided each."""
 
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: None  # type: ignore[assignment]
+
 @final
 class Input:
     """An input of a verification."""
@@ -941,6 +962,9 @@ class Input:
     @property
     def bytes(self) -> int | None:
         """Its size in bytes; None if it has none."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: None  # type: ignore[assignment]
 
 @final
 class ChainSpan:

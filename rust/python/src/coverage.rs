@@ -11,8 +11,14 @@ use pyo3::prelude::*;
 use crate::pickle::{Reduced, reduce};
 
 /// The checks that were made, and those that were not.
-#[pyclass(frozen, module = "edgesentry")]
+#[pyclass(frozen, eq, module = "edgesentry")]
 pub(crate) struct Coverage(Arc<chain::Report>);
+
+impl PartialEq for Coverage {
+    fn eq(&self, other: &Coverage) -> bool {
+        self.0.coverage == other.0.coverage
+    }
+}
 
 impl Coverage {
     pub(crate) fn of(report: &Arc<chain::Report>) -> Coverage {
@@ -119,7 +125,8 @@ impl Coverage {
 }
 
 /// The number of chains by their beginning. A chain with an unexpected beginning is a finding.
-#[pyclass(frozen, module = "edgesentry")]
+#[pyclass(frozen, eq, module = "edgesentry")]
+#[derive(PartialEq)]
 pub(crate) struct LinkCoverage(pub(crate) chain::LinkCoverage);
 
 #[pymethods]
@@ -155,7 +162,8 @@ impl LinkCoverage {
 }
 
 /// Signatures that were checked.
-#[pyclass(frozen, module = "edgesentry")]
+#[pyclass(frozen, eq, module = "edgesentry")]
+#[derive(PartialEq)]
 pub(crate) struct SignatureCoverage(pub(crate) chain::SignatureCoverage);
 
 #[pymethods]
@@ -189,7 +197,8 @@ impl SignatureCoverage {
 }
 
 /// Payloads that were checked.
-#[pyclass(frozen, module = "edgesentry")]
+#[pyclass(frozen, eq, module = "edgesentry")]
+#[derive(PartialEq)]
 pub(crate) struct PayloadCoverage(pub(crate) chain::PayloadCoverage);
 
 #[pymethods]
@@ -223,7 +232,8 @@ impl PayloadCoverage {
 }
 
 /// Heads that were compared.
-#[pyclass(frozen, module = "edgesentry")]
+#[pyclass(frozen, eq, module = "edgesentry")]
+#[derive(PartialEq)]
 pub(crate) struct HeadCoverage(pub(crate) chain::HeadCoverage);
 
 #[pymethods]
@@ -266,7 +276,8 @@ impl HeadCoverage {
 }
 
 /// A log that was compared with a checkpoint.
-#[pyclass(frozen, module = "edgesentry")]
+#[pyclass(frozen, eq, module = "edgesentry")]
+#[derive(PartialEq)]
 pub(crate) struct LogCoverage(pub(crate) chain::LogCoverage);
 
 #[pymethods]
@@ -361,7 +372,8 @@ impl LogCoverage {
 }
 
 /// A valid time stamp of a checkpoint.
-#[pyclass(frozen, module = "edgesentry")]
+#[pyclass(frozen, eq, module = "edgesentry")]
+#[derive(PartialEq)]
 pub(crate) struct TimeStamp(pub(crate) chain::TimeStamp);
 
 #[pymethods]
@@ -407,7 +419,8 @@ impl TimeStamp {
 }
 
 /// An input of a verification.
-#[pyclass(frozen, module = "edgesentry")]
+#[pyclass(frozen, eq, module = "edgesentry")]
+#[derive(PartialEq)]
 pub(crate) struct Input(chain::Input);
 
 impl From<chain::Input> for Input {
