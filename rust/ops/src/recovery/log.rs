@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use edgesentry_chain::count;
 use edgesentry_formats::times::to_rfc3339;
 use edgesentry_rs::ledger::{Ledger, LogEntry, LogQuery, Pruned};
 use edgesentry_rs::{OutcomeKind, StoreError};
@@ -67,9 +68,10 @@ async fn judge(ledger: &dyn Ledger, target_ms: Option<u64>) -> Result<Judged, St
     }
     let heads = ledger.heads().await?;
     let mut wrong = Vec::new();
-    for (device, (first, end, count)) in &window.accepted {
-        if end - first + 1 != *count {
-            wrong.push(format!("{device:?}: {count} entries for the sequences {first} to {end}"));
+    for (device, (first, end, entries)) in &window.accepted {
+        if end - first + 1 != *entries {
+            wrong
+                .push(format!("{device:?}: {} for the sequences {first} to {end}", count(*entries, "entry")));
         }
         let head = heads.get(device.as_str()).map_or(0, |head| head.sequence);
         if head != *end {
@@ -110,7 +112,7 @@ impl Window {
     }
 
     fn verdict(self, mut wrong: Vec<String>, pruned: Pruned) -> Judged {
-        let mut evidence = format!("the last {} entries", self.entries);
+        let mut evidence = format!("the last {}", count(self.entries, "entry"));
         if let Some(entry) = &self.last_before {
             evidence.push_str(&format!(
                 ", up to the target entry {} of {}",

@@ -5,6 +5,7 @@
 
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{ExpirationStatus, LifecycleRule, ObjectLockMode, ObjectLockRetentionMode};
+use edgesentry_chain::count;
 
 use super::{Bucket, Holds, Refusal};
 use crate::check::Check;
@@ -220,16 +221,20 @@ async fn locked(bucket: &Bucket, least: u32, stored: Option<&Version>) -> Result
             "there is no default retention in mode COMPLIANCE; see eds ops s3-setup",
         ));
     };
+    let set = count(days.into(), "day");
     let evidence = match stored.and_then(|version| version.kept.as_ref()) {
-        None => format!("{days} days are set, but a new version has no retention"),
+        None => format!("the default retention is {set}, but a new version has none"),
         Some((mode, until)) => {
-            format!("{days} days are set; a new version is kept in mode {mode} until {until}")
+            format!("the default retention is {set}; a new version is kept in mode {mode} until {until}")
         }
     };
     let holds = days >= least
         && stored.is_some_and(|version| matches!(&version.kept, Some((ObjectLockMode::Compliance, _))));
-    let evidence =
-        if days < least { format!("{evidence}; at least {least} days are required") } else { evidence };
+    let evidence = if days < least {
+        format!("{evidence}; required: at least {}", count(least.into(), "day"))
+    } else {
+        evidence
+    };
     Ok(Check::new(LOCKED, holds, evidence))
 }
 

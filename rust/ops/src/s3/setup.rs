@@ -9,6 +9,7 @@ use aws_sdk_s3::types::{
     ObjectVersion, ReplicationConfiguration, ReplicationRule, ReplicationRuleFilter, ReplicationRuleStatus,
     VersioningConfiguration,
 };
+use edgesentry_chain::count;
 use edgesentry_formats::times::now_ms;
 use futures::StreamExt;
 use serde::Serialize;
@@ -75,13 +76,13 @@ impl Setup {
         steps.push(step(what, holds, apply && exists, || bucket.keep_versions()).await);
 
         let days = self.retention_days;
-        let what = format!("Object Lock COMPLIANCE, {days} days by default");
+        let what = format!("Object Lock COMPLIANCE, {} by default", count(days.into(), "day"));
         let now = if exists { bucket.lock_days().await? } else { None };
         if now.is_some_and(|now| now > days) {
             return Err(Error::Config(format!(
-                "{}: its retention is {} days and would become shorter; pass at least as many",
+                "{}: its retention is {} and would become shorter; pass at least as many days",
                 bucket.place(),
-                now.unwrap_or_default()
+                count(now.unwrap_or_default().into(), "day")
             )));
         }
         steps.push(step(what, now == Some(days), apply && exists, || bucket.lock(days)).await);

@@ -6,6 +6,7 @@ use std::io::BufReader;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
+use edgesentry_chain::count;
 use edgesentry_rs::error::{FailureKind, Fault};
 use futures::stream::{self, StreamExt};
 
@@ -146,8 +147,11 @@ fn read(
 impl Found {
     fn check(&self, name: &str) -> Check {
         let mut evidence = format!(
-            "{} segments, {} of them signed; {} page headers and the CRC-32C of {} records",
-            self.segments, self.signed, self.pages, self.records
+            "{}, {} of them signed; {} and the CRC-32C of {}",
+            count(self.segments, "segment"),
+            self.signed,
+            count(self.pages, "page header"),
+            count(self.records, "record")
         );
         if !self.problems.is_empty() {
             let more = self.problems.len().saturating_sub(MAX_SHOWN);
