@@ -232,6 +232,33 @@ def test_the_fleet_is_live(visit: Open, url: str, tmp_path: Path) -> None:
         expect(page.locator("#live")).to_contain_text("The session has ended")
 
 
+def test_no_page_writes(visit: Open, tmp_path: Path) -> None:
+    """Pages read with any method; every page, link and form of a session leaves the ledger as it is."""
+
+    def rows() -> list[str]:
+        with sqlite3.connect(tmp_path / "ledger.db") as opened:
+            return list(opened.iterdump())
+
+    ledger(tmp_path, device(1), device(2))
+    with console(tmp_path) as base:
+        before = rows()
+        page = visit(base=base)
+        files = "/payload?id=lift-01&sequence=1", "/proof?id=lift-01&sequence=1"
+        for place in [*PLACES, *files, "/events"]:
+            for method in ("HEAD", "POST", "PUT", "PATCH", "DELETE"):
+                answer = page.context.request.fetch(
+                    f"{base}/console{place}", method=method, headers={"sec-fetch-site": "same-origin"}
+                )
+                assert method == "HEAD" or answer.status == 405, (method, place)
+            if place in PLACES:
+                page.goto(f"{base}/console{place}")
+                hrefs = page.locator("a[href^='/console']").evaluate_all("all => all.map(a => a.href)")
+                for href in set(hrefs):
+                    assert page.context.request.get(href).status in (200, 404), href
+        page.get_by_role("button", name="Sign out").click()
+        assert rows() == before
+
+
 def test_figures_are_those_of_the_metrics(visit: Open, tmp_path: Path) -> None:
     lifts = [device(1), device(2)]
     config = tmp_path / "eds.toml"
