@@ -174,9 +174,9 @@ def consoles(url: str) -> Iterator[None]:
 
 
 def cpu_seconds(process: int) -> float:
-    """Returns the CPU time of a process."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].split()
-    return sum(int(field) for field in fields[11:13]) / os.sysconf("SC_CLK_TCK")
+    """Returns the CPU time of a process, by its clock: /proc counts in hundredths of a second."""
+    scheduled = 2
+    return time.clock_gettime(~process << 3 | scheduled)
 
 
 def measure_ingest(url: str, process: int, rounds: int, records: int) -> list[str]:
