@@ -19,6 +19,8 @@ import pytest
 import edgesentry
 from edgesentry import (
     FINDING_CODES,
+    REJECTION_CODES,
+    Client,
     ConfigError,
     Device,
     KeyRing,
@@ -30,7 +32,15 @@ from edgesentry import (
     verify_record,
     write_heads,
 )
-from edgesentry.testing import CATALOGUE, LOG_CATALOGUE, assert_report, attacks, found, make_fleet
+from edgesentry.testing import (
+    CATALOGUE,
+    LOG_CATALOGUE,
+    MALFORMED_FILES,
+    assert_report,
+    attacks,
+    found,
+    make_fleet,
+)
 from support import chains, device, envelope, payload, serve
 
 RECORDS = chains([device(1)], 3)
@@ -373,6 +383,73 @@ def python_mistakes() -> dict[str, Mistake]:
             lambda: CATALOGUE["bad_signature"],
             KeyError,
             ATTACKS,
+        ),
+        "a broken file by another name": Mistake(
+            lambda: MALFORMED_FILES["line_cutt"],
+            KeyError,
+            "\"the catalogue has no broken file 'line_cutt'; the nearest are line_cut\"",
+        ),
+        "the device alone as victim": Mistake(
+            lambda: CATALOGUE["delete_middle"](FLEET, "lift-01"),  # type: ignore[arg-type]
+            TypeError,
+            "victim is a pair of device and sequence, not 'lift-01': victim=(\"lift-01\", 5)",
+        ),
+        "a code as the expected findings": Mistake(
+            lambda: assert_report(verify_chain(RECORDS), "sequence_gap"),  # type: ignore[arg-type]
+            TypeError,
+            "findings are a list, not str: assert_report(report, [('sequence_gap', device, sequence)])",
+        ),
+        "codes as the expected findings": Mistake(
+            lambda: assert_report(verify_chain(RECORDS), ["sequence_gap"]),  # type: ignore[list-item]
+            TypeError,
+            "an expected finding is a tuple of code, device and sequence, not 'sequence_gap': "
+            '("sequence_gap", "lift-01", 5)',
+        ),
+        "pairs as the expected findings": Mistake(
+            lambda: assert_report(verify_chain(RECORDS), [("sequence_gap", 5)]),  # type: ignore[list-item]
+            TypeError,
+            "an expected finding is a tuple of code, device and sequence, not ('sequence_gap', 5): "
+            '("sequence_gap", "lift-01", 5)',
+        ),
+        "findings of a report as the expected findings": Mistake(
+            lambda: assert_report(verify_chain(RECORDS), verify_chain(BAD).findings),  # type: ignore[arg-type]
+            TypeError,
+            "an expected finding is a tuple of code, device and sequence, not Finding: Expected.of(finding)",
+        ),
+        "an unknown level that must be checked": Mistake(
+            lambda: assert_report(verify_chain(RECORDS), checked=["signature"]),  # type: ignore[list-item]
+            ValueError,
+            "checked: unknown level 'signature'; the levels are signatures, payloads, heads, log",
+        ),
+        "one level in place of a list": Mistake(
+            lambda: assert_report(verify_chain(RECORDS), checked="signatures"),  # type: ignore[arg-type]
+            TypeError,
+            "checked is a list of levels, not str: checked=['signatures']",
+        ),
+        "an unknown level of expected findings": Mistake(
+            lambda: TAMPERED.expected("signature"),  # type: ignore[arg-type]
+            ValueError,
+            "unknown level 'signature'; the levels are signatures, payloads, heads",
+        ),
+        "an unknown scheme of expected findings": Mistake(
+            lambda: TAMPERED.expected("signatures", scheme="records"),  # type: ignore[arg-type]
+            ValueError,
+            "unknown scheme 'records': use 'record' or 'payload-hash'",
+        ),
+        "an unknown outcome in the operation log": Mistake(
+            lambda: ledger("ledger.db").operation_log(outcome="reject"),
+            ValueError,
+            "unknown outcome 'reject': use accepted, duplicate or rejected",
+        ),
+        "an unknown reason in the operation log": Mistake(
+            lambda: ledger("ledger.db").operation_log(reason="gap"),  # type: ignore[arg-type]
+            ValueError,
+            f"unknown reason 'gap': use {', '.join(REJECTION_CODES)} or log_conflict",
+        ),
+        "an unknown reason in the operation log of a service": Mistake(
+            lambda: Client("http://127.0.0.1:9").operation_log(reason="gap"),  # type: ignore[arg-type]
+            ValueError,
+            f"unknown reason 'gap': use {', '.join(REJECTION_CODES)} or log_conflict",
         ),
         "an attack on the log by another name": Mistake(
             lambda: LOG_CATALOGUE["log_rebuild"],
@@ -1177,3 +1254,11 @@ def test_the_catalogue_grows() -> None:
     """Of each kind some."""
     assert len(MISTAKES) + len(COMMANDS) >= 60
     assert len(REQUESTS) >= 60
+
+
+def test_a_star_import_keeps_the_built_in_open() -> None:
+    """`open("notes.txt", "w")` would make a ledger and a directory `w`."""
+    names: dict[str, object] = {}
+    exec("from edgesentry import *", names)
+    assert "verify_chain" in names
+    assert "open" not in names

@@ -109,6 +109,9 @@ def test_a_finding_map_has_a_marker_a_code() -> None:
     assert rows(axes) == ["lift-02"]
     assert labels(axes) == ["signature_invalid (1)", "prev_hash_mismatch (1)"]
     assert plot.finding_map(REPORT.findings[:1]).get_legend() is not None
+    # A sequence is a whole number, also between two that are close.
+    axes.figure.canvas.draw()
+    assert all(label.get_text().isdigit() for label in axes.get_xticklabels())
     broken = verify_chain(b'{"no": "record"}\n')
     assert rows(plot.finding_map(broken)) == ["(no device)"]
     assert "no findings" in [text.get_text() for text in plot.finding_map(verify_chain([])).texts]

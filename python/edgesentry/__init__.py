@@ -49,7 +49,8 @@ from edgesentry._core import (
 )
 from edgesentry._difference import Difference
 from edgesentry._keys import PublicKey
-from edgesentry._ledger import Erasure, Ledger, Manifest, Outcome, Outcomes, open
+from edgesentry._ledger import Erasure, Ledger, Manifest, Outcome, Outcomes
+from edgesentry._ledger import open as open  # not in __all__: a star import leaves the built-in one
 from edgesentry._monitor import Monitor, MonitorFinding, MonitorResult
 from edgesentry._proof import Proven, verify_proof
 from edgesentry._typing import FindingCode, Level, OutcomeStatus, RejectionCode, Scheme, Verdict
@@ -139,7 +140,6 @@ __all__ = [
     "__version__",
     "device_statistics",
     "merge",
-    "open",
     "open_async",
     "payload_hash",
     "read_heads",

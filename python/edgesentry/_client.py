@@ -21,6 +21,7 @@ from edgesentry._ledger import (
     _pairs,
     _registration,
     _warn_of_shared_key,
+    check_log_filter,
 )
 from edgesentry._threads import AT_ONCE, Threads
 from edgesentry._typing import (
@@ -204,7 +205,11 @@ class Client:
             reason: Only this reason.
             after_id: Only entries after this one: the last entry of the previous page.
             limit: The maximum number of entries, at most 10,000.
+
+        Raises:
+            ValueError: The outcome or the reason is unknown.
         """
+        check_log_filter(outcome, reason)
         query = {"device_id": device_id, "outcome": outcome, "reason": reason}
         answer = self._json("GET", "api/v1/log", {**query, "after_id": after_id, "limit": limit})
         with self._reading():

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, NoReturn, Self, TypeAlias, overload
 
 from edgesentry._core import (
+    REJECTION_CODES,
     AuditRecord,
     Checkpoint,
     Device,
@@ -50,6 +51,8 @@ Record: TypeAlias = AuditRecord | Mapping[str, object]
 Payloads: TypeAlias = Mapping[str, bytes] | Callable[[AuditRecord], bytes] | Iterable[bytes]
 Time: TypeAlias = int | datetime
 
+_OUTCOMES = ("accepted", "duplicate", "rejected")
+_LOG_REASONS = (*REJECTION_CODES, "log_conflict")
 _BATCH = 4096
 _BATCH_BYTES = 32 << 20
 
@@ -114,7 +117,8 @@ class Outcomes(Sequence[Outcome]):
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {what}" for what, count in self.counts.items())
-        return f"<Outcomes of {len(self)} records: {counts or 'none'}>"
+        total = "1 record" if len(self) == 1 else f"{len(self)} records"
+        return f"<Outcomes of {total}: {counts or 'none'}>"
 
     @property
     def ok(self) -> bool:
@@ -625,7 +629,11 @@ class Ledger:
             reason: Only this reason.
             after_id: Only entries after this one: the last entry of the previous page.
             limit: The maximum number of entries.
+
+        Raises:
+            ValueError: The outcome or the reason is unknown.
         """
+        check_log_filter(outcome, reason)
         return self._core.operation_log(device_id, outcome, reason, after_id, limit)
 
     def payload(self, record: Record | str) -> bytes | None:
@@ -721,6 +729,13 @@ def _milliseconds(time: Time | None) -> int | None:
             raise ValueError("a datetime needs a time zone, such as datetime.timezone.utc")
         return round(time.timestamp() * 1000)
     return time
+
+
+def check_log_filter(outcome: str | None, reason: str | None) -> None:
+    """Refuses a filter that no entry of the operation log can match."""
+    for name, value, known in (("outcome", outcome, _OUTCOMES), ("reason", reason, _LOG_REASONS)):
+        if value is not None and value not in known:
+            raise ValueError(f"unknown {name} {value!r}: use {', '.join(known[:-1])} or {known[-1]}")
 
 
 def _pairs(records: Iterable[Any] | Source, payloads: Payloads | None) -> Iterator[tuple[Record, bytes]]:

@@ -16,6 +16,7 @@ try:
     import pyarrow
     import pyarrow.compute as compute
     from matplotlib import dates, pyplot
+    from matplotlib.ticker import MaxNLocator
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         "edgesentry.plot needs matplotlib and pyarrow; run: pip install 'edgesentry[plot]'"
@@ -168,6 +169,7 @@ def finding_map(findings: Report | Findings, *, axes: Axes | None = None) -> Axe
     _name_rows(axes, shown, len(sequences), middles)
     axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
     axes.set_xlabel("sequence")
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     axes.set_title("Findings")
     return axes
 

@@ -74,7 +74,7 @@ class Attack:
             seed: Selects the other parameters, such as the bit to flip.
 
         Raises:
-            TypeError: It is not a fleet.
+            TypeError: It is not a fleet, or the victim is not a pair of device and sequence.
             ValueError: The fleet has no suitable victim.
         """
         if not isinstance(fleet, Fleet):
@@ -85,6 +85,8 @@ class Attack:
             if not victims:
                 raise ValueError(f"attack {self.name} needs longer chains or more devices")
             victim = victims[len(victims) // 2]
+        if not isinstance(victim, tuple) or len(victim) != 2:
+            raise TypeError(f'victim is a pair of device and sequence, not {victim!r}: victim=("lift-01", 5)')
         tampered = self._apply(fleet, Victim(*victim), Random(f"{self.name} {seed}"))
         return replace(tampered, schemes=fleet.schemes)
 
@@ -95,12 +97,14 @@ Entry = TypeVar("Entry")
 class Catalogue(dict[str, Entry]):
     """A dict by name; a name that is not in it gives the nearest ones."""
 
+    kind = "attack"
+
     def __missing__(self, name: str) -> NoReturn:
         words = set(str(name).split("_"))
         near = get_close_matches(str(name), self, n=3, cutoff=0.5)
         near += sorted((one for one in self if words & set(one.split("_"))), key=len)
         nearest = ", ".join(list(dict.fromkeys(near or self))[:5])
-        raise KeyError(f"the catalogue has no attack {name!r}; the nearest are {nearest}")
+        raise KeyError(f"the catalogue has no {self.kind} {name!r}; the nearest are {nearest}")
 
 
 CATALOGUE: Final[Catalogue[Attack]] = Catalogue()

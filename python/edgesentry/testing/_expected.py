@@ -78,16 +78,21 @@ class Expectations:
             scheme: The scheme of all keys, or that of each device.
 
         Raises:
-            ValueError: The level is `log`, whose findings depend on the log: see `Log.expected`.
+            ValueError: A level or a scheme is unknown, or the level is `log`, whose findings depend on the
+                log: see `Log.expected`.
         """
+        if isinstance(scheme, str) and scheme not in SCHEMES:
+            raise ValueError(f"unknown scheme {scheme!r}: use {' or '.join(map(repr, SCHEMES))}")
         expected = list(self.links)
         for level in levels:
             if level == "signatures":
                 expected += self._signatures(scheme)
             elif level == "log":
                 raise ValueError("the findings of level log depend on the log; take them from Log.expected")
-            else:
+            elif level in LEVELS:
                 expected += self.payloads if level == "payloads" else self.heads
+            else:
+                raise ValueError(f"unknown level {level!r}; the levels are {', '.join(LEVELS)}")
         return in_order(expected)
 
     def _signatures(self, scheme: Scheme | Mapping[str, Scheme]) -> Iterable[Expected]:
@@ -131,6 +136,7 @@ class Tampered:
 
         Raises:
             TypeError: The level is `signatures`, and the records come from no fleet.
+            ValueError: A level or a scheme is unknown.
         """
         known = self.schemes if scheme is None else scheme
         if known is None and "signatures" in levels:

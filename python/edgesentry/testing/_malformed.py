@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from edgesentry._core import AuditRecord, write_records
+from edgesentry.testing._catalogue import Catalogue
 from edgesentry.testing._expected import Expected, Expecteds
 
 NOT_A_RECORD: Final = Expected("record_malformed", None, None)
@@ -57,7 +58,11 @@ class MalformedFile:
         return self._break(records)
 
 
-MALFORMED_FILES: Final[dict[str, MalformedFile]] = {}
+class _BrokenFiles(Catalogue[MalformedFile]):
+    kind = "broken file"
+
+
+MALFORMED_FILES: Final[Catalogue[MalformedFile]] = _BrokenFiles()
 """Every kind of broken file, by name."""
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 
 from edgesentry._client import Client
@@ -142,9 +143,15 @@ def _last_line(log: Path) -> str:
 
 def _fetch(url: str, headers: dict[str, str]) -> bytes:
     """Reads a URL without a proxy: the service is on this machine."""
+    from urllib.error import HTTPError
     from urllib.request import ProxyHandler, Request, build_opener
 
     opener = build_opener(ProxyHandler({}))
-    with opener.open(Request(url, headers=headers), timeout=_START_SECONDS) as answer:
-        body: bytes = answer.read()
-        return body
+    try:
+        with opener.open(Request(url, headers=headers), timeout=_START_SECONDS) as answer:
+            body: bytes = answer.read()
+            return body
+    except HTTPError as error:
+        problem = error.read()
+        message = f"{error.reason}: {problem.decode(errors='replace')}"
+        raise HTTPError(url, error.code, message, error.headers, BytesIO(problem)) from None
