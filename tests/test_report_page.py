@@ -221,6 +221,10 @@ def test_it_follows_the_colour_scheme_and_the_width(show: Show, broken: Report) 
     narrow = show(broken, viewport={"width": 360, "height": 800})
     assert narrow.evaluate("document.documentElement.scrollWidth") <= 360
     assert narrow.locator("#findings tbody th").first.bounding_box()["width"] > 250  # type: ignore[index]
+    for count in narrow.locator("#kinds td.figure").all():
+        box = count.bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= 360
 
 
 def test_it_prints(show: Show, broken: Report) -> None:
