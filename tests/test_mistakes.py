@@ -214,6 +214,17 @@ def python_mistakes() -> dict[str, Mistake]:
             ConfigError,
             'keys: a public key without its device; pass keys={"lift-01": key}',
         ),
+        "the path of a ledger with its scheme as source": Mistake(
+            lambda: verify_chain("sqlite:ledger.db"),
+            UnreadableError,
+            "sqlite:…: it is the URL of a ledger; verify it in place: eds verify-chain --ledger URL, or "
+            "edgesentry.open(URL).verify() in Python",
+        ),
+        "a key ring as the key of a record": Mistake(
+            lambda: verify_record(RECORDS[0], KeyRing({"lift-01": KEY})),  # type: ignore[arg-type]
+            TypeError,
+            "key must be 32 bytes: bytes, hex or integers from 0 to 255, not KeyRing",
+        ),
         "a key in bytes": Mistake(
             lambda: verify_chain(RECORDS, keys=bytes.fromhex(KEY)),  # type: ignore[arg-type]
             TypeError,
@@ -556,6 +567,46 @@ COMMANDS = [
         3,
         "unreadable",
         "https://…: it is a URL; download it first: curl -f URL | eds verify-chain -",
+    ),
+    Refused(
+        "verify-chain sqlite:ledger.db",
+        3,
+        "unreadable",
+        "sqlite:…: it is the URL of a ledger; verify it in place: eds verify-chain --ledger URL, or "
+        "edgesentry.open(URL).verify() in Python",
+    ),
+    Refused(
+        "verify-chain export.json --keys keygen.json",
+        2,
+        "keys",
+        "keygen.json: it is the output of eds keygen --json, not a key ring",
+    ),
+    Refused(
+        f"sign-record --key {KEY} --device lift-01 --payload nothing --object-ref lift-01/1.bin",
+        2,
+        "usage",
+        "expected the path of a seed file, got 64 hex digits; eds keygen writes a seed file",
+    ),
+    Refused(
+        "ingest export.json --payloads empty --ledger ledger.db --payload-store folder:payloads",
+        2,
+        "config",
+        "payloads: the payload directory does not exist; create it, or run eds config check --create",
+    ),
+    Refused(
+        "prove record lift-01 1 --ledger ledger.db",
+        2,
+        "config",
+        "{folder}/ledger.db.log: the directory of the transparency log does not exist; eds checkpoint init "
+        "opens a log, and log.store names another directory",
+    ),
+    Refused(
+        "heads broken.json",
+        1,
+        "chain_broken",
+        "no snapshot was written, because the chains do not hold (sequence_gap 1, prev_hash_mismatch 1) and "
+        "later exports would be trusted against it; see eds verify-chain for each finding, or write it "
+        "anyway with --force",
     ),
     Refused(
         "verify-chain ledger.db",
@@ -1223,6 +1274,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("lift-01.seed").chmod(0o600)
     Path("nothing").touch()
     Path("empty").mkdir()
+    Path("keygen.json").write_text('{"edgesentry": {"envelope": 1}, "command": "keygen", "ok": true}')
+    five = chains([device(1)], 5)
+    edgesentry.write_records([five[0], five[1].replace(timestamp_ms=1), five[2], five[4]], "broken.json")
     Path("verdict.json").write_text('{"edgesentry": {"envelope": 1}, "command": "verify-chain", "ok": true}')
     with edgesentry.open("ledger.db") as ledger:
         ledger.register_device(device(1))
@@ -1247,7 +1301,28 @@ def test_a_mistake_in_python_says_what_works(name: str) -> None:
 def test_a_mistake_on_the_command_line_says_what_works(refused: Refused) -> None:
     made = envelope(*refused.line.split(), exit_code=refused.exit_code)
     assert "report" not in made
-    assert (made["error"]["code"], made["error"]["message"]) == (refused.code, refused.sentence)
+    sentence = refused.sentence.replace("{folder}", str(Path.cwd()))
+    assert (made["error"]["code"], made["error"]["message"]) == (refused.code, sentence)
+
+
+def test_a_time_in_seconds_on_the_command_line_is_signed_with_a_warning() -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "edgesentry",
+        "sign-record",
+        "--key",
+        "lift-01.seed",
+        "--device",
+        "lift-01",
+    ]
+    command += ["--payload", "nothing", "--object-ref", "lift-01/1.bin", "--timestamp-ms", "1700000000"]
+    signed = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(signed.stdout)["timestamp_ms"] == 1_700_000_000
+    assert signed.stderr == (
+        "warning: --timestamp-ms 1700000000 is a time in 1970; if it is in seconds, pass milliseconds: "
+        "--timestamp-ms 1700000000000\n"
+    )
 
 
 def test_the_catalogue_grows() -> None:

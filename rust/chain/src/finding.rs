@@ -95,7 +95,7 @@ finding_codes! {
 impl FindingCode {
     /// Returns the place of the code in lists. A changed record breaks the link behind it, so its own finding comes
     /// before those of links.
-    pub(crate) fn rank(self) -> u8 {
+    pub fn rank(self) -> u8 {
         match self {
             FindingCode::RecordMalformed | FindingCode::BundleMalformed => 0,
             FindingCode::SignatureInvalid

@@ -254,7 +254,8 @@ impl Settings {
         };
         let path = Path::new(path);
         if access != Access::Create && !path.is_dir() {
-            return Err(Error::Config(format!("{}: the payload directory does not exist", path.display())));
+            let problem = "the payload directory does not exist; create it, or run eds config check --create";
+            return Err(Error::Config(format!("{}: {problem}", path.display())));
         }
         let folder = if access == Access::Read { Folder::read(path)? } else { Folder::open(path)? };
         Ok(Some(Arc::new(folder)))

@@ -67,6 +67,16 @@ impl KeyArgs {
     }
 }
 
+/// Refuses a key in place of its file. Does not quote it, because it may be a seed.
+fn refuse_digits(key: &Path) -> Result<(), Failure> {
+    let is_key = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if key.to_str().is_some_and(is_key) && !key.exists() {
+        let problem = "expected the path of a seed file, got 64 hex digits; eds keygen writes a seed file";
+        return Err(Failure::usage("usage", problem));
+    }
+    Ok(())
+}
+
 impl TokenArgs {
     /// Opens a key: a seed file or a PKCS#11 URI.
     pub(crate) fn key(&self, key: &Path) -> Result<Arc<dyn Signer>, Failure> {
@@ -74,6 +84,7 @@ impl TokenArgs {
             Some(text) => Ok(Arc::new(self.open(text)?)),
             // Not through the errors of settings: those of seed files have codes of their own.
             None => {
+                refuse_digits(key)?;
                 let seed = edgesentry_formats::read_seed_file(key)?;
                 let signer = edgesentry_chain::SeedSigner::new(*seed);
                 Ok(Arc::new(signer.map_err(|error| Failure::usage("key", describe(&error)))?))

@@ -18,6 +18,8 @@ pub(crate) enum FileKind {
     Heads,
     Manifest,
     Report,
+    /// The output of a command with `--json` that has no report, with the name of the command.
+    Output(String),
     /// The error response of a service, with its words.
     Problem(String),
 }
@@ -32,9 +34,10 @@ impl FileKind {
         match names {
             Names { manifest: Some(_), heads: Some(_), .. } => Some(FileKind::Manifest),
             Names { version: Some(_), heads: Some(_), .. } => Some(FileKind::Heads),
-            Names { edgesentry: Some(_), .. } | Names { verdict: Some(_), coverage: Some(_), .. } => {
-                Some(FileKind::Report)
+            Names { edgesentry: Some(_), .. } => {
+                Some(command(text).map_or(FileKind::Report, FileKind::Output))
             }
+            Names { verdict: Some(_), coverage: Some(_), .. } => Some(FileKind::Report),
             Names { status: Some(_), .. } | Names { error: Some(_), .. }
                 if text.len() <= MAX_PROBLEM_BYTES =>
             {
@@ -52,6 +55,7 @@ impl FileKind {
             FileKind::Heads => "a heads snapshot",
             FileKind::Manifest => "a manifest",
             FileKind::Report => "a report",
+            FileKind::Output(_) => "the output of a command",
             FileKind::Problem(_) => "an error response",
         }
     }
@@ -76,6 +80,7 @@ impl FileKind {
             FileKind::Report => {
                 format!("it is the output of eds --json, not {wanted}; eds report shows the report in it")
             }
+            FileKind::Output(command) => format!("it is the output of eds {command} --json, not {wanted}"),
             FileKind::Problem(words) => format!(
                 "it is the error response of a service ({words}), not {wanted}; correct the request that returned it"
             ),
@@ -103,6 +108,18 @@ fn is_records(text: &[u8]) -> bool {
     head.starts_with(b"PAR1")
         || head.starts_with(b"ARROW1")
         || (names(b"\"payload_hash\"") && names(b"\"prev_record_hash\""))
+}
+
+/// Returns the command of an envelope, if its output has no report.
+fn command(text: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Envelope {
+        command: Option<String>,
+        report: Option<IgnoredAny>,
+    }
+    let Envelope { command, report } = serde_json::from_slice(text).ok()?;
+    let command = command.filter(|command| report.is_none() && !command.starts_with("verify-"))?;
+    Some(command.chars().take(MAX_QUOTED).collect())
 }
 
 /// Returns the words of an error response: a problem document (RFC 9457), or an object with `error`.

@@ -339,11 +339,11 @@ fn open_ranges(
 
 /// Returns the error for a path that is a URL, whose password it does not repeat; `None` for any other path.
 pub fn missing_url(path: &Path) -> Option<Error> {
-    let (scheme, advice) = url(path.to_str()?)?;
+    let (start, advice) = url(path.to_str()?)?;
     if path.exists() {
         return None;
     }
-    Some(Error::Unreadable { name: format!("{scheme}://…").into(), problem: advice.into() })
+    Some(Error::Unreadable { name: format!("{start}…").into(), problem: advice.into() })
 }
 
 fn read_head(file: &File, head: &mut [u8]) -> io::Result<usize> {

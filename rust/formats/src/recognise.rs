@@ -119,11 +119,15 @@ fn kind_of(text: &[u8]) -> Option<FileKind> {
     FileKind::of(text).or_else(|| is_ring().then_some(FileKind::KeyRing))
 }
 
-/// Returns the message for the name of a missing file that is a URL.
+/// Returns the message for the name of a missing file that is a URL, and the start of the name.
 pub(crate) fn url(name: &str) -> Option<(&str, &'static str)> {
-    let (scheme, _) = name.split_once("://")?;
+    let (scheme, start) = match name.split_once("://") {
+        Some((scheme, _)) => (scheme, &name[..scheme.len() + "://".len()]),
+        // A ledger in a file, with its path.
+        None => ("sqlite", name.get(.."sqlite:".len()).filter(|start| *start == "sqlite:")?),
+    };
     let advice = match scheme {
-        "postgres" | "postgresql" => {
+        "postgres" | "postgresql" | "sqlite" => {
             "it is the URL of a ledger; verify it in place: eds verify-chain --ledger URL, or edgesentry.open(URL).verify() \
              in Python"
         }
@@ -132,7 +136,7 @@ pub(crate) fn url(name: &str) -> Option<(&str, &'static str)> {
         "file" => "it is a URL; pass the path alone",
         _ => return None,
     };
-    Some((scheme, advice))
+    Some((start, advice))
 }
 
 /// Returns JSON or NDJSON, by the first bytes of a text.

@@ -1,9 +1,28 @@
 //! Times: Unix milliseconds, as records and tables hold them, and RFC 3339, as people read them.
 
+use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use time::OffsetDateTime;
 use time::format_description::well_known::{Rfc2822, Rfc3339};
+
+/// Times in seconds from 2001 to 2286; read as milliseconds they are in early 1970.
+const SECONDS: Range<u64> = 1_000_000_000..10_000_000_000;
+
+/// Times in microseconds from 2001 to 2286; read as milliseconds they are after the year 33000.
+const MICROSECONDS: Range<u64> = 1_000_000_000_000_000..10_000_000_000_000_000;
+
+/// Returns the reason why a time may be in another unit than milliseconds, and the time in milliseconds then. A device
+/// without a clock may mean the time as it is.
+pub fn other_unit(unix_ms: u64) -> Option<(&'static str, u64)> {
+    if SECONDS.contains(&unix_ms) {
+        Some(("is a time in 1970; if it is in seconds", unix_ms * 1000))
+    } else if MICROSECONDS.contains(&unix_ms) {
+        Some(("is a time after the year 33000; if it is in microseconds", unix_ms / 1000))
+    } else {
+        None
+    }
+}
 
 /// Unix milliseconds of the system clock; none if it is set before 1970.
 pub fn clock_ms() -> Option<u64> {

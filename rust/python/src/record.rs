@@ -2,7 +2,6 @@
 
 use std::ffi::CString;
 use std::fmt::Write as _;
-use std::ops::Range;
 
 use edgesentry_chain as chain;
 use edgesentry_chain::{FIELDS, Hash, signed_message};
@@ -258,12 +257,6 @@ pub(crate) fn unsigned(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u64> {
     value.extract::<u64>().map_err(wrong)
 }
 
-/// Times in seconds from 2001 to 2286; read as milliseconds they are in early 1970.
-const SECONDS: Range<u64> = 1_000_000_000..10_000_000_000;
-
-/// Times in microseconds from 2001 to 2286; read as milliseconds they are after the year 33000.
-const MICROSECONDS: Range<u64> = 1_000_000_000_000_000..10_000_000_000_000_000;
-
 /// Returns the time to sign. Warns of seconds and microseconds, which a device without a clock may mean as milliseconds.
 pub(crate) fn timestamp_ms(value: &Bound<'_, PyAny>) -> PyResult<u64> {
     let py = value.py();
@@ -277,14 +270,7 @@ pub(crate) fn timestamp_ms(value: &Bound<'_, PyAny>) -> PyResult<u64> {
         return Err(PyTypeError::new_err(message));
     }
     let number = unsigned("timestamp_ms", value)?;
-    let problem = if SECONDS.contains(&number) {
-        Some(("is a time in 1970; if it is in seconds", number * 1000))
-    } else if MICROSECONDS.contains(&number) {
-        Some(("is a time after the year 33000; if it is in microseconds", number / 1000))
-    } else {
-        None
-    };
-    if let Some((problem, milliseconds)) = problem {
+    if let Some((problem, milliseconds)) = edgesentry_formats::times::other_unit(number) {
         let message =
             format!("timestamp_ms={number} {problem}, pass milliseconds: timestamp_ms={milliseconds}");
         PyErr::warn(py, &py.get_type::<PyUserWarning>(), &CString::new(message)?, 1)?;
@@ -320,8 +306,11 @@ pub(crate) fn bytes<const N: usize>(name: &str, value: &Bound<'_, PyAny>) -> PyR
             || PyValueError::new_err(format!("{name} must be {N} bytes: {} hex digits or base64", 2 * N));
         return edgesentry_formats::bytes_from_text(&digits).ok_or_else(wrong);
     }
-    let wrong =
-        |_| PyTypeError::new_err(format!("{name} must be {N} bytes: bytes, hex or integers from 0 to 255"));
+    let kind = value.get_type().name()?;
+    let wrong = |_| {
+        let expected = "bytes, hex or integers from 0 to 255";
+        PyTypeError::new_err(format!("{name} must be {N} bytes: {expected}, not {kind}"))
+    };
     let raw = value.extract::<Vec<u8>>().map_err(wrong)?;
     let length = raw.len();
     raw.try_into().map_err(|_| wrong_length(length))

@@ -197,6 +197,11 @@ impl LogSettings {
                 config(format!("{}: cannot make the directory of the log: {error}", path.display()))
             })?;
         }
+        if stores == Stores::Existing && !path.exists() {
+            let problem = "the directory of the transparency log does not exist; eds checkpoint init opens a log, and \
+                           log.store names another directory";
+            return Err(config(format!("{}: {problem}", path.display())));
+        }
         objects::open(&format!("folder:{}", path.display()), s3, Component::TransparencyLog).await
     }
 }

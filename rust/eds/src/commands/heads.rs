@@ -272,7 +272,9 @@ impl Taken {
     }
 
     fn broken_chains(&self) -> Failure {
-        let counts = self.broken.iter().map(|(code, total)| format!("{code} {}", number(*total)));
+        let mut kinds: Vec<(&FindingCode, &u64)> = self.broken.iter().collect();
+        kinds.sort_by_key(|(code, _)| code.rank());
+        let counts = kinds.into_iter().map(|(code, total)| format!("{code} {}", number(*total)));
         let message = format!(
             "no snapshot was written, because the chains do not hold ({}) and later exports would be trusted \
              against it; see eds verify-chain for each finding, or write it anyway with --force",

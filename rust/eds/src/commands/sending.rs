@@ -163,7 +163,7 @@ impl<'a> Sending<'a> {
                 let failure = Failure::from(error);
                 let what_to_do = match passes {
                     true => "send again: records that are already stored are duplicates",
-                    false => "a retry cannot succeed: repair the store first",
+                    false => "a retry cannot succeed before this is corrected",
                 };
                 let message = format!("{}; {what_to_do}", failure.message);
                 Err(Failure { message, ..failure })

@@ -57,7 +57,14 @@ impl SignRecord {
         let head = self.after.as_deref().map(|path| head(path, &self.device)).transpose()?;
         let payload = inputs::bytes(&self.payload, "payload_unreadable")?;
         let timestamp_ms = match self.timestamp_ms {
-            Some(timestamp_ms) => timestamp_ms,
+            Some(timestamp_ms) => {
+                if let Some((problem, milliseconds)) = times::other_unit(timestamp_ms) {
+                    output.note(&format!(
+                        "warning: --timestamp-ms {timestamp_ms} {problem}, pass milliseconds: --timestamp-ms {milliseconds}"
+                    ));
+                }
+                timestamp_ms
+            }
             None => times::clock_ms().ok_or_else(|| {
                 Failure::unfinished("clock", "the system clock is before 1970; give --timestamp-ms")
             })?,
