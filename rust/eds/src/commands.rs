@@ -89,7 +89,7 @@ pub(crate) struct Cli {
     /// Print one line of JSON on stdout, on success and on failure
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Print no remarks on stderr; errors stay
+    /// Print only errors on stderr, no remarks
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
     /// Log to stderr; -vv logs more

@@ -31,10 +31,10 @@ pub(crate) struct TokenArgs {
 /// The key of a device.
 #[derive(Args, Debug)]
 pub(crate) struct KeyArgs {
-    /// Its key: a seed file, or the PKCS#11 URI of a key in a token
+    /// Key of the device: a seed file, or the PKCS#11 URI of a key in a token
     #[arg(long, value_name = "KEY")]
     key: Option<PathBuf>,
-    /// Program that has its key, instead of --key
+    /// Program that holds the key of the device, instead of --key
     #[arg(long, value_name = "PROGRAM", conflicts_with = "key")]
     signer: Option<PathBuf>,
     #[command(flatten)]

@@ -27,8 +27,9 @@ use crate::text::{count, name, number, shell_word};
 
 /// Write an evidence bundle: one file with records and the proof that they are in the transparency log
 ///
-/// Without --device and --record it has the whole log up to the published checkpoint. It is complete or not written,
-/// and needs its size a second time on the disk until then. eds verify-bundle verifies it offline.
+/// Without --device and --record it has the whole log up to the published checkpoint. The file is written
+/// completely or not at all, and needs twice its size on the disk until then. eds verify-bundle verifies it
+/// offline.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

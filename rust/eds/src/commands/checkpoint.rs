@@ -27,7 +27,7 @@ use crate::remote::RemoteArgs;
 use crate::stores::{LedgerArgs, Opened};
 use crate::text::{count, name, number, sentence};
 
-/// Sequence a ledger into its transparency log and sign a checkpoint
+/// Append the new records of a ledger to its transparency log, and sign a checkpoint
 ///
 /// The settings are in the section [log]: origin, key, previous_keys, store, lock, interval_seconds, max_records, policy,
 /// require_quorum, cosign_seconds, tsa. Without a subcommand it does the same as run. Ingest does not wait for this command, and
@@ -40,7 +40,7 @@ use crate::text::{count, name, number, sentence};
 Examples:
   eds checkpoint init --heads heads.json           open the log; the ledger must have these heads
   eds checkpoint init --previous checkpoint --policy policy    open a successor of a log
-  eds checkpoint                                   sequence what is new, and sign
+  eds checkpoint                                   append the new records, and sign
   eds checkpoint stamp                             time stamps of the last checkpoint
   eds checkpoint status --json
   eds checkpoint show > checkpoint                 the published checkpoint, to keep
@@ -48,7 +48,7 @@ Examples:
   eds checkpoint request w1 > request.txt          for a witness without a network
   eds checkpoint cosigned cosignature.txt
   eds checkpoint recover                           after a restore of the ledger to an earlier time
-  eds checkpoint recover --replace-conflicts       and devices have sent other records meanwhile"
+  eds checkpoint recover --replace-conflicts       if devices have sent other records meanwhile"
 )]
 pub(crate) struct Checkpoint {
     #[command(subcommand)]

@@ -28,7 +28,7 @@ Examples:
   EDS_LEDGER=postgres://db/audit eds config check
 
 A variable names a key in capitals, with two underscores for the dot: EDS_S3__ENDPOINT.
-Flags come before variables, variables before the file.")]
+Flags override variables, and variables override the file.")]
 pub(crate) struct Config {
     #[command(subcommand)]
     action: Action,

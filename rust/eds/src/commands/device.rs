@@ -26,7 +26,7 @@ use crate::text::{count, name};
 
 /// Manage the devices of a ledger and their keys
 ///
-/// With --url those of a service: its token needs the scope read, and the scope admin to change them.
+/// With --url it manages those of a service: its token needs the scope read, and the scope admin for changes.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -106,7 +106,7 @@ struct KeyArgs {
     /// The device
     #[arg(value_name = "ID", value_parser = device_id)]
     device: String,
-    /// Its public key, 64 hex digits
+    /// Public key of the device, 64 hex digits
     #[arg(long, alias = "key", value_name = "HEX")]
     public_key: String,
     /// Signature scheme of the device: record, or payload-hash for older devices

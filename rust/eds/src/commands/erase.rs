@@ -16,7 +16,7 @@ use crate::output::{Answer, Output};
 use crate::stores::{Opened, StoreArgs};
 use crate::text::{count, name, sentence, shown};
 
-/// Erase the payload of a record for good; the record stays, and the transparency log has the erasure
+/// Erase the payload of a record for good; the record stays, and the transparency log records the erasure
 ///
 /// The log gets a leaf with the reason, a checkpoint is signed, and then every version of the payload is
 /// deleted. If eds serve writes the log, the command waits for its next checkpoint. Repeating the command

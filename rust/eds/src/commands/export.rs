@@ -60,10 +60,10 @@ pub(crate) struct Export {
     /// The highest sequence
     #[arg(long, value_name = "N")]
     to_sequence: Option<u64>,
-    /// The earliest time of a record: RFC 3339 or Unix milliseconds
+    /// Only records from this time on: RFC 3339 or Unix milliseconds
     #[arg(long, value_name = "TIME", value_parser = parse_unix_ms)]
     since: Option<u64>,
-    /// The time before which all records are: RFC 3339 or Unix milliseconds
+    /// Only records before this time: RFC 3339 or Unix milliseconds
     #[arg(long, value_name = "TIME", value_parser = parse_unix_ms)]
     before: Option<u64>,
     /// Only the records up to the last checkpoint of the transparency log, with the layout of the log in FILE.log and

@@ -28,12 +28,11 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 
 /// Attack a running service over the network, and check its response to each attack
 ///
-/// Registers test devices, which requires a token with the scope admin, sends valid records, then the
-/// attacks, and after each attack a valid record again: no attack may block valid records. If the service
-/// exports metrics, the counter of the reason must have increased. Leaves its devices and records in the
-/// ledger: not for a production ledger. Several services are attacked concurrently, each with its own
-/// devices. Exit code 0 if every attack had the expected response, 1 if any had not, 3 if the service could
-/// not be reached.
+/// Registers test devices, which requires a token with the scope admin, sends valid records, then the attacks,
+/// and after each attack a valid record again: no attack may block valid records. If the service exports
+/// metrics, the counter of the reason must have increased. Leaves its devices and records in the ledger: not
+/// for a production ledger. Several services are attacked concurrently, each with its own devices. Exit code 0
+/// if every attack had the expected response, 1 if any had another one, 3 if the service could not be reached.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -37,7 +37,7 @@ const DIM: Style = Style::new().dimmed();
 
 /// Show the decisions of the ingest service, oldest first: accepted, duplicate, rejected with the reason
 ///
-/// With --url those of a service, at most 10,000 at once: its token needs the scope read.
+/// With --url it shows those of a service, at most 10,000 at once: its token needs the scope read.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -69,7 +69,7 @@ pub(crate) struct Log {
     /// The last entries in place of the first ones
     #[arg(long, value_name = "N", conflicts_with = "limit", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     tail: Option<u32>,
-    /// Go on with new entries until Ctrl-C; with --json, one entry a line
+    /// Continue with new entries until Ctrl-C; with --json, one entry a line
     #[arg(long, short)]
     follow: bool,
     #[command(flatten)]

@@ -41,14 +41,15 @@ const MONITOR: &str = "edgesentry_rs::log::monitor";
 
 /// Replay every leaf of a transparency log, and compare its checkpoints with those of the witnesses
 ///
-/// Run it where the operator of the log has no access, under a policy of your own. Each round reads the checkpoint,
-/// replays the new leaves, and asks each witness of the policy that has a URL for its checkpoint. The state keeps the
-/// verified checkpoint, the progress, and the findings, which stay reported until they are acknowledged. Findings have
-/// two classes: tamper (the log contradicts itself, an earlier checkpoint or a witness) and unverifiable (the log shows
-/// something that cannot be checked or is not trusted). A place that cannot be read is not a finding. Exit code with
-/// --once: 0 if every leaf was replayed, every witness was compared and no finding is open; 1 if a finding is open or an
-/// acknowledged one holds again; 3 if a place cannot be read or the replay needs another round. Without --once the
-/// command runs until SIGTERM or Ctrl-C, and logs to stderr.
+/// Run it where the operator of the log has no access, under a policy of your own. Each round reads the
+/// checkpoint, replays the new leaves, and asks each witness of the policy that has a URL for its checkpoint.
+/// The state keeps the verified checkpoint, the progress, and the findings, which stay reported until they are
+/// acknowledged. Findings have two classes: tamper (the log contradicts itself, an earlier checkpoint or a
+/// witness) and unverifiable (the log shows something that cannot be checked or is not trusted). A log or
+/// witness that cannot be read is not a finding. Exit code with --once: 0 if every leaf was replayed, every
+/// witness was compared and no finding is open; 1 if a finding is open or an acknowledged one holds again; 3 if
+/// a log or witness cannot be read or the replay needs another round. Without --once the command runs until
+/// SIGTERM or Ctrl-C, and logs to stderr.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -36,7 +36,7 @@ use crate::output::Output;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  eds ops configure-postgres --config /etc/eds/ops.toml          what PostgreSQL must be set to
+  eds ops configure-postgres --config /etc/eds/ops.toml          the settings that PostgreSQL needs
   eds ops backup --config /etc/eds/ops.toml
   eds ops backups
   eds ops check-archive

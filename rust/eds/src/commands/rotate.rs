@@ -23,7 +23,7 @@ use crate::threads;
 /// A new seed is on disk before the record is in the outbox. After a crash, run the same command again. The outbox
 /// then signs with the new key only; send the record with eds push, sign with the new key, and delete the old one.
 ///
-/// The options of tokens count for both keys.
+/// The options of tokens apply to both keys.
 ///
 /// The service takes the key if ingest.rotation is device, or if the operator has registered it from the next sequence on
 /// (eds device rotate --valid-from). If the old key may be known to others, do not rotate it: revoke it.

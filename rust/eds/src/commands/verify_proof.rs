@@ -47,7 +47,7 @@ pub(crate) struct VerifyProof {
     /// The proof must be about this device
     #[arg(long, value_name = "ID", value_parser = device_id)]
     device: Option<String>,
-    /// The record, or the head, must have this sequence; the records of a run these, such as 4711-4720
+    /// The record or the head must have this sequence; a run of records must have these, such as 4711-4720
     #[arg(long, value_name = "N", value_parser = sequences)]
     sequence: Option<Sequences>,
     /// The proof must be of this kind

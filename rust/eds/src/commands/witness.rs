@@ -36,9 +36,9 @@ use crate::threads;
 
 /// Cosign checkpoints of other transparency logs, as their witness
 ///
-/// A witness cosigns one history of each log: it remembers the last checkpoint, and cosigns a larger one only with a proof
-/// that the log has only grown. The settings are in the section [witness]: state, key, name, logs. A witness that loses
-/// its state must go on under another key and name.
+/// A witness cosigns one history of each log: it remembers the last checkpoint, and cosigns a larger one only
+/// with a proof that the log has only grown. The settings are in the section [witness]: state, key, name, logs.
+/// A witness that loses its state must continue under another key and name.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -57,8 +57,8 @@ pub(crate) struct Witness {
 enum Action {
     /// Make the key and the state of a new witness, and show its verifier key for policies
     ///
-    /// A key that exists stays. A state is made only together with a new key: a witness that has lost its state must not
-    /// go on under the old one.
+    /// A key that exists stays. A state is made only together with a new key: a witness that has lost its state
+    /// must not continue under the old one.
     Init {
         #[command(flatten)]
         witness: WitnessArgs,
@@ -78,7 +78,8 @@ enum Action {
         #[command(flatten)]
         witness: WitnessArgs,
     },
-    /// Show what logs have signed that contradicts their cosigned checkpoints; exit code 1 if a log has two histories
+    /// Show notes that logs have signed and that contradict their cosigned checkpoints; exit code 1 if a log
+    /// has two histories
     Evidence {
         /// Write the notes and requests as files into this directory
         #[arg(long, value_name = "DIRECTORY")]

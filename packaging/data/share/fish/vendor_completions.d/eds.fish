@@ -28,7 +28,7 @@ complete -c eds -n "__fish_eds_needs_command" -l color -d 'When to use colours' 
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_needs_command" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_needs_command" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_needs_command" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_needs_command" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_needs_command" -s V -l version -d 'Print version'
@@ -48,11 +48,11 @@ complete -c eds -n "__fish_eds_needs_command" -f -a "ingest" -d 'Ingest records 
 complete -c eds -n "__fish_eds_needs_command" -f -a "export" -d 'Export records of a ledger as JSON, NDJSON, Arrow IPC or Parquet, with a manifest next to the file'
 complete -c eds -n "__fish_eds_needs_command" -f -a "device" -d 'Manage the devices of a ledger and their keys'
 complete -c eds -n "__fish_eds_needs_command" -f -a "log" -d 'Show the decisions of the ingest service, oldest first: accepted, duplicate, rejected with the reason'
-complete -c eds -n "__fish_eds_needs_command" -f -a "checkpoint" -d 'Sequence a ledger into its transparency log and sign a checkpoint'
+complete -c eds -n "__fish_eds_needs_command" -f -a "checkpoint" -d 'Append the new records of a ledger to its transparency log, and sign a checkpoint'
 complete -c eds -n "__fish_eds_needs_command" -f -a "monitor" -d 'Replay every leaf of a transparency log, and compare its checkpoints with those of the witnesses'
 complete -c eds -n "__fish_eds_needs_command" -f -a "prove" -d 'Prove inclusion of records or a head, absence of a device, or consistency with an earlier checkpoint'
 complete -c eds -n "__fish_eds_needs_command" -f -a "witness" -d 'Cosign checkpoints of other transparency logs, as their witness'
-complete -c eds -n "__fish_eds_needs_command" -f -a "erase" -d 'Erase the payload of a record for good; the record stays, and the transparency log has the erasure'
+complete -c eds -n "__fish_eds_needs_command" -f -a "erase" -d 'Erase the payload of a record for good; the record stays, and the transparency log records the erasure'
 complete -c eds -n "__fish_eds_needs_command" -f -a "bundle" -d 'Write an evidence bundle: one file with records and the proof that they are in the transparency log'
 complete -c eds -n "__fish_eds_needs_command" -f -a "config" -d 'Check the settings'
 complete -c eds -n "__fish_eds_needs_command" -f -a "serve" -d 'Run the ingest service over HTTP until SIGTERM or Ctrl-C'
@@ -106,7 +106,7 @@ never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l github -d 'Also write annotations of GitHub Actions to stderr'
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l registered -d 'Use the keys, heads and start heads that the ledger has registered, if you give none. They are claims, because a writer of the ledger can change them'
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand verify-chain" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand verify-chain" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand verify" -l column -d 'Column that holds a field, if it has another name; may be repeated' -r
@@ -149,7 +149,7 @@ never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand verify" -l github -d 'Also write annotations of GitHub Actions to stderr'
 complete -c eds -n "__fish_eds_using_subcommand verify" -l registered -d 'Use the keys, heads and start heads that the ledger has registered, if you give none. They are claims, because a writer of the ledger can change them'
 complete -c eds -n "__fish_eds_using_subcommand verify" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand verify" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand verify" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand verify" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand report" -l html -d 'Also write the report as one self-contained HTML page' -r -F
@@ -160,14 +160,14 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand report" -l github -d 'Also write annotations of GitHub Actions to stderr'
 complete -c eds -n "__fish_eds_using_subcommand report" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand report" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand report" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand report" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand explain" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand explain" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand explain" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand explain" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand explain" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand heads" -l column -d 'Column that holds a field, if it has another name; may be repeated' -r
@@ -197,7 +197,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand heads" -l force -d 'Write the snapshot even if links or signatures do not hold'
 complete -c eds -n "__fish_eds_using_subcommand heads" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand heads" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand heads" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand heads" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand heads" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand keygen" -l device -d 'The device, for the key-ring entry' -r
@@ -211,14 +211,14 @@ complete -c eds -n "__fish_eds_using_subcommand keygen" -l color -d 'When to use
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand keygen" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand keygen" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand keygen" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand keygen" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand keygen" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand keys; and not __fish_seen_subcommand_from follow help" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand keys; and not __fish_seen_subcommand_from follow help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand keys; and not __fish_seen_subcommand_from follow help" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand keys; and not __fish_seen_subcommand_from follow help" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand keys; and not __fish_seen_subcommand_from follow help" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand keys; and not __fish_seen_subcommand_from follow help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand keys; and not __fish_seen_subcommand_from follow help" -f -a "follow" -d 'Add the keys that devices have stated as successors of their keys, from the first keys that you trust'
@@ -234,7 +234,7 @@ complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand_from follow" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand_from follow" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand_from follow" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand_from follow" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand_from follow" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand_from help" -f -a "follow" -d 'Add the keys that devices have stated as successors of their keys, from the first keys that you trust'
@@ -246,11 +246,11 @@ complete -c eds -n "__fish_eds_using_subcommand inspect-key" -l color -d 'When t
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand inspect-key" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand inspect-key" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand inspect-key" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand inspect-key" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand inspect-key" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c eds -n "__fish_eds_using_subcommand sign-record" -l key -d 'Its key: a seed file, or the PKCS#11 URI of a key in a token' -r -F
-complete -c eds -n "__fish_eds_using_subcommand sign-record" -l signer -d 'Program that has its key, instead of --key' -r -F
+complete -c eds -n "__fish_eds_using_subcommand sign-record" -l key -d 'Key of the device: a seed file, or the PKCS#11 URI of a key in a token' -r -F
+complete -c eds -n "__fish_eds_using_subcommand sign-record" -l signer -d 'Program that holds the key of the device, instead of --key' -r -F
 complete -c eds -n "__fish_eds_using_subcommand sign-record" -l module -d 'Library of the token, if its PKCS#11 URI has no module-path' -r -F
 complete -c eds -n "__fish_eds_using_subcommand sign-record" -l pin-file -d 'File with the PIN of the token, if its URI has no pin-source; or set the variable EDS_PKCS11_PIN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand sign-record" -l device -d 'The device' -r
@@ -264,7 +264,7 @@ complete -c eds -n "__fish_eds_using_subcommand sign-record" -l color -d 'When t
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand sign-record" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand sign-record" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand sign-record" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand sign-record" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand sign-record" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand verify-record" -l public-key -d 'The device\'s public key' -r
@@ -277,13 +277,13 @@ complete -c eds -n "__fish_eds_using_subcommand verify-record" -l color -d 'When
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand verify-record" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand verify-record" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand verify-record" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand verify-record" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand verify-record" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand verify-proof" -l policy -d 'Trusted keys of the log and of its witnesses, and the quorum' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify-proof" -l record -d 'The proof must be of this record, or have it in its run: a file with one record; - is stdin' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify-proof" -l device -d 'The proof must be about this device' -r
-complete -c eds -n "__fish_eds_using_subcommand verify-proof" -l sequence -d 'The record, or the head, must have this sequence; the records of a run these, such as 4711-4720' -r
+complete -c eds -n "__fish_eds_using_subcommand verify-proof" -l sequence -d 'The record or the head must have this sequence; a run of records must have these, such as 4711-4720' -r
 complete -c eds -n "__fish_eds_using_subcommand verify-proof" -l expect -d 'The proof must be of this kind' -r -f -a "record\t''
 run\t''
 leaf\t''
@@ -297,7 +297,7 @@ complete -c eds -n "__fish_eds_using_subcommand verify-proof" -l color -d 'When 
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand verify-proof" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand verify-proof" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand verify-proof" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand verify-proof" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand verify-proof" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -l policy -d 'Policy with the logs, witnesses and quorum that you trust' -r -F
@@ -319,7 +319,7 @@ complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -l color -d 'When
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l payloads -d 'Directory of their payloads, under their object references' -r -F
@@ -337,7 +337,7 @@ complete -c eds -n "__fish_eds_using_subcommand ingest" -l color -d 'When to use
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ingest" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ingest" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand ingest" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ingest" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand export" -s o -l output -d 'File to write; its name determines the format: .json, .ndjson (also .gz, .zst), .arrow, .parquet' -r -F
@@ -348,8 +348,8 @@ parquet\t''"
 complete -c eds -n "__fish_eds_using_subcommand export" -l device -d 'Only this device; may be repeated' -r
 complete -c eds -n "__fish_eds_using_subcommand export" -l from-sequence -d 'The lowest sequence' -r
 complete -c eds -n "__fish_eds_using_subcommand export" -l to-sequence -d 'The highest sequence' -r
-complete -c eds -n "__fish_eds_using_subcommand export" -l since -d 'The earliest time of a record: RFC 3339 or Unix milliseconds' -r
-complete -c eds -n "__fish_eds_using_subcommand export" -l before -d 'The time before which all records are: RFC 3339 or Unix milliseconds' -r
+complete -c eds -n "__fish_eds_using_subcommand export" -l since -d 'Only records from this time on: RFC 3339 or Unix milliseconds' -r
+complete -c eds -n "__fish_eds_using_subcommand export" -l before -d 'Only records before this time: RFC 3339 or Unix milliseconds' -r
 complete -c eds -n "__fish_eds_using_subcommand export" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand export" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand export" -l url -d 'A service in place of a ledger: http://HOST:PORT or https://HOST:PORT' -r
@@ -367,14 +367,14 @@ complete -c eds -n "__fish_eds_using_subcommand export" -l int64 -d 'Write numbe
 complete -c eds -n "__fish_eds_using_subcommand export" -l log -d 'Only the records up to the last checkpoint of the transparency log, with the layout of the log in FILE.log and the checkpoint in FILE.checkpoint: for eds verify-chain --checkpoint'
 complete -c eds -n "__fish_eds_using_subcommand export" -l stamped -d 'With --log, the records up to the last checkpoint with a time stamp'
 complete -c eds -n "__fish_eds_using_subcommand export" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand export" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand export" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand export" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand export" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -f -a "register" -d 'Register a new device with its first key; creates the ledger if it does not exist'
@@ -383,7 +383,7 @@ complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subc
 complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -f -a "list" -d 'List devices, heads and keys'
 complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -f -a "keys" -d 'Write the key ring of the registry'
 complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l public-key -d 'Its public key, 64 hex digits' -r
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l public-key -d 'Public key of the device, 64 hex digits' -r
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l scheme -d 'Signature scheme of the device: record, or payload-hash for older devices' -r -f -a "record\t''
 payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l valid-from -d 'The first sequence that it signs [default: the next of the chain]' -r
@@ -399,10 +399,10 @@ complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcomma
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l public-key -d 'Its public key, 64 hex digits' -r
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l public-key -d 'Public key of the device, 64 hex digits' -r
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l scheme -d 'Signature scheme of the device: record, or payload-hash for older devices' -r -f -a "record\t''
 payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l valid-from -d 'The first sequence that it signs [default: the next of the chain]' -r
@@ -417,7 +417,7 @@ complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcomma
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -l reason -d 'Why: compromised, superseded, retired, lost or unspecified' -r -f -a "unspecified\t''
@@ -436,7 +436,7 @@ complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcomma
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
@@ -450,7 +450,7 @@ complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcomma
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -s o -l output -d 'File to write [default: stdout]' -r -F
@@ -465,7 +465,7 @@ complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcomma
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from help" -f -a "register" -d 'Register a new device with its first key; creates the ledger if it does not exist'
@@ -506,9 +506,9 @@ complete -c eds -n "__fish_eds_using_subcommand log" -l cert-key -d 'PEM file of
 complete -c eds -n "__fish_eds_using_subcommand log" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
-complete -c eds -n "__fish_eds_using_subcommand log" -s f -l follow -d 'Go on with new entries until Ctrl-C; with --json, one entry a line'
+complete -c eds -n "__fish_eds_using_subcommand log" -s f -l follow -d 'Continue with new entries until Ctrl-C; with --json, one entry a line'
 complete -c eds -n "__fish_eds_using_subcommand log" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand log" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand log" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand log" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand log" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status show request cosigned withdraw recover help" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
@@ -517,7 +517,7 @@ complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status show request cosigned withdraw recover help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status show request cosigned withdraw recover help" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status show request cosigned withdraw recover help" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status show request cosigned withdraw recover help" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status show request cosigned withdraw recover help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status show request cosigned withdraw recover help" -f -a "init" -d 'Open the log of a ledger; makes the key of a new log if its file does not exist, and signs nothing yet'
@@ -539,7 +539,7 @@ complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subc
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from run" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
@@ -548,7 +548,7 @@ complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subc
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from run" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from run" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from run" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from run" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from stamp" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
@@ -557,7 +557,7 @@ complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subc
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from stamp" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from stamp" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from stamp" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from stamp" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from stamp" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from status" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
@@ -566,7 +566,7 @@ complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subc
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from status" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from status" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from status" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from show" -l policy -d 'Trusted keys of the log and of its witnesses: the checkpoint is written only if they signed it' -r -F
@@ -582,7 +582,7 @@ complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subc
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from show" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from request" -l old -d 'The size of the last checkpoint that the witness has cosigned, at least that of the ledger [default: as the ledger has it]' -r
@@ -592,7 +592,7 @@ complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subc
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from request" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from request" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from request" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from request" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from request" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from cosigned" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
@@ -601,7 +601,7 @@ complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subc
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from cosigned" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from cosigned" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from cosigned" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from cosigned" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from cosigned" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -l heads -d 'Trusted heads, as eds heads writes them; the batch stays if the ledger disagrees' -r -F
@@ -611,7 +611,7 @@ complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subc
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
@@ -621,7 +621,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -l replace-conflicts -d 'Let the records of the log replace other records that the ledger has accepted since the restore. Those, and all later records of their devices, go to the operation log as evidence: eds log --reason log_conflict'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from help" -f -a "init" -d 'Open the log of a ledger; makes the key of a new log if its file does not exist, and signs nothing yet'
@@ -658,14 +658,14 @@ complete -c eds -n "__fish_eds_using_subcommand monitor" -l once -d 'Run one rou
 complete -c eds -n "__fish_eds_using_subcommand monitor" -l accept-policy -d 'Continue under a policy other than that of the state'
 complete -c eds -n "__fish_eds_using_subcommand monitor" -l findings -d 'List the findings of the state, acknowledged ones as well'
 complete -c eds -n "__fish_eds_using_subcommand monitor" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand monitor" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand monitor" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand monitor" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand monitor" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -f -a "record" -d 'Prove that the log has a record, or each record of a run'
@@ -685,7 +685,7 @@ complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcomman
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -l size -d 'Prove it at the earlier checkpoint of this size [default: the published one]' -r
@@ -701,7 +701,7 @@ complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcomman
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -l size -d 'Prove it at the earlier checkpoint of this size [default: the published one]' -r
@@ -717,7 +717,7 @@ complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcomman
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from help" -f -a "record" -d 'Prove that the log has a record, or each record of a run'
@@ -728,14 +728,14 @@ complete -c eds -n "__fish_eds_using_subcommand witness; and not __fish_seen_sub
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand witness; and not __fish_seen_subcommand_from init serve cosign status evidence help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand witness; and not __fish_seen_subcommand_from init serve cosign status evidence help" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand witness; and not __fish_seen_subcommand_from init serve cosign status evidence help" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand witness; and not __fish_seen_subcommand_from init serve cosign status evidence help" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand witness; and not __fish_seen_subcommand_from init serve cosign status evidence help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand witness; and not __fish_seen_subcommand_from init serve cosign status evidence help" -f -a "init" -d 'Make the key and the state of a new witness, and show its verifier key for policies'
 complete -c eds -n "__fish_eds_using_subcommand witness; and not __fish_seen_subcommand_from init serve cosign status evidence help" -f -a "serve" -d 'Cosign checkpoints over HTTP until SIGTERM or Ctrl-C (C2SP tlog-witness)'
 complete -c eds -n "__fish_eds_using_subcommand witness; and not __fish_seen_subcommand_from init serve cosign status evidence help" -f -a "cosign" -d 'Cosign the checkpoint of a request file, and print the signature line; the same request gives the same line again'
 complete -c eds -n "__fish_eds_using_subcommand witness; and not __fish_seen_subcommand_from init serve cosign status evidence help" -f -a "status" -d 'Show the last cosigned checkpoint of each log'
-complete -c eds -n "__fish_eds_using_subcommand witness; and not __fish_seen_subcommand_from init serve cosign status evidence help" -f -a "evidence" -d 'Show what logs have signed that contradicts their cosigned checkpoints; exit code 1 if a log has two histories'
+complete -c eds -n "__fish_eds_using_subcommand witness; and not __fish_seen_subcommand_from init serve cosign status evidence help" -f -a "evidence" -d 'Show notes that logs have signed and that contradict their cosigned checkpoints; exit code 1 if a log has two histories'
 complete -c eds -n "__fish_eds_using_subcommand witness; and not __fish_seen_subcommand_from init serve cosign status evidence help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from init" -l state -d 'State: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured]' -r
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from init" -l key -d 'Seed file of the key that cosigns [default: as configured]' -r -F
@@ -746,7 +746,7 @@ complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcomm
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from init" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from init" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from init" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from init" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from init" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from serve" -l listen -d 'Address to listen on; may be given several times [default: as configured, or 127.0.0.1:8080]' -r
@@ -763,7 +763,7 @@ complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcomm
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from serve" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from serve" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from serve" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from serve" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from serve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from cosign" -l state -d 'State: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured]' -r
@@ -775,7 +775,7 @@ complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcomm
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from cosign" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from cosign" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from cosign" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from cosign" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from cosign" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from status" -l state -d 'State: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured]' -r
@@ -787,7 +787,7 @@ complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcomm
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from status" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from status" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from status" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from evidence" -l export -d 'Write the notes and requests as files into this directory' -r -F
@@ -800,14 +800,14 @@ complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcomm
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from evidence" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from evidence" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from evidence" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from evidence" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from evidence" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from help" -f -a "init" -d 'Make the key and the state of a new witness, and show its verifier key for policies'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from help" -f -a "serve" -d 'Cosign checkpoints over HTTP until SIGTERM or Ctrl-C (C2SP tlog-witness)'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from help" -f -a "cosign" -d 'Cosign the checkpoint of a request file, and print the signature line; the same request gives the same line again'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from help" -f -a "status" -d 'Show the last cosigned checkpoint of each log'
-complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from help" -f -a "evidence" -d 'Show what logs have signed that contradicts their cosigned checkpoints; exit code 1 if a log has two histories'
+complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from help" -f -a "evidence" -d 'Show notes that logs have signed and that contradict their cosigned checkpoints; exit code 1 if a log has two histories'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c eds -n "__fish_eds_using_subcommand erase" -l reason -d 'The reason, which every reader of the log sees' -r
 complete -c eds -n "__fish_eds_using_subcommand erase" -l replaced -d 'The hash of a record that eds checkpoint recover has replaced: delete its payload, which no record has any more' -r
@@ -819,7 +819,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand erase" -l again -d 'Delete the payloads of all erasures in the log again, as after a restore of the payload store'
 complete -c eds -n "__fish_eds_using_subcommand erase" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand erase" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand erase" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand erase" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand erase" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand bundle" -s o -l output -d 'File to write; - is stdout' -r -F
@@ -842,14 +842,14 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand bundle" -l stamped -d 'With the last checkpoint that has a time stamp, in place of the published one. The time stamps of the checkpoint are included in any case'
 complete -c eds -n "__fish_eds_using_subcommand bundle" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand bundle" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand bundle" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand bundle" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand bundle" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand config; and not __fish_seen_subcommand_from check help" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand config; and not __fish_seen_subcommand_from check help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand config; and not __fish_seen_subcommand_from check help" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand config; and not __fish_seen_subcommand_from check help" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand config; and not __fish_seen_subcommand_from check help" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand config; and not __fish_seen_subcommand_from check help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand config; and not __fish_seen_subcommand_from check help" -f -a "check" -d 'Load the settings, open the stores and check that they respond; shows no secrets'
@@ -862,7 +862,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from check" -l create -d 'Create a missing ledger file or payload directory'
 complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from check" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from check" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from check" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from check" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "check" -d 'Load the settings, open the stores and check that they respond; shows no secrets'
@@ -880,14 +880,14 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand serve" -l create -d 'Create a missing ledger file or payload directory'
 complete -c eds -n "__fish_eds_using_subcommand serve" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand serve" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand serve" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand serve" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand push" -l payloads -d 'Directory of their payloads, under their object references' -r -F
 complete -c eds -n "__fish_eds_using_subcommand push" -l outbox -d 'A device\'s outbox, instead of files' -r -F
 complete -c eds -n "__fish_eds_using_subcommand push" -l device -d 'The device of the outbox' -r
-complete -c eds -n "__fish_eds_using_subcommand push" -l key -d 'Its key: a seed file, or the PKCS#11 URI of a key in a token' -r -F
-complete -c eds -n "__fish_eds_using_subcommand push" -l signer -d 'Program that has its key, instead of --key' -r -F
+complete -c eds -n "__fish_eds_using_subcommand push" -l key -d 'Key of the device: a seed file, or the PKCS#11 URI of a key in a token' -r -F
+complete -c eds -n "__fish_eds_using_subcommand push" -l signer -d 'Program that holds the key of the device, instead of --key' -r -F
 complete -c eds -n "__fish_eds_using_subcommand push" -l module -d 'Library of the token, if its PKCS#11 URI has no module-path' -r -F
 complete -c eds -n "__fish_eds_using_subcommand push" -l pin-file -d 'File with the PIN of the token, if its URI has no pin-source; or set the variable EDS_PKCS11_PIN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand push" -l receipts -d 'Keep records until their receipts hold; the outbox remembers this, and `off` ends it' -r -f -a "required\t'Each record stays in the outbox until its receipt holds'
@@ -909,13 +909,13 @@ complete -c eds -n "__fish_eds_using_subcommand push" -l color -d 'When to use c
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand push" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand push" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand push" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand push" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand push" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand rotate" -l outbox -d 'The outbox of the device' -r -F
 complete -c eds -n "__fish_eds_using_subcommand rotate" -l device -d 'The device' -r
-complete -c eds -n "__fish_eds_using_subcommand rotate" -l key -d 'Its key: a seed file, or the PKCS#11 URI of a key in a token' -r -F
-complete -c eds -n "__fish_eds_using_subcommand rotate" -l signer -d 'Program that has its key, instead of --key' -r -F
+complete -c eds -n "__fish_eds_using_subcommand rotate" -l key -d 'Key of the device: a seed file, or the PKCS#11 URI of a key in a token' -r -F
+complete -c eds -n "__fish_eds_using_subcommand rotate" -l signer -d 'Program that holds the key of the device, instead of --key' -r -F
 complete -c eds -n "__fish_eds_using_subcommand rotate" -l module -d 'Library of the token, if its PKCS#11 URI has no module-path' -r -F
 complete -c eds -n "__fish_eds_using_subcommand rotate" -l pin-file -d 'File with the PIN of the token, if its URI has no pin-source; or set the variable EDS_PKCS11_PIN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand rotate" -l scheme -d 'Signature scheme of its key: record, or payload-hash for older devices' -r -f -a "record\t''
@@ -928,7 +928,7 @@ complete -c eds -n "__fish_eds_using_subcommand rotate" -l color -d 'When to use
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand rotate" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand rotate" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand rotate" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand rotate" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand rotate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand inject" -l url -d 'The service: http://HOST:PORT or https://HOST:PORT; may be given several times, for the nodes of one ledger or for separate services' -r
@@ -962,7 +962,7 @@ complete -c eds -n "__fish_eds_using_subcommand inject" -l color -d 'When to use
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand inject" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand inject" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand inject" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand inject" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand inject" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand token" -l scope -d 'Scope of the token: ingest, read, admin, metrics; may be given several times' -r -f -a "ingest\t''
@@ -974,14 +974,14 @@ complete -c eds -n "__fish_eds_using_subcommand token" -l color -d 'When to use 
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand token" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand token" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand token" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand token" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand token" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand update; and not __fish_seen_subcommand_from sign add-signature verify create-state help" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand update; and not __fish_seen_subcommand_from sign add-signature verify create-state help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand update; and not __fish_seen_subcommand_from sign add-signature verify create-state help" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand update; and not __fish_seen_subcommand_from sign add-signature verify create-state help" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand update; and not __fish_seen_subcommand_from sign add-signature verify create-state help" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand update; and not __fish_seen_subcommand_from sign add-signature verify create-state help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand update; and not __fish_seen_subcommand_from sign add-signature verify create-state help" -f -a "sign" -d 'Write the manifest of an image, signed by one or more publishers'
@@ -1002,7 +1002,7 @@ complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcomma
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -l key -d 'The key of a publisher, a seed file or a PKCS#11 URI; may be given several times' -r -F
@@ -1013,7 +1013,7 @@ complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcomma
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l trust -d 'The publishers that the device trusts: JSON with name, threshold and keys; - is stdin' -r -F
@@ -1022,8 +1022,8 @@ complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcomma
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l audit -d 'Write the payload of a record about the outcome, for eds sign-record' -r -F
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l outbox -d 'Sign a record of the outcome into this outbox of the device; created if it is missing' -r -F
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l device -d 'The device of the outbox' -r
-complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l key -d 'Its key: a seed file, or the PKCS#11 URI of a key in a token' -r -F
-complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l signer -d 'Program that has its key, instead of --key' -r -F
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l key -d 'Key of the device: a seed file, or the PKCS#11 URI of a key in a token' -r -F
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l signer -d 'Program that holds the key of the device, instead of --key' -r -F
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l module -d 'Library of the token, if its PKCS#11 URI has no module-path' -r -F
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l pin-file -d 'File with the PIN of the token, if its URI has no pin-source; or set the variable EDS_PKCS11_PIN' -r -F
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l scheme -d 'Its signature scheme: record, or payload-hash for older devices' -r -f -a "record\t''
@@ -1033,7 +1033,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l accept -d 'Remember the update in the state'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from create-state" -l name -d 'The product of the device' -r
@@ -1041,7 +1041,7 @@ complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcomma
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from create-state" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from create-state" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from create-state" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from create-state" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from create-state" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from help" -f -a "sign" -d 'Write the manifest of an image, signed by one or more publishers'
@@ -1053,14 +1053,14 @@ complete -c eds -n "__fish_eds_using_subcommand completions" -l color -d 'When t
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand completions" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand completions" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand completions" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand completions" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list all db-failover db-restore rpo s3-object-recovery alert-fire report verify-report help" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list all db-failover db-restore rpo s3-object-recovery alert-fire report verify-report help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list all db-failover db-restore rpo s3-object-recovery alert-fire report verify-report help" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list all db-failover db-restore rpo s3-object-recovery alert-fire report verify-report help" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list all db-failover db-restore rpo s3-object-recovery alert-fire report verify-report help" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list all db-failover db-restore rpo s3-object-recovery alert-fire report verify-report help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list all db-failover db-restore rpo s3-object-recovery alert-fire report verify-report help" -f -a "list" -d 'List the drills, with their pass criteria and whether their programs are installed'
@@ -1077,7 +1077,7 @@ complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcomman
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from list" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -l postgres-bin -d 'Directory of the programs of PostgreSQL [default: the newest ones in the usual directories]' -r -F
@@ -1093,7 +1093,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -l short -d 'Few records, a short load, one alert; does not count for alerts and quarterly reports'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -l records -d 'Records in the ledger before the load begins' -r
@@ -1116,7 +1116,7 @@ never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -l asynchronous -d 'Use an asynchronous standby that lags by a second: records are lost, and the drill fails'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -l yes -d 'Do not ask for confirmation before touching your own systems'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l records -d 'Records before the moment of the restore' -r
@@ -1141,7 +1141,7 @@ never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l commit -d 'First commit a transaction without changes on the server of the archive, so that recovery stops at the moment even on an idle server; without it the archive is restored to its end if no transaction was committed since'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l yes -d 'Do not ask for confirmation before touching your own systems'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from rpo" -l seconds -d 'Seconds of load before the crash' -r
@@ -1158,7 +1158,7 @@ complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcomman
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from rpo" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from rpo" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from rpo" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from rpo" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from rpo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -l records -d 'Records whose payloads are stored' -r
@@ -1174,7 +1174,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -l yes -d 'Do not ask for confirmation before touching your own systems'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -l alert -d 'Only this alert; may be given more than once [default: SignatureFailureSeen, SignatureFailureSurge, ChainBreak, IngestStorageError, HighRejectionRate, in this order]' -r -f -a "SignatureFailureSeen\t''
@@ -1198,7 +1198,7 @@ complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcomman
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -l quarter -d 'The quarter [default: the current one]' -r
@@ -1211,7 +1211,7 @@ never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -l last-quarter -d 'The previous quarter'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -l remove-expired -d 'Remove the reports in the directory whose retention (--keep-days) has ended'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from verify-report" -l public-key -d 'The public key of operations' -r
@@ -1219,7 +1219,7 @@ complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcomman
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from verify-report" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from verify-report" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from verify-report" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from verify-report" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from verify-report" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from help" -f -a "list" -d 'List the drills, with their pass criteria and whether their programs are installed'
@@ -1236,7 +1236,7 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcomm
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -f -a "backup" -d 'Take a base backup: pg_basebackup, extraction, pg_verifybackup, then into the archive with a manifest'
@@ -1253,7 +1253,7 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcomm
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -f -a "restore" -d 'Restore a backup and the write-ahead log after it into an empty directory, and start the server on loopback'
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -f -a "restore-dump" -d 'Restore a logical dump into an empty database: pg_restore, in one transaction'
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -f -a "adopt" -d 'Let a restored copy archive: into a new archive, or into that of the original, which then cannot archive any more'
-complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -f -a "sign-archive" -d 'Sign archive.json and adopted.json, which say whose the archive is: for an archive from before they were signed, or after a key was replaced'
+complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -f -a "sign-archive" -d 'Sign archive.json and adopted.json, which name the owner of the archive: for an archive from before they were signed, or after a key was replaced'
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -f -a "verify-recovery" -d 'Run the checklist after a restore: each item passes, fails or is unknown, with evidence'
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -f -a "s3-setup" -d 'Set up the bucket of payloads, or of the archive: versions, Object Lock COMPLIANCE, lifecycle, replication; without --apply only show the steps'
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -f -a "s3-check" -d 'Check the protection of the bucket of payloads, or of the archive, by trying to break it'
@@ -1267,7 +1267,7 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backup" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backup" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backup" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backup" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backup" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-backup" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
@@ -1277,7 +1277,7 @@ never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-backup" -l dump -d 'A dump'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-backup" -l allow-unsigned -d 'Accept unsigned files although the settings name a key, for archives from before signing'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-backup" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-backup" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-backup" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-backup" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-backup" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backups" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
@@ -1285,7 +1285,7 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backups" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backups" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backups" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backups" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backups" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from dump" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
@@ -1293,7 +1293,7 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from dump" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from dump" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from dump" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from dump" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from dump" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from retention" -l backups -d 'Days that base backups are kept' -r
@@ -1304,7 +1304,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from retention" -l apply -d 'Delete it'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from retention" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from retention" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from retention" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from retention" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from retention" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from archive-wal" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
@@ -1313,7 +1313,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from archive-wal" -l check -d 'Archive nothing; check that the archive can be reached and written to, with an object trial.json'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from archive-wal" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from archive-wal" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from archive-wal" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from archive-wal" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from archive-wal" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-wal" -l prefetch -d 'Segments that are prefetched concurrently' -r
@@ -1323,7 +1323,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-wal" -l allow-unsigned -d 'Accept unsigned files although the settings name a key, for archives from before signing'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-wal" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-wal" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-wal" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-wal" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-wal" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-ahead" -l timeline -d 'The timeline that is followed' -r
@@ -1333,7 +1333,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-ahead" -l allow-unsigned -d 'Accept unsigned files although the settings name a key, for archives from before signing'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-ahead" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-ahead" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-ahead" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-ahead" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-ahead" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from receive-wal" -l folder -d 'Directory for the incomplete segment; keep it over restarts' -r -F
@@ -1344,7 +1344,7 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from receive-wal" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from receive-wal" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from receive-wal" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from receive-wal" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from receive-wal" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from check-archive" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
@@ -1354,7 +1354,7 @@ never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from check-archive" -l contents -d 'Download the log and read all of it'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from check-archive" -l allow-unsigned -d 'Accept unsigned files although the settings name a key, for archives from before signing'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from check-archive" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from check-archive" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from check-archive" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from check-archive" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from check-archive" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -l archive-timeout -d 'Seconds after which an incomplete segment is archived [default: the current setting, at most 60]' -r
@@ -1369,7 +1369,7 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -l weaken-durability -d 'Let commits wait for fewer standbys than now'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -l replace-archiver -d 'Replace the archive_command or archive_library of another archiver'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -l data -d 'Data directory: empty or missing' -r -F
@@ -1388,7 +1388,7 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -l accept-loss -d 'Restore to the end of the archive although segments are missing, and lose all records after the gap'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -l allow-unsigned -d 'Accept unsigned files although the settings name a key, for archives from before signing'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-dump" -l into -d 'Database to restore into' -r
@@ -1399,7 +1399,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-dump" -l allow-unsigned -d 'Accept unsigned files although the settings name a key, for archives from before signing'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-dump" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-dump" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-dump" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-dump" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-dump" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from adopt" -l data -d 'Data directory of the copy, as given to eds ops restore' -r -F
@@ -1410,7 +1410,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from adopt" -l take-over -d 'Take over the archive of the original, which has stopped permanently'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from adopt" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from adopt" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from adopt" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from adopt" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from adopt" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from sign-archive" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
@@ -1419,7 +1419,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from sign-archive" -l apply -d 'Sign them'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from sign-archive" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from sign-archive" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from sign-archive" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from sign-archive" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from sign-archive" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l heads -d 'Snapshot from before the incident, as written by eds heads' -r -F
@@ -1439,7 +1439,7 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
@@ -1454,7 +1454,7 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -l lock-existing -d 'Check all payloads that were stored before, and with --apply lock those that can be deleted'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -l apply -d 'Do it'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-check" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
@@ -1464,7 +1464,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-check" -l archive -d 'The bucket holds the archive: its lifecycle deletes versions that were deleted or replaced, and its roles are others'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-check" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-check" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-check" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-check" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -l devices -d 'File with the names of devices, one a line' -r -F
@@ -1479,7 +1479,7 @@ never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -l all -d 'Payloads of every device in the ledger'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -l apply -d 'Do it'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from watch-postgres" -l metrics-file -d 'File for the textfile collector of node_exporter, name.prom [default: ops.textfile of the settings]' -r -F
@@ -1488,7 +1488,7 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from watch-postgres" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from watch-postgres" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from watch-postgres" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from watch-postgres" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from watch-postgres" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -l metrics-file -d 'File for the textfile collector of node_exporter, name.prom [default: ops.textfile of the settings]' -r -F
@@ -1498,7 +1498,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -l failed -d 'The last run failed; without this option it succeeded'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "backup" -d 'Take a base backup: pg_basebackup, extraction, pg_verifybackup, then into the archive with a manifest'
@@ -1515,7 +1515,7 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "restore" -d 'Restore a backup and the write-ahead log after it into an empty directory, and start the server on loopback'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "restore-dump" -d 'Restore a logical dump into an empty database: pg_restore, in one transaction'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "adopt" -d 'Let a restored copy archive: into a new archive, or into that of the original, which then cannot archive any more'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "sign-archive" -d 'Sign archive.json and adopted.json, which say whose the archive is: for an archive from before they were signed, or after a key was replaced'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "sign-archive" -d 'Sign archive.json and adopted.json, which name the owner of the archive: for an archive from before they were signed, or after a key was replaced'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "verify-recovery" -d 'Run the checklist after a restore: each item passes, fails or is unknown, with evidence'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "s3-setup" -d 'Set up the bucket of payloads, or of the archive: versions, Object Lock COMPLIANCE, lifecycle, replication; without --apply only show the steps'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "s3-check" -d 'Check the protection of the bucket of payloads, or of the archive, by trying to break it'
@@ -1529,7 +1529,7 @@ complete -c eds -n "__fish_eds_using_subcommand demo" -l color -d 'When to use c
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand demo" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand demo" -s q -l quiet -d 'Print no remarks on stderr; errors stay'
+complete -c eds -n "__fish_eds_using_subcommand demo" -s q -l quiet -d 'Print only errors on stderr, no remarks'
 complete -c eds -n "__fish_eds_using_subcommand demo" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push rotate inject token update completions drill ops demo help" -f -a "verify-chain" -d 'Verify exports or a ledger: links always; signatures, payloads, heads and log if you give their input'
@@ -1547,11 +1547,11 @@ complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcom
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push rotate inject token update completions drill ops demo help" -f -a "export" -d 'Export records of a ledger as JSON, NDJSON, Arrow IPC or Parquet, with a manifest next to the file'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push rotate inject token update completions drill ops demo help" -f -a "device" -d 'Manage the devices of a ledger and their keys'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push rotate inject token update completions drill ops demo help" -f -a "log" -d 'Show the decisions of the ingest service, oldest first: accepted, duplicate, rejected with the reason'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push rotate inject token update completions drill ops demo help" -f -a "checkpoint" -d 'Sequence a ledger into its transparency log and sign a checkpoint'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push rotate inject token update completions drill ops demo help" -f -a "checkpoint" -d 'Append the new records of a ledger to its transparency log, and sign a checkpoint'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push rotate inject token update completions drill ops demo help" -f -a "monitor" -d 'Replay every leaf of a transparency log, and compare its checkpoints with those of the witnesses'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push rotate inject token update completions drill ops demo help" -f -a "prove" -d 'Prove inclusion of records or a head, absence of a device, or consistency with an earlier checkpoint'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push rotate inject token update completions drill ops demo help" -f -a "witness" -d 'Cosign checkpoints of other transparency logs, as their witness'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push rotate inject token update completions drill ops demo help" -f -a "erase" -d 'Erase the payload of a record for good; the record stays, and the transparency log has the erasure'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push rotate inject token update completions drill ops demo help" -f -a "erase" -d 'Erase the payload of a record for good; the record stays, and the transparency log records the erasure'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push rotate inject token update completions drill ops demo help" -f -a "bundle" -d 'Write an evidence bundle: one file with records and the proof that they are in the transparency log'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push rotate inject token update completions drill ops demo help" -f -a "config" -d 'Check the settings'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config serve push rotate inject token update completions drill ops demo help" -f -a "serve" -d 'Run the ingest service over HTTP until SIGTERM or Ctrl-C'
@@ -1587,7 +1587,7 @@ complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from witness" -f -a "serve" -d 'Cosign checkpoints over HTTP until SIGTERM or Ctrl-C (C2SP tlog-witness)'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from witness" -f -a "cosign" -d 'Cosign the checkpoint of a request file, and print the signature line; the same request gives the same line again'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from witness" -f -a "status" -d 'Show the last cosigned checkpoint of each log'
-complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from witness" -f -a "evidence" -d 'Show what logs have signed that contradicts their cosigned checkpoints; exit code 1 if a log has two histories'
+complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from witness" -f -a "evidence" -d 'Show notes that logs have signed and that contradict their cosigned checkpoints; exit code 1 if a log has two histories'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "check" -d 'Load the settings, open the stores and check that they respond; shows no secrets'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from update" -f -a "sign" -d 'Write the manifest of an image, signed by one or more publishers'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from update" -f -a "add-signature" -d 'Add signatures of publishers to a manifest'
@@ -1616,7 +1616,7 @@ complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from ops" -f -a "restore" -d 'Restore a backup and the write-ahead log after it into an empty directory, and start the server on loopback'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from ops" -f -a "restore-dump" -d 'Restore a logical dump into an empty database: pg_restore, in one transaction'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from ops" -f -a "adopt" -d 'Let a restored copy archive: into a new archive, or into that of the original, which then cannot archive any more'
-complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from ops" -f -a "sign-archive" -d 'Sign archive.json and adopted.json, which say whose the archive is: for an archive from before they were signed, or after a key was replaced'
+complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from ops" -f -a "sign-archive" -d 'Sign archive.json and adopted.json, which name the owner of the archive: for an archive from before they were signed, or after a key was replaced'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from ops" -f -a "verify-recovery" -d 'Run the checklist after a restore: each item passes, fails or is unknown, with evidence'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from ops" -f -a "s3-setup" -d 'Set up the bucket of payloads, or of the archive: versions, Object Lock COMPLIANCE, lifecycle, replication; without --apply only show the steps'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from ops" -f -a "s3-check" -d 'Check the protection of the bucket of payloads, or of the archive, by trying to break it'

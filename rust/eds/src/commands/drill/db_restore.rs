@@ -23,8 +23,8 @@ use crate::stores;
 ///
 /// A primary archives into a temporary S3 server. Half of the records are in the base backup, half in the
 /// write-ahead log after it. Records are then deleted in the database, and a new server is restored to the
-/// moment before. With --archive the drill restores the archive of the settings instead, an hour back, onto a
-/// temporary server: it only reads the archive, and does not contact the server of the archive without
+/// moment before. With --archive the drill restores the archive of the settings instead, to one hour ago, onto
+/// a temporary server: it only reads the archive, and does not contact the server of the archive without
 /// --commit. The payloads of the settings are verified, too; without a payload store or --heads the drill
 /// cannot pass.
 #[derive(Args, Debug)]

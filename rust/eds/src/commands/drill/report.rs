@@ -24,7 +24,7 @@ use crate::outputs::save;
 Examples:
   eds drill report drills
   eds drill report drills --quarter 2026Q4 --markdown 2026Q4.md --html 2026Q4.html
-  eds drill report drills --public-key d75a98…511a  only what was signed with this key counts")]
+  eds drill report drills --public-key d75a98…511a  only reports signed with this key count")]
 pub(super) struct Report {
     /// Directory of reports, as in --report-dir of the drills
     #[arg(value_name = "DIR")]

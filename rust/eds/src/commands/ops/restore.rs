@@ -26,7 +26,7 @@ const CARE: Style = AnsiColor::Yellow.on_default().bold();
 Examples:
   eds ops restore --data /srv/restored --port 5440 --target-time 2026-01-31T12:00:00Z
   eds ops restore --data /srv/restored --port 5440                    to the end of the archive
-  eds ops restore --data /srv/restored --port 5440 --timeline 1   along the log of before a failover
+  eds ops restore --data /srv/restored --port 5440 --timeline 1   on the timeline from before a failover
   eds ops restore --data /tmp/drill --port 5440 --drill               a copy that never archives")]
 pub(super) struct RestoreTo {
     /// Data directory: empty or missing

@@ -10,11 +10,12 @@ use crate::output::{Answer, Output};
 use crate::stores::ConfigFile;
 use crate::text::sentence;
 
-/// Sign archive.json and adopted.json, which say whose the archive is: for an archive from before they were signed, or after a key was replaced
+/// Sign archive.json and adopted.json, which name the owner of the archive: for an archive from before they
+/// were signed, or after a key was replaced
 ///
-/// Shows what they say and whose signature they have; with --apply the key of ops.signing_key signs them as they are. Compare
-/// the cluster and the restored copy with your own first: a server archives, and a backup is restored, by what they say.
-/// Exit code 0 if a trusted key has signed both, 3 if not.
+/// Shows their content and their signatures; with --apply the key of ops.signing_key signs them as they are.
+/// Compare the cluster and the restored copy with your own first: servers archive, and backups are restored,
+/// according to these files. Exit code 0 if a trusted key has signed both, 3 if not.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
