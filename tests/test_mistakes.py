@@ -395,6 +395,12 @@ def python_mistakes() -> dict[str, Mistake]:
             KeyError,
             ATTACKS,
         ),
+        "the function of an attack by the name of the attack": Mistake(
+            lambda: attacks.wrong_key,  # type: ignore[attr-defined]
+            AttributeError,
+            "attacks has no function 'wrong_key'; the nearest are sign_with_wrong_key, rewrite_with_key, "
+            "sign_with_key_of_other_sequence",
+        ),
         "a broken file by another name": Mistake(
             lambda: MALFORMED_FILES["line_cutt"],
             KeyError,

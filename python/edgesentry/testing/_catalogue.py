@@ -6,7 +6,7 @@ oracles, and are kept apart on purpose.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from random import Random
@@ -100,11 +100,17 @@ class Catalogue(dict[str, Entry]):
     kind = "attack"
 
     def __missing__(self, name: str) -> NoReturn:
-        words = set(str(name).split("_"))
-        near = get_close_matches(str(name), self, n=3, cutoff=0.5)
-        near += sorted((one for one in self if words & set(one.split("_"))), key=len)
-        nearest = ", ".join(list(dict.fromkeys(near or self))[:5])
-        raise KeyError(f"the catalogue has no {self.kind} {name!r}; the nearest are {nearest}")
+        raise KeyError(
+            f"the catalogue has no {self.kind} {name!r}; the nearest are {nearest(str(name), self)}"
+        )
+
+
+def nearest(name: str, names: Collection[str]) -> str:
+    """Returns the names that are like a name or share a word with it."""
+    words = set(name.split("_"))
+    near = get_close_matches(name, names, n=3, cutoff=0.5)
+    near += sorted((one for one in names if words & set(one.split("_"))), key=len)
+    return ", ".join(list(dict.fromkeys(near or names))[:5])
 
 
 CATALOGUE: Final[Catalogue[Attack]] = Catalogue()

@@ -1,5 +1,12 @@
-"""The attacks as pure functions: each takes records and returns `Tampered`, and changes no argument."""
+"""The attacks as pure functions: each takes records and returns `Tampered`, and changes no argument.
 
+A function is named by a verb, and an attack of the catalogue by a noun: `CATALOGUE["wrong_key"]` calls
+`sign_with_wrong_key`.
+"""
+
+from typing import TYPE_CHECKING, NoReturn
+
+from edgesentry.testing._catalogue import nearest
 from edgesentry.testing._edits import (
     edit_object_ref,
     flip_device_id_bit,
@@ -105,3 +112,9 @@ __all__ = [
     "truncate",
     "zero_signature",
 ]
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> NoReturn:
+        raise AttributeError(f"attacks has no function {name!r}; the nearest are {nearest(name, __all__)}")
