@@ -1,5 +1,5 @@
 //! JSON arrays and NDJSON, uncompressed and in gzip or zstd: the split into chunks does not affect the result, and
-//! entries and array match the result of a general parser.
+//! entries and array match the result of a general parser. Objects end at the same byte however their end is searched.
 
 #![no_main]
 
@@ -32,6 +32,11 @@ fn execute(wrap: u8, text: &[u8]) {
             return;
         }
     };
+    if let Some(start) = text.iter().position(|byte| *byte == b'{') {
+        let mut ends = fuzzing::object_ends(&text[start..]);
+        ends.dedup();
+        assert_eq!(ends.len(), 1, "{ends:?}");
+    }
     let entries =
         match read(&wrapped, usize::from(wrap >> 4).checked_sub(1).map_or(usize::MAX, |piece| piece + 1)) {
             Ok(entries) => entries,

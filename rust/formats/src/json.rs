@@ -4,14 +4,15 @@
 //! A fast path ([`fast`]) decodes entries in the usual form of a record. All others go to the strict decoder
 //! ([`strict`]), which alone decides whether an entry is malformed.
 
+mod block;
 mod fast;
 mod objects;
 mod split;
 mod strict;
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use edgesentry_chain::AuditRecord;
 use split::{Cut, Fault, Splitter};
@@ -30,15 +31,87 @@ const CHUNK_BYTES_PER_THREAD: usize = 4 << 20;
 /// Minimum bytes of text per entry of a chunk, which limits the number of entries. A record takes more, so this delays
 /// only other entries, whose positions and findings would take far more memory than the text.
 const MIN_ENTRY_BYTES: usize = 128;
-/// Zero bytes after the text, so that the fast path may load whole words.
-const PADDING: usize = 8;
+/// Zero bytes after the text, so that the fast path may load whole blocks.
+const PADDING: usize = block::BLOCK;
+/// Bytes of text for which the first buffer has space.
+const FIRST_BYTES: usize = 64 << 10;
 /// Bytes of text between two positions with a precomputed line number.
 const LINES_BYTES: usize = 64 << 10;
+
+/// Buffers of texts that are no longer used. The next texts take them, so that memory is not allocated and cleared for
+/// each.
+type Buffers = Arc<Mutex<Vec<Vec<u8>>>>;
+
+/// A text at the front of a buffer, which has at least [`PADDING`] bytes behind it.
+#[derive(Debug)]
+struct Text {
+    buffer: Vec<u8>,
+    length: usize,
+    unused: Buffers,
+}
+
+impl Text {
+    /// Creates a text of these bytes.
+    fn new(bytes: &[u8], unused: &Buffers) -> Text {
+        let size = bytes.len() + PADDING;
+        let buffer = unused.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut buffer = buffer.filter(|buffer| buffer.len() >= size).unwrap_or_else(|| vec![0; size]);
+        buffer[..bytes.len()].copy_from_slice(bytes);
+        Text { buffer, length: bytes.len(), unused: Arc::clone(unused) }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.buffer[..self.length]
+    }
+
+    /// Returns the text from `start` on, and zero bytes after it.
+    fn padded(&self, start: usize) -> &[u8] {
+        &self.buffer[start..self.length + PADDING]
+    }
+
+    /// Cuts the text off, and clears the bytes after it.
+    fn truncate(&mut self, length: usize) {
+        self.length = length;
+        self.buffer[length..length + PADDING].fill(0);
+    }
+
+    /// Removes bytes from the front.
+    fn drain(&mut self, bytes: usize) {
+        self.buffer.copy_within(bytes..self.length, 0);
+        self.length -= bytes;
+    }
+
+    /// Reads until the text has `target` bytes or the input ends. Returns true at the end.
+    fn read_to(&mut self, target: usize, reader: &mut dyn Read) -> std::io::Result<bool> {
+        while self.length < target {
+            let size = self.buffer.len() - PADDING;
+            if self.length == size {
+                // A small file takes a small buffer.
+                self.buffer.resize((2 * size).max(FIRST_BYTES).min(target) + PADDING, 0);
+                continue;
+            }
+            match reader.read(&mut self.buffer[self.length..size.min(target)]) {
+                Ok(0) => return Ok(true),
+                Ok(read) => self.length += read,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl Drop for Text {
+    fn drop(&mut self) {
+        let buffer = std::mem::take(&mut self.buffer);
+        self.unused.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
+    }
+}
 
 /// A piece of text and the positions of its entries.
 #[derive(Debug)]
 pub struct TextChunk {
-    text: Vec<u8>,
+    text: Text,
     entries: Vec<(u32, u32)>,
     fault: Option<(u64, String)>,
     first_byte: u64,
@@ -51,24 +124,18 @@ pub struct TextChunk {
 impl TextChunk {
     /// Returns the size of the text.
     pub(crate) fn bytes(&self) -> usize {
-        self.text.len()
+        self.text.length
     }
 
     /// Creates a chunk of `text`. Returns it with the number of the line after it.
-    fn new(
-        mut text: Vec<u8>,
-        entries: Vec<(u32, u32)>,
-        first_byte: u64,
-        first_line: u64,
-    ) -> (TextChunk, u64) {
+    fn new(text: Text, entries: Vec<(u32, u32)>, first_byte: u64, first_line: u64) -> (TextChunk, u64) {
         let mut line = first_line;
         let count = |block: &[u8]| {
             let first = line;
             line += newlines(block);
             first
         };
-        let lines = text.chunks(LINES_BYTES).map(count).collect();
-        text.resize(text.len() + PADDING, 0);
+        let lines = text.bytes().chunks(LINES_BYTES).map(count).collect();
         (TextChunk { text, entries, fault: None, first_byte, first_line, lines, names: None }, line)
     }
 
@@ -91,11 +158,11 @@ impl TextChunk {
             // The fast path knows only the names of the fields.
             let fast = match self.names.as_ref().is_some_and(|names| names.is_renamed()) {
                 true => None,
-                false => fast::record(&self.text[start..], end - start),
+                false => fast::record(self.text.padded(start), end - start),
             };
             match fast {
                 Some(record) => decoded.records.push(record),
-                None => match self.strict(&self.text[start..end]) {
+                None => match self.strict(&self.text.bytes()[start..end]) {
                     Ok(record) => decoded.records.push(record),
                     Err(fault) => {
                         let actual = places.place(start + fault.offset, &fault.problem);
@@ -134,6 +201,7 @@ impl Places<'_> {
 
     fn place(&mut self, at: usize, problem: &str) -> String {
         let TextChunk { text, lines, first_byte, .. } = self.chunk;
+        let text = text.bytes();
         let counted = at.min(text.len());
         let block = (counted / LINES_BYTES).min(lines.len().saturating_sub(1));
         if let Some(line) = lines.get(block)
@@ -151,6 +219,16 @@ impl Places<'_> {
 /// form.
 pub(crate) fn decode_fast(text: &[u8], length: usize) -> Option<AuditRecord> {
     fast::record(&[text, &[0; PADDING]].concat(), length)
+}
+
+/// Like [`decode_fast`], byte by byte, by the model of blocks and by all instructions that the CPU has.
+pub(crate) fn decode_fast_all(text: &[u8], length: usize) -> Vec<Option<AuditRecord>> {
+    block::run_all(fast::Record { text: &[text, &[0; PADDING]].concat(), length })
+}
+
+/// Returns the index after the brace that closes the object at the start of `text`, found in each of these ways.
+pub(crate) fn object_ends(text: &[u8]) -> Vec<Option<usize>> {
+    block::run_all(split::ObjectEnd(text))
 }
 
 /// Parses one record: a JSON object with exactly the seven fields, byte fields as arrays of integers or as hex digits.
@@ -197,7 +275,7 @@ pub(crate) struct TextChunks {
     reader: Box<dyn Read + Send>,
     splitter: Splitter,
     /// The text read; its first `cut_bytes` have been returned.
-    text: Vec<u8>,
+    text: Text,
     cut_bytes: usize,
     /// The position of the first byte not yet returned.
     first_byte: u64,
@@ -213,7 +291,7 @@ impl TextChunks {
             name,
             reader,
             splitter: Splitter::new(format),
-            text: Vec::new(),
+            text: Text::new(&[], &Buffers::default()),
             cut_bytes: 0,
             first_byte: 0,
             first_line: 1,
@@ -235,19 +313,16 @@ impl TextChunks {
 
     /// Reads until `target` bytes are available, or the input ends.
     fn fill(&mut self, target: usize) -> Result<(), Error> {
-        self.text.drain(..self.cut_bytes);
+        self.text.drain(self.cut_bytes);
         self.cut_bytes = 0;
-        let missing = target.saturating_sub(self.text.len()) as u64;
-        self.text.reserve_exact(missing as usize + PADDING);
-        let io_error = |source| Error::reading(&self.name, source);
-        let read = self.reader.by_ref().take(missing).read_to_end(&mut self.text).map_err(io_error)?;
-        self.at_end = (read as u64) < missing;
+        let end = self.text.read_to(target, &mut self.reader);
+        self.at_end = end.map_err(|source| Error::reading(&self.name, source))?;
         Ok(())
     }
 
     /// Skips `bytes` of the available text.
     fn skip(&mut self, bytes: usize) {
-        let skipped = &self.text[self.cut_bytes..self.cut_bytes + bytes];
+        let skipped = &self.text.bytes()[self.cut_bytes..self.cut_bytes + bytes];
         self.first_line += newlines(skipped);
         self.first_byte += bytes as u64;
         self.cut_bytes += bytes;
@@ -256,17 +331,15 @@ impl TextChunks {
     /// Returns `bytes` of the text with their entries. The longer part stays in place and is not copied.
     fn give_out(&mut self, bytes: usize, entries: Vec<(u32, u32)>, fault: Option<Fault>) -> TextChunk {
         let end = self.cut_bytes + bytes;
-        let text = if bytes < (self.text.len() - end) || self.cut_bytes > 0 {
-            let mut text = Vec::with_capacity(bytes + PADDING);
-            text.extend_from_slice(&self.text[self.cut_bytes..end]);
+        let mut text = if bytes < (self.text.length - end) || self.cut_bytes > 0 {
+            let text = Text::new(&self.text.bytes()[self.cut_bytes..end], &self.text.unused);
             self.cut_bytes = end;
             text
         } else {
-            let rest = self.text[end..].to_vec();
-            let mut text = std::mem::replace(&mut self.text, rest);
-            text.truncate(end);
-            text
+            let rest = Text::new(&self.text.bytes()[end..], &self.text.unused);
+            std::mem::replace(&mut self.text, rest)
         };
+        text.truncate(bytes);
         let (mut chunk, next_line) = TextChunk::new(text, entries, self.first_byte, self.first_line);
         let place = |fault: Fault| {
             (chunk.first_byte + fault.at as u64, Places::of(&chunk).place(fault.at, &fault.problem))
@@ -281,7 +354,7 @@ impl TextChunks {
     /// Returns the message for an input whose only entry, at these positions of the available text, is another kind of
     /// file than records.
     fn other_file(&self, start: usize, end: usize) -> Option<String> {
-        let text = &self.text[self.cut_bytes..];
+        let text = &self.text.bytes()[self.cut_bytes..];
         let is_all = self.first_byte == 0
             && text[..start].trim_ascii().is_empty()
             && text[end..].trim_ascii().is_empty();
@@ -301,12 +374,12 @@ impl TextChunks {
 impl ChunkReader for TextChunks {
     fn next_chunk(&mut self, _: &Progress) -> Result<Option<Chunk>, Error> {
         let mut target = self.chunk_bytes;
-        let mut is_short = self.text.len() - self.cut_bytes <= self.chunk_bytes / 2;
+        let mut is_short = self.text.length - self.cut_bytes <= self.chunk_bytes / 2;
         loop {
             if is_short && !self.at_end {
                 self.fill(target)?;
             }
-            let text = &self.text[self.cut_bytes..];
+            let text = &self.text.bytes()[self.cut_bytes..];
             let max_entries = (self.chunk_bytes / MIN_ENTRY_BYTES).max(1);
             let Cut { entries, consumed, fault, splitter } =
                 self.splitter.cut(text, self.at_end, max_entries);
@@ -324,7 +397,7 @@ impl ChunkReader for TextChunks {
             }
             // White space before an entry is dropped.
             self.skip(consumed);
-            let left = self.text.len() - self.cut_bytes;
+            let left = self.text.length - self.cut_bytes;
             if left > MAX_ENTRY_BYTES {
                 return Err(self.too_long());
             }

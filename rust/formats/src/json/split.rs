@@ -2,6 +2,7 @@
 
 use memchr::{memchr2, memchr3};
 
+use super::block::{self, Block, Step};
 use super::{look, objects};
 use crate::format::Format;
 
@@ -141,12 +142,28 @@ fn element_end(text: &[u8], at_end: bool) -> ElementEnd {
 
 /// Returns the index after the brace that closes the object at the start of `text`.
 pub(super) fn object_end(text: &[u8]) -> Option<usize> {
-    let end = find_object_end(text);
+    let end = block::run(ObjectEnd(text));
     look(end.unwrap_or(text.len()));
     end
 }
 
-fn find_object_end(text: &[u8]) -> Option<usize> {
+/// The search for the end of the object at the start of a text.
+#[derive(Clone, Copy)]
+pub(super) struct ObjectEnd<'a>(pub(super) &'a [u8]);
+
+impl Step for ObjectEnd<'_> {
+    type Output = Option<usize>;
+
+    #[inline(always)]
+    fn compute<B: Block>(self, cpu: Option<B::Cpu>) -> Option<usize> {
+        match cpu {
+            Some(cpu) => block::object_end::<B>(cpu, self.0),
+            None => search_object_end(self.0),
+        }
+    }
+}
+
+fn search_object_end(text: &[u8]) -> Option<usize> {
     let mut depth = 0u64;
     let mut at = 0;
     loop {

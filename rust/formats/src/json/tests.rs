@@ -333,6 +333,11 @@ proptest! {
         let strict = strict::record(&text);
         text.resize(length + PADDING, 0);
         let fast = fast::record(&text, length);
+        for text in [&text[..], &text[..length]] {
+            for other in block::run_all(fast::Record { text, length }) {
+                prop_assert!(other == fast || text.len() == length && other.is_none());
+            }
+        }
         if let Some(fast) = &fast {
             prop_assert_eq!(Ok(fast), strict.as_ref());
         }
