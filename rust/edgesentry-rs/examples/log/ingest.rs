@@ -27,6 +27,9 @@ pub(super) async fn run(place: &str, options: &Options) -> Value {
     let payload = Bytes::from(vec![b'.'; options.size("payload_bytes", 1024)]);
     let (ledger, payloads) = open(place, options.path("payloads")).await;
     let chains = chains(&*ledger, devices, each, &payload).await;
+    if options.number("single", 0) != 0 {
+        return singles(IngestService::start(ledger, payloads, Limits::default()), chains).await;
+    }
     let records: Vec<Submission> =
         (0..each).flat_map(|at| chains.iter().map(move |chain| chain[at].clone())).collect();
     drop(chains);
@@ -69,6 +72,25 @@ pub(super) async fn run(place: &str, options: &Options) -> Value {
     }
     done["peak_mib"] = peak_mib().into();
     done
+}
+
+/// Sends the records of each device from a caller of its own, one at a time.
+async fn singles(service: IngestService, chains: Vec<Vec<Submission>>) -> Value {
+    let count: usize = chains.iter().map(Vec::len).sum();
+    let clock = Clock::start();
+    let callers = chains.into_iter().map(|chain| {
+        let service = service.clone();
+        tokio::spawn(async move {
+            for submission in chain {
+                let outcome = service.ingest(submission).await;
+                assert!(matches!(outcome, Ok(Outcome::Accepted)), "{outcome:?}");
+            }
+        })
+    });
+    for caller in callers.collect::<Vec<_>>() {
+        caller.await.unwrap();
+    }
+    json!({"records": count, "ingest": clock.times(), "peak_mib": peak_mib()})
 }
 
 /// Notes the largest number of records without a position.

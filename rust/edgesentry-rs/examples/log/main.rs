@@ -13,7 +13,8 @@
 //!   without new records, and one after `moved` devices have sent a record each.
 //! - `ingest`: sends `records` signed records of `devices` devices in batches of `batch`, at `rate` records per second
 //!   (0: as fast as possible). With `store`, the log runs beside it, a round every `interval_ms`. With `payloads`, the
-//!   payloads of a PostgreSQL ledger are stored in that directory.
+//!   payloads of a PostgreSQL ledger are stored in that directory. With `single=1`, each device sends its records from a
+//!   caller of its own, one at a time.
 #![allow(clippy::unwrap_used)]
 
 mod fill;

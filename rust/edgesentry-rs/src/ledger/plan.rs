@@ -17,6 +17,7 @@ const MAX_UNSIGNED_TEXT_BYTES: usize = 160;
 const MAX_UNSIGNED_EVIDENCE_BYTES: usize = 512;
 
 /// A device while its head is locked.
+#[derive(Clone, Copy)]
 pub(super) struct Locked {
     pub(super) chain: Chain,
     pub(super) keys_version: i64,
@@ -31,6 +32,7 @@ pub(super) type Held = HashMap<(Arc<str>, u64), Hash>;
 pub(super) struct Plan<'a> {
     pub(super) accepted: Vec<&'a Stored>,
     pub(super) log: Vec<LogRow>,
+    /// The new heads, by device.
     pub(super) heads: Vec<(Arc<str>, Head)>,
     /// New keys that devices have stated.
     pub(super) keys: BTreeMap<Arc<str>, RingKey>,
@@ -47,6 +49,39 @@ pub(super) struct LogRow {
     pub(super) expected: Option<String>,
     pub(super) actual: Option<String>,
     pub(super) evidence: Option<Vec<u8>>,
+}
+
+/// A group whose records all continue their chains if the heads are those that the records state.
+pub(super) struct Continuation<'a> {
+    /// The heads and the versions of keys that it expects, by device.
+    pub(super) expected: BTreeMap<Arc<str>, Locked>,
+    /// The rows to write and the decisions, if they are as expected.
+    pub(super) plan: Plan<'a>,
+}
+
+/// Decides a group under the heads that its records state; returns `None` unless this accepts every record that passed
+/// admission, and needs nothing else of the ledger.
+pub(super) fn continuation(entries: &[Entry]) -> Option<Continuation<'_>> {
+    let is_doubtful = |entry: &Entry| matches!(entry, Entry::Doubtful(_));
+    if entries.iter().any(is_doubtful) || !new_keys(entries).is_empty() {
+        return None;
+    }
+    let mut expected = BTreeMap::new();
+    for admitted in admitted(entries) {
+        let record = admitted.record();
+        if !expected.contains_key(record.device_id.as_str()) {
+            let head = Head { sequence: record.sequence.checked_sub(1)?, hash: record.prev_record_hash };
+            let locked = Locked { chain: Chain { head }, keys_version: admitted.keys_version() };
+            expected.insert(Arc::from(record.device_id.as_str()), locked);
+        }
+    }
+    let chains: Chains =
+        expected.iter().map(|(device_id, locked)| (Arc::clone(device_id), *locked)).collect();
+    if !keys_are_current(entries, &chains) {
+        return None;
+    }
+    let plan = plan(entries, chains, Held::new(), HashSet::new());
+    (plan.accepted.len() == admitted(entries).count()).then_some(Continuation { expected, plan })
 }
 
 /// Returns the devices whose heads must be locked, in the order in which every appender locks them.
@@ -98,7 +133,7 @@ pub(super) fn plan<'a>(
         keys: BTreeMap::new(),
         decisions: Vec::new(),
     };
-    let mut moved: HashMap<Arc<str>, Head> = HashMap::new();
+    let mut moved: BTreeMap<Arc<str>, Head> = BTreeMap::new();
     // Devices with a record that waits for its payload: records behind it are not decided before it.
     let mut waiting: HashSet<&str> = HashSet::new();
     for entry in entries {

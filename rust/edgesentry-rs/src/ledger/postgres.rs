@@ -5,12 +5,13 @@ mod copy;
 mod log;
 mod schema;
 mod url;
+mod write;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use edgesentry_chain::{Hash, Head, Heads, PublicKey, RingKey};
+use edgesentry_chain::{Head, Heads, PublicKey, RingKey};
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
 use sqlx::postgres::PgRow;
@@ -21,7 +22,7 @@ use self::schema::SCHEMA;
 use super::append::{self, Dialect};
 use super::change;
 use super::log::POSTGRES_WITNESS;
-use super::plan::{Chains, Held, LogRow, Plan};
+use super::plan::{self, Chains, Continuation, Held, LogRow, Plan};
 use super::rows::Kind;
 use super::{
     AppendError, Decision, Entry, Filter, Ledger, LedgerViews, LogEntry, LogQuery, LogTables,
@@ -32,6 +33,7 @@ use crate::admission::{OutcomeKind, Registry, RejectionCode};
 use crate::clock::now_ms;
 use crate::error::{Component, Error, StoreError};
 use crate::sql::failed;
+use crate::telemetry::metrics::timing_operation_log;
 use crate::tls;
 
 /// Opens a ledger for reading, or for reading and writing.
@@ -127,9 +129,32 @@ impl Postgres {
         connection: &mut PgConnection,
         entries: &[Entry],
     ) -> Result<Vec<Decision>, AppendError> {
-        let transaction =
-            self.servers.begin(connection, "BEGIN").await.map_err(self.failed("begin a transaction"))?;
+        let begin_failed = || self.failed("begin a transaction");
+        if self.servers.takes_statements().map_err(begin_failed())?
+            && let Some(continuation) = plan::continuation(entries)
+            && self.continue_chains(connection, &continuation).await?
+        {
+            return Ok(continuation.plan.decisions);
+        }
+        let transaction = self.servers.begin(connection, "BEGIN").await.map_err(begin_failed())?;
         append::append(transaction, self.servers.place(), entries).await
+    }
+
+    /// Writes a group in one statement, which is a transaction by itself; returns false, and writes nothing, if the heads are
+    /// not as the group expects them, or if the statement fails for good: the transaction of all statements then decides
+    /// each entry, or names the one that fails.
+    async fn continue_chains(
+        &self,
+        connection: &mut PgConnection,
+        continuation: &Continuation<'_>,
+    ) -> Result<bool, StoreError> {
+        match timing_operation_log(write::continuation(connection, continuation)).await {
+            Ok(is_written) => Ok(is_written),
+            Err(error) => {
+                let error = self.failed("append to the ledger")(error);
+                if error.is_retryable() { Err(error) } else { Ok(false) }
+            }
+        }
     }
 
     async fn register_once(&self, registration: &Registration) -> Result<(), Error> {
@@ -246,14 +271,15 @@ impl Ledger for Postgres {
         let appended = self.servers.in_time(self.append_once(&mut connection, entries)).await;
         let appended =
             appended.unwrap_or_else(|error| Err(self.failed("get a response in time")(error).into()));
-        if let Err(AppendError::Store(error)) = &appended
-            && error.is_retryable()
-        {
-            // Its state is unknown: do not return it to the pool.
-            drop(connection);
-            self.servers.look_again().await;
-        } else {
-            connection.end().await.map_err(self.failed("return a connection"))?;
+        match &appended {
+            Ok(_) => self.servers.keep(connection),
+            Err(AppendError::Store(error)) if error.is_retryable() => {
+                // Its state is unknown: do not return it to the pool.
+                drop(connection);
+                self.servers.look_again().await;
+            }
+            // The ping of the pool also ends a transaction that failed.
+            Err(_) => connection.end().await.map_err(self.failed("return a connection"))?,
         }
         appended
     }
@@ -474,57 +500,15 @@ impl Dialect for PgConnection {
         if plan.accepted.is_empty() {
             return Ok(());
         }
-        let records = || plan.accepted.iter().map(|stored| stored.admitted().record());
-        let hashes: Vec<Hash> = plan.accepted.iter().map(|stored| stored.admitted().hash()).collect();
-        sqlx::query(
-            "INSERT INTO audit_records (device_id, sequence, timestamp_ms, payload_hash, signature, prev_record_hash,
-                                        object_ref, record_hash, received_at_ms)
-             SELECT *, $9 FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bytea[], $5::bytea[], $6::bytea[],
-                                      $7::text[], $8::bytea[])",
-        )
-        .bind(records().map(|record| record.device_id.as_str()).collect::<Vec<&str>>())
-        .bind(records().map(|record| record.sequence.cast_signed()).collect::<Vec<i64>>())
-        .bind(records().map(|record| record.timestamp_ms.cast_signed()).collect::<Vec<i64>>())
-        .bind(records().map(|record| &record.payload_hash.as_bytes()[..]).collect::<Vec<&[u8]>>())
-        .bind(records().map(|record| &record.signature[..]).collect::<Vec<&[u8]>>())
-        .bind(records().map(|record| &record.prev_record_hash.as_bytes()[..]).collect::<Vec<&[u8]>>())
-        .bind(records().map(|record| record.object_ref.as_str()).collect::<Vec<&str>>())
-        .bind(hashes.iter().map(|hash| &hash.as_bytes()[..]).collect::<Vec<&[u8]>>())
-        .bind(now_ms())
-        .execute(&mut *self)
-        .await?;
-        sqlx::query(
-            "UPDATE chain_heads h SET sequence = m.sequence, record_hash = m.record_hash, moved_at_ms = $4
-             FROM unnest($1::text[], $2::bigint[], $3::bytea[]) AS m (device_id, sequence, record_hash)
-             WHERE h.device_id = m.device_id",
-        )
-        .bind(plan.heads.iter().map(|(device, _)| &**device).collect::<Vec<&str>>())
-        .bind(plan.heads.iter().map(|(_, head)| head.sequence.cast_signed()).collect::<Vec<i64>>())
-        .bind(plan.heads.iter().map(|(_, head)| &head.hash.as_bytes()[..]).collect::<Vec<&[u8]>>())
-        .bind(now_ms())
-        .execute(&mut *self)
-        .await?;
+        let records = write::records(1, "");
+        write::bind_records(sqlx::query(AssertSqlSafe(records)), &plan.accepted).execute(&mut *self).await?;
+        let heads = write::heads(1, "");
+        write::bind_heads(sqlx::query(AssertSqlSafe(heads)), &plan.heads).execute(&mut *self).await?;
         Ok(())
     }
 
     async fn write_log(&mut self, rows: &[LogRow]) -> Result<(), sqlx::Error> {
-        sqlx::query(
-            "INSERT INTO operation_logs (at_ms, device_id, sequence, outcome, reason, record_hash, expected, actual,
-                                         evidence)
-             SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::bytea[], $7::text[],
-                                      $8::text[], $9::bytea[])",
-        )
-        .bind(now_ms())
-        .bind(rows.iter().map(|row| row.device_id.as_str()).collect::<Vec<&str>>())
-        .bind(rows.iter().map(|row| row.sequence).collect::<Vec<Option<i64>>>())
-        .bind(rows.iter().map(|row| row.outcome.as_str()).collect::<Vec<&str>>())
-        .bind(rows.iter().map(|row| row.reason).collect::<Vec<Option<&str>>>())
-        .bind(rows.iter().map(|row| &row.record_hash.as_bytes()[..]).collect::<Vec<&[u8]>>())
-        .bind(rows.iter().map(|row| row.expected.as_deref()).collect::<Vec<Option<&str>>>())
-        .bind(rows.iter().map(|row| row.actual.as_deref()).collect::<Vec<Option<&str>>>())
-        .bind(rows.iter().map(|row| row.evidence.as_deref()).collect::<Vec<Option<&[u8]>>>())
-        .execute(&mut *self)
-        .await?;
+        write::bind_log(sqlx::query(AssertSqlSafe(write::log(1, ""))), rows).execute(&mut *self).await?;
         Ok(())
     }
 

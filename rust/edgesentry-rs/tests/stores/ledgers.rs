@@ -42,7 +42,7 @@ on_every_ledger!(
 );
 
 /// Returns the ledger entries of submissions that pass admission.
-async fn entries(ledger: &dyn Ledger, submissions: Vec<Submission>) -> Vec<Entry> {
+pub async fn entries(ledger: &dyn Ledger, submissions: Vec<Submission>) -> Vec<Entry> {
     let names: Vec<Arc<str>> =
         submissions.iter().map(|submission| submission.record.device_id.as_str().into()).collect();
     let registry = ledger.keys(&names).await.unwrap();
@@ -56,12 +56,12 @@ async fn entries(ledger: &dyn Ledger, submissions: Vec<Submission>) -> Vec<Entry
     entries
 }
 
-async fn append(ledger: &dyn Ledger, submissions: Vec<Submission>) -> Vec<&'static str> {
+pub async fn append(ledger: &dyn Ledger, submissions: Vec<Submission>) -> Vec<&'static str> {
     let entries = entries(ledger, submissions).await;
     names(&ledger.append(&entries).await.unwrap())
 }
 
-fn names(decisions: &[Decision]) -> Vec<&'static str> {
+pub fn names(decisions: &[Decision]) -> Vec<&'static str> {
     let name = |decision: &Decision| match decision {
         Decision::Decided(Outcome::Rejected(rejection)) => rejection.code.name(),
         Decision::Decided(outcome) => outcome.name(),

@@ -1,7 +1,7 @@
 //! The choice of a server: of a list, the one that accepts writes, or for reading one that responds.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
@@ -26,6 +26,13 @@ use crate::sqlite::Schema;
 /// How long an idle connection may take to respond before it counts as lost: behind a firewall that has dropped its
 /// state, it never responds.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a connection that is kept for appends may be idle before it is checked. A connection that is lost sooner fails
+/// an append, which is safe to repeat.
+const CHECK_AFTER: Duration = Duration::from_secs(1);
+/// How long a connection is kept for appends: the default of the pool.
+const MAX_LIFETIME: Duration = Duration::from_secs(30 * 60);
+/// Appends at once of groups of different devices: while the server writes and syncs one, the next is on its way.
+const CONCURRENT_APPENDS: usize = 2;
 /// How long one server of a list may take to respond before the next is tried.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait for a connection before searching for the server that accepts writes.
@@ -52,6 +59,8 @@ pub(super) struct Servers {
     connections: u32,
     patience: Duration,
     pool: RwLock<PgPool>,
+    /// Connections that wait for the next append outside of the pool, which pings each of them twice.
+    kept: Lock<Vec<Kept>>,
     looked: Mutex<Instant>,
     notes: Vec<String>,
 }
@@ -95,8 +104,8 @@ impl Servers {
         let _ = connection.close().await;
         let pool = RwLock::new(pool(options, settings.connections, patience, purpose, pooled));
         let connections = settings.connections;
-        let looked = Mutex::new(Instant::now());
-        Ok(Servers { place, hosts, purpose, pooled, connections, patience, pool, looked, notes })
+        let (kept, looked) = (Lock::default(), Mutex::new(Instant::now()));
+        Ok(Servers { place, hosts, purpose, pooled, connections, patience, pool, kept, looked, notes })
     }
 
     /// Returns notes for users.
@@ -110,9 +119,7 @@ impl Servers {
         connection: &'c mut PgConnection,
         begin: &'static str,
     ) -> Result<Transaction<'c, Postgres>, sqlx::Error> {
-        if self.purpose == Use::Read {
-            return Err(sqlx::Error::Configuration("it is open read-only".into()));
-        }
+        self.check_writable()?;
         let mut transaction = connection.begin_with(begin).await?;
         if self.pooled {
             transaction.execute(AssertSqlSafe(pooled_write(self.patience))).await?;
@@ -120,9 +127,23 @@ impl Servers {
         Ok(transaction)
     }
 
+    /// Returns true if one statement outside of a transaction can write durably: behind a transaction pooler each
+    /// transaction sets its own limits.
+    pub(super) fn takes_statements(&self) -> Result<bool, sqlx::Error> {
+        self.check_writable()?;
+        Ok(!self.pooled)
+    }
+
+    fn check_writable(&self) -> Result<(), sqlx::Error> {
+        match self.purpose {
+            Use::Read => Err(sqlx::Error::Configuration("it is open read-only".into())),
+            Use::Write => Ok(()),
+        }
+    }
+
     /// Returns a connection for reads: in a transaction that cannot write if it is open read-only.
     pub(super) async fn reader(&self) -> Result<Lease, sqlx::Error> {
-        let mut lease = self.lease(self.pool().await.acquire().await?);
+        let mut lease = self.lease().await?;
         if self.purpose == Use::Write && !self.pooled {
             return Ok(lease);
         }
@@ -134,11 +155,13 @@ impl Servers {
 
     /// Returns a connection for writes other than appends.
     pub(super) async fn writer(&self) -> Result<Lease, sqlx::Error> {
-        Ok(self.lease(self.pool().await.acquire().await?))
+        self.lease().await
     }
 
-    fn lease(&self, connection: PoolConnection<Postgres>) -> Lease {
-        Lease { connection, is_in_transaction: false, has_answered: false, patience: self.patience }
+    async fn lease(&self) -> Result<Lease, sqlx::Error> {
+        let pool = self.pool().await;
+        let connection = pool.acquire().await?;
+        Ok(Lease::new(pool, connection, self.patience))
     }
 
     /// Waits for a response as long as a commit may take. A lost server, or one behind a firewall that has dropped the
@@ -185,21 +208,57 @@ impl Servers {
         self.pool.read().await.clone()
     }
 
-    /// Returns a connection to the server that accepts writes. If it takes long and there are several servers, searches
-    /// for that server meanwhile: the pool alone would retry a lost one until the timeout.
+    /// Returns a connection for an append to the server that accepts writes. If it takes long and there are several servers,
+    /// searches for that server meanwhile: the pool alone would retry a lost one until the timeout.
     pub(super) async fn acquire(&self) -> Result<Lease, sqlx::Error> {
+        if let Some(lease) = self.take_kept().await {
+            return Ok(lease);
+        }
         let begin = Instant::now();
         loop {
-            let pool = self.pool().await;
             if self.hosts.len() < 2 {
-                return Ok(self.lease(pool.acquire().await?));
+                return self.lease().await;
             }
-            match timeout(SEARCH_AFTER, pool.acquire()).await {
-                Ok(acquired) => return Ok(self.lease(acquired?)),
+            match timeout(SEARCH_AFTER, self.lease()).await {
+                Ok(acquired) => return acquired,
                 Err(_) if begin.elapsed() >= self.patience => return Err(sqlx::Error::PoolTimedOut),
                 Err(_) => self.look_again().await,
             }
         }
+    }
+
+    /// Returns how many appends of one service are in progress at once; a connection of the pool is left for readers.
+    pub(super) fn concurrent_appends(&self) -> usize {
+        CONCURRENT_APPENDS.min(pool_size(self.connections) as usize - 1)
+    }
+
+    /// Takes back the connection of an append, all of whose requests got a response, for the next append.
+    pub(super) fn keep(&self, mut lease: Lease) {
+        lease.has_answered = true;
+        let mut kept = self.kept();
+        if kept.len() < self.concurrent_appends()
+            && !lease.pool.is_closed()
+            && lease.since.elapsed() < MAX_LIFETIME
+        {
+            kept.push(Kept { lease, idle_since: Instant::now() });
+        }
+    }
+
+    async fn take_kept(&self) -> Option<Lease> {
+        loop {
+            let Kept { mut lease, idle_since } = self.kept().pop()?;
+            lease.has_answered = false;
+            if lease.pool.is_closed() {
+                continue;
+            }
+            if idle_since.elapsed() < CHECK_AFTER || answers(&mut lease).await.is_ok() {
+                return Some(lease);
+            }
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Searches, after an error, for the server that accepts writes now, if there are several.
@@ -220,11 +279,26 @@ impl Servers {
                 warn!(host = now.0, port = now.1, "another server accepts the ledger's writes now");
                 let new = pool(options, self.connections, self.patience, self.purpose, self.pooled);
                 let old = std::mem::replace(&mut *current, new);
+                self.kept().clear();
                 tokio::spawn(async move { old.close().await });
             }
         }
         *looked = Instant::now();
     }
+}
+
+impl Drop for Servers {
+    /// The pool takes a connection back in a task, and the last user of a ledger may be outside of a runtime.
+    fn drop(&mut self) {
+        for Kept { lease, .. } in self.kept().drain(..) {
+            lease.detach();
+        }
+    }
+}
+
+/// Returns the size of a pool: two, so that readers do not wait for an append.
+fn pool_size(connections: u32) -> u32 {
+    connections.max(2)
 }
 
 fn pool(
@@ -235,7 +309,7 @@ fn pool(
     pooled: bool,
 ) -> PgPool {
     let pool = PgPoolOptions::new()
-        .max_connections(connections.max(2))
+        .max_connections(pool_size(connections))
         .acquire_timeout(patience.min(Duration::from_secs(10)))
         .test_before_acquire(false)
         .before_acquire(|connection, _| Box::pin(answers(connection)));
@@ -304,29 +378,52 @@ fn pooled_write(patience: Duration) -> String {
 
 /// A connection of the pool. It returns to the pool if all its requests got a response, and is closed otherwise: the
 /// pool pings returned connections without a timeout.
+#[derive(Debug)]
 pub(super) struct Lease {
-    connection: PoolConnection<Postgres>,
+    pool: PgPool,
+    /// `None` once it is detached.
+    connection: Option<PoolConnection<Postgres>>,
+    since: Instant,
     /// True in a transaction that was begun for this lease.
     is_in_transaction: bool,
     has_answered: bool,
     patience: Duration,
 }
 
+/// A connection that waits for the next append.
+#[derive(Debug)]
+struct Kept {
+    lease: Lease,
+    idle_since: Instant,
+}
+
 impl Lease {
+    fn new(pool: PgPool, connection: PoolConnection<Postgres>, patience: Duration) -> Lease {
+        let (connection, since) = (Some(connection), Instant::now());
+        Lease { pool, connection, since, is_in_transaction: false, has_answered: false, patience }
+    }
+
     /// Ends the transaction of a reader, and returns the connection.
     pub(super) async fn end(mut self) -> Result<(), sqlx::Error> {
         if self.is_in_transaction {
-            timeout(self.patience, self.connection.execute("COMMIT")).await.map_err(elapsed_error)??;
+            timeout(self.patience, self.execute("COMMIT")).await.map_err(elapsed_error)??;
         }
         self.has_answered = true;
         Ok(())
+    }
+
+    /// Closes the connection at once.
+    fn detach(mut self) {
+        drop(self.connection.take().map(PoolConnection::detach));
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if !self.has_answered {
-            self.connection.close_on_drop();
+        if let Some(connection) = &mut self.connection
+            && !self.has_answered
+        {
+            connection.close_on_drop();
         }
     }
 }
@@ -335,13 +432,19 @@ impl Deref for Lease {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
-        &self.connection
+        match &self.connection {
+            Some(connection) => connection,
+            None => unreachable!("a lease is dropped when its connection is detached"),
+        }
     }
 }
 
 impl DerefMut for Lease {
     fn deref_mut(&mut self) -> &mut PgConnection {
-        &mut self.connection
+        match &mut self.connection {
+            Some(connection) => connection,
+            None => unreachable!("a lease is dropped when its connection is detached"),
+        }
     }
 }
 
