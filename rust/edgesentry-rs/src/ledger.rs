@@ -326,6 +326,11 @@ pub trait Ledger: Send + Sync + 'static {
     /// all of it: repeating the call is always safe and then returns `duplicate`.
     async fn append(&self, entries: &[Entry]) -> Result<Vec<Decision>, AppendError>;
 
+    /// Returns how many groups of different devices are best appended at once.
+    fn concurrent_appends(&self) -> usize {
+        1
+    }
+
     /// Returns the registered keys of these devices; omits unknown devices.
     async fn keys(&self, device_ids: &[Arc<str>]) -> Result<Registry, StoreError>;
 

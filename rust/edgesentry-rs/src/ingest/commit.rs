@@ -1,4 +1,4 @@
-//! Group commit: all waiting units in one transaction.
+//! Group commit: waiting units in one transaction.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -165,6 +165,11 @@ impl Committer {
             }
         }
     }
+}
+
+/// Returns the device whose head the commit of an entry locks.
+pub(super) fn locked_device(entry: &Entry) -> Option<&str> {
+    entry.admitted().map(|admitted| admitted.record().device_id.as_str())
 }
 
 fn all_failed(entries: &[Entry], error: &StoreError) -> Vec<Result<Decision, Error>> {

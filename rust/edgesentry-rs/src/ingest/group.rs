@@ -1,12 +1,19 @@
 //! Calls that share one piece of work: a task takes all waiting units, processes them at once, and returns a result to
 //! each.
 
+use std::collections::{HashSet, VecDeque};
 use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{Instrument, Span};
 
 use crate::telemetry::metrics::{Metrics, Queue, Waiting};
+
+/// The most units that wait in a line, and as many in the channel before it.
+const MAX_WAITING: usize = 1024;
 
 /// The items of one call.
 #[derive(Debug)]
@@ -23,6 +30,14 @@ struct Queued<T, R> {
     waiting: Waiting,
 }
 
+/// Groups in progress at once, in the same task.
+pub(crate) struct Lanes<T> {
+    /// The most groups.
+    pub(crate) count: usize,
+    /// The key of an item, such as its device. Items of one key are in one group at a time, in the order of their arrival.
+    pub(crate) key: fn(&T) -> Option<&str>,
+}
+
 /// A queue in front of a task that works on groups.
 pub(crate) struct Group<T, R> {
     queue: mpsc::Sender<Queued<T, R>>,
@@ -34,27 +49,70 @@ impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
     /// Starts the task on the current runtime. `work` gets the units of one group, in the order of arrival, and returns
     /// a result for each; a group ends with the unit that brings it to `most` items. The task ends when every handle is
     /// dropped and the queue is empty.
-    pub(crate) fn start<W, F>(most: usize, (metrics, name): (&Metrics, Queue), mut work: W) -> Group<T, R>
+    pub(crate) fn start<W, F>(most: usize, metrics: (&Metrics, Queue), work: W) -> Group<T, R>
     where
         W: FnMut(Vec<Unit<T>>) -> F + Send + 'static,
         F: Future<Output = Vec<R>> + Send,
     {
-        let (queue, mut waiting) = mpsc::channel::<Queued<T, R>>(1024);
+        Group::start_lanes(most, Lanes { count: 1, key: |_| None }, metrics, work)
+    }
+
+    /// Like [`Group::start`], with several groups at once.
+    pub(crate) fn start_lanes<W, F>(
+        most: usize,
+        lanes: Lanes<T>,
+        (metrics, name): (&Metrics, Queue),
+        mut work: W,
+    ) -> Group<T, R>
+    where
+        W: FnMut(Vec<Unit<T>>) -> F + Send + 'static,
+        F: Future<Output = Vec<R>> + Send,
+    {
+        let (queue, mut arriving) = mpsc::channel::<Queued<T, R>>(MAX_WAITING);
         tokio::spawn(async move {
-            while let Some(first) = waiting.recv().await {
-                let mut total = 0;
-                let (mut units, mut answers) = (Vec::new(), Vec::new());
-                let mut next = Some(first);
-                while let Some(Queued { unit, answer, waiting: served }) = next {
-                    drop(served);
-                    total += unit.items.len();
-                    units.push(unit);
-                    answers.push(answer);
-                    next = if total < most { waiting.try_recv().ok() } else { None };
+            let mut line = Line::new(lanes.key);
+            let mut in_progress = FuturesUnordered::new();
+            let mut units_in_progress = 0;
+            let mut is_open = true;
+            loop {
+                while line.waiting.len() < MAX_WAITING
+                    && let Ok(queued) = arriving.try_recv()
+                {
+                    line.add(queued);
                 }
-                for (answer, result) in answers.into_iter().zip(work(units).await) {
-                    // The caller may be gone; stored records stay stored.
-                    let _ = answer.send(result);
+                // A further group begins when as many units wait as are in progress: small groups cost more than they gain.
+                while in_progress.len() < lanes.count
+                    && line.waiting.len() >= units_in_progress
+                    && let Some((group, keys)) = line.next_group(most)
+                {
+                    let count = group.len();
+                    units_in_progress += count;
+                    let mut units = Vec::with_capacity(count);
+                    let mut answers = Vec::with_capacity(count);
+                    for Queued { unit, answer, waiting } in group {
+                        drop(waiting);
+                        units.push(unit);
+                        answers.push(answer);
+                    }
+                    let results = work(units);
+                    in_progress.push(async move {
+                        for (answer, result) in answers.into_iter().zip(results.await) {
+                            // The caller may be gone; stored records stay stored.
+                            let _ = answer.send(result);
+                        }
+                        (keys, count)
+                    });
+                }
+                tokio::select! {
+                    Some((keys, count)) = in_progress.next() => {
+                        line.release(&keys);
+                        units_in_progress -= count;
+                    }
+                    queued = arriving.recv(), if is_open && line.waiting.len() < MAX_WAITING => match queued {
+                        Some(queued) => line.add(queued),
+                        None => is_open = false,
+                    },
+                    else => break,
                 }
             }
         });
@@ -74,6 +132,55 @@ impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
     }
 }
 
+/// Hashes of keys. Two keys with one hash only wait for each other.
+type Keys = HashSet<u64>;
+
+/// The units that wait, in the order of arrival, and the keys of the groups in progress.
+struct Line<T, R> {
+    waiting: VecDeque<(Queued<T, R>, Keys)>,
+    busy: Keys,
+    key: fn(&T) -> Option<&str>,
+    hasher: RandomState,
+}
+
+impl<T, R> Line<T, R> {
+    fn new(key: fn(&T) -> Option<&str>) -> Line<T, R> {
+        Line { waiting: VecDeque::new(), busy: Keys::new(), key, hasher: RandomState::new() }
+    }
+
+    fn add(&mut self, queued: Queued<T, R>) {
+        let keys = queued.unit.items.iter().filter_map(|item| (self.key)(item));
+        let keys = keys.map(|key| self.hasher.hash_one(key)).collect();
+        self.waiting.push_back((queued, keys));
+    }
+
+    /// Takes the next group, and marks its keys as busy. A unit stays in the line if a key of it is busy, or is one of a unit
+    /// before it that stays.
+    fn next_group(&mut self, most: usize) -> Option<(Vec<Queued<T, R>>, Keys)> {
+        let (mut group, mut items) = (Vec::new(), 0);
+        let (mut keys, mut held) = (Keys::new(), Keys::new());
+        for (queued, of_unit) in std::mem::take(&mut self.waiting) {
+            let is_held = !self.busy.is_disjoint(&of_unit) || !held.is_disjoint(&of_unit);
+            if is_held {
+                held.extend(&of_unit);
+            }
+            if is_held || items >= most {
+                self.waiting.push_back((queued, of_unit));
+            } else {
+                items += queued.unit.items.len();
+                keys.extend(of_unit);
+                group.push(queued);
+            }
+        }
+        self.busy.extend(&keys);
+        (!group.is_empty()).then_some((group, keys))
+    }
+
+    fn release(&mut self, keys: &Keys) {
+        self.busy.retain(|key| !keys.contains(key));
+    }
+}
+
 /// Returns the span of work that callers share: part of the trace of a single caller, or a new trace that is linked
 /// with those of all.
 pub(crate) fn shared_span<T>(
@@ -90,4 +197,93 @@ pub(crate) fn shared_span<T>(
         unit.span.follows_from(&span);
     }
     span
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Items = Vec<&'static str>;
+
+    fn queued(items: &[&'static str]) -> Queued<&'static str, Items> {
+        let waiting = Metrics::new().waiting(Queue::Commit, items.len());
+        let unit = Unit { items: items.to_vec(), span: Span::none() };
+        Queued { unit, answer: oneshot::channel().0, waiting }
+    }
+
+    fn line(units: &[&[&'static str]]) -> Line<&'static str, Items> {
+        let mut line = Line::new(|item| (*item != "none").then_some(*item));
+        units.iter().for_each(|items| line.add(queued(items)));
+        line
+    }
+
+    fn next(line: &mut Line<&'static str, Items>, most: usize) -> Option<(Vec<Items>, Keys)> {
+        let (group, keys) = line.next_group(most)?;
+        Some((group.into_iter().map(|queued| queued.unit.items).collect(), keys))
+    }
+
+    #[test]
+    fn a_key_is_in_one_group_at_a_time_and_keeps_its_order() {
+        let mut line = line(&[&["a"], &["b", "a"]]);
+        let (first, of_first) = next(&mut line, 1).unwrap();
+        assert_eq!(first, [["a"]]);
+        line.add(queued(&["b"]));
+        line.add(queued(&["c", "none"]));
+        line.add(queued(&["none"]));
+        // The unit of b waits behind the one that waits for a.
+        let (second, of_second) = next(&mut line, 10).unwrap();
+        assert_eq!(second, [vec!["c", "none"], vec!["none"]]);
+        assert!(next(&mut line, 10).is_none());
+        line.release(&of_second);
+        assert!(next(&mut line, 10).is_none());
+        line.release(&of_first);
+        let (third, _) = next(&mut line, 10).unwrap();
+        assert_eq!(third, [vec!["b", "a"], vec!["b"]]);
+        assert!(line.waiting.is_empty());
+    }
+
+    #[test]
+    fn a_group_ends_with_the_unit_that_fills_it() {
+        let mut line = line(&[&["a"], &["b", "c"], &["d"]]);
+        assert_eq!(next(&mut line, 2).unwrap().0, [vec!["a"], vec!["b", "c"]]);
+        assert_eq!(next(&mut line, 2).unwrap().0, [["d"]]);
+    }
+
+    #[tokio::test]
+    async fn groups_of_different_keys_are_in_progress_at_once() {
+        let (begun, mut begins) = mpsc::unbounded_channel();
+        let lanes = Lanes { count: 2, key: |item: &&'static str| Some(*item) };
+        let group = Group::start_lanes(1, lanes, (&Metrics::new(), Queue::Commit), move |units| {
+            let (release, released) = oneshot::channel::<()>();
+            let units: Vec<Items> = units.into_iter().map(|unit: Unit<&'static str>| unit.items).collect();
+            begun.send((units.clone(), release)).unwrap();
+            async move {
+                released.await.unwrap();
+                units
+            }
+        });
+        let submit = |item| group.submit(vec![item], Span::none());
+        let work = async {
+            let (a, release_a) = begins.recv().await.unwrap();
+            let (b, release_b) = begins.recv().await.unwrap();
+            assert_eq!((a, b), (vec![vec!["a"]], vec![vec!["b"]]));
+            // Both lanes are taken.
+            assert!(begins.try_recv().is_err());
+            release_b.send(()).unwrap();
+            let (c, release_c) = begins.recv().await.unwrap();
+            assert_eq!(c, [["c"]]);
+            release_a.send(()).unwrap();
+            let (again, release_again) = begins.recv().await.unwrap();
+            assert_eq!(again, [["a"]]);
+            release_c.send(()).unwrap();
+            release_again.send(()).unwrap();
+        };
+        let later = async {
+            // Behind the first two, which are in progress.
+            tokio::task::yield_now().await;
+            tokio::join!(submit("c"), submit("a"))
+        };
+        let (a, b, (c, again), ()) = tokio::join!(submit("a"), submit("b"), later, work);
+        assert_eq!([a, b, c, again].map(Option::unwrap), [["a"], ["b"], ["c"], ["a"]]);
+    }
 }

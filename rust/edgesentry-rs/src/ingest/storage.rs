@@ -16,8 +16,8 @@ use tracing::field::Empty;
 use tracing::{Instrument, debug, error, info_span};
 
 use super::chains::{Chains, Claims};
-use super::commit::{Committed, Committer, KeysChanged, refused};
-use super::group::Group;
+use super::commit::{Committed, Committer, KeysChanged, locked_device, refused};
+use super::group::{Group, Lanes};
 use super::keys::{Keys, Verified, verify_units};
 pub use super::limits::Limits;
 use super::outcomes::{record_error, record_of, shared_record_of};
@@ -81,7 +81,8 @@ impl IngestService {
                 limits: limits.clone(),
                 metrics: metrics.clone(),
             });
-            Group::start(most, (&metrics, Queue::Commit), move |units| {
+            let lanes = Lanes { count: ledger.concurrent_appends().max(1), key: locked_device };
+            Group::start_lanes(most, lanes, (&metrics, Queue::Commit), move |units| {
                 let committer = Arc::clone(&committer);
                 async move { committer.commit(units).await }
             })

@@ -284,6 +284,10 @@ impl Ledger for Postgres {
         appended
     }
 
+    fn concurrent_appends(&self) -> usize {
+        self.servers.concurrent_appends()
+    }
+
     async fn keys(&self, device_ids: &[Arc<str>]) -> Result<Registry, StoreError> {
         match self.servers.in_time(self.keys_once(device_ids)).await.and_then(|read| read) {
             Ok(rows) => Ok(stream::registry(rows)),
