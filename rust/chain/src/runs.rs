@@ -102,3 +102,51 @@ fn join(device_id: &Arc<str>, a: Box<Segment>, b: Box<Segment>, found: &mut Foun
     }
     low
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash::Hash;
+    use crate::segment::Link;
+
+    /// Returns runs of one record each, which are linked.
+    fn runs(sequences: &[u64]) -> Runs {
+        let (mut runs, mut found) = (Runs::default(), Found::default());
+        for sequence in sequences {
+            let hash = |sequence: u64| Hash::of(&sequence.to_le_bytes());
+            let link = Link {
+                sequence: *sequence,
+                hash: hash(*sequence),
+                prev: hash(sequence.wrapping_sub(1)),
+                timestamp_ms: 0,
+                index: *sequence,
+            };
+            runs.insert(&"a".into(), Segment::new(link, Order::Sequence), &mut found);
+        }
+        assert_eq!(found.findings, []);
+        runs
+    }
+
+    fn ranges(runs: &Runs) -> Vec<(u64, u64)> {
+        runs.iter().map(|run| (run.first.sequence, run.last.sequence)).collect()
+    }
+
+    #[test]
+    fn runs_that_touch_are_joined() {
+        assert_eq!(ranges(&runs(&[5, 7, 1, 6, 2])), [(1, 2), (5, 7)]);
+        assert_eq!(ranges(&runs(&[3, 5, 4, 4])), [(3, 5)]);
+        assert_eq!(ranges(&runs(&[u64::MAX, 0, u64::MAX - 1])), [(0, 0), (u64::MAX - 1, u64::MAX)]);
+    }
+
+    #[test]
+    fn a_run_is_found_by_its_sequences() {
+        let mut runs = runs(&[1, 2, 3, 6]);
+        let at = [0, 1, 3, 4, 6, 7].map(|sequence| runs.at_mut(sequence).map(|run| run.first.sequence));
+        assert_eq!(at, [None, Some(1), Some(1), None, Some(6), None]);
+        for (first, last) in [(1, 2), (2, 3), (1, 4), (1, 6)] {
+            assert!(runs.take(first, last).is_none(), "{first} {last}");
+        }
+        assert_eq!(runs.take(1, 3).map(|run| run.span.records), Some(3));
+        assert_eq!(ranges(&runs), [(6, 6)]);
+    }
+}

@@ -596,3 +596,58 @@ pub(crate) fn at_link(
         predecessor: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::device::Device;
+    use crate::key::Scheme;
+
+    #[test]
+    fn faults_are_the_codes_with_findings() {
+        let mut faults = Faults::default();
+        assert_eq!(faults.iter().next(), None);
+        faults.add(FindingCode::Fork, 2);
+        faults.add(FindingCode::SequenceGap, 1);
+        faults.remove(FindingCode::Fork);
+        faults.remove(FindingCode::SequenceGap);
+        assert_eq!(faults.iter().collect::<Vec<_>>(), [(FindingCode::Fork, 1)]);
+    }
+
+    #[test]
+    fn other_keys_or_heads_have_another_basis() {
+        let key = |seed: u8, scheme, valid_from| {
+            let key = Device::from_seed("a", [seed; 32], scheme).public_key().unwrap();
+            RingKey { key, scheme, valid_from }
+        };
+        let (record, payload_hash) = (Scheme::Record, Scheme::PayloadHash);
+        let rings = [
+            vec![],
+            vec![key(1, record, 1)],
+            vec![key(1, record, 3)],
+            vec![key(1, record, 1 << 32)],
+            vec![key(1, record, (1 << 32) + 1)],
+            vec![key(1, payload_hash, 1)],
+            vec![key(2, record, 1)],
+            vec![key(1, record, 1), key(2, record, 5)],
+            vec![key(2, record, 1), key(1, record, 5)],
+        ];
+        let keyless = [None, Some(None)].map(|keys| Basis::of(keys, [None; 2]));
+        let bases = rings.iter().map(|keys| Basis::of(Some(Some(keys)), [None; 2]));
+        let bases: HashSet<_> = bases.chain(keyless).map(|basis| (basis.keyless, basis.keys)).collect();
+        // No key ring and no keys are the same: only the plan of a part tells them apart.
+        assert_eq!(bases.len(), rings.len() + 1);
+
+        let head = |sequence, byte| Head { sequence, hash: Hash([byte; 32]) };
+        let heads =
+            [head(1, 1), head(2, 1), head(3 << 32, 1), head((1 << 32) + 1, 1), head(1, 2), head(1, 255)];
+        let pairs = heads.iter().flat_map(|one| heads.iter().map(move |other| [Some(one), Some(other)]));
+        let pairs = pairs.chain(heads.iter().map(|head| [Some(head), None])).chain([[None; 2]]);
+        let sums: HashSet<[u8; 4]> = pairs.map(Basis::of_heads).collect();
+        assert_eq!(sums.len(), heads.len() * heads.len() + heads.len() + 1);
+    }
+}

@@ -326,6 +326,34 @@ mod tests {
     }
 
     #[test]
+    fn an_honest_batch_holds_as_one_sum() {
+        let mut devices = [1, 2, 3].map(|seed| Device::from_seed("lift-01", [seed; 32], Scheme::PayloadHash));
+        let keys = devices.each_ref().map(|device| device.public_key().unwrap());
+        let records: Vec<AuditRecord> = (0..40_usize)
+            .map(|at| devices[at * at % 3].sign(1, &at.to_le_bytes(), "1.bin").unwrap())
+            .collect();
+        let signed = |at: usize| {
+            let AuditRecord { payload_hash, signature, .. } = &records[at];
+            Signed { key: &keys[at * at % 3], message: &payload_hash.0, signature }
+        };
+        let honest: Vec<Signed<'_>> = (0..40).map(signed).collect();
+        let (mut search, mut entries) = Search::new(&honest, challenges(&honest));
+        assert!(search.batch_holds(&mut entries));
+        assert_eq!((entries.len(), search.bad.len(), search.keys.len()), (40, 0, 2));
+
+        // The R of one signature decodes to no point, and another signature is of another message.
+        let (mut broken, mut moved) = (records[7].signature, honest.clone());
+        broken[..32].copy_from_slice(&[0xff; 32]);
+        moved[7].signature = &broken;
+        let (mut search, mut entries) = Search::new(&moved, challenges(&moved));
+        assert!(search.batch_holds(&mut entries));
+        assert_eq!((entries.len(), &search.bad[..]), (39, &[7][..]));
+        moved[20].message = b"another message";
+        let (mut search, mut entries) = Search::new(&moved, challenges(&moved));
+        assert!(!search.batch_holds(&mut entries));
+    }
+
+    #[test]
     fn products_are_summed_mod_the_order() {
         let numbers: [[u8; 64]; 4] =
             [[0xff; 64], [0; 64], [0x80; 64], std::array::from_fn(|i| (i * 37 % 251) as u8)];

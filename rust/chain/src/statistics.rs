@@ -301,6 +301,10 @@ mod tests {
         assert_eq!(statistics.jumps(Some(u64::MAX)), 0);
         assert_eq!((statistics.clock_backwards, statistics.furthest_back), (1, Some((9 * hour - 1000, 41))));
         assert_eq!((statistics.first_ms, statistics.last_ms), (1000, 41_000));
+        // A step of 25 minutes is below 30.
+        let late: Vec<(u64, u64)> =
+            (1..=20).map(|at| (at, at * 1000)).chain([(21, 21_000 + 25 * 60 * 1000)]).collect();
+        assert_eq!(of(&late).jumps(None), 0);
         // Ten medians of a device that records each day are more than 30 minutes.
         let daily: Vec<(u64, u64)> = (1..9).map(|at| (at, at * 24 * hour)).collect();
         assert_eq!(of(&daily).jumps(None), 0);

@@ -7,9 +7,10 @@ mod checked;
 
 use std::sync::Arc;
 
+use edgesentry_chain::part::{Ends, Part};
 use edgesentry_chain::{
-    AuditRecord, Checks, Device, Evidence, FindingCode as Code, Hash, Head, Heads, Hint, KeyError, KeyRing,
-    NotChecked, Payloads, Report, RingKey, Scheme, Segments, Verdict,
+    AuditRecord, Checks, Device, Evidence, FindingCode as Code, Hash, Head, Heads, Hint, Input, Kept,
+    KeyError, KeyRing, NotChecked, Order, Payloads, Report, RingKey, Scheme, Segments, Verdict,
 };
 use proptest::prelude::*;
 
@@ -391,6 +392,53 @@ fn a_key_belongs_to_one_scheme() {
     ring.insert("lift-02", RingKey { scheme: Scheme::Record, ..key }).unwrap();
 }
 
+#[test]
+fn devices_with_the_same_key_are_named() {
+    let key = |name: &str, valid_from| {
+        let key = device(name, Scheme::Record).public_key().unwrap();
+        RingKey { key, scheme: Scheme::Record, valid_from }
+    };
+    let (a, b) = (key("a", 1), key("b", 1));
+    let mut ring = KeyRing::new();
+    ring.insert("a", a).unwrap();
+    ring.insert("b", b).unwrap();
+    assert_eq!((ring.shared_key(), ring.other_owner("a", &a.key)), (None, None));
+    assert_eq!((ring.other_owner("b", &a.key), ring.other_owner("a", &key("c", 1).key)), (Some("a"), None));
+    // A device that returns to an earlier key shares it with no other.
+    ring.insert("a", key("a", 5)).unwrap();
+    assert_eq!((ring.shared_key(), ring.other_owner("a", &a.key)), (None, None));
+    ring.insert("c", b).unwrap();
+    assert_eq!((ring.shared_key(), ring.other_owner("b", &b.key)), (Some(("b", "c")), Some("c")));
+}
+
+/// Each bad signature is tried under the other keys of its device, some thousands at a time.
+#[test]
+fn each_of_many_bad_signatures_is_one_finding() {
+    let mut lift = device("lift-01", Scheme::Record);
+    let mut records = chain(&mut lift, 2100);
+    let mut ring = ring(&[lift]);
+    let other = |name: &str, valid_from| {
+        let key = device(name, Scheme::Record).public_key().unwrap();
+        RingKey { key, scheme: Scheme::Record, valid_from }
+    };
+    ring.insert("lift-01", other("later", 100_000)).unwrap();
+    records.iter_mut().for_each(|record| record.signature[40] ^= 1);
+    let report = report(&records, &Checks { keys: Some(&ring), ..Checks::default() });
+    let invalid = report.findings.iter().filter(|finding| finding.code == Code::SignatureInvalid);
+    assert!(invalid.map(|finding| finding.sequence.unwrap()).eq(1..=2100));
+}
+
+#[test]
+fn findings_have_the_positions_that_the_caller_gives() {
+    let mut records = ten();
+    records.remove(3);
+    let checks = Checks::default();
+    let spread = records.iter().zip((7..).step_by(5));
+    let report = checks.report(checks.verify_indexed(spread).unwrap());
+    let places: Vec<_> = report.findings.iter().map(|finding| (finding.code, finding.index)).collect();
+    assert_eq!(places, [(Code::SequenceGap, Some(22))]);
+}
+
 struct Observed;
 
 impl Payloads for Observed {
@@ -618,12 +666,47 @@ fn segments_of_sorted_records_are_joined_when_the_gap_is_filled() {
     assert_eq!((chains.count(), chains.open_gaps(), chains.records()), (1, 0, 10));
 }
 
+/// Only the records decide which findings contested sequences have.
+#[test]
+fn joining_contested_segments_adds_no_finding() {
+    let mut records = ten();
+    records[3].prev_record_hash = Hash::ZERO;
+    for at in 4..10 {
+        records[at].prev_record_hash = records[at - 1].hash();
+    }
+    let checks = Checks::default();
+    let sorted = |range: std::ops::Range<usize>| {
+        let at = range.start as u64;
+        checks.verify_sorted(records[range].iter().zip(at..)).unwrap()
+    };
+    let (low, high) = (|| sorted(0..3), || sorted(3..6));
+    assert_eq!(found(&checks.report(low().merge(high()))), [(Code::PrevHashMismatch, 4)]);
+    let (contested_low, contested_high) = (|| low().merge(sorted(1..3)), || high().merge(sorted(4..6)));
+    for (one, other) in [
+        (contested_low(), high()),
+        (high(), contested_low()),
+        (low(), contested_high()),
+        (contested_high(), low()),
+    ] {
+        let joined = one.merge(other);
+        assert_eq!((joined.count(), joined.findings()), (1, &[][..]));
+    }
+}
+
 #[test]
 fn withdrawn_findings_are_counted_no_more() {
     let mut records = ten();
     records[4].timestamp_ms += 1;
     records.remove(7);
     let checks = Checks::default();
+    let input = Input {
+        name: "one".into(),
+        format: "json".to_owned(),
+        entries: records.len() as u64,
+        bytes: None,
+        modified: None,
+        path: None,
+    };
     let expected = [(Code::PrevHashMismatch, 6), (Code::SequenceGap, 9)];
     for sorted in [false, true] {
         let mut segments = match sorted {
@@ -634,12 +717,16 @@ fn withdrawn_findings_are_counted_no_more() {
         let withdrawn = segments.withdraw(|finding| finding.code == Code::PrevHashMismatch);
         assert_eq!((withdrawn.len(), segments.findings().len()), (1, all - 1));
         assert_eq!(found(&checks.report(segments.clone())), expected[1..]);
+        let order = if sorted { Order::Sequence } else { Order::Position };
+        let part =
+            Part::new(&checks, order, 0, vec![input.clone()], segments.clone(), Kept::new(10)).unwrap();
+        assert_eq!(found(&part.report(&Ends::default()).unwrap()), expected[1..]);
         // They may be added again.
         withdrawn.into_iter().for_each(|finding| segments.add(finding));
         assert_eq!(found(&checks.report(segments.clone())), expected);
         let taken = segments.take_findings();
         assert_eq!((taken.len(), segments.findings().len()), (all, 0));
-        let mut kept = edgesentry_chain::Kept::new(1);
+        let mut kept = Kept::new(1);
         kept.add(taken);
         segments.keep(kept);
         let report = checks.report(segments);

@@ -477,6 +477,16 @@ fn erased_payloads_are_counted_or_hinted_at() {
     assert_eq!(faulty.hints, []);
 }
 
+#[test]
+fn long_text_of_a_record_is_shortened_in_evidence() {
+    for (length, shown) in [(3, "äää".to_owned()), (1000, "ä".repeat(1000)), (1001, "ä".repeat(1000) + "…")]
+    {
+        let record = device("a").sign(1, b"observed", "ä".repeat(length)).unwrap();
+        let report = report(&[record], &Checks { payloads: Some(&Missing), ..Checks::default() });
+        assert_eq!(report.findings[0].expected.to_string(), format!("a payload at \"{shown}\""));
+    }
+}
+
 /// A report with findings of many kinds, hints, a log and located inputs.
 fn rich() -> Report {
     let (mut a, b) = (records("a", 9), records("b", 4));

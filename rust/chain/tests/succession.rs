@@ -84,6 +84,16 @@ fn a_ring_that_lacks_or_contradicts_the_new_key_decides() {
         found(&records, &ring(&[first, third])),
         [&[(Code::SuccessionInvalid, 3)][..], &rest].concat()
     );
+    let [none, other] = [ring(&[first]), ring(&[first, third])].map(|ring| {
+        let finding = report(&records, &ring).findings.remove(0);
+        (finding.expected.to_string(), finding.actual.to_string())
+    });
+    let stated = format!("a succession to key {} (record) from sequence 4 on", second.key);
+    let of_ring = |key: &RingKey| {
+        format!("the key ring with key {} (record) from sequence {} on", key.key, key.valid_from)
+    };
+    assert_eq!(none, (of_ring(&first), stated.clone()));
+    assert_eq!(other, (of_ring(&third), stated));
     // The ring has it from another sequence on.
     let late = RingKey { valid_from: 5, ..second };
     let expected = [(Code::SuccessionInvalid, 3), (Code::KeyNotValidAtSequence, 4)];
