@@ -509,12 +509,10 @@ impl Segment {
         self.contested = false;
     }
 
-    /// Joins a segment with records at the same sequences. Only the records decide the findings of both.
+    /// Joins a segment that does not begin before this one, and has records at the same sequences. Only the records decide
+    /// the findings of both.
     pub(crate) fn contest(&mut self, other: Segment) {
         self.contested = true;
-        if other.first.sequence < self.first.sequence {
-            self.first = other.first;
-        }
         if other.last.sequence > self.last.sequence {
             self.last = other.last;
         }

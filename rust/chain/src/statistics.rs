@@ -284,6 +284,7 @@ mod tests {
         assert_eq!((statistics.records, statistics.duplicates, statistics.missing()), (5, 1, 1));
         assert_eq!((statistics.clock_backwards, statistics.furthest_back), (2, Some((15, 9))));
         assert_eq!((statistics.earliest_ms, statistics.latest_ms), (5, 30));
+        assert_eq!(statistics.rate_per_hour(), Some(3.0 * 3_600_000.0 / 25.0));
         assert_eq!(of(&[(u64::MAX, u64::MAX), (0, 0), (u64::MAX, 0)]).missing(), u64::MAX - 1);
         assert_eq!(of(&[(1, 1)]).rate_per_hour(), None);
     }
@@ -379,9 +380,17 @@ mod tests {
 
     #[test]
     fn so_many_runs_are_kept_and_no_more() {
-        let records: Vec<(u64, u64)> = (0..MAX_RUNS as u64 + 10).map(|at| (1 + 2 * at, at)).collect();
-        let statistics = of(&records);
-        assert_eq!(statistics.runs.len(), MAX_RUNS);
-        assert_eq!(statistics.last_sequence(), records.last().map_or(0, |(sequence, _)| *sequence));
+        let records: Vec<(u64, u64)> = (0..MAX_RUNS as u64 + 10).map(|at| (10 + 4 * at, at)).collect();
+        let mut statistics = of(&records);
+        let last = records[records.len() - 1].0;
+        let ends = |statistics: &DeviceStatistics| {
+            (statistics.runs.len(), statistics.first_sequence(), statistics.last_sequence())
+        };
+        assert_eq!(ends(&statistics), (MAX_RUNS, 10, last));
+        // One in the middle, one before all others, one after them.
+        for (sequence, first, last) in [(12, 10, last), (2, 2, last), (last + 5, 2, last + 5)] {
+            fill(&mut statistics, &[(sequence, 0)]);
+            assert_eq!(ends(&statistics), (MAX_RUNS, first, last));
+        }
     }
 }

@@ -58,3 +58,13 @@ fn varints_at_the_limits_are_decided() {
     assert_eq!(varint(&[0x80, 0]), Err(CanonicalError::Varint));
     assert_eq!(varint(&[0x80]), Err(CanonicalError::Truncated));
 }
+
+#[test]
+fn an_option_begins_with_0_or_1() {
+    let option = |bytes: &[u8]| Reader::new(bytes).option();
+    assert_eq!(
+        [&[0], &[1], &[2]].map(|bytes| option(bytes)),
+        [Ok(false), Ok(true), Err(CanonicalError::OptionByte(2))]
+    );
+    assert_eq!(option(&[]), Err(CanonicalError::Truncated));
+}

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use edgesentry_chain::part::{Ends, Part};
 use edgesentry_chain::{
-    AuditRecord, Checks, Device, Evidence, FindingCode as Code, Hash, Head, Heads, Hint, Input, Kept,
-    KeyError, KeyRing, NotChecked, Order, Payloads, Report, RingKey, Scheme, Segments, Verdict,
+    AuditRecord, Checks, Device, Evidence, Finding, FindingCode as Code, Hash, Head, Heads, Hint, Input,
+    Kept, KeyError, KeyRing, NotChecked, Order, Payloads, Report, RingKey, Scheme, Segments, Verdict,
 };
 use proptest::prelude::*;
 
@@ -100,6 +100,10 @@ fn links_are_named() {
     assert_eq!(of(&pick(&[0, 2, 1, 3])), swapped);
     assert_eq!(of(&pick(&[0, 1, 2, 0])), [(Code::SequenceDuplicate, 1)]);
     assert_eq!(of(&pick(&[0, 1, 1, 2, 0])), [(Code::SequenceDuplicate, 2), (Code::SequenceDuplicate, 1)]);
+    // The second of records that were replayed together is replayed again.
+    let twice = report(&pick(&[0, 1, 2, 0, 1, 2, 1]), &Checks::default());
+    assert_eq!(found(&twice), [(Code::SequenceDuplicate, 1), (Code::SequenceDuplicate, 2)]);
+    assert_eq!(twice.counts, [(Code::SequenceDuplicate, 2)].into());
     // Replayed much later: the record is known; the next record seems far off, and names the cause.
     let replayed = report(&pick(&[0, 1, 2, 3, 1, 4]), &Checks::default());
     assert_eq!(found(&replayed), [(Code::SequenceDuplicate, 2), (Code::SequenceGap, 5)]);
@@ -153,6 +157,60 @@ fn a_relinked_edit_passes_under_payload_hash_and_fails_under_record() {
         let warned =
             report.coverage.not_checked.iter().any(|gap| matches!(gap, NotChecked::PayloadHashOnly { .. }));
         assert_eq!(warned, scheme == Scheme::PayloadHash);
+    }
+}
+
+#[test]
+fn a_malformed_entry_is_the_cause_of_a_gap_over_it_alone() {
+    let mut records = ten();
+    records[6].timestamp_ms += 1;
+    let checks = Checks::default();
+    // The entries 3 and 7 are malformed: the first one is in place of a record, the second one is not.
+    let places: Vec<(&AuditRecord, u64)> = records
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| *at != 3)
+        .map(|(at, record)| (record, at as u64 + u64::from(at >= 7)))
+        .collect();
+    let mut segments = checks.verify_indexed(places).unwrap();
+    for at in [3, 7, 20] {
+        segments.add(Finding::malformed(at, "a record", "a list"));
+    }
+    let report = checks.report(segments);
+    let causes: Vec<_> = report
+        .findings
+        .iter()
+        .map(|finding| {
+            let cause = finding.cause.as_ref().map(|cause| (cause.code, cause.index));
+            (finding.code, finding.index.unwrap(), cause)
+        })
+        .collect();
+    let malformed = |at| (Code::RecordMalformed, at, None);
+    assert_eq!(
+        causes,
+        [
+            malformed(3),
+            (Code::SequenceGap, 4, Some((Code::RecordMalformed, 3))),
+            malformed(7),
+            (Code::PrevHashMismatch, 8, None),
+            malformed(20)
+        ]
+    );
+}
+
+#[test]
+fn an_unknown_device_and_a_missing_payload_break_no_link() {
+    let other = ring(&[device("lift-02", Scheme::Record)]);
+    let unknown = Checks { keys: Some(&other), ..Checks::default() };
+    let missing = Checks { payloads: Some(&Observed), ..Checks::default() };
+    for (checks, code, at) in [(unknown, Code::UnknownDevice, 0), (missing, Code::PayloadMissing, 2)] {
+        let mut records = ten();
+        records[at + 1].prev_record_hash = Hash::ZERO;
+        let report = report(&records, &checks);
+        assert_eq!(report.findings[0].code, code);
+        let link = &report.findings[1];
+        assert_eq!((link.code, link.index), (Code::PrevHashMismatch, Some(at as u64 + 1)));
+        assert_eq!(link.cause, None);
     }
 }
 
@@ -213,7 +271,9 @@ fn trusted_heads_catch_truncation_and_missing_devices() {
     assert_eq!(check(&records, Heads::from([(lift(), rewritten)])), [(Code::HeadMismatch, 7)]);
     let two = Heads::from([(lift(), head(9)), ("lift-02".into(), head(3))]);
     assert_eq!(check(&records, two.clone()), [(Code::DeviceMissing, 4)]);
-    assert_eq!(check(&[], two), [(Code::DeviceMissing, 10), (Code::DeviceMissing, 4)]);
+    assert_eq!(check(&[], two.clone()), [(Code::DeviceMissing, 10), (Code::DeviceMissing, 4)]);
+    let nothing = report(&[], &Checks { heads: Some(&two), ..Checks::default() });
+    assert_eq!((nothing.hints, nothing.verdict), (vec![], Verdict::Findings));
 }
 
 #[test]
@@ -628,6 +688,7 @@ fn a_key_that_is_elsewhere_signs_the_same_or_nothing() {
     let seed = *Hash::of(b"lift-01").as_bytes();
     let signer = SeedSigner::new(seed).unwrap();
     assert!(!signer.may_block());
+    assert!(format!("{signer:?}").ends_with("seed: \"redacted\" }"), "{signer:?}");
     let mut lift = device("lift-01", Scheme::Record);
     let mut token = Device::from_signer("lift-01", Arc::new(signer.clone()), Scheme::Record);
     assert_eq!((token.seed(), token.may_block(), token.public_key()), (None, false, lift.public_key()));
@@ -666,6 +727,22 @@ fn segments_of_sorted_records_are_joined_when_the_gap_is_filled() {
     assert_eq!((chains.count(), chains.open_gaps(), chains.records()), (1, 0, 10));
 }
 
+#[test]
+fn sorted_records_may_repeat_and_leave_gaps() {
+    let records = ten();
+    let mut rival = records[2].clone();
+    rival.timestamp_ms += 1;
+    let mut sorted =
+        vec![&records[0], &records[1], &records[1], &records[2], &rival, &records[3], &records[7]];
+    sorted.sort_by(|a, b| a.cmp_in_table(b));
+    let checks = Checks::default();
+    let segments = checks.verify_sorted(sorted.into_iter().zip(0..)).unwrap();
+    assert_eq!((segments.count(), segments.open_gaps(), segments.records()), (2, 1, 7));
+    let codes: Vec<Code> = segments.findings().iter().map(|finding| finding.code).collect();
+    assert_eq!(codes, [Code::SequenceDuplicate, Code::Fork, Code::PrevHashMismatch]);
+    assert_eq!(found(&checks.report(segments)).last(), Some(&(Code::SequenceGap, 8)));
+}
+
 /// Only the records decide which findings contested sequences have.
 #[test]
 fn joining_contested_segments_adds_no_finding() {
@@ -690,6 +767,7 @@ fn joining_contested_segments_adds_no_finding() {
     ] {
         let joined = one.merge(other);
         assert_eq!((joined.count(), joined.findings()), (1, &[][..]));
+        assert_eq!(joined.heads()[&Arc::from("lift-01")].sequence, 6);
     }
 }
 

@@ -162,6 +162,13 @@ fn claims_are_missing_inputs_before_anything_is_read() {
     );
     let brought = Checks { keys: Some(&ring), heads: Some(&heads), ..claimed };
     assert_eq!(missing(&brought), [(Level::Payloads, None), (Level::Log, None)]);
+    // A claim of no start heads claims nothing.
+    let starts = |starts: &Heads| {
+        let claims = Claims { start_heads: by(ProvidedBy::Ledger, starts), ..Claims::default() };
+        Checks { claims, ..Checks::default() }.providers().contains_key(&InputKind::StartHeads)
+    };
+    assert_eq!([starts(&Heads::new()), starts(&heads)], [false, true]);
+    assert_eq!(format!("{:?}", claims.keys.unwrap()), "Claim { by: Ledger, .. }");
 }
 
 #[test]

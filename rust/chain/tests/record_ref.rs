@@ -99,4 +99,7 @@ fn a_borrowed_record_writes_its_canonical_bytes_to_any_output() {
     let mut bytes = vec![7];
     record.borrowed().write_canonical(&mut bytes);
     assert_eq!(bytes[1..], record.canonical_bytes());
+    let mut owned = vec![7];
+    record.write_canonical_bytes(&mut owned);
+    assert_eq!(owned, bytes);
 }

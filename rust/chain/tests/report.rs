@@ -518,9 +518,13 @@ fn rich() -> Report {
 
 #[test]
 fn a_kept_report_is_the_same_report() {
-    for report in
-        [rich(), faulty(3), report(&records("a", 2), &Checks::default()), report(&[], &Checks::default())]
-    {
+    let mut swapped = records("a", 3);
+    swapped.swap(1, 2);
+    let mut out_of_order = report(&swapped, &Checks::default());
+    out_of_order.locate(vec![input("one", 3)]);
+    assert_eq!(out_of_order.hints.len(), 1);
+    let (valid, empty) = (report(&records("a", 2), &Checks::default()), report(&[], &Checks::default()));
+    for report in [rich(), faulty(3), out_of_order, valid, empty] {
         let bytes = postcard::to_allocvec(&ReportState::from(&report)).unwrap();
         let restored = Report::try_from(postcard::from_bytes::<ReportState>(&bytes).unwrap()).unwrap();
         assert_eq!(restored, report);

@@ -6,6 +6,7 @@ use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT as B, EIGHT_TORSION};
 use curve25519_dalek::edwards::EdwardsPoint;
 use curve25519_dalek::scalar::Scalar;
 use ed25519_dalek::{Signature, Signer, SigningKey, Verifier};
+use edgesentry_chain::internals::SUMS_OF_R;
 use edgesentry_chain::{Device, KeyError, PublicKey, Scheme, Signed, verify_signature, verify_signatures};
 use proptest::prelude::*;
 use sha2::{Digest, Sha512};
@@ -97,6 +98,34 @@ fn an_honest_signature_holds() {
     let signature = sign_with((B * nonce).compress().0, nonce, a, &key, MESSAGE);
     assert!(verdict(&key, MESSAGE, &signature));
     assert!(!verdict(&key, b"another message", &signature));
+}
+
+#[test]
+fn an_honest_signature_holds_under_a_key_that_was_checked_before() {
+    for seed in 0..8 {
+        let signing = SigningKey::from_bytes(&[seed; 32]);
+        let key = PublicKey::from_checked_bytes(signing.verifying_key().to_bytes()).unwrap();
+        let signature = signing.sign(MESSAGE).to_bytes();
+        assert!(verify_signature(&Signed { key: &key, message: MESSAGE, signature: &signature }));
+    }
+}
+
+#[test]
+fn each_way_to_sum_the_r_of_a_batch_gives_the_same() {
+    let points: Vec<EdwardsPoint> = (1..=20_u64).map(|at| B * Scalar::from(at)).collect();
+    let mut encodings: Vec<[u8; 32]> = points.iter().map(|point| point.compress().0).collect();
+    encodings[7] = [0xff; 32];
+    let coefficients: Vec<u128> = (0..20).map(|at| u128::MAX / 3 - at * at).collect();
+    let scalars = coefficients.iter().map(|z| Scalar::from(*z));
+    let terms = points.iter().zip(scalars).enumerate().filter(|(at, _)| *at != 7);
+    let expected: EdwardsPoint = terms.map(|(_, (point, z))| point * z).sum();
+    for (name, sum_of_r) in SUMS_OF_R {
+        let Some((sum, undecodable)) = sum_of_r(&encodings, &coefficients) else {
+            assert!(name.starts_with("AVX"), "{name}");
+            continue;
+        };
+        assert_eq!((sum, &undecodable[..]), (expected, &[7][..]), "{name}");
+    }
 }
 
 #[test]

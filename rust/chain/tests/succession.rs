@@ -158,7 +158,12 @@ fn every_malformed_object_reference_is_a_finding() {
         lift(1, Scheme::Record).sign_record(&mut record).unwrap();
         let chain = [records[0].clone(), records[1].clone(), record];
         assert_eq!(found(&chain, &ring(&[first, second])), [(Code::SuccessionInvalid, 3)], "{object_ref}");
-        assert!(ring(&[first]).follow(&chain[2]).is_err());
+        let error = ring(&[first]).follow(&chain[2]).unwrap_err();
+        assert_eq!(
+            error.expected,
+            "an object reference of the form edgesentry:succession:1:SCHEME:KEY:PROOF"
+        );
+        assert_eq!(error.actual, "one of another form");
     }
 }
 
