@@ -139,3 +139,30 @@ impl History {
         places
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn history(sequences: impl IntoIterator<Item = u64>) -> History {
+        let mut history = History::default();
+        for (sequence, index) in sequences.into_iter().zip(0..) {
+            history.push(sequence, &Hash::of(&sequence.to_le_bytes()), index);
+        }
+        history
+    }
+
+    /// Only a record that does not follow its predecessor takes more memory.
+    #[test]
+    fn consecutive_records_are_one_run() {
+        let firsts =
+            |history: &History| -> Vec<u64> { history.runs.iter().map(|run| run.first_sequence).collect() };
+        assert_eq!(firsts(&history([1, 2, 3, 4, 7, 8, 2, 3])), [1, 7, 2]);
+        assert_eq!(firsts(&history([u64::MAX - 1, u64::MAX, 0, 1])), [u64::MAX - 1, 0]);
+        for (next, expected) in [(5..8, &[1, 3][..]), (6..8, &[1, 3, 6]), (1..3, &[1, 3, 1])] {
+            let mut joined = history([1, 3, 4]);
+            joined.append(history(next));
+            assert_eq!(firsts(&joined), expected);
+        }
+    }
+}

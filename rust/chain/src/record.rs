@@ -195,6 +195,22 @@ mod tests {
         object_ref: &'a str,
     }
 
+    /// The bound has ten bytes for each varint, so that the buffer of a record never grows.
+    #[test]
+    fn the_bound_has_room_for_four_long_varints() {
+        let record = AuditRecord {
+            device_id: "a".repeat(200),
+            sequence: u64::MAX,
+            timestamp_ms: u64::MAX,
+            payload_hash: Hash::ZERO,
+            signature: [0; 64],
+            prev_record_hash: Hash::ZERO,
+            object_ref: "b".repeat(100),
+        };
+        let lengths = (10 - 2) + (10 - 1);
+        assert_eq!(record.canonical_size_bound(), record.canonical_bytes().len() + lengths);
+    }
+
     proptest! {
         #[test]
         fn canonical_bytes_are_what_postcard_writes(

@@ -94,6 +94,8 @@ fn links_are_named() {
     let of = |records: &[AuditRecord]| found(&report(records, &Checks::default()));
     let pick = |at: &[usize]| at.iter().map(|at| ten()[*at].clone()).collect::<Vec<_>>();
     assert_eq!(of(&pick(&[1, 2])), [(Code::FirstRecordNotGenesis, 2)]);
+    let linked = AuditRecord { prev_record_hash: Hash::of(b"?"), ..ten()[0].clone() };
+    assert_eq!(of(&[linked]), [(Code::FirstRecordNotGenesis, 1)]);
     assert_eq!(of(&pick(&[0, 1, 3, 4])), [(Code::SequenceGap, 4)]);
     assert_eq!(of(&pick(&[0, 1, 1, 2])), [(Code::SequenceDuplicate, 2)]);
     let swapped = [(Code::SequenceGap, 3), (Code::SequenceOutOfOrder, 2), (Code::SequenceGap, 4)];
@@ -829,8 +831,16 @@ fn a_slice_is_a_share_of_each_thread_and_no_batch_too_large() {
     }
     let large = 64 * SLICE_RECORDS * threads;
     assert_eq!(slice_size(large), SLICE_RECORDS);
-    let records = ten();
+    // Three slices.
+    let mut records = chain(&mut device("lift-01", Scheme::Record), 900);
+    for at in [0, 400, 800] {
+        records[at].timestamp_ms += 1;
+    }
     let checks = Checks::default();
-    let parallel = checks.verify_parallel(&records, 5).unwrap();
-    assert_eq!(checks.report(parallel), checks.report(checks.verify(&records, 5).unwrap()));
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    let parallel = pool.install(|| checks.verify_parallel(&records, 5).unwrap());
+    let report = checks.report(parallel);
+    let places: Vec<Option<u64>> = report.findings.iter().map(|finding| finding.index).collect();
+    assert_eq!(places, [6, 406, 806].map(Some));
+    assert_eq!(report, checks.report(checks.verify(&records, 5).unwrap()));
 }

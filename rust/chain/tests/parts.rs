@@ -170,7 +170,7 @@ fn a_chain_is_contested_if_a_part_of_it_runs_backwards() {
     assert!(!is_contested(&[edited[..3].to_vec(), edited[4..].to_vec()]));
     assert!(is_contested(&[a[..3].to_vec(), a[2..].to_vec(), vec![a[1].clone()]]));
     let backwards = [&a[..3], &a[1..2]].concat();
-    assert!(!is_contested(&[backwards.clone()]));
+    assert!(!is_contested(std::slice::from_ref(&backwards)));
     assert!(is_contested(&[backwards, a[3..].to_vec()]));
     assert!(is_contested(&[a[..2].to_vec(), vec![a[4].clone(), a[2].clone()]]));
 }

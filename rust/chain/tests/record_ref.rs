@@ -54,6 +54,7 @@ fn a_buffer_that_is_too_small_says_how_much_it_lacks() {
         assert_eq!((said, had), (needed, available));
         assert!(buffer[available..].iter().all(|byte| *byte == 0xaa));
     }
+    assert_eq!(record.write_canonical_bytes(&mut vec![0; needed]), Ok(needed));
 }
 
 #[test]

@@ -326,7 +326,12 @@ fn each_hint_has_its_sentence_and_its_data() {
         (
             Hint::PartOfExport { missing: 2, present: 1 },
             Level::Heads,
-            "2 of the 3 devices of the trusted heads",
+            "2 of the 3 devices of the trusted heads have no record here",
+        ),
+        (
+            Hint::PartOfExport { missing: 1, present: 3 },
+            Level::Heads,
+            "1 of the 4 devices of the trusted heads has no record here",
         ),
     ];
     for (hint, level, beginning) in hints {
