@@ -21,7 +21,7 @@ unexport CONDA_PREFIX
 # Built by themselves, with dependencies or instruments that the workspace must not have.
 OWN_WORKSPACES := benches/ingest benches/peers fuzz
 
-.PHONY: help demo check test-unit test test-build test-rust test-python test-postgres test-chaos notebooks soak lint lint-rust lint-python fmt fuzz bench bench-against bench-log bench-bundle bench-console bench-interleaved bench-restore coverage mutants lint-own docs docs-rust generated screenshots wheel check-wheel check-sdist semver venv module clean load soak-serve
+.PHONY: help demo check test-unit test test-build test-rust test-python test-postgres test-chaos notebooks soak lint lint-rust lint-python lint-text deny fmt fuzz bench bench-against bench-log bench-bundle bench-console bench-interleaved bench-restore coverage mutants lint-own docs docs-rust generated screenshots wheel check-wheel check-sdist semver venv module clean load soak-serve
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -93,7 +93,7 @@ notebooks: module ## Run the notebooks with the same servers; NOTEBOOKS='--write
 	$(CARGO) build $(PROFILE) --release --locked --workspace --bin eds
 	$(SERVERS) $(BIN)/python scripts/notebooks $(NOTEBOOKS)
 
-lint: lint-rust lint-python ## Check formatting, lints, types and stubs
+lint: lint-rust lint-python lint-text ## Check formatting, lints, types, stubs and spelling
 
 lint-rust: ## Check formatting and lints of Rust, and the builds with fewer features
 	$(CARGO) fmt --all --check
@@ -107,6 +107,14 @@ lint-python: module ## Check formatting, lints, types and stubs of Python
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/stubtest edgesentry --mypy-config-file pyproject.toml --allowlist tests/stubtest-allowlist.txt
+
+lint-text: venv ## Check spelling
+	$(BIN)/typos
+
+# Needs `cargo install --locked cargo-deny`. Without the network: make deny DENY="licenses bans sources".
+deny: ## Compare the dependencies of every workspace with deny.toml and the advisory database, by cargo-deny
+	for each in . $(OWN_WORKSPACES) tests/oracles/rust; do \
+		$(CARGO) deny --locked --manifest-path $$each/Cargo.toml --config deny.toml check $(DENY) || exit 1; done
 
 # Builds the dependencies of each, in minutes.
 lint-own: ## Check lints of the benches and the fuzz targets, which are workspaces of their own
