@@ -1,21 +1,26 @@
-"""Verification on a cluster of Spark whose processes end in the middle: the report is right, or missing."""
+"""Verification on a cluster of Spark: processes end in the middle; executors take Python from an archive."""
 
 from __future__ import annotations
 
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
+import venv
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
 
+import edgesentry
 from edgesentry import verify_chain, write_records
 from edgesentry.testing import make_fleet
 
@@ -64,6 +69,8 @@ class Driver:
 
     def __init__(self, master: str, log: Path, **variables: str) -> None:
         environment = {**os.environ, "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
+        # Spark keeps a copy of an archive there.
+        environment["SPARK_LOCAL_DIRS"] = str(log.parent)
         self.log = log
         with log.open("w") as errors:
             self.process = subprocess.Popen(
@@ -95,6 +102,12 @@ class Driver:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
+    def finish(self) -> None:
+        """Ends the application, which removes its temporary files."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        assert self.process.wait(timeout=60) == 0, self.log.read_text()[-3000:]
+
     def end(self) -> None:
         self.process.kill()
         self.process.wait()
@@ -108,8 +121,8 @@ class Driver:
 def driver(cluster: tuple[str, Path], tmp_path: Path) -> Iterator[Callable[..., Driver]]:
     started: list[Driver] = []
 
-    def start() -> Driver:
-        started.append(Driver(cluster[0], tmp_path / f"driver-{len(started)}.log"))
+    def start(**variables: str) -> Driver:
+        started.append(Driver(cluster[0], tmp_path / f"driver-{len(started)}.log", **variables))
         return started[-1]
 
     yield start
@@ -183,3 +196,29 @@ def test_processes_that_end_change_no_verdict(
     assert answer["read"] == 0
     # Positions are those of the first run, so the inputs are in the same order.
     assert answer["report"] == expected
+
+
+def test_executors_take_python_from_an_archive(
+    cluster: tuple[str, Path], driver: Callable[..., Driver], lake: Path, expected: str, tmp_path: Path
+) -> None:
+    """The environment has this package; its pyarrow is a link, as a copy would be larger than the rest."""
+    environment, archive = tmp_path / "environment", tmp_path / "environment.tar.gz"
+    venv.create(environment, symlinks=True)
+    packages = next(environment.glob("lib/*/site-packages"))
+    shutil.copytree(Path(edgesentry.__file__).parent, packages / "edgesentry")
+    (packages / "pyarrow").symlink_to(Path(pyarrow.__file__).parent)
+    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
+        for entry in environment.iterdir():
+            tar.add(entry, entry.name)
+
+    submit = f"--archives {archive}#environment pyspark-shell"
+    application = driver(PYSPARK_PYTHON="./environment/bin/python", PYSPARK_SUBMIT_ARGS=submit)
+    application.ask(lake)
+    assert application.result()["report"] == expected
+    application.finish()
+    # They are large, and pytest keeps directories.
+    unpacked = list(cluster[1].glob("worker-*/work/app-*/*/environment"))
+    assert unpacked
+    for directory in [environment, *unpacked]:
+        shutil.rmtree(directory)
+    archive.unlink()
