@@ -315,11 +315,12 @@ proptest! {
     fn fast_and_strict_agree(
         device_id in "[ -~é]{0,12}", sequence: u64, timestamp_ms: u64, hash: [u8; 32],
         edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3), pretty: bool,
+        is_hex: bool,
     ) {
         let mut record = three().remove(0);
         (record.device_id, record.sequence, record.timestamp_ms) = (device_id, sequence, timestamp_ms);
         record.payload_hash.0 = hash;
-        let mut text = json(&record).into_bytes();
+        let mut text = if is_hex { hex_json(&record) } else { json(&record) }.into_bytes();
         if pretty {
             let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
             text = serde_json::to_vec_pretty(&value).unwrap();
