@@ -21,7 +21,7 @@ unexport CONDA_PREFIX
 # Built by themselves, with dependencies or instruments that the workspace must not have.
 OWN_WORKSPACES := benches/ingest benches/peers fuzz
 
-.PHONY: help demo check test-unit test test-build test-rust test-python test-postgres test-chaos notebooks soak lint lint-rust lint-python lint-text deny fmt fuzz bench bench-against bench-log bench-bundle bench-console bench-interleaved bench-restore coverage mutants lint-own docs docs-rust generated screenshots wheel check-wheel check-sdist semver venv module clean load soak-serve
+.PHONY: help demo check test-unit test test-build test-rust test-python test-postgres test-chaos notebooks soak lint lint-rust lint-python lint-text deny fmt fuzz bench bench-against bench-log bench-bundle bench-console bench-interleaved bench-restore coverage mutants lint-own docs docs-rust generated screenshots wheel check-wheel check-sdist wheel-portable check-wheel-portable semver venv module clean load soak-serve
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -180,7 +180,7 @@ screenshots: module ## Update the images of pages, notebooks, plots and the term
 	$(BIN)/python scripts/terminal
 
 wheel: venv ## Build the Python wheel and the sdist into dist
-	rm -rf dist
+	rm -f dist/*.whl dist/*.tar.gz
 	$(BIN)/maturin sdist --out dist
 	$(BIN)/maturin build --release --locked --out dist
 
@@ -189,6 +189,13 @@ check-wheel: wheel ## Install the wheel without Rust; audit its ABI, its compone
 
 check-sdist: wheel ## Like check-wheel, and let pip build the package from the sdist (minutes)
 	$(BIN)/python scripts/check-wheel --sdist
+
+# Needs `rustup target add aarch64-unknown-linux-gnu`.
+wheel-portable: venv ## Build wheels for x86_64 and aarch64 with an older glibc into dist/portable: PORTABLE="--glibc 2.28 x86_64"
+	$(BIN)/python scripts/wheel-portable $(PORTABLE)
+
+check-wheel-portable: wheel-portable ## Like check-wheel, with the symbols of glibc; the wheel for aarch64 runs under QEMU
+	$(BIN)/python scripts/check-wheel --portable
 
 semver: venv ## Compare the public APIs with an earlier revision: BASE=6d07395; the Rust crates if cargo-semver-checks is installed
 	$(BIN)/python scripts/api-changes $(or $(BASE),6d07395)

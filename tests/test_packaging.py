@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import sysconfig
 import tomllib
 from importlib.metadata import distribution
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 SHARE = Path(sysconfig.get_path("data")) / "share"
@@ -89,3 +92,28 @@ def test_the_extras_are_there() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert {"plot", "testing", "notebook"} <= set(project["optional-dependencies"])
     assert project["dependencies"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["riscv64"], "PROCESSOR: expected x86_64 or aarch64, got riscv64"),
+        (["--glibc", "musl"], "--glibc: expected a version such as 2.17 or 2.28, got musl"),
+        (["aarch64"], "Rust has no standard library for aarch64-unknown-linux-gnu; run rustup target add"),
+    ],
+)
+def test_a_portable_wheel_that_cannot_be_built_is_refused_first(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    rustc = tmp_path / "rustc"
+    rustc.write_text(f"#!/bin/sh\necho {tmp_path}\n")
+    rustc.chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "wheel-portable", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    )
+    assert done.returncode != 0
+    assert message in done.stderr
