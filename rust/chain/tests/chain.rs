@@ -64,6 +64,22 @@ fn an_honest_chain_is_valid() {
 }
 
 #[test]
+fn records_of_devices_may_interleave() {
+    let mut devices = ["a", "b", "c"].map(|name| device(name, Scheme::Record));
+    let ring = ring(&devices);
+    let mut chains = devices.each_mut().map(|device| chain(device, 5).into_iter());
+    let records: Vec<AuditRecord> = (0..15)
+        .map(|at| chains[[0, 1, 2, 0, 2, 1][at % 6]].next())
+        .take_while(Option::is_some)
+        .flatten()
+        .collect();
+    assert!(records.len() > 10);
+    let report = report(&records, &Checks { keys: Some(&ring), ..Checks::default() });
+    assert_eq!((report.verdict, report.coverage.devices), (Verdict::Valid, 3));
+    assert_eq!(report.coverage.records, records.len() as u64);
+}
+
+#[test]
 fn nothing_to_verify_is_not_a_pass() {
     let report = report(&[], &Checks::default());
     assert_eq!(report.verdict, Verdict::NothingToVerify);

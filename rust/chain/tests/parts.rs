@@ -180,9 +180,13 @@ fn a_chain_in_one_part_that_lacks_only_order_keeps_its_hint() {
     let mut a = chain("a", 6);
     a.rotate_left(2);
     let checks = Checks::default();
-    let report = part(&checks, Order::Position, 0, &a).report(&Ends::default()).unwrap();
+    let part = part(&checks, Order::Position, 0, &a);
+    let rows = part.rows().into_iter().map(|row| (row.device_id, row.state));
+    let restored = Part::from_rows(rows).unwrap();
     let hint = Hint::NotInOrder { devices: 1, device_id: "a".into(), many_inputs: false };
-    assert_eq!(report.hints, [hint]);
+    for part in [part, restored] {
+        assert_eq!(part.report(&Ends::default()).unwrap().hints, std::slice::from_ref(&hint));
+    }
 }
 
 #[test]
