@@ -255,6 +255,10 @@ mod tests {
     #[test]
     fn each_place_has_its_escapes() {
         assert_eq!(quoted(r#"a"b\c"#), r#""a\"b\\c""#);
+        assert_eq!(name("a\\b\u{7} c"), r"a\b\u{7} c");
+        assert_eq!(sentence(r"a\u{7} ##"), r"a\u{7} #\u{23}");
+        assert_eq!(json("\"a\u{3164}\""), "\"a\\u3164\"");
+        assert_eq!(json("\"###a#b\""), "\"#\\u0023\\u0023a#b\"");
         assert_eq!(
             markup("<a href=\"x\">'&'</a>\u{7}"),
             "&lt;a href=&quot;x&quot;&gt;&#39;&amp;&#39;&lt;/a&gt;\\u{7}"
