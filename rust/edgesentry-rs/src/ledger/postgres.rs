@@ -131,6 +131,7 @@ impl Postgres {
     ) -> Result<Vec<Decision>, AppendError> {
         let begin_failed = || self.failed("begin a transaction");
         if self.servers.takes_statements().map_err(begin_failed())?
+            && entries.len() < write::COPY_FROM
             && let Some(continuation) = plan::continuation(entries)
             && self.continue_chains(connection, &continuation).await?
         {
@@ -504,14 +505,21 @@ impl Dialect for PgConnection {
         if plan.accepted.is_empty() {
             return Ok(());
         }
-        let records = write::records(1, "");
-        write::bind_records(sqlx::query(AssertSqlSafe(records)), &plan.accepted).execute(&mut *self).await?;
+        if plan.accepted.len() < write::COPY_FROM {
+            let records = sqlx::query(AssertSqlSafe(write::records(1, "")));
+            write::bind_records(records, &plan.accepted).execute(&mut *self).await?;
+        } else {
+            write::copy_records(self, &plan.accepted).await?;
+        }
         let heads = write::heads(1, "");
         write::bind_heads(sqlx::query(AssertSqlSafe(heads)), &plan.heads).execute(&mut *self).await?;
         Ok(())
     }
 
     async fn write_log(&mut self, rows: &[LogRow]) -> Result<(), sqlx::Error> {
+        if rows.len() >= write::COPY_FROM {
+            return write::copy_log(self, rows).await;
+        }
         write::bind_log(sqlx::query(AssertSqlSafe(write::log(1, ""))), rows).execute(&mut *self).await?;
         Ok(())
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use edgesentry_chain::{Device, FindingCode, Head, Scheme};
 use edgesentry_rs::ingest::verify::{MAX_SEQUENCE, Outcome, Submission, admit};
 use edgesentry_rs::ledger::{
-    AppendError, Decision, Entry, Filter, Ledger, LogQuery, Page, Registration, RejectionLimits,
+    AppendError, Decision, Entry, Filter, Ledger, LogEntry, LogQuery, Page, Registration, RejectionLimits,
     RevocationReason, revocation_reason,
 };
 use edgesentry_rs::payload::{Memory, PayloadStore, Stored};
@@ -38,6 +38,7 @@ on_every_ledger!(
     rejections_are_bounded,
     an_empty_ledger_answers,
     many_records_stream,
+    a_large_group_is_written_like_a_small_one,
     names_that_sql_would_trip_over,
 );
 
@@ -573,6 +574,41 @@ async fn many_records_stream(place: Place) {
         assert!(stream.next().await.unwrap().unwrap().len() > 1000);
     }
     assert_eq!(append(&*ledger, vec![next_with(&mut lifts[0], "more")]).await, ["accepted"]);
+}
+
+/// PostgreSQL gets the rows of a large group by COPY, with every kind of value.
+async fn a_large_group_is_written_like_a_small_one(place: Place) {
+    const RECORDS: usize = 1100;
+    let ledger = place.ledger().await;
+    let mut lifts = devices(&*ledger, 2).await;
+    let mut seen = Vec::new();
+    for (lift, records) in lifts.iter_mut().zip([1, RECORDS]) {
+        let chain = chain(lift, records);
+        let gap = resigned(lift, &chain[0], |record| record.sequence = 9_000);
+        let mut group = entries(&*ledger, [chain, vec![gap]].concat()).await;
+        let mut stranger = next(&mut device(9));
+        Arc::make_mut(&mut stranger.record).device_id = "ü\0\t\\N".to_owned();
+        Arc::make_mut(&mut stranger.record).sequence = u64::MAX;
+        for rejected in admit(vec![stranger], &ledger.keys(&[]).await.unwrap()) {
+            group.push(Entry::Rejected(rejected.unwrap_err()));
+        }
+        let decided = names(&ledger.append(&group).await.unwrap());
+        assert_eq!(decided[..records], vec!["accepted"; records]);
+        let query = LogQuery { newest: true, limit: 3, ..LogQuery::default() };
+        let mut log = ledger.operation_log(&query).await.unwrap();
+        assert_eq!((log[0].outcome, log[0].sequence), (OutcomeKind::Accepted, Some(records as u64)));
+        let rejected = log.split_off(1);
+        assert_eq!(rejected[0].expected, Some((records + 1).to_string()));
+        assert!(rejected.iter().all(|entry| entry.reason.is_some() && entry.evidence.is_some()));
+        seen.push((decided[records..].to_vec(), rejected[1].clone()));
+    }
+    let [(few, small), (many, large)] = &seen[..] else { panic!("{seen:?}") };
+    assert_eq!(few, many);
+    assert_eq!(small.sequence, None);
+    let unplaced = |entry: &LogEntry| LogEntry { id: 0, at_ms: 0, ..entry.clone() };
+    assert_eq!(unplaced(small), unplaced(large));
+    assert_eq!(records(&*ledger, &Filter::default()).await.len(), RECORDS + 1);
+    assert!(verify(ledger, None).await.ok());
 }
 
 async fn names_that_sql_would_trip_over(place: Place) {

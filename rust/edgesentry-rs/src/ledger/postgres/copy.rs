@@ -1,4 +1,4 @@
-//! Reading records from PostgreSQL with COPY in its binary format, which is the fastest way.
+//! COPY of PostgreSQL in its binary format, which is the fastest way to read records, and to write many.
 //!
 //! Format: <https://www.postgresql.org/docs/current/sql-copy.html>, "Binary Format".
 
@@ -154,6 +154,64 @@ pub(super) fn statement(filter: &Filter, page: Option<&Page>) -> String {
         super::columns(&rows::RECORD),
         conditions.join(" AND ")
     )
+}
+
+/// Rows to write.
+pub(super) struct Rows(Vec<u8>);
+
+impl Default for Rows {
+    fn default() -> Rows {
+        // No flags, and no header extension.
+        Rows([SIGNATURE, &[0; HEADER_BYTES - SIGNATURE.len()]].concat())
+    }
+}
+
+impl Rows {
+    /// Begins a row of this number of columns.
+    pub(super) fn begin(&mut self, columns: i16) {
+        self.0.extend(columns.to_be_bytes());
+    }
+
+    pub(super) fn integer(&mut self, value: i64) {
+        self.0.extend(8_i32.to_be_bytes());
+        self.0.extend(value.to_be_bytes());
+    }
+
+    /// Adds a text or bytes.
+    pub(super) fn bytes(&mut self, value: &[u8]) -> Result<(), sqlx::Error> {
+        let length = i32::try_from(value.len()).map_err(|error| sqlx::Error::Encode(error.into()))?;
+        self.0.extend(length.to_be_bytes());
+        self.0.extend(value);
+        Ok(())
+    }
+
+    pub(super) fn null(&mut self) {
+        self.0.extend((-1_i32).to_be_bytes());
+    }
+
+    pub(super) fn optional(&mut self, value: Option<&[u8]>) -> Result<(), sqlx::Error> {
+        match value {
+            Some(value) => self.bytes(value),
+            None => {
+                self.null();
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes the rows by this COPY.
+    pub(super) async fn copy(
+        mut self,
+        connection: &mut PgConnection,
+        statement: &str,
+    ) -> Result<(), sqlx::Error> {
+        // The trailer.
+        self.0.extend((-1_i16).to_be_bytes());
+        let mut copy = connection.copy_in_raw(statement).await?;
+        copy.send(self.0).await?;
+        copy.finish().await?;
+        Ok(())
+    }
 }
 
 fn malformed() -> sqlx::Error {
