@@ -21,7 +21,7 @@ unexport CONDA_PREFIX
 # Built by themselves, with dependencies or instruments that the workspace must not have.
 OWN_WORKSPACES := benches/ingest benches/peers fuzz
 
-.PHONY: help demo check test-unit test test-build test-rust test-python test-postgres test-chaos notebooks soak lint lint-rust lint-python lint-text deny fmt fuzz bench bench-against bench-log bench-bundle bench-console bench-interleaved bench-restore coverage mutants lint-own docs docs-rust generated screenshots wheel check-wheel check-sdist wheel-portable check-wheel-portable semver venv module clean load soak-serve
+.PHONY: help demo check test-unit test test-build test-rust test-python test-postgres test-ray test-chaos notebooks soak lint lint-rust lint-python lint-text deny fmt fuzz bench bench-against bench-log bench-bundle bench-console bench-interleaved bench-lake bench-restore coverage mutants lint-own docs docs-rust generated screenshots wheel check-wheel check-sdist wheel-portable check-wheel-portable semver venv module clean load soak-serve
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,7 +57,7 @@ test-rust: venv ## Run the Rust tests with PostgreSQL and SeaweedFS, with nextes
 soak: module ## Run the long tests: crashes, faults at every system call, attacks, chaos, hostile Arrow under ASan, mutants
 	EDGESENTRY_CRASH_ROUNDS=$${EDGESENTRY_CRASH_ROUNDS:-1000} $(SERVERS) \
 		$(CARGO) test --release --locked --workspace --test stores -- --test-threads 2 crash:: race::
-	$(MAKE) test-postgres
+	$(MAKE) test-postgres test-ray
 	$(CARGO) build --release --locked --workspace --bin eds
 	EDGESENTRY_PART_CASES=$${EDGESENTRY_PART_CASES:-3000} $(CARGO) test --release --locked --workspace --test parts
 	EDGESENTRY_EVERY_FAULT=1 $(SERVERS) $(BIN)/python -m pytest tests/faults tests/adversary/test_ledger_writer.py
@@ -79,6 +79,9 @@ coverage: ## Measure the lines of rust/chain, rust/log and rust/formats that the
 
 test-postgres: venv ## Run the tests of ledgers on each tested version of PostgreSQL; make test uses the version of the system
 	scripts/servers/each $(CARGO) test --release --locked --workspace --test stores -- postgres
+
+test-ray: module ## Verify a lake on Ray, which it installs into target/ray
+	scripts/test-ray
 
 test-chaos: module ## Run schedules of faults: EDGESENTRY_CHAOS_SEED=7,8, EDGESENTRY_CHAOS_SCHEDULES=100, or those of make test
 	$(CARGO) build --release --locked --workspace --bin eds
@@ -145,6 +148,10 @@ bench-log: venv ## Measure the transparency log beside ingest and verification: 
 bench-interleaved: module ## Compare rows of many devices as they arrive with rows sorted by device: INTERLEAVED="--records 4000000"
 	$(CARGO) build --release --locked --workspace --bin eds
 	$(BIN)/python benches/interleaved.py $(INTERLEAVED)
+
+bench-lake: module ## Measure Spark beside one process, the memory of its workers, and the next day: LAKE="--only memory", BASE=path
+	$(CARGO) build --release --locked --workspace --bin eds
+	$(BIN)/python benches/lake.py $(LAKE) $(BASE)
 
 bench-bundle: venv ## Measure the verifiers of evidence bundles: BUNDLE="--only eds --records 1000000"
 	$(CARGO) build --release --locked --workspace --bin eds --example log

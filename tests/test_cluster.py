@@ -32,6 +32,7 @@ from edgesentry import (
     verify_part,
     write_records,
 )
+from edgesentry._core import PackedKeys
 from edgesentry._typing import Order
 from edgesentry.testing import CATALOGUE, make_fleet
 from support import chains, device, key_ring
@@ -275,6 +276,46 @@ def test_records_are_pushed() -> None:
         failed.push(b"\x00 no export")
     with pytest.raises(ValueError, match="failed"):
         failed.finish()
+
+
+def test_keys_come_with_the_records_of_their_devices() -> None:
+    ids = FLEET.keys.devices
+    packed = PackedKeys(FLEET.keys)
+    assert pickle.loads(pickle.dumps(packed)).of_devices(set(ids)) == FLEET.keys
+    assert packed.of_devices({ids[0], "lift-99"}) == FLEET.keys.subset(ids[:1])
+    assert "of_devices" not in repr(packed)
+    pickled = pickle.dumps(packed, protocol=4)
+    # In the keys, whose bytes end shortly before the pickle does.
+    for at in (20, 100):
+        damaged = bytearray(pickled)
+        damaged[-at] ^= 1
+        with pytest.raises(UnreadableError, match="the pickle of a PackedKeys is damaged"):
+            pickle.loads(bytes(damaged))
+
+    for order in ORDERS:
+        verifier = Verifier(position=0, keys=KeyRing(), order=order)
+        for device_id in ids:
+            rows = [record for record in RECORDS if record.device_id == device_id]
+            for half in (rows[:20], rows[20:]):
+                verifier.push(half, keys=packed.of_devices({device_id}))
+        whole = merge([verifier.finish()])
+        assert whole.report().ok
+        signatures = whole.report().coverage.signatures
+        assert signatures is not None
+        assert (signatures.record, signatures.unchecked) == (len(RECORDS), 0)
+
+        # Keys after records of their device would leave some of them without.
+        for halves in ((RECORDS[:48], RECORDS[48:]), (RECORDS[48:], RECORDS[:48])):
+            late = Verifier(position=0, keys=KeyRing(), order=order)
+            late.push(halves[0])
+            late.push(halves[1], keys=FLEET.keys)
+            with pytest.raises(ValueError, match="its keys are not the same"):
+                late.finish()
+    other = Verifier(position=0, keys=FLEET.keys)
+    with pytest.raises(ValueError, match='device "lift-01": its keys differ from those of an earlier batch'):
+        other.push(RECORDS, keys=KeyRing({"lift-01": FLEET.keys["lift-02"][0]["key"]}))
+    with pytest.raises(ValueError, match="keys of a batch need keys="):
+        Verifier(position=0).push(RECORDS, keys=FLEET.keys)
 
 
 def test_keys_and_heads_are_tables() -> None:

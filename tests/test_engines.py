@@ -9,7 +9,9 @@ import sys
 import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import unquote
@@ -53,6 +55,9 @@ def test_shares_have_the_report_of_the_whole() -> None:
             for at, rows in enumerate(cuts)
         ]
         divided = [part.split(4) for part in parts]
+        for part, split in zip(parts, divided, strict=True):
+            tables = [pa.table(table) for table in part.share_tables(4)]
+            assert tables == [pa.table(share) for share in split]
         rows = [pa.concat_tables([pa.table(part[share]) for part in divided]) for share in range(4)]
         whole = Segments.unite([Segments.from_arrow(table) for table in reversed(rows)])
         assert whole == merge(parts)
@@ -65,8 +70,9 @@ def test_shares_have_the_report_of_the_whole() -> None:
                 [Segments.from_arrow(rows[0]), merge([parts[0].split(4)[1], parts[1].split(4)[1]])]
             )
     for shares in (0, 2**21):
-        with pytest.raises(ValueError, match="shares must be a number"):
-            parts[0].split(shares)
+        for divide in (parts[0].split, parts[0].share_tables):
+            with pytest.raises(ValueError, match="shares must be a number"):
+                divide(shares)
 
 
 def test_parts_in_the_order_of_position_are_divided_too() -> None:
@@ -315,6 +321,22 @@ def test_payloads_are_read_from_a_bucket_once(store: type[Store], tmp_path: Path
         lake.verify(tmp_path, payloads="s3://payloads", payload_sample=(2.0, 1))
 
 
+def test_processes_read_payloads_of_a_bucket_once(store: type[Store], tmp_path: Path) -> None:
+    device = Device.from_seed("lift-01", bytes(32))
+    records = [device.sign(f"payload {at}".encode(), f"lift-01/{at}.bin", at + 1) for at in range(120)]
+    keys = KeyRing({"lift-01": device.public_key})
+    days(tmp_path, records, 4)
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        result = lake.verify(tmp_path, keys=keys, payloads="s3://payloads", threads=1, run=pool.map)
+        assert result.report.ok
+        assert result.report.coverage.payloads is not None
+        assert result.report.coverage.payloads.checked == 120
+        assert store.reads == {f"{at}.bin": 1 for at in range(120)}
+        store.broken = True
+        with pytest.raises(StoreError, match="cannot read the payload"):
+            lake.verify(tmp_path, keys=keys, payloads="s3://payloads", threads=1, run=pool.map)
+
+
 def test_files_and_payloads_are_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDS_S3__ENDPOINT", server("EDGESENTRY_TEST_S3"))
     monkeypatch.setenv("EDS_S3__ACCESS_KEY_ID", KEY)
@@ -331,13 +353,79 @@ def test_files_and_payloads_are_objects(tmp_path: Path, monkeypatch: pytest.Monk
     for number, file in enumerate(days(tmp_path / "lake", records, 2)):
         put(f"{bucket}/lake/{number}.parquet", file)
     source, keys = f"s3://{bucket}/lake/", KeyRing({"lift-01": device.public_key})
-    result = lake.verify(source, keys=keys, payloads=f"s3://{bucket}")
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        result = lake.verify(source, keys=keys, payloads=f"s3://{bucket}", run=pool.map)
     assert result.report.ok
     assert result.report.coverage.payloads is not None
     assert result.report.coverage.payloads.checked == 6
     put(f"{bucket}/lake/1.parquet", tmp_path / "lake/day-00.parquet")
     with pytest.raises(ValueError, match=rf"s3://{bucket}/lake/1.parquet was rewritten"):
         lake.verify(source, keys=keys, payloads=f"s3://{bucket}", since=result.segments)
+
+
+MEMORY = """
+import dataclasses, sys
+from edgesentry import KeyRing, lake
+from edgesentry._core import PackedKeys
+
+def peak():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+
+keys = PackedKeys(KeyRing(sys.argv[2])) if sys.argv[2] else None
+(task,) = lake.plan(sys.argv[1]).tasks
+task = dataclasses.replace(task, end=int(task.end * float(sys.argv[3])))
+before = peak()
+table = lake.verify_task(task, lake.Options(keys=keys, max_findings=0, threads=1))
+assert table.num_rows > 1
+print(peak() - before, peak())
+"""
+
+
+def memory_of(file: Path, keys: Path | str = "", share: float = 1.0) -> tuple[float, float]:
+    """Returns the memory that a task takes, and that of its process, MiB."""
+    command = [sys.executable, "-c", MEMORY, str(file), str(keys), str(share)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    took, peak = (int(number) / 1024 for number in output.split())
+    return took, peak
+
+
+def test_the_memory_of_a_task_does_not_grow_with_a_chain(tmp_path: Path) -> None:
+    """`make bench-lake` has a chain of 2,000,000 records."""
+    count = 700_000
+    random_bytes = random.Random(1).randbytes(64 * count)
+
+    def column(size: int) -> Any:
+        return pa.FixedSizeBinaryArray.from_buffers(
+            pa.binary(size), count, [None, pa.py_buffer(random_bytes[: size * count])]
+        )
+
+    # Each link is a finding that is counted and not kept.
+    columns = {"payload_hash": column(32), "signature": column(64), "prev_record_hash": column(32)}
+    numbers = pa.array(range(1, count + 1), pa.int64())
+    text = {"device_id": pa.repeat("lift-01", count), "object_ref": pa.repeat("lift-01/1.bin", count)}
+    table = pa.table(text | columns | {"sequence": numbers, "timestamp_ms": numbers})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=count // 10)
+    some, _ = memory_of(tmp_path / "a.parquet", share=0.45)
+    all_, peak = memory_of(tmp_path / "a.parquet")
+    # The further records would take 70 MiB as rows of Arrow alone.
+    print("CHAIN", some, all_, peak)
+    assert all_ - some <= 24
+    assert peak <= 250
+
+
+def test_the_memory_of_a_task_is_limited_for_each_device(tmp_path: Path) -> None:
+    """`make bench-lake` has 100,000 devices."""
+    took = []
+    for devices in (1000, 20_000):
+        signers = [Device.from_seed(f"lift-{number:06}", number.to_bytes(32)) for number in range(devices)]
+        rows = [device.sign(b"x", "x/1.bin", at + 1) for device in signers for at in range(20_000 // devices)]
+        write_records(rows, tmp_path / "a.parquet")
+        KeyRing(signers).save(tmp_path / "keys.json")
+        took.append(memory_of(tmp_path / "a.parquet", tmp_path / "keys.json"))
+    print("DEVICES", took)
+    # Of 100,000 devices: 200 MiB.
+    assert took[1][0] - took[0][0] <= 19_000 * 200 / 100_000
+    assert took[1][1] <= 300
 
 
 def test_engines_are_imported_when_they_are_used() -> None:

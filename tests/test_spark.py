@@ -16,7 +16,17 @@ import pytest
 
 import edgesentry.lake
 import edgesentry.spark
-from edgesentry import AuditRecord, Report, UnreadableError, merge, verify_chain, write_records
+from edgesentry import (
+    AuditRecord,
+    Device,
+    KeyRing,
+    Report,
+    UnreadableError,
+    merge,
+    verify_chain,
+    write_records,
+)
+from edgesentry._core import PackedKeys
 from edgesentry.testing import CATALOGUE, attacks, make_fleet
 
 # Spark warns about the versions of other libraries.
@@ -132,17 +142,70 @@ def test_other_names_and_types_of_columns(spark: Any, tmp_path: Path) -> None:
 
 
 def test_a_giant_chain_is_shared_among_tasks(spark: Any, tmp_path: Path) -> None:
-    fleet = make_fleet(devices=1, records=4000, seed=4)
-    write_records(fleet.records, tmp_path / "one.parquet")
+    devices = [Device.from_seed(f"lift-{number:02}", bytes([number]) * 32) for number in range(20)]
+    # One chain has half of the records.
+    turns = [devices[0 if at % 2 else 1 + at // 2 % 19] for at in range(6000)]
+    records = [device.sign(b"x", "x/1.bin", at + 1) for at, device in enumerate(turns)]
+    write_records(records, tmp_path / "one.parquet")
     table = pq.read_table(tmp_path / "one.parquet")
     pq.write_table(table, tmp_path / "one.parquet", row_group_size=500)
     size = (tmp_path / "one.parquet").stat().st_size
-    result = edgesentry.spark.verify(tmp_path, spark=spark, keys=fleet.keys, split_bytes=size // 4)
+    result = edgesentry.spark.verify(tmp_path, spark=spark, keys=KeyRing(devices), split_bytes=size // 4)
     assert result.report.ok
-    assert result.report.coverage.records == len(fleet.records)
-    rows = [row["records"] for row in result.metrics.collect() if row["records"]]
-    assert len(rows) >= 4
-    assert max(rows) <= len(fleet.records) // 2
+    assert result.report.coverage.records == len(records)
+    giant = [row["records"] for row in result.segments.where("device_id = 'lift-00'").collect()]
+    assert len(giant) >= max(4, spark.sparkContext.defaultParallelism)
+    assert sum(giant) == len(records) // 2
+    assert max(giant) <= len(records) // 4
+
+
+def test_a_task_decodes_the_keys_of_its_devices(spark: Any, tmp_path: Path) -> None:
+    halves = [FLEET.keys.devices[:2], FLEET.keys.devices[2:]]
+    for number, half in enumerate(halves):
+        rows = [record for record in RECORDS if record.device_id in half]
+        write_records(rows, tmp_path / f"{number}.{'ndjson' if number else 'parquet'}")
+    plan = edgesentry.lake.plan(tmp_path)
+    options = edgesentry.lake.Options(keys=PackedKeys(FLEET.keys))
+    shipped = edgesentry.spark._Shipped.of(spark, options)
+
+    def devices(batches: Iterator[Any]) -> Iterator[Any]:
+        for batch in batches:
+            for at in batch["id"].to_pylist():
+                keys = shipped.options().keys_of_task(plan.tasks[at])
+                assert keys is not None
+                yield pa.RecordBatch.from_pydict({"id": [at] * len(keys), "device_id": keys.devices})
+
+    rows = spark.range(2).mapInArrow(devices, "id bigint, device_id string").collect()
+    assert [[row["device_id"] for row in rows if row["id"] == at] for at in range(2)] == halves
+    assert edgesentry.spark.verify(tmp_path, spark=spark, keys=FLEET.keys).report.ok
+    # A device without a key has none in a task either.
+    known = FLEET.keys.subset(halves[0])
+    result = edgesentry.spark.verify(tmp_path, spark=spark, keys=known)
+    assert result.report.counts == {"unknown_device": len(halves[1])}
+    frame = spark.read.parquet(str(tmp_path / "0.parquet"))
+    renamed = frame.withColumnRenamed("device_id", "DEVICE_ID").repartition(3)
+    assert edgesentry.spark.verify(renamed, keys=FLEET.keys).report.ok
+
+
+def test_the_files_of_a_checkpoint_are_not_opened(spark: Any, tmp_path: Path) -> None:
+    size = len(RECORDS) // 4
+    files = days(tmp_path, in_time()[: 3 * size], 3)
+    first = edgesentry.spark.verify(tmp_path, spark=spark, keys=FLEET.keys)
+    segments = first.segments.localCheckpoint()
+    write_records(in_time()[3 * size :], tmp_path / "day-03.parquet")
+    expected = verify_chain(tmp_path, keys=FLEET.keys, order="sequence")
+    for file in files:
+        # Other bytes of the same size and time.
+        state = file.stat()
+        file.write_bytes(bytes(state.st_size))
+        os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
+    result = edgesentry.spark.verify(tmp_path, spark=spark, keys=FLEET.keys, since=segments)
+    assert plain(result.report) == plain(expected)
+    assert result.report.heads == expected.heads
+    assert result.plan is not None
+    new = {task.position for task in result.plan.tasks}
+    read = sum(row["records"] for row in result.metrics.collect() if row["position"] in new)
+    assert read <= 1.2 * len(RECORDS) / 4
 
 
 def test_the_next_run_reads_only_new_files(spark: Any, tmp_path: Path) -> None:

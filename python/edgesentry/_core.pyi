@@ -1,6 +1,7 @@
 """The Rust core of EdgeSentry."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import timedelta
 from typing import Any, BinaryIO, Final, Literal, NoReturn, Self, final, overload
 
@@ -66,6 +67,7 @@ __all__ = [
     "LogCoverage",
     "MonitorCore",
     "Outbox",
+    "PackedKeys",
     "PayloadCoverage",
     "Pkcs11Signer",
     "Policy",
@@ -1451,6 +1453,13 @@ class Segments:
             shares: The number of shares.
         """
 
+    def share_tables(self, shares: int) -> list[ArrowStream]:
+        """Returns the rows of each share of `split` as tables, in less memory than `split` takes.
+
+        Args:
+            shares: The number of shares.
+        """
+
     @staticmethod
     def unite(shares: Iterable[Segments]) -> Segments:
         """Joins all shares of the same inputs.
@@ -1581,13 +1590,17 @@ class Verifier:
         threads: int | None = None,
         max_findings: int = 100_000,
     ) -> Self: ...
-    def push(self, batch: Source) -> None:
+    def push(self, batch: Source, *, keys: Keys | None = None) -> None:
         """Verifies the next records, as `verify_chain` takes them. After an error the verifier is of no use.
+
+        Args:
+            batch: The records.
+            keys: Public keys of devices without records in earlier batches.
 
         Raises:
             UnreadableError: The batch is not in a format that holds records.
             StoreError: A payload exists but cannot be read.
-            ValueError: The verifier has ended, or a call has failed.
+            ValueError: The verifier has ended, or a call has failed, or keys differ from earlier ones.
         """
 
     def finish(self) -> Segments:
@@ -1595,6 +1608,35 @@ class Verifier:
 
         Raises:
             ValueError: The verifier has ended, or a call has failed.
+        """
+
+@final
+class PackedKeys:
+    """The keys of a ring as bytes, of which a task decodes those of its devices alone.
+
+    Args:
+        ring: The ring.
+    """
+
+    def __new__(cls, ring: KeyRing) -> Self: ...
+    def of_devices(self, devices: AbstractSet[str]) -> KeyRing:
+        """Returns the ring of some devices."""
+
+    def of_files(
+        self,
+        paths: Source,
+        byte_ranges: Sequence[tuple[int, int]],
+        *,
+        columns: Mapping[str, str] | None = None,
+        ignore: str | Sequence[str] | None = None,
+    ) -> KeyRing:
+        """Returns the ring of the devices in some files, of which Parquet is read in part.
+
+        Args:
+            paths: As the source of `verify_part`.
+            byte_ranges: As for `verify_part`.
+            columns: As for `verify_chain`.
+            ignore: As for `verify_chain`.
         """
 
 def file_states(path: Path) -> list[tuple[str, int, str]]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from edgesentry._core import KeyRing, Report, Segments, file_states, merge, verify_part
+from edgesentry._core import KeyRing, PackedKeys, Report, Segments, file_states, merge, verify_part
 from edgesentry._typing import Contested
 from edgesentry.exceptions import UnreadableError
 
@@ -81,7 +81,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The arguments of a verification, the same in every task. They pickle."""
+    """The arguments of a verification, the same in every task. They pickle.
+
+    A task decodes the keys of its devices alone if `keys` are `PackedKeys`.
+    """
 
     keys: Any = None
     heads: Any = None
@@ -92,9 +95,27 @@ class Options:
     max_findings: int = 100_000
     threads: int | None = None
 
-    def arguments(self) -> dict[str, Any]:
-        """Returns the arguments of `verify_part`, whose order is that of the sequence."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__} | {"order": "sequence"}
+    def arguments(self, keys: KeyRing | None) -> dict[str, Any]:
+        """Returns the arguments of `verify_part`, whose order is that of the sequence.
+
+        Args:
+            keys: The keys of the task.
+        """
+        names = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return names | {"keys": keys, "order": "sequence"}
+
+    def keys_of_task(self, task: Task) -> KeyRing | None:
+        """Returns the keys of the devices in a file or a range of it."""
+        if not isinstance(self.keys, PackedKeys):
+            return self.keys
+        ranges = [(task.start, task.end)]
+        return self.keys.of_files([task.file.path], ranges, columns=self.columns, ignore=self.ignore)
+
+    def keys_of(self, devices: Iterable[str | None]) -> KeyRing | None:
+        """Returns the keys of some devices."""
+        if not isinstance(self.keys, PackedKeys):
+            return self.keys
+        return self.keys.of_devices({device for device in devices if device is not None})
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +255,7 @@ def verify_task(task: Task, options: Options, *, shares: int = 1) -> Any:
         task.file.path,
         position=task.position,
         byte_ranges=[(task.start, task.end)],
-        **options.arguments(),
+        **options.arguments(options.keys_of_task(task)),
     )
     _check_version(task)
     return table_of(part, task, shares)
@@ -245,8 +266,9 @@ def table_of(part: Segments, task: Task, shares: int = 1) -> Any:
     import pyarrow as pa
 
     tables = []
-    for share, one in enumerate(part.split(shares)):
-        rows = pa.table(one)
+    for share, one in enumerate(part.share_tables(shares)):
+        # Some functions of pyarrow import pandas, which takes 56 MiB.
+        rows = pa.RecordBatchReader.from_stream(one).read_all()
         names: dict[str, tuple[Any, Any]] = {
             "path": (task.file.path, pa.string()),
             "bytes": (task.file.bytes, pa.int64()),
@@ -256,10 +278,8 @@ def table_of(part: Segments, task: Task, shares: int = 1) -> Any:
             "position": (task.position, pa.int64()),
             "share": (share, pa.int32()),
         }
-        columns = {
-            name: pa.repeat(pa.scalar(value, kind), len(rows)) for name, (value, kind) in names.items()
-        }
-        tables.append(pa.table(columns | {name: rows[name] for name in rows.column_names}))
+        columns = [pa.repeat(pa.scalar(value, kind), len(rows)) for value, kind in names.values()]
+        tables.append(pa.Table.from_arrays([*columns, *rows.columns], [*names, *rows.column_names]))
     return pa.concat_tables(tables)
 
 
@@ -286,7 +306,7 @@ def verify_contested(tasks: Sequence[Task], contested: Contested, options: Optio
         position=[task.position for task in tasks],
         byte_ranges=[(task.start, task.end) for task in tasks],
         contested=contested,
-        **options.arguments(),
+        **options.arguments(options.keys_of(contested)),
     )
     for task in tasks:
         _check_version(task)
@@ -362,6 +382,8 @@ def verify(
 
     planned = plan(source, since=since, changed=changed, split_bytes=split_bytes)
     keys = ring_of(keys)
+    if keys is not None and run is not map:
+        keys = PackedKeys(keys)
     options = Options(
         keys, None, columns, ignore, payloads and str(payloads), payload_sample, max_findings, threads
     )

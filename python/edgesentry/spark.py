@@ -6,7 +6,6 @@ kernel is that of `verify_chain`.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from edgesentry._core import KeyRing, Report, Segments, Verifier, merge, verify_part
+from edgesentry._core import PackedKeys, Report, Segments, Verifier, merge, verify_part
 from edgesentry._typing import Contested
 from edgesentry.lake import (
     SPLIT_BYTES,
@@ -122,8 +121,9 @@ def verify(
         raise ValueError("there is no active Spark session; pass spark=")
     heads, start_heads = _heads_of(heads), _heads_of(start_heads)
     is_kept = since is not None or save is not None
+    ring = ring_of(_arrow(keys))
     options = Options(
-        ring_of(_arrow(keys)),
+        None if ring is None else PackedKeys(ring),
         None if is_kept else heads,
         columns,
         ignore,
@@ -205,7 +205,8 @@ class _Job:
         parts = [Segments.from_arrow(rows) for rows in _by_share(table.to_batches())]
         if not parts:
             # The frame has no partitions.
-            parts = [verify_part([], position=0, **self.shipped.options().arguments())]
+            options = self.shipped.options()
+            parts = [verify_part([], position=0, **options.arguments(options.keys_of([])))]
         return Segments.unite(parts)
 
     def kept(self, rows: Any) -> Any:
@@ -321,22 +322,30 @@ class _Frame:
         verify_part(frame.limit(0).toArrow(), position=0, **names)
         ignored = [options.ignore] if isinstance(options.ignore, str) else options.ignore or []
         self.read = frame.drop(*ignored)
-        self.device = (options.columns or {}).get("device_id", "device_id")
-        self.sequence = (options.columns or {}).get("sequence", "sequence")
+        self.device = self._column((options.columns or {}).get("device_id", "device_id"))
+        self.sequence = self._column((options.columns or {}).get("sequence", "sequence"))
+
+    def _column(self, name: str) -> str:
+        """Returns the name of a column, which may be in another case."""
+        names = [column for column in self.read.columns if column.lower() == name.lower()]
+        return name if name in names else names[0]
 
     def segments(self) -> Any:
         job = self.job
-        shipped, shares = job.shipped, job.shares
+        shipped, shares, device = job.shipped, job.shares, self.device
 
         def verified(batches: Iterator[Any]) -> Iterator[Any]:
+            import pyarrow.compute as pc
             from pyspark import TaskContext
 
             context = TaskContext.get()
             position = context.partitionId() if context else 0
-            arguments = shipped.options().arguments()
+            options = shipped.options()
+            arguments = options.arguments(options.keys_of([]))
             verifier = Verifier(position=position, name=f"partition {position}", **arguments)
             for window in _windows(batches):
-                verifier.push(window)
+                devices = pc.unique(window[device]).to_pylist()
+                verifier.push(window, keys=options.keys_of(devices))
             file = File(f"partition {position}", 0, "")
             yield from table_of(verifier.finish(), Task(file, position, 0, 0), shares).to_batches()
 
@@ -366,6 +375,7 @@ class _Frame:
         sorted_ = records.repartition(len(groups), _GROUP).sortWithinPartitions(_GROUP, _PLACE)
 
         def verified(batches: Iterator[Any]) -> Iterator[Any]:
+            options = shipped.options()
             for number, table in _grouped(batches, _GROUP):
                 # The partition is in the upper bits of the place that Spark gives.
                 places = table[_PLACE].to_pylist()
@@ -374,7 +384,7 @@ class _Frame:
                     position=0,
                     contested=groups[number],
                     places=[(place >> 33) << 40 | place & (1 << 33) - 1 for place in places],
-                    **shipped.options().arguments(),
+                    **options.arguments(options.keys_of(groups[number])),
                 )
                 yield from _pickled(part).to_batches()
 
@@ -385,34 +395,25 @@ class _Frame:
 
 @dataclass(frozen=True)
 class _Shipped:
-    """The arguments of tasks. Keys travel to each executor once, and each process decodes them once."""
+    """The arguments of tasks. Keys and heads travel to each executor once."""
 
     content: Any
-    digest: str
     plain: Options
 
     @classmethod
     def of(cls, spark: Any, options: Options) -> _Shipped:
-        content = pickle.dumps((options.keys, options.heads))
         plain = replace(options, keys=None, heads=None)
-        return cls(spark.sparkContext.broadcast(content), hashlib.sha256(content).hexdigest(), plain)
+        return cls(spark.sparkContext.broadcast((options.keys, options.heads)), plain)
 
     def options(self) -> Options:
         """Returns the arguments in the process of a task."""
         from pyspark import TaskContext
 
-        if self.digest not in _decoded:
-            _decoded.clear()
-            _decoded[self.digest] = pickle.loads(self.content.value)
-        keys, heads = _decoded[self.digest]
+        keys, heads = self.content.value
         context = TaskContext.get()
         # The threads of a task are the cores of its slot.
         threads = context.cpus() if context else None
         return replace(self.plain, keys=keys, heads=heads, threads=threads)
-
-
-# The keys and heads of the last run in this process.
-_decoded: dict[str, tuple[KeyRing | None, Any]] = {}
 
 
 def _merge_shares(batches: Iterator[Any]) -> Iterator[Any]:
@@ -491,13 +492,14 @@ def _at(rows: Any, first: int, last: int) -> Any:
 def _pickled(part: Segments) -> Any:
     import pyarrow as pa
 
-    return pa.table({"part": pa.array([pickle.dumps(part)], pa.binary())})
+    return pa.Table.from_arrays([pa.repeat(pa.scalar(pickle.dumps(part), pa.binary()), 1)], ["part"])
 
 
 def _table(stream: Any) -> Any:
     import pyarrow as pa
 
-    return pa.table(stream)
+    # `pyarrow.table` would import pandas, which takes 56 MiB.
+    return pa.RecordBatchReader.from_stream(stream).read_all()
 
 
 def _arrow(value: Any) -> Any:

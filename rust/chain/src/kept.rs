@@ -51,6 +51,15 @@ pub(crate) fn compare(order: Order, a: &Finding, b: &Finding) -> Ordering {
     }
 }
 
+/// Returns the first of two findings.
+pub(crate) fn first_of(order: Order, one: Option<Finding>, other: Option<Finding>) -> Option<Finding> {
+    match (one, other) {
+        (Some(one), Some(other)) if compare_records(order, &other, &one).is_lt() => Some(other),
+        (Some(one), _) => Some(one),
+        (None, other) => other,
+    }
+}
+
 impl Kept {
     /// Creates a store for at most `most` findings.
     pub fn new(most: usize) -> Kept {
@@ -112,12 +121,22 @@ impl Kept {
         }
     }
 
-    /// Returns the first findings, in the order of their records.
-    pub(crate) fn into_findings(mut self) -> Vec<Finding> {
+    /// Returns the first findings, in the order of their records, and the last of them if others were dropped.
+    pub(crate) fn into_parts(mut self) -> (Vec<Finding>, Option<Finding>) {
         self.cut();
         let order = self.order;
         self.findings.sort_by(|a, b| compare(order, a, b));
-        self.findings
+        (self.findings, self.last)
+    }
+
+    /// Adds findings of a store that has dropped all others from `last` on.
+    pub(crate) fn add_until(&mut self, findings: Vec<Finding>, last: Option<Finding>) {
+        self.merge(Kept { findings, last, ..Kept::in_order(self.most, self.order) });
+    }
+
+    /// Returns the finding from which on others were dropped.
+    pub(crate) fn last(&self) -> Option<&Finding> {
+        self.last.as_ref()
     }
 }
 
@@ -131,7 +150,7 @@ mod tests {
     }
 
     fn places(kept: Kept) -> Vec<(u64, FindingCode)> {
-        kept.into_findings().iter().map(|finding| (finding.index.unwrap(), finding.code)).collect()
+        kept.into_parts().0.iter().map(|finding| (finding.index.unwrap(), finding.code)).collect()
     }
 
     #[test]
@@ -161,7 +180,7 @@ mod tests {
         for start in 0..3 {
             let mut kept = Kept::new(3);
             kept.add((0..3).map(|at| finding(devices[(start + at) % 3], 1, 0, Fork)).collect());
-            let found = kept.into_findings();
+            let found = kept.into_parts().0;
             let found: Vec<_> = found.iter().filter_map(|finding| finding.device_id.as_deref()).collect();
             assert_eq!(found, ["a", "b", "c"]);
         }
@@ -207,7 +226,30 @@ mod tests {
     }
 
     fn entries(kept: Kept) -> Vec<u64> {
-        kept.into_findings().iter().filter_map(|finding| finding.index).collect()
+        kept.into_parts().0.iter().filter_map(|finding| finding.index).collect()
+    }
+
+    #[test]
+    fn a_store_knows_from_where_on_it_has_dropped_findings() {
+        let (findings, last) = kept(3, 0..10).into_parts();
+        assert_eq!((findings.len(), last.as_ref().and_then(|last| last.index)), (3, Some(2)));
+        let (all, none) = kept(3, 0..3).into_parts();
+        assert_eq!((all.len(), none), (3, None));
+        let mut whole = kept(3, [1, 7]);
+        whole.add_until(findings, last.clone());
+        whole.remove(|finding| finding.index < Some(2));
+        assert_eq!(whole.last(), last.as_ref());
+        // The finding at entry 7 does not take the place of those that were dropped.
+        assert_eq!(entries(whole), [2]);
+        let at = |index| Some(finding("a", 1, index, FindingCode::Fork));
+        for (one, other, first) in
+            [(Some(2), Some(5), Some(2)), (None, Some(5), Some(5)), (Some(2), None, Some(2))]
+        {
+            for (one, other) in [(one, other), (other, one)] {
+                let found = first_of(Order::Position, one.and_then(at), other.and_then(at));
+                assert_eq!(found.and_then(|found| found.index), first);
+            }
+        }
     }
 
     #[test]

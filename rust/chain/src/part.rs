@@ -19,7 +19,7 @@ use crate::escape;
 use crate::finding::Finding;
 use crate::hash::Hash;
 use crate::head::Heads;
-use crate::kept::Kept;
+use crate::kept::{self, Kept};
 use crate::key::KeyRing;
 use crate::level::ProvidedBy;
 use crate::record::AuditRecord;
@@ -190,6 +190,8 @@ struct Block {
 struct Again {
     segments: Segments,
     findings: Vec<Finding>,
+    /// Findings from this one on were dropped.
+    last: Option<Finding>,
     ranges: Contested,
 }
 
@@ -233,7 +235,7 @@ impl Part {
     /// from the first record of the first input. `kept` are the findings of the segments.
     ///
     /// # Errors
-    /// The number of an input is above [`MAX_NUMBER`], or an input has 2^40 records.
+    /// The number of an input is above [`MAX_NUMBER`], an input has 2^40 records, or a device had other keys before.
     pub fn new(
         checks: &Checks<'_>,
         order: Order,
@@ -242,8 +244,9 @@ impl Part {
         segments: Segments,
         kept: Kept,
     ) -> Result<Part, PartError> {
+        check_keys(&segments, checks)?;
         let mut part = Part::empty(checks, order, kept.most());
-        let (mut segments, findings) = part.settled(Places::From(number), &inputs, segments, kept)?;
+        let (mut segments, findings, last) = part.settled(Places::From(number), &inputs, segments, kept)?;
         for (code, count) in segments.found.counts.iter().enumerate() {
             part.loose[code] = *count;
         }
@@ -254,7 +257,7 @@ impl Part {
             }
         }
         segments.found = Found::default();
-        part.kept.add(findings);
+        part.kept.add_until(findings, last);
         let end = number + inputs.len() as u64;
         part.blocks.insert(part.block(number), Block { end, segments });
         part.inputs = (number..).zip(inputs).collect();
@@ -275,9 +278,9 @@ impl Part {
         ranges: Contested,
     ) -> Result<Part, PartError> {
         let mut part = Part::empty(checks, order, kept.most());
-        let (mut segments, findings) = part.settled(places, inputs, segments, kept)?;
+        let (mut segments, findings, last) = part.settled(places, inputs, segments, kept)?;
         segments.found = Found::default();
-        part.again = Again { segments, findings, ranges };
+        part.again = Again { segments, findings, last, ranges };
         Ok(part)
     }
 
@@ -319,13 +322,13 @@ impl Part {
         inputs: &[Input],
         mut segments: Segments,
         kept: Kept,
-    ) -> Result<(Segments, Vec<Finding>), PartError> {
+    ) -> Result<(Segments, Vec<Finding>, Option<Finding>), PartError> {
         if !places.fit(inputs) {
             return Err(PartError::Inconsistent(
                 "a position is above 2^23-1, an input has 2^40 records, or there are not as many positions as inputs",
             ));
         }
-        segments.keep(kept);
+        let last = segments.keep_first(kept);
         segments.name_repetitions();
         let mut starts = Vec::with_capacity(inputs.len());
         let mut start = 0;
@@ -343,23 +346,20 @@ impl Part {
             segment.first.index = position(segment.first.index);
             segment.last.index = position(segment.last.index);
         }
-        let mut findings = segments.take_findings();
-        for finding in &mut findings {
+        let (mut findings, mut last) = (segments.take_findings(), last);
+        for finding in findings.iter_mut().chain(&mut last) {
             finding.index = finding.index.map(position);
             finding.predecessor = finding.predecessor.map(position);
         }
-        Ok((segments, findings))
+        Ok((segments, findings, last))
     }
 
     /// Divides the part by device. A share has all inputs and the records of its devices; the shares with the same index
     /// of all parts merge, and [`Part::united`] joins the merged shares.
     pub fn split(self, shares: u32) -> Vec<Part> {
-        let shares = u64::from(shares.max(1));
-        let share_of = |device_id: &str| {
-            let [a, b, c, d, ..] = *Hash::of(device_id.as_bytes()).as_bytes();
-            u64::from(u32::from_le_bytes([a, b, c, d])) % shares
-        };
-        let of_finding = |finding: &Finding| finding.device_id.as_deref().map_or(0, share_of);
+        let shares = shares.max(1);
+        let share_of = |device_id: &str| share_of(device_id, shares);
+        let of_finding = |finding: &Finding| share_of_finding(finding, shares);
         let empty = || {
             let mut part = Part::of_plan(self.plan);
             part.inputs = self.inputs.clone();
@@ -372,24 +372,28 @@ impl Part {
         let order = self.plan.order;
         for (number, block) in self.blocks {
             for (device_id, segment) in block.segments.into_segments() {
-                let part = &mut parts[share_of(&device_id) as usize];
+                let part = &mut parts[share_of(&device_id)];
                 if let Some(block) = part.blocks.get_mut(&number) {
                     block.segments.put(device_id, segment, order);
                 }
             }
         }
         for finding in self.kept.findings() {
-            parts[of_finding(finding) as usize].kept.add(vec![finding.clone()]);
+            parts[of_finding(finding)].kept.add(vec![finding.clone()]);
         }
-        let Again { segments, findings, ranges } = self.again;
+        for part in &mut parts {
+            part.kept.add_until(Vec::new(), self.kept.last().cloned());
+            part.again.last.clone_from(&self.again.last);
+        }
+        let Again { segments, findings, last: _, ranges } = self.again;
         for (device_id, segment) in segments.into_segments() {
-            parts[share_of(&device_id) as usize].again.segments.put(device_id, segment, order);
+            parts[share_of(&device_id)].again.segments.put(device_id, segment, order);
         }
         for finding in findings {
-            parts[of_finding(&finding) as usize].again.findings.push(finding);
+            parts[of_finding(&finding)].again.findings.push(finding);
         }
         for (device_id, ranges) in ranges {
-            parts[share_of(&device_id) as usize].again.ranges.insert(device_id, ranges);
+            parts[share_of(&device_id)].again.ranges.insert(device_id, ranges);
         }
         parts[0].loose = self.loose;
         for part in &mut parts {
@@ -432,7 +436,7 @@ impl Part {
                 }
                 own.segments.found = Found::default();
             }
-            whole.again.append(again);
+            whole.again.append(again, plan.order);
         }
         whole.again.sort()?;
         Ok(whole)
@@ -489,7 +493,7 @@ impl Part {
             }
         }
         self.inputs.extend(inputs);
-        self.again.append(again);
+        self.again.append(again, plan.order);
         self.checked()
     }
 
@@ -686,6 +690,16 @@ impl Part {
     }
 }
 
+/// Returns the share of a device.
+fn share_of(device_id: &str, shares: u32) -> usize {
+    let [a, b, c, d, ..] = *Hash::of(device_id.as_bytes()).as_bytes();
+    (u32::from_le_bytes([a, b, c, d]) % shares) as usize
+}
+
+fn share_of_finding(finding: &Finding, shares: u32) -> usize {
+    finding.device_id.as_deref().map_or(0, |device_id| share_of(device_id, shares))
+}
+
 /// What decides about the whole of a run.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Ends<'a> {
@@ -756,6 +770,18 @@ fn check_ends(segments: &Segments, checks: &Checks<'_>) -> Result<(), PartError>
     Ok(())
 }
 
+/// Rejects segments that were verified with other keys.
+fn check_keys(segments: &Segments, checks: &Checks<'_>) -> Result<(), PartError> {
+    for (device_id, segment) in segments.iter() {
+        let keys = checks.key_ring().map(|ring| ring.keys(device_id));
+        let Basis { keyless, keys, .. } = Basis::of(keys, [None; 2]);
+        if (segment.basis.keyless, segment.basis.keys) != (keyless, keys) {
+            return Err(PartError::OtherBasis { device_id: Arc::clone(device_id), what: "keys" });
+        }
+    }
+    Ok(())
+}
+
 fn check_basis(left: &Segments, right: &Segments) -> Result<(), PartError> {
     let basis = |segments: &Segments, device_id: &Arc<str>| {
         let runs = segments.runs.get(device_id).and_then(|runs| runs.last());
@@ -799,13 +825,14 @@ fn number_consecutively(report: &mut Report, inputs: &BTreeMap<u64, Input>) -> R
 
 impl Again {
     /// Appends the chains of another part; [`Again::sort`] must follow.
-    fn append(&mut self, other: Again) {
+    fn append(&mut self, other: Again, order: Order) {
         for (device_id, ranges) in other.ranges {
             self.ranges.entry(device_id).or_default().extend(ranges);
         }
         self.segments = std::mem::take(&mut self.segments).merge(other.segments);
         self.segments.found = Found::default();
         self.findings.extend(other.findings);
+        self.last = kept::first_of(order, self.last.take(), other.last);
     }
 
     /// Sorts the ranges, and refuses those that overlap.
@@ -831,7 +858,7 @@ impl Again {
 
     /// Replaces the contested segments, and their findings.
     fn replace(self, order: Order, segments: &mut Segments, kept: &mut Kept) -> Result<(), PartError> {
-        let Again { segments: mut new, findings, ranges } = self;
+        let Again { segments: mut new, findings, last, ranges } = self;
         for (device_id, ranges) in &ranges {
             let changed = || PartError::Changed(Arc::clone(device_id));
             let (mut verified, mut basis) = (0_u64, None);
@@ -870,7 +897,7 @@ impl Again {
             ranges.zip(sequence).is_some_and(|(ranges, sequence)| meets(ranges, sequence, sequence).is_some())
         };
         kept.remove(is_replaced);
-        kept.add(findings);
+        kept.add_until(findings, last);
         kept.add(segments.take_findings());
         Ok(())
     }

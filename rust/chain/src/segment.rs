@@ -86,6 +86,13 @@ impl Basis {
         basis
     }
 
+    /// Marks a segment of which some records were verified with other keys: no device has this basis.
+    fn join(&mut self, other: Basis) {
+        if (self.keyless, self.keys) != (other.keyless, other.keys) {
+            (self.keyless, self.keys) = (true, [u8::MAX; 4]);
+        }
+    }
+
     pub(crate) fn of_heads(heads: [Option<&Head>; 2]) -> [u8; 4] {
         let mut sum = [0; 4];
         for head in heads.into_iter().flatten() {
@@ -425,9 +432,16 @@ impl Segments {
     }
 
     /// Restores the kept findings of all that were taken out.
-    pub fn keep(&mut self, mut kept: Kept) {
+    pub fn keep(&mut self, kept: Kept) {
+        self.keep_first(kept);
+    }
+
+    /// Like [`Segments::keep`]. Returns the last of the findings if others were dropped.
+    pub(crate) fn keep_first(&mut self, mut kept: Kept) -> Option<Finding> {
         kept.add(self.take_findings());
-        self.found.findings = kept.into_findings();
+        let (findings, last) = kept.into_parts();
+        self.found.findings = findings;
+        last
     }
 }
 
@@ -481,6 +495,7 @@ impl Segment {
         };
         self.last = next.last;
         self.tally.add(&next.tally);
+        self.basis.join(next.basis);
         self.span.add(next.span);
         for (which, sight) in next.sights.into_iter().enumerate() {
             self.see(which, sight);
@@ -518,6 +533,7 @@ impl Segment {
         }
         self.faults.append(&other.faults);
         self.tally.add(&other.tally);
+        self.basis.join(other.basis);
         self.span.add(other.span);
     }
 

@@ -28,7 +28,7 @@ use arrow_schema::Schema;
 use edgesentry_chain::AuditRecord;
 
 pub(crate) use self::batches::BatchChunks;
-pub(crate) use self::column::RecordColumns;
+pub(crate) use self::column::{RecordColumns, device_ids};
 pub use self::int64::{int64_batch, int64_schema};
 pub(crate) use self::ipc::ArrowChunks;
 pub(crate) use self::parquet::ParquetChunks;

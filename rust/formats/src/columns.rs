@@ -20,6 +20,8 @@ const SHOWN_CHARS: usize = 80;
 pub struct ColumnNames {
     renamed: [Option<Box<str>>; FIELDS.len()],
     pub(crate) ignored: Vec<Box<str>>,
+    /// True if only the devices of records are needed.
+    pub(crate) has_only_devices: bool,
 }
 
 /// The reason why names of columns contradict each other.
@@ -98,7 +100,12 @@ impl ColumnNames {
 
     /// Returns true if these are the names of the fields, and no column is left out.
     pub fn is_plain(&self) -> bool {
-        self.ignored.is_empty() && !self.is_renamed()
+        self.ignored.is_empty() && !self.is_renamed() && !self.has_only_devices
+    }
+
+    /// Returns the names for a reader of devices alone.
+    pub(crate) fn only_devices(&self) -> ColumnNames {
+        ColumnNames { has_only_devices: true, ..self.clone() }
     }
 
     /// Returns true if a field has a column of another name.

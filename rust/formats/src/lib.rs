@@ -15,6 +15,7 @@ mod bytes;
 mod columns;
 mod compressed;
 mod destination;
+mod devices;
 mod error;
 mod files;
 mod follow;
@@ -60,6 +61,7 @@ pub use bundle::{BundleInputs, BundleWriter, verify_bundle};
 pub use bytes::bytes_from_text;
 pub use columns::{ColumnNames, ColumnNamesError};
 pub use destination::{Destination, DestinationError, Destinations, ReportKind, Writing};
+pub use devices::devices_of;
 pub use edgesentry_log::{LogCheck, MaxAge};
 pub use error::{Error, describe};
 pub use files::{

@@ -17,7 +17,7 @@ pub(crate) const MAX_GATHERED: usize = 1 << 21;
 const MAX_PASSES: usize = 16;
 
 /// Incremented with every change of the rows.
-const ROW_VERSION: u8 = 1;
+const ROW_VERSION: u8 = 2;
 /// Size of the checksum after the version, in bytes.
 const CHECKSUM_BYTES: usize = 8;
 
@@ -115,8 +115,8 @@ impl PartVerifier {
         PartVerifier { fold: Fold::new(&options), options, number, name }
     }
 
-    /// Verifies the next records. All calls have the same checks. After an error the part has an unknown part of the
-    /// records, so it is of no use.
+    /// Verifies the next records. All calls have the same checks, except that a call may add the keys of devices that had
+    /// no records before. After an error the part has an unknown part of the records, so it is of no use.
     ///
     /// # Errors
     /// The source or a payload cannot be read.
@@ -133,7 +133,7 @@ impl PartVerifier {
     /// Returns the part. The next one has the next number.
     ///
     /// # Errors
-    /// The position of the part is too high.
+    /// The position of the part is too high, or keys came after records of their device.
     pub fn finish(&mut self, checks: &Checks<'_>, progress: &Arc<Progress>) -> Result<Part, Error> {
         let input = Input {
             name: Arc::clone(&self.name),

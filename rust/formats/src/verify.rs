@@ -241,6 +241,15 @@ impl Fold {
         let first_index = self.next_index;
         let mut next = self.window.read(&mut *opened.chunks, plan)?;
         while !next.is_empty() {
+            if rayon::current_num_threads() == 1 {
+                // One window at a time takes half of the memory.
+                let form = self.window;
+                let verified = form.verify(&self.kept, &next, self.next_index, plan)?;
+                self.add(verified, &next, plan)?;
+                drop(next);
+                next = form.read(&mut *opened.chunks, plan)?;
+                continue;
+            }
             let (verified, read) = rayon::join(
                 || self.window.verify(&self.kept, &next, self.next_index, plan),
                 || self.window.read(&mut *opened.chunks, plan),

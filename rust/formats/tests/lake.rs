@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow_array::*;
@@ -11,8 +12,8 @@ use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use common::*;
 use edgesentry_chain::{AuditRecord, FIELDS};
 use edgesentry_formats::{
-    ColumnNames, Compression, Format, Malformed, RecordWriter, Source, int64_batch, record_to_json, records,
-    records_from_batch, records_to_batch,
+    ColumnNames, Compression, Format, Malformed, Progress, RecordWriter, Source, devices_of, int64_batch,
+    record_to_json, records, records_from_batch, records_to_batch,
 };
 
 /// A batch whose columns have these names, with one of them replaced.
@@ -70,6 +71,48 @@ fn further_columns_are_left_out_only_if_they_are_named() {
     for source in forms(&batch) {
         let error = read(source, &names(&[], &["day"])).unwrap_err();
         assert!(error.contains("column \"_meta\" is not a field") && error.contains("ignore="), "{error}");
+    }
+}
+
+#[test]
+fn the_devices_of_a_table_are_those_of_its_records() {
+    let mut rows = some_records(50);
+    for (at, row) in rows.iter_mut().enumerate() {
+        row.device_id = format!("lift-{}", at % 7);
+    }
+    let expected: BTreeSet<String> = rows.iter().map(|row| row.device_id.clone()).collect();
+    let named = names(&[("device_id", "lift")], &["day"]);
+    let ids = || rows.iter().map(|row| row.device_id.as_str());
+    let columns: [ArrayRef; 4] = [
+        Arc::new(StringArray::from_iter_values(ids())),
+        Arc::new(LargeStringArray::from_iter_values(ids())),
+        Arc::new(StringViewArray::from_iter_values(ids())),
+        Arc::new(ids().collect::<DictionaryArray<types::Int16Type>>()),
+    ];
+    for column in columns {
+        let rename = |name: &str| if name == "device_id" { "old".to_owned() } else { name.to_owned() };
+        let day: ArrayRef = Arc::new(StringArray::from(vec!["2026-11-01"; 50]));
+        let batch = table(&rows, rename, vec![("day", day), ("lift", column)]);
+        let kept: Vec<usize> =
+            (0..batch.num_columns()).filter(|at| batch.schema().field(*at).name() != "old").collect();
+        for source in forms(&batch.project(&kept).unwrap()) {
+            let found = devices_of(vec![source.named(&named)], &Arc::new(Progress::default())).unwrap();
+            assert_eq!(found.iter().map(|id| id.to_string()).collect::<BTreeSet<_>>(), expected);
+        }
+    }
+    let mut text = Vec::new();
+    for row in &rows {
+        record_to_json(row, &mut text);
+        text.push(b'\n');
+    }
+    let reader = Box::new(std::io::Cursor::new(text));
+    let found = devices_of(vec![Source::Reader { name: "x".into(), reader }], &Arc::new(Progress::default()));
+    assert_eq!(found.unwrap().len(), expected.len());
+    let unnamed = devices_of(forms(&table(&rows, str::to_uppercase, vec![])), &Arc::new(Progress::default()));
+    assert_eq!(unnamed.unwrap().len(), expected.len());
+    let missing = table(&rows, |name| format!("_{name}"), vec![]);
+    for source in forms(&missing) {
+        assert!(devices_of(vec![source], &Arc::new(Progress::default())).is_err());
     }
 }
 

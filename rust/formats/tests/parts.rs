@@ -182,6 +182,50 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(cases())]
+
+    #[test]
+    fn the_findings_that_a_table_keeps_are_its_first_ones(
+        entries in entries(),
+        keys in any::<bool>(),
+        cap in 0usize..8,
+        order in any::<u64>(),
+        way in way(),
+    ) {
+        let checks = Checks { keys: keys.then_some(&*KEYS), ..Checks::default() };
+        let mut records: Vec<AuditRecord> = entries.into_iter().flatten().collect();
+        records.sort_by(AuditRecord::cmp_in_table);
+        let sorted: Vec<Entry> = records.iter().cloned().map(Some).collect();
+        let all = verify(vec![ndjson(&sorted)], &checks, &Options::default(), &progress()).unwrap();
+        records.sort_by_cached_key(|record| blake3_key(order, record));
+        let scattered: Vec<Entry> = records.into_iter().map(Some).collect();
+        let options = options(Order::Sequence, cap);
+        let report = way.report(&scattered, &checks, &options);
+        prop_assert_eq!(&report.counts, &all.counts);
+        prop_assert_eq!(report.findings.len(), cap.min(all.findings.len()));
+        // Records at one sequence have another order in the files.
+        let (mut listed, first) = (at_sequences(&report.findings), at_sequences(&all.findings));
+        let end = listed.pop_last();
+        let before = first.iter().take(listed.len());
+        prop_assert!(before.eq(listed.iter()), "{listed:?} of {first:?}");
+        if let Some((place, findings)) = end {
+            prop_assert_eq!(first.iter().nth(listed.len()).map(|(place, _)| place), Some(&place));
+            prop_assert!(findings.iter().all(|finding| first[&place].contains(finding)));
+        }
+    }
+}
+
+/// Returns the codes of findings by device and sequence.
+fn at_sequences(findings: &[Finding]) -> BTreeMap<(Option<Arc<str>>, Option<u64>), Vec<Code>> {
+    let mut places: BTreeMap<_, Vec<Code>> = BTreeMap::new();
+    for finding in findings {
+        places.entry((finding.device_id.clone(), finding.sequence)).or_default().push(finding.code);
+    }
+    places.values_mut().for_each(|codes| codes.sort());
+    places
+}
+
 fn blake3_key(order: u64, record: &AuditRecord) -> [u8; 32] {
     let mut bytes = record.canonical_bytes();
     bytes.extend(order.to_le_bytes());

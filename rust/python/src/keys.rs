@@ -49,6 +49,7 @@ pub(crate) struct KeyRing {
 }
 
 /// Keys and their provider.
+#[derive(Clone)]
 pub(crate) struct GivenKeys {
     pub(crate) ring: Arc<chain::KeyRing>,
     pub(crate) by: ProvidedBy,
@@ -261,10 +262,9 @@ impl KeyRing {
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
         let ring = self.snapshot();
-        let key = |key: &RingKey| (*key.key.as_bytes(), key.scheme, key.valid_from);
         let keys = ring
             .iter()
-            .map(|(device_id, keys)| (device_id.to_owned(), keys.iter().map(key).collect()))
+            .map(|(device_id, keys)| (device_id.to_owned(), keys.iter().map(KeyRing::key_state).collect()))
             .collect();
         reduce(py, "KeyRing", &RingState { keys, of_ledger: self.of_ledger })
     }
@@ -273,12 +273,12 @@ impl KeyRing {
 /// A key ring in a pickle.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct RingState {
-    keys: Vec<KeyState>,
+    keys: Vec<(String, Vec<KeyState>)>,
     of_ledger: bool,
 }
 
-/// The keys of a device, in a pickle.
-type KeyState = (String, Vec<([u8; 32], Scheme, u64)>);
+/// A key in a pickle.
+pub(crate) type KeyState = ([u8; 32], Scheme, u64);
 
 impl KeyRing {
     /// Restores the ring of a pickle. Its keys were checked when the ring was made.
@@ -299,7 +299,15 @@ impl KeyRing {
         KeyRing::of(Arc::new(ring), true)
     }
 
-    fn of(ring: Arc<chain::KeyRing>, of_ledger: bool) -> KeyRing {
+    pub(crate) fn key_state(key: &RingKey) -> KeyState {
+        (*key.key.as_bytes(), key.scheme, key.valid_from)
+    }
+
+    pub(crate) fn is_of_ledger(&self) -> bool {
+        self.of_ledger
+    }
+
+    pub(crate) fn of(ring: Arc<chain::KeyRing>, of_ledger: bool) -> KeyRing {
         KeyRing { ring: Mutex::new(ring), of_ledger }
     }
 
@@ -307,8 +315,33 @@ impl KeyRing {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn snapshot(&self) -> Arc<chain::KeyRing> {
+    pub(crate) fn snapshot(&self) -> Arc<chain::KeyRing> {
         Arc::clone(&self.ring())
+    }
+}
+
+impl GivenKeys {
+    /// Adds the keys of other devices.
+    pub(crate) fn extend(&mut self, more: &GivenKeys) -> PyResult<()> {
+        if more.by != self.by {
+            return Err(PyValueError::new_err("the keys of a batch are those of another provider"));
+        }
+        for (device_id, keys) in more.ring.iter() {
+            match self.ring.keys(device_id) {
+                Some(known) if known == keys => {}
+                Some(_) => {
+                    let device_id = chain::escape::quoted(device_id);
+                    return Err(PyValueError::new_err(format!(
+                        "device {device_id}: its keys differ from those of an earlier batch; use the same for all"
+                    )));
+                }
+                None => {
+                    let ring = Arc::make_mut(&mut self.ring);
+                    keys.iter().try_for_each(|key| ring.insert(device_id, *key)).map_err(bad_key)?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -26,6 +26,7 @@ mod log;
 mod manifest;
 mod monitor;
 mod outbox;
+mod packed_keys;
 mod pickle;
 mod progress;
 mod pyarrow;
@@ -84,6 +85,8 @@ mod _core {
     use crate::monitor::MonitorCore;
     #[pymodule_export]
     use crate::outbox::Outbox;
+    #[pymodule_export]
+    use crate::packed_keys::PackedKeys;
     #[pymodule_export]
     use crate::pickle::restore;
     #[pymodule_export]

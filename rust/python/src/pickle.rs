@@ -20,6 +20,7 @@ use crate::coverage::{
 use crate::errors::UnreadableError;
 use crate::findings::{Cause, Finding, Findings};
 use crate::keys::KeyRing;
+use crate::packed_keys::PackedKeys;
 use crate::report::Report;
 use crate::segments::Segments;
 use crate::statistics::Statistics;
@@ -38,17 +39,29 @@ pub(crate) fn reduce<'py>(
     kind: &'static str,
     content: &(impl Serialize + Sync),
 ) -> PyResult<Reduced<'py>> {
-    let state = py.detach(|| {
-        let content = postcard::to_stdvec(content)?;
-        let mut state = vec![VERSION];
-        state.extend_from_slice(&checksum(kind, &content));
-        state.extend_from_slice(&content);
-        Ok::<_, postcard::Error>(state)
-    });
+    let state = py.detach(|| Ok::<_, postcard::Error>(sealed(kind, &postcard::to_stdvec(content)?)));
     let state =
         state.map_err(|error| PyRuntimeError::new_err(format!("cannot pickle the {kind}: {error}")))?;
+    reduced(py, kind, &state)
+}
+
+/// Returns content with a version and a checksum before it.
+pub(crate) fn sealed(kind: &str, content: &[u8]) -> Vec<u8> {
+    let mut state = vec![VERSION];
+    state.extend_from_slice(&checksum(kind, content));
+    state.extend_from_slice(content);
+    state
+}
+
+/// Returns the content of [`sealed`].
+pub(crate) fn unsealed(state: &[u8]) -> &[u8] {
+    state.get(1 + CHECKSUM_BYTES..).unwrap_or_default()
+}
+
+/// Returns the pickle of a sealed state.
+pub(crate) fn reduced<'py>(py: Python<'py>, kind: &'static str, state: &[u8]) -> PyResult<Reduced<'py>> {
     let restore = py.import("edgesentry._core")?.getattr("_restore")?;
-    Ok((restore, (kind, PyBytes::new(py, &state))))
+    Ok((restore, (kind, PyBytes::new(py, state))))
 }
 
 /// Rejects pickling of an object that belongs to one process.
@@ -78,6 +91,10 @@ pub(crate) fn restore(py: Python<'_>, kind: &str, state: PyBackedBytes) -> PyRes
         "Input" => object(py, kind, bytes, |input: InputState| Ok(Input::from(chain::Input::from(input)))),
         "ChainSpan" => object(py, kind, bytes, |span: chain::ChainSpan| Ok(ChainSpan::from(span))),
         "KeyRing" => object(py, kind, bytes, KeyRing::from_state),
+        "PackedKeys" => {
+            opened(py, kind, bytes)?;
+            Ok(Py::new(py, PackedKeys::from_state(state))?.into_any())
+        }
         "Segments" => object(py, kind, bytes, Segments::from_state),
         "Statistics" => object(py, kind, bytes, Statistics::from_state),
         _ => {
@@ -105,23 +122,33 @@ where
 }
 
 fn read<T: DeserializeOwned + Send>(py: Python<'_>, kind: &str, state: &[u8]) -> PyResult<T> {
-    let problem = |problem: &str| UnreadableError::new_err(format!("the pickle of a {kind} {problem}"));
-    let [version, rest @ ..] = state else { return Err(problem("is empty")) };
+    let content = opened(py, kind, state)?;
+    py.detach(|| {
+        let (value, rest) = postcard::take_from_bytes(content).ok()?;
+        rest.is_empty().then_some(value)
+    })
+    .ok_or_else(|| problem(kind, "is damaged"))
+}
+
+fn problem(kind: &str, problem: &str) -> PyErr {
+    UnreadableError::new_err(format!("the pickle of a {kind} {problem}"))
+}
+
+/// Returns the content of a sealed state if it is intact, and of this release.
+fn opened<'s>(py: Python<'_>, kind: &str, state: &'s [u8]) -> PyResult<&'s [u8]> {
+    let [version, rest @ ..] = state else { return Err(problem(kind, "is empty")) };
     if *version != VERSION {
         return Err(problem(
+            kind,
             "is of another release of edgesentry; pickles pass between processes of one release, to keep a report \
              use to_json()",
         ));
     }
     py.detach(|| {
         let (sum, content) = rest.split_at_checked(CHECKSUM_BYTES)?;
-        if sum != checksum(kind, content) {
-            return None;
-        }
-        let (value, rest) = postcard::take_from_bytes(content).ok()?;
-        rest.is_empty().then_some(value)
+        (sum == checksum(kind, content)).then_some(content)
     })
-    .ok_or_else(|| problem("is damaged"))
+    .ok_or_else(|| problem(kind, "is damaged"))
 }
 
 fn checksum(kind: &str, content: &[u8]) -> [u8; CHECKSUM_BYTES] {

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow_array::{ArrayRef, BinaryArray, StringArray};
+use arrow_array::ArrayRef;
+use arrow_array::builder::{BinaryBuilder, StringBuilder};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use edgesentry_chain::{Checks, Claims, Heads, Order, Payloads, count};
+use edgesentry_chain::{Checks, Claims, Heads, Order, Payloads, Scheme, count};
 use edgesentry_formats::{
-    ColumnNames, Contested, ContestedRange, Ends, Options, Part, PartError, PartVerifier, PayloadFolder,
-    Places, Progress, RowError, SampledPayloads, Source, decode_rows, encode_row, verify_contested,
-    verify_part as verify_as_part,
+    ColumnNames, Contested, ContestedRange, Ends, Options, Part, PartError, PartRow, PartVerifier,
+    PayloadFolder, Places, Progress, RowError, SampledPayloads, Source, decode_rows, encode_row,
+    verify_contested, verify_part as verify_as_part,
 };
 use edgesentry_rs::settings::{Overrides, Settings};
 use edgesentry_rs::verify::StorePayloads;
@@ -61,20 +62,24 @@ impl Segments {
         rows.collect::<Result<_, _>>().map(SegmentsState)
     }
 
-    fn table(&self) -> PyResult<Batches> {
-        let rows = self.0.rows();
-        let states = rows.iter().map(encode_row).collect::<Result<Vec<_>, _>>().map_err(unusable)?;
-        let ids = rows.iter().map(|row| row.device_id.as_deref());
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(ids.collect::<StringArray>()),
-            tables::signed(rows.iter().map(|row| row.first_sequence)),
-            tables::signed(rows.iter().map(|row| row.last_sequence)),
-            tables::signed(rows.iter().map(|row| Some(row.records))),
-            tables::signed(rows.iter().map(|row| Some(row.findings))),
-            Arc::new(BinaryArray::from_iter_values(states)),
-        ];
-        tables::batches(segments_schema(), columns)
+    /// Returns the rows of each share. A row is encoded before the next one is made, since there may be many.
+    fn tables(&self, shares: u32) -> PyResult<Vec<Batches>> {
+        self.0.share_rows(shares).into_iter().map(table_of).collect()
     }
+}
+
+fn table_of(rows: impl Iterator<Item = PartRow>) -> PyResult<Batches> {
+    let (mut ids, mut states) = (StringBuilder::new(), BinaryBuilder::new());
+    let mut numbers: [Vec<Option<u64>>; 4] = Default::default();
+    for row in rows {
+        ids.append_option(row.device_id.as_deref());
+        states.append_value(encode_row(&row).map_err(unusable)?);
+        let of_row = [row.first_sequence, row.last_sequence, Some(row.records), Some(row.findings)];
+        numbers.iter_mut().zip(of_row).for_each(|(column, number)| column.push(number));
+    }
+    let [first, last, records, findings] = numbers.map(|numbers| tables::signed(numbers.into_iter()));
+    let (ids, states): (ArrayRef, ArrayRef) = (Arc::new(ids.finish()), Arc::new(states.finish()));
+    tables::batches(segments_schema(), vec![ids, first, last, records, findings, states])
 }
 
 /// Numbers are signed: engines on the JVM have no others.
@@ -173,10 +178,17 @@ impl Segments {
     /// Args:
     ///     shares: The number of shares.
     fn split(&self, shares: u32) -> PyResult<Vec<Segments>> {
-        if !(1..=1 << 20).contains(&shares) {
-            return Err(PyValueError::new_err("shares must be a number from 1 to 2^20"));
-        }
+        check_shares(shares)?;
         Ok(self.0.clone().split(shares).into_iter().map(Segments).collect())
+    }
+
+    /// Returns the rows of each share of `split` as tables, in less memory than `split` takes.
+    ///
+    /// Args:
+    ///     shares: The number of shares.
+    fn share_tables(&self, shares: u32) -> PyResult<Vec<Batches>> {
+        check_shares(shares)?;
+        self.tables(shares)
     }
 
     /// Joins all shares of the same inputs.
@@ -225,7 +237,9 @@ impl Segments {
         py: Python<'py>,
         requested_schema: Option<Bound<'py, PyCapsule>>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
-        let Batches { schema, batches } = self.table()?;
+        let Some(Batches { schema, batches }) = self.tables(1)?.pop() else {
+            return Err(unusable(PartError::Inconsistent("it has no rows")));
+        };
         stream_capsule(py, schema, batches.into_iter().map(Ok), requested_schema)
     }
 
@@ -261,6 +275,13 @@ pub(crate) fn merge(parts: &Bound<'_, PyAny>) -> PyResult<Segments> {
         });
     }
     whole.map(Segments).ok_or_else(|| PyValueError::new_err("there are no parts to merge"))
+}
+
+fn check_shares(shares: u32) -> PyResult<()> {
+    match shares {
+        1..=0x10_0000 => Ok(()),
+        _ => Err(PyValueError::new_err("shares must be a number from 1 to 2^20")),
+    }
 }
 
 fn part_of(at: usize, part: &Bound<'_, PyAny>) -> PyResult<Part> {
@@ -368,7 +389,7 @@ pub(crate) enum Positions {
     Each(Vec<u64>),
 }
 
-fn in_ranges(inputs: Vec<AnyInput>, ranges: Vec<(u64, u64)>) -> PyResult<Vec<AnyInput>> {
+pub(crate) fn in_ranges(inputs: Vec<AnyInput>, ranges: Vec<(u64, u64)>) -> PyResult<Vec<AnyInput>> {
     if inputs.len() != ranges.len() || ranges.iter().any(|(start, end)| start > end) {
         let message = "byte_ranges has the start and the end of a range for each file of the source";
         return Err(PyValueError::new_err(message));
@@ -446,11 +467,15 @@ impl Given {
     }
 
     fn checks(&self) -> Checks<'_> {
+        self.checks_with(self.keys.as_ref())
+    }
+
+    fn checks_with<'c>(&'c self, keys: Option<&'c GivenKeys>) -> Checks<'c> {
         Checks {
-            keys: self.keys.as_ref().and_then(GivenKeys::brought),
+            keys: keys.and_then(GivenKeys::brought),
             payloads: self.payloads.as_deref().map(|payloads| payloads as &dyn Payloads),
             heads: self.heads.as_ref(),
-            claims: Claims { keys: self.keys.as_ref().and_then(GivenKeys::claimed), ..Claims::default() },
+            claims: Claims { keys: keys.and_then(GivenKeys::claimed), ..Claims::default() },
             ..Checks::default()
         }
     }
@@ -486,7 +511,10 @@ fn opened_payloads(py: Python<'_>, payloads: &Bound<'_, PyAny>) -> PyResult<Box<
 ///     max_findings: Findings to keep; all are counted. The same in all parts.
 #[pyclass(frozen, module = "edgesentry")]
 pub(crate) struct Verifier {
+    /// Without the keys.
     given: Arc<Given>,
+    keys: Mutex<Option<GivenKeys>>,
+    scheme: Option<Scheme>,
     names: Arc<ColumnNames>,
     pool: Arc<rayon::ThreadPool>,
     /// None after the end, and after an error: the records of the failed call may be verified in part.
@@ -519,8 +547,11 @@ impl Verifier {
     ) -> PyResult<Verifier> {
         let options = options_of(order, max_findings)?;
         let verifier = PartVerifier::new(name.into(), position, options);
+        let mut given = Given::from_any(py, keys, payloads, payload_sample, heads, scheme)?;
         Ok(Verifier {
-            given: Arc::new(Given::from_any(py, keys, payloads, payload_sample, heads, scheme)?),
+            keys: Mutex::new(given.keys.take()),
+            scheme: scheme.map(scheme_of).transpose()?,
+            given: Arc::new(given),
             names: column_names(columns, ignore)?,
             pool: Arc::new(pool(threads)?),
             verifier: Arc::new(Mutex::new(Some(verifier))),
@@ -529,18 +560,31 @@ impl Verifier {
 
     /// Verifies the next records, as `verify_chain` takes them. After an error the verifier is of no use.
     ///
+    /// Args:
+    ///     batch: The records.
+    ///     keys: Public keys of devices without records in earlier batches.
+    ///
     /// Raises:
     ///     UnreadableError: The batch is not in a format that holds records.
     ///     StoreError: A payload exists but cannot be read.
-    ///     ValueError: The verifier has ended, or a call has failed.
-    fn push(&self, py: Python<'_>, batch: &Bound<'_, PyAny>) -> PyResult<()> {
+    ///     ValueError: The verifier has ended, or a call has failed, or keys differ from earlier ones.
+    #[pyo3(signature = (batch, *, keys = None))]
+    fn push(
+        &self,
+        py: Python<'_>,
+        batch: &Bound<'_, PyAny>,
+        keys: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
         let mut verifier = self.take()?;
+        let keys = self.known_keys(keys)?;
         let (given, pool) = (Arc::clone(&self.given), Arc::clone(&self.pool));
         let work = Work::start(named_inputs(batch, &self.names)?, move |sources, progress, results| {
-            let checks = given.checks();
+            let checks = given.checks_with(keys.as_ref());
             pool.install(|| {
                 sources.into_iter().try_for_each(|source| verifier.push(source, &checks, progress))
             })?;
+            // The next call adds keys to the ring in place.
+            drop(keys);
             results.put(verifier)
         })?;
         let verifier = wait(py, work, Bar::new(None)?)?;
@@ -558,14 +602,30 @@ impl Verifier {
     ///     ValueError: The verifier has ended, or a call has failed.
     fn finish(&self, py: Python<'_>) -> PyResult<Segments> {
         let mut verifier = self.take()?;
-        let (given, pool) = (&self.given, &self.pool);
-        let part =
-            py.detach(|| pool.install(|| verifier.finish(&given.checks(), &Arc::new(Progress::default()))));
+        let (given, pool, keys) = (&self.given, &self.pool, self.known_keys(None)?);
+        let part = py.detach(|| {
+            let checks = given.checks_with(keys.as_ref());
+            pool.install(|| verifier.finish(&checks, &Arc::new(Progress::default())))
+        });
         part.map(Segments).map_err(|error| failure(py, error))
     }
 }
 
 impl Verifier {
+    /// Returns the keys so far, with those of the next batch.
+    fn known_keys(&self, more: Option<&Bound<'_, PyAny>>) -> PyResult<Option<GivenKeys>> {
+        let more = more.map(|more| given_keys(more, self.scheme)).transpose()?;
+        let mut known = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(more) = more {
+            let Some(known) = known.as_mut() else {
+                let message = "keys of a batch need keys= of the verifier, such as KeyRing()";
+                return Err(PyValueError::new_err(message));
+            };
+            known.extend(&more)?;
+        }
+        Ok(known.clone())
+    }
+
     fn take(&self) -> PyResult<PartVerifier> {
         let verifier = self.verifier.lock().unwrap_or_else(PoisonError::into_inner).take();
         let message =

@@ -1,6 +1,6 @@
 //! Parts as rows, to move them between processes and to keep them: one row for each segment, and one of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use crate::finding::{Finding, FindingCode};
 use crate::hash::Hash;
 use crate::report::Input;
 use crate::runs::Order;
-use crate::segment::{Basis, ChainSpan, Faults, HeadSight, Link, Segment, Segments, Tally};
+use crate::segment::{Basis, ChainSpan, Counts, Faults, HeadSight, Link, Segment, Segments, Tally};
 use crate::state::{FindingState, InputState};
 
 /// A row of a part: a segment with its device, or the row of the part as a whole, which has no device.
@@ -34,15 +34,6 @@ pub struct PartRow {
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct RowState(Content);
 
-impl RowState {
-    fn position(&self) -> (bool, u64) {
-        match &self.0 {
-            Content::Segment(segment) => (segment.again, segment.first.4),
-            Content::Whole(_) => (true, u64::MAX),
-        }
-    }
-}
-
 #[derive(Serialize, Deserialize, Clone, Debug)]
 enum Content {
     Whole(Box<WholeState>),
@@ -56,10 +47,35 @@ struct WholeState {
     blocks: Vec<(u64, u64)>,
     loose: Vec<(FindingCode, u64)>,
     findings: Vec<FindingState>,
+    /// The places from which on findings were dropped: those of the part, and those of records that were verified again.
+    last: [Option<PlaceState>; 2],
     inputs: Vec<(u64, InputState)>,
     ranges: Contested,
     /// The number of rows with a device.
     rows: u64,
+}
+
+/// The place of a finding.
+#[derive(Serialize, Deserialize, Clone, Debug)]
+struct PlaceState {
+    device_id: Option<Arc<str>>,
+    sequence: Option<u64>,
+    index: Option<u64>,
+}
+
+impl From<&Finding> for PlaceState {
+    fn from(finding: &Finding) -> PlaceState {
+        let Finding { device_id, sequence, index, .. } = finding;
+        PlaceState { device_id: device_id.clone(), sequence: *sequence, index: *index }
+    }
+}
+
+impl From<PlaceState> for Finding {
+    fn from(PlaceState { device_id, sequence, index }: PlaceState) -> Finding {
+        // Only the place of a record is compared.
+        let finding = Finding::new(FindingCode::RecordMalformed, "", "");
+        Finding { device_id, sequence, index, ..finding }
+    }
 }
 
 #[derive(Serialize, Deserialize, Clone, Debug)]
@@ -81,54 +97,108 @@ struct SegmentState {
     findings: Vec<FindingState>,
 }
 
+/// The rows of a share, made one at a time: those of its segments, and the row of the part as a whole at the end.
+struct ShareRows<'p> {
+    segments: std::vec::IntoIter<SegmentOf<'p>>,
+    /// The findings kept of each device: of the part, and of records that were verified again.
+    findings: [BTreeMap<&'p Arc<str>, Vec<FindingState>>; 2],
+    whole: Option<PartRow>,
+}
+
+/// A segment with its device, and true if its records were verified again.
+type SegmentOf<'p> = (&'p Arc<str>, &'p Segment, bool);
+
+impl Iterator for ShareRows<'_> {
+    type Item = PartRow;
+
+    fn next(&mut self) -> Option<PartRow> {
+        let Some((device_id, segment, again)) = self.segments.next() else { return self.whole.take() };
+        let findings = self.findings[usize::from(again)].remove(device_id).unwrap_or_default();
+        Some(row(device_id, segment, findings, again))
+    }
+}
+
 impl Part {
     /// Returns the rows of the part.
     pub fn rows(&self) -> Vec<PartRow> {
-        let mut of_device: BTreeMap<&Arc<str>, Vec<FindingState>> = BTreeMap::new();
-        let mut loose = Vec::new();
-        for finding in self.kept.findings() {
-            match &finding.device_id {
-                Some(device_id) => of_device.entry(device_id).or_default().push(finding.into()),
-                None => loose.push(finding.into()),
+        self.share_rows(1).into_iter().flatten().collect()
+    }
+
+    /// Returns the rows of each share of [`Part::split`]. Only one row is in memory at a time.
+    pub fn share_rows(&self, shares: u32) -> Vec<impl Iterator<Item = PartRow>> {
+        let shares = shares.max(1);
+        let mut segments: Vec<Vec<SegmentOf<'_>>> = (0..shares).map(|_| Vec::new()).collect();
+        let own = self.blocks.values().flat_map(|block| block.segments.iter());
+        let own = own.map(|(device_id, segment)| (device_id, segment, false));
+        let again = self.again.segments.iter().map(|(device_id, segment)| (device_id, segment, true));
+        for segment in own.chain(again) {
+            segments[super::share_of(segment.0, shares)].push(segment);
+        }
+        let by_share = |findings: &'_ [Finding]| {
+            let mut shared: Vec<Vec<usize>> = vec![Vec::new(); shares as usize];
+            for (at, finding) in findings.iter().enumerate() {
+                shared[super::share_of_finding(finding, shares)].push(at);
             }
-        }
-        let mut again: BTreeMap<&Arc<str>, Vec<FindingState>> = BTreeMap::new();
-        for finding in &self.again.findings {
-            if let Some(device_id) = &finding.device_id {
-                again.entry(device_id).or_default().push(finding.into());
+            shared
+        };
+        let (kept, verified_again) = (by_share(self.kept.findings()), by_share(&self.again.findings));
+        let of_share = segments.into_iter().zip(kept).zip(verified_again);
+        let rows = (0..shares).zip(of_share).map(|(share, ((mut segments, kept), verified_again))| {
+            let place = |(device_id, segment, again): &SegmentOf<'_>| {
+                (Arc::clone(device_id), segment.span.lowest_sequence, *again, segment.first.index)
+            };
+            segments.sort_by_cached_key(place);
+            let mut findings = [BTreeMap::new(), BTreeMap::new()];
+            let mut loose = Vec::new();
+            let with_row: HashSet<&str> = match kept.is_empty() {
+                true => HashSet::new(),
+                false => segments.iter().filter(|(.., again)| !again).map(|(id, ..)| &***id).collect(),
+            };
+            for finding in kept.into_iter().map(|at| &self.kept.findings()[at]) {
+                match finding.device_id.as_ref().filter(|device_id| with_row.contains(&***device_id)) {
+                    Some(device_id) => {
+                        findings[0].entry(device_id).or_insert_with(Vec::new).push(finding.into())
+                    }
+                    None => loose.push(finding.into()),
+                }
             }
-        }
-        let mut rows = Vec::new();
-        for (device_id, segment) in self.blocks.values().flat_map(|block| block.segments.iter()) {
-            let findings = of_device.remove(device_id).unwrap_or_default();
-            rows.push(row(device_id, segment, findings, false));
-        }
-        for (device_id, segment) in self.again.segments.iter() {
-            rows.push(row(device_id, segment, again.remove(device_id).unwrap_or_default(), true));
-        }
-        let place = |row: &PartRow| (row.device_id.clone(), row.first_sequence, row.state.position());
-        rows.sort_by_cached_key(place);
-        // Findings of a device without a record.
-        loose.extend(of_device.into_values().flatten());
-        let counts = FindingCode::ALL.iter().copied().zip(self.loose);
+            for finding in verified_again.into_iter().map(|at| &self.again.findings[at]) {
+                if let Some(device_id) = &finding.device_id {
+                    findings[1].entry(device_id).or_insert_with(Vec::new).push(finding.into());
+                }
+            }
+            let whole = Some(self.whole_row(share, shares, loose, segments.len() as u64));
+            ShareRows { segments: segments.into_iter(), findings, whole }
+        });
+        rows.collect()
+    }
+
+    /// Returns the row of a share as a whole. The counts of findings without a device are in the first share.
+    fn whole_row(&self, share: u32, shares: u32, findings: Vec<FindingState>, rows: u64) -> PartRow {
+        let loose = if share == 0 { self.loose } else { Counts::default() };
+        let counts = FindingCode::ALL.iter().copied().zip(loose);
+        let ranges = self.again.ranges.iter();
         let whole = WholeState {
             plan: self.plan,
             blocks: self.blocks.iter().map(|(number, block)| (*number, block.end)).collect(),
             loose: counts.filter(|(_, count)| *count > 0).collect(),
-            findings: loose,
+            findings,
+            last: [self.kept.last(), self.again.last.as_ref()].map(|last| last.map(PlaceState::from)),
             inputs: self.inputs.iter().map(|(number, input)| (*number, input.into())).collect(),
-            ranges: self.again.ranges.clone(),
-            rows: rows.len() as u64,
+            ranges: ranges
+                .filter(|(device_id, _)| super::share_of(device_id, shares) == share as usize)
+                .map(|(device_id, ranges)| (Arc::clone(device_id), ranges.clone()))
+                .collect(),
+            rows,
         };
-        rows.push(PartRow {
+        PartRow {
             device_id: None,
             first_sequence: None,
             last_sequence: None,
             records: 0,
-            findings: self.loose.iter().fold(0, |sum: u64, count| sum.saturating_add(*count)),
+            findings: loose.iter().fold(0, |sum: u64, count| sum.saturating_add(*count)),
             state: RowState(Content::Whole(Box::new(whole))),
-        });
-        rows
+        }
     }
 
     /// Restores the part of all given rows, which may be those of several parts of a run, in any order.
@@ -167,7 +237,8 @@ impl Part {
 
     fn add_whole(&mut self, whole: WholeState) -> Result<(), PartError> {
         const OVERLAP: PartError = PartError::Inconsistent("its inputs overlap");
-        let WholeState { plan, blocks, loose, findings, inputs, ranges, rows: _ } = whole;
+        let WholeState { plan, blocks, loose, findings, last, inputs, ranges, rows: _ } = whole;
+        let [last, last_again] = last.map(|last| last.map(Finding::from));
         self.check_plan(&plan)?;
         for (number, input) in inputs {
             let input = Input::from(input);
@@ -202,8 +273,8 @@ impl Part {
             let total = &mut self.loose[code as usize];
             *total = total.saturating_add(count);
         }
-        self.kept.add(findings.into_iter().map(Finding::from).collect());
-        self.again.append(Again { ranges, ..Again::default() });
+        self.kept.add_until(findings.into_iter().map(Finding::from).collect(), last);
+        self.again.append(Again { ranges, last: last_again, ..Again::default() }, self.plan.order);
         Ok(())
     }
 

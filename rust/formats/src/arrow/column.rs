@@ -128,6 +128,24 @@ impl RecordColumns {
     }
 }
 
+/// Calls a function with the device of each row that has one.
+pub(crate) fn device_ids(batch: &RecordBatch, mut found: impl FnMut(&str)) {
+    let Some(column) = batch.column_by_name(FIELDS[0]).and_then(|array| Column::of(array.as_ref())) else {
+        return;
+    };
+    for row in 0..batch.num_rows() {
+        match column.value(row) {
+            Value::Text(text) => found(text),
+            Value::Bytes(bytes) => {
+                if let Ok(text) = String::from_utf8(bytes.to_vec()) {
+                    found(&text);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
 /// The reason why a row is not a record.
 #[derive(Clone, Debug)]
 pub(crate) struct Fault {

@@ -50,7 +50,10 @@ impl ParquetChunks {
         share: Option<&Range<u64>>,
     ) -> Result<ParquetChunks, Error> {
         let (ranges, metadata) = caught(&name, "Parquet", || open(file))?;
-        let selection = Selection::of(&name, metadata.schema(), names)?;
+        let mut selection = Selection::of(&name, metadata.schema(), names)?;
+        if names.has_only_devices {
+            selection = selection.of_devices();
+        }
         let (size, input, columns) = (ranges.size, Arc::clone(&ranges.input), Arc::clone(&ranges.columns));
         let (rows, rows_left) = caught(&name, "Parquet", || {
             let mut rows_left = 0u64;

@@ -103,8 +103,8 @@ impl Kind {
 /// The columns of a table that hold the fields of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Selection {
-    /// The position of the column of each field.
-    positions: [usize; FIELDS.len()],
+    /// The positions of the columns of the first fields: of all, or of the device alone.
+    positions: Vec<usize>,
     /// True if the table has no other columns, and these under the names of the fields.
     is_whole: bool,
 }
@@ -144,8 +144,13 @@ impl Selection {
     /// Returns the selection from a table that has only these columns, in the order of their positions.
     pub(crate) fn of_selected(&self) -> Selection {
         let rank = |at: &usize| self.positions.iter().filter(|other| *other < at).count();
-        let positions = self.positions.each_ref().map(rank);
+        let positions = self.positions.iter().map(rank).collect();
         Selection { positions, is_whole: false }
+    }
+
+    /// Returns the selection of the column with the devices.
+    pub(crate) fn of_devices(&self) -> Selection {
+        Selection { positions: self.positions[..1].to_vec(), is_whole: false }
     }
 }
 
@@ -210,7 +215,7 @@ fn select(schema: &Schema, names: &ColumnNames) -> Result<Selection, String> {
             ));
         }
     }
-    let positions = found.map(Option::unwrap_or_default);
+    let positions = found.map(Option::unwrap_or_default).to_vec();
     let is_whole = schema.fields().len() == FIELDS.len()
         && positions.iter().enumerate().all(|(index, at)| schema.field(*at).name() == FIELDS[index]);
     Ok(Selection { positions, is_whole })
