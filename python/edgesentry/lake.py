@@ -7,6 +7,7 @@ of its segments, with its size and version, so a file that was rewritten or dele
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -267,7 +268,6 @@ def table_of(part: Segments, task: Task, shares: int = 1) -> Any:
 
     tables = []
     for share, one in enumerate(part.share_tables(shares)):
-        # Some functions of pyarrow import pandas, which takes 56 MiB.
         rows = pa.RecordBatchReader.from_stream(one).read_all()
         names: dict[str, tuple[Any, Any]] = {
             "path": (task.file.path, pa.string()),
@@ -278,9 +278,24 @@ def table_of(part: Segments, task: Task, shares: int = 1) -> Any:
             "position": (task.position, pa.int64()),
             "share": (share, pa.int32()),
         }
-        columns = [pa.repeat(pa.scalar(value, kind), len(rows)) for value, kind in names.values()]
+        columns = [repeated(value, kind, len(rows)) for value, kind in names.values()]
         tables.append(pa.Table.from_arrays([*columns, *rows.columns], [*names, *rows.column_names]))
     return pa.concat_tables(tables)
+
+
+def repeated(value: str | int, kind: Any, count: int) -> Any:
+    """Returns an array of one value.
+
+    `pyarrow.scalar` and `pyarrow.array` would import pandas, which takes 56 MiB in each worker.
+    """
+    import pyarrow as pa
+
+    if isinstance(value, int):
+        numbers = array("q" if kind == pa.int64() else "i", [value]) * count
+        return pa.Array.from_buffers(kind, count, [None, pa.py_buffer(numbers)])
+    text = value.encode()
+    ends = array("i", [len(text) * end for end in range(count + 1)])
+    return pa.Array.from_buffers(kind, count, [None, pa.py_buffer(ends), pa.py_buffer(text * count)])
 
 
 def _check_version(task: Task) -> None:
