@@ -87,7 +87,7 @@ class Options:
     A task decodes the keys of its devices alone if `keys` are `PackedKeys`.
     """
 
-    keys: Any = None
+    keys: KeyRing | PackedKeys | None = None
     heads: Any = None
     columns: Mapping[str, str] | None = None
     ignore: str | Sequence[str] | None = None
