@@ -408,7 +408,6 @@ def test_the_memory_of_a_task_does_not_grow_with_a_chain(tmp_path: Path) -> None
     some, _ = memory_of(tmp_path / "a.parquet", share=0.45)
     all_, peak = memory_of(tmp_path / "a.parquet")
     # The further records would take 70 MiB as rows of Arrow alone.
-    print("CHAIN", some, all_, peak)
     assert all_ - some <= 24
     assert peak <= 250
 
@@ -422,7 +421,6 @@ def test_the_memory_of_a_task_is_limited_for_each_device(tmp_path: Path) -> None
         write_records(rows, tmp_path / "a.parquet")
         KeyRing(signers).save(tmp_path / "keys.json")
         took.append(memory_of(tmp_path / "a.parquet", tmp_path / "keys.json"))
-    print("DEVICES", took)
     # Of 100,000 devices: 200 MiB.
     assert took[1][0] - took[0][0] <= 19_000 * 200 / 100_000
     assert took[1][1] <= 300
