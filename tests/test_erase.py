@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import edgesentry
-from edgesentry import AsyncLedger, ConfigError, Ledger, Policy, verify_chain
+from edgesentry import AsyncLedger, ConfigError, Ledger, Policy, read_records, verify_chain, write_records
 from support import chains, device, envelope, payload
 
 
@@ -54,6 +54,25 @@ def test_a_payload_is_erased(logged: tuple[Ledger, Policy, Path], tmp_path: Path
     assert coverage.log is not None
     assert (coverage.payloads.erased, coverage.payloads.erased_present, coverage.log.erased) == (1, 0, 1)
     assert any("1 payload was erased" in note for note in coverage.not_checked)
+
+    # A record that repeats in another file is read again with its chain; the log excuses the same payloads.
+    records = list(ledger.records())
+    for repeated in (1, 3):
+        more = tmp_path / f"{repeated}.ndjson"
+        write_records([record for record in records if record.sequence == repeated][:1], more)
+        for sources in ([export, more], [*records, *read_records(more)]):
+            report = verify_chain(
+                sources,
+                payloads=held,
+                checkpoint=tmp_path / "export.parquet.checkpoint",
+                policy=tmp_path / "policy",
+                log_layout=tmp_path / "export.parquet.log",
+                order="sequence",
+            )
+            assert report.counts["sequence_duplicate"] == 1
+            # The record of the erased payload comes twice: only one of both is excused.
+            assert report.counts.get("payload_missing", 0) == (1 if repeated == 3 else 0)
+            assert sum(report.counts.values()) == len(report.findings)
 
 
 def test_what_cannot_be_erased_is_refused(logged: tuple[Ledger, Policy, Path]) -> None:

@@ -61,6 +61,25 @@ def test_each_change_is_found() -> None:
     assert counts(chain() + chain("lift-02", 6)) == {"not_included": 1}
 
 
+def test_records_that_repeat_far_away_are_compared_with_the_log(tmp_path: Path) -> None:
+    """In the order of sequence their chain is verified again, and lists the findings that it counts."""
+    extra = chain("lift-02", 6)
+    files: dict[str, Any] = {
+        "checkpoint": LOG / "checkpoint",
+        "policy": LOG / "policy",
+        "log_layout": LOG / "layout",
+    }
+    pieces = [chain() + extra, extra[5:]]
+    for number, piece in enumerate(pieces):
+        write_records(piece, tmp_path / f"{number}.ndjson")
+    apart = verify_chain([tmp_path / "0.ndjson", tmp_path / "1.ndjson"], order="sequence", **files)
+    together = verify_chain(pieces[0] + pieces[1], order="sequence", **files)
+    assert dict(apart.counts) == dict(together.counts) == {"sequence_duplicate": 1, "not_included": 2}
+    listed = [(finding.code, finding.sequence) for finding in apart.findings]
+    assert listed == [(finding.code, finding.sequence) for finding in together.findings]
+    assert len(listed) == 3
+
+
 def test_what_cannot_be_used_is_refused(tmp_path: Path) -> None:
     both: dict[str, Any] = {"checkpoint": LOG / "checkpoint", "policy": LOG / "policy"}
     alone: dict[str, Any]

@@ -56,8 +56,15 @@ pub fn verify_contested(
     Ok(Part::again(checks, options.order, places, &inputs, segments, kept, contested)?)
 }
 
-/// Verifies the contested records of one process again, from its files.
-pub(crate) fn settle(mut whole: Part, files: Option<&[Source]>, plan: &Plan<'_>) -> Result<Part, Error> {
+/// Verifies the contested records of one process again, from its files, and compares them with the log of the plan.
+/// `excuses` states whether the log is that of a trusted checkpoint: missing payloads that it says were erased are then not
+/// listed again.
+pub(crate) fn settle(
+    mut whole: Part,
+    files: Option<&[Source]>,
+    plan: &Plan<'_>,
+    excuses: bool,
+) -> Result<Part, Error> {
     let contested = whole.contested();
     if contested.is_empty() {
         return Ok(whole);
@@ -76,8 +83,15 @@ pub(crate) fn settle(mut whole: Part, files: Option<&[Source]>, plan: &Plan<'_>)
     }
     for group in groups {
         let sources = files.iter().filter_map(read::again).collect();
-        let again =
-            verify_contested(sources, plan.checks, Places::From(0), group, plan.options, plan.progress)?;
+        let only =
+            Plan { only: Some(&group), log: plan.log, ..Plan::new(plan.checks, plan.options, plan.progress) };
+        let Folded { mut segments, kept, erased, inputs, .. } = fold_sources(sources, &only)?;
+        if !excuses {
+            erased.missing.into_values().for_each(|finding| segments.add(finding));
+        }
+        // The first pass has counted the findings of the log, and its replay has these records.
+        let order = plan.options.order;
+        let again = Part::again(plan.checks, order, Places::From(0), &inputs, segments, kept, group)?;
         whole = whole.merge(again)?;
     }
     Ok(whole)

@@ -75,7 +75,7 @@ pub fn verify_with_log(
         }
         Order::Sequence => {
             let whole = part::Part::new(checks, options.order, 0, inputs.clone(), segments, kept)?;
-            part::settle(whole, files.as_deref(), &plan)?.conclude(checks, None)?
+            part::settle(whole, files.as_deref(), &plan, logged > 0)?.conclude(checks, None)?
         }
     };
     if let Some((coverage, findings)) = concluded {
