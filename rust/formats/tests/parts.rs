@@ -216,8 +216,11 @@ proptest! {
     }
 }
 
+/// A record by its device and sequence.
+type Place = (Option<Arc<str>>, Option<u64>);
+
 /// Returns the codes of findings by device and sequence.
-fn at_sequences(findings: &[Finding]) -> BTreeMap<(Option<Arc<str>>, Option<u64>), Vec<Code>> {
+fn at_sequences(findings: &[Finding]) -> BTreeMap<Place, Vec<Code>> {
     let mut places: BTreeMap<_, Vec<Code>> = BTreeMap::new();
     for finding in findings {
         places.entry((finding.device_id.clone(), finding.sequence)).or_default().push(finding.code);
