@@ -6,7 +6,6 @@ use std::io::BufReader;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use edgesentry_chain::count;
 use edgesentry_rs::error::{FailureKind, Fault};
 use futures::stream::{self, StreamExt};
 
@@ -147,11 +146,8 @@ fn read(
 impl Found {
     fn check(&self, name: &str) -> Check {
         let mut evidence = format!(
-            "{}, {} of them signed; {} and the CRC-32C of {}",
-            count(self.segments, "segment"),
-            self.signed,
-            count(self.pages, "page header"),
-            count(self.records, "record")
+            "segments: {}, of them signed: {}; page headers: {}; records, by their CRC-32C: {}",
+            self.segments, self.signed, self.pages, self.records
         );
         if !self.problems.is_empty() {
             let more = self.problems.len().saturating_sub(MAX_SHOWN);
