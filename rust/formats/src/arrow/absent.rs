@@ -37,6 +37,10 @@ pub(crate) fn decode_batch(batch: &RecordBatch, _: Range<usize>, _: u64) -> Deco
     match *batch {}
 }
 
+pub(crate) fn device_ids(batch: &RecordBatch, _: impl FnMut(&str)) {
+    match *batch {}
+}
+
 pub(crate) fn spool(name: &Arc<str>, _: Box<dyn Read + Send>, _: &Progress) -> Result<File, Error> {
     Err(absent(name))
 }
