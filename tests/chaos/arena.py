@@ -24,6 +24,8 @@ EDS = ROOT / "target" / "release" / "eds"
 SEAWEEDFS = ROOT / "scripts" / "servers" / "seaweedfs"
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 
+# Attempts to leave a transaction open.
+MAX_STALLS = 600
 NODE_PORT = 8080
 POSTGRES_PORT = 5432
 S3_PORT = 8333
@@ -367,11 +369,15 @@ class Arena:
             relay = self.relays[f"{node}>db-1"]
             # Lost responses leave the transaction open.
             relay.set(Faults(stalled={"back"}))
-            while not await self._holds_locks(node):
+            for _ in range(MAX_STALLS):
+                if await self._holds_locks(node):
+                    break
                 relay.heal()
                 await asyncio.sleep(random.uniform(0.0, 0.1))
                 relay.set(Faults(stalled={"back"}))
                 await asyncio.sleep(0.1)
+            else:
+                raise AssertionError(f"{node} had no open transaction in {MAX_STALLS} stalls")
         self._isolate(node)
         self.fenced.add(node)
         await self.services[node].give_up()

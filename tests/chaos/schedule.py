@@ -141,9 +141,12 @@ def asynchronous() -> Schedule:
 
 
 def lost_in_a_transaction() -> Schedule:
-    """Loss of a node while the database waits for the rest of its transaction, which holds locks."""
+    """Loss of a node while the database waits for the rest of its transaction, which holds locks.
+
+    A transaction that accepts all its records is a single statement, so a device sends two for each sequence.
+    """
     events = (Event(2.0, "lose", "node-1", amount=1),)
-    devices = (Device("device-1", "outbox"), Device("device-2", "push"))
+    devices = (Device("device-1", "twins"), Device("device-2", "push"))
     return Schedule(0, "postgres", "folder", ("node-1", "node-2"), devices, events)
 
 
