@@ -57,7 +57,7 @@ def test_a_payload_is_erased(logged: tuple[Ledger, Policy, Path], tmp_path: Path
 
     # With a record more than the log has, the log excuses none, also if the chain is read again.
     records = list(ledger.records())
-    for repeated, missing in ((1, 1), (3, 2)):
+    for repeated, absent in ((1, 1), (3, 2)):
         more = tmp_path / f"{repeated}.ndjson"
         write_records([record for record in records if record.sequence == repeated][:1], more)
         for sources in ([export, more], [*records, *read_records(more)]):
@@ -69,8 +69,8 @@ def test_a_payload_is_erased(logged: tuple[Ledger, Policy, Path], tmp_path: Path
                 log_layout=tmp_path / "export.parquet.log",
                 order="sequence",
             )
-            assert report.counts == {"payload_missing": missing, "sequence_duplicate": 1, "not_included": 1}
-            assert len(report.findings) == missing + 2
+            assert report.counts == {"payload_missing": absent, "sequence_duplicate": 1, "not_included": 1}
+            assert len(report.findings) == absent + 2
 
 
 def test_what_cannot_be_erased_is_refused(logged: tuple[Ledger, Policy, Path]) -> None:
