@@ -51,8 +51,23 @@ pub fn verify_contested(
     progress: &Arc<Progress>,
 ) -> Result<Part, Error> {
     contested.values_mut().for_each(|ranges| ranges.sort_unstable());
-    let plan = Plan { only: Some(&contested), ..Plan::new(checks, options, progress) };
-    let Folded { segments, kept, inputs, .. } = fold_sources(sources, &plan)?;
+    verify_again(sources, &Plan::new(checks, options, progress), places, contested, true)
+}
+
+/// Verifies records again. The first pass has counted the findings of the log, and its replay has these records.
+fn verify_again(
+    sources: Vec<Source>,
+    plan: &Plan<'_>,
+    places: Places<'_>,
+    contested: Contested,
+    excuses: bool,
+) -> Result<Part, Error> {
+    let Plan { checks, log, options, progress, .. } = *plan;
+    let only = Plan { only: Some(&contested), log, ..Plan::new(checks, options, progress) };
+    let Folded { mut segments, kept, erased, inputs, .. } = fold_sources(sources, &only)?;
+    if !excuses {
+        erased.missing.into_values().for_each(|finding| segments.add(finding));
+    }
     Ok(Part::again(checks, options.order, places, &inputs, segments, kept, contested)?)
 }
 
@@ -83,15 +98,7 @@ pub(crate) fn settle(
     }
     for group in groups {
         let sources = files.iter().filter_map(read::again).collect();
-        let only =
-            Plan { only: Some(&group), log: plan.log, ..Plan::new(plan.checks, plan.options, plan.progress) };
-        let Folded { mut segments, kept, erased, inputs, .. } = fold_sources(sources, &only)?;
-        if !excuses {
-            erased.missing.into_values().for_each(|finding| segments.add(finding));
-        }
-        // The first pass has counted the findings of the log, and its replay has these records.
-        let order = plan.options.order;
-        let again = Part::again(plan.checks, order, Places::From(0), &inputs, segments, kept, group)?;
+        let again = verify_again(sources, plan, Places::From(0), group, excuses)?;
         whole = whole.merge(again)?;
     }
     Ok(whole)
