@@ -158,6 +158,25 @@ fn parts_give_the_report_of_one_process() {
 }
 
 #[test]
+fn records_verified_with_other_keys_are_refused() {
+    let (records, ring, none) = (chain("a", 6), ring(), KeyRing::new());
+    let [with, without] = [&ring, &none].map(|keys| Checks { keys: Some(keys), ..Checks::default() });
+    for (order, lacking) in ORDERS.into_iter().flat_map(|order| [(order, 0), (order, 1)]) {
+        let halves = [0, 1].map(|half| {
+            let checks = if half == lacking { &without } else { &with };
+            segments(checks, order, records.iter().zip(0..).skip(3 * half).take(3))
+        });
+        let whole = halves.into_iter().reduce(edgesentry_chain::Segments::merge).unwrap();
+        let kept = Kept::in_order(MOST, order);
+        let refused = Part::new(&with, order, 0, vec![input(&records)], whole, kept).unwrap_err();
+        assert!(
+            matches!(refused, PartError::OtherBasis { what: "keys", .. }),
+            "{order:?} {lacking}: {refused}"
+        );
+    }
+}
+
+#[test]
 fn a_chain_is_contested_if_a_part_of_it_runs_backwards() {
     let a = chain("a", 6);
     let checks = Checks::default();
