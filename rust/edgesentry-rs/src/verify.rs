@@ -305,8 +305,7 @@ impl StorePayloads {
         };
         let runtime =
             Builder::new_multi_thread().worker_threads(1).thread_name("payloads").enable_all().build();
-        let runtime =
-            runtime.map_err(|error| Error::Config(format!("payloads: cannot start threads: {error}")))?;
+        let runtime = runtime.map_err(|error| Error::Threads("payloads", Arc::new(error)))?;
         let store = runtime.block_on(payload::s3::open(bucket.trim_end_matches('/'), settings))?;
         Ok(StorePayloads { store, runtime, ready: Mutex::default() })
     }

@@ -33,7 +33,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use edgesentry_formats::read_file;
 use edgesentry_log::{MAX_POLICY_BYTES, Policy};
-use edgesentry_rs::error::{Error, StoreError, describe};
+use edgesentry_rs::error::{Error, StoreError};
 use edgesentry_rs::ingest::storage::IngestService;
 use edgesentry_rs::ledger::LedgerViews;
 use edgesentry_rs::log::LogReader;
@@ -94,10 +94,10 @@ impl Console {
             ));
         }
         let policy = console.policy.as_ref().map(|path| {
-            let failed =
-                |error: String| Error::Config(format!("serve.console.policy: {}: {error}", path.display()));
-            let text = read_file(path, MAX_POLICY_BYTES as u64).map_err(|error| failed(describe(&error)))?;
-            Policy::parse(&text).map(Arc::new).map_err(|error| failed(error.to_string()))
+            let place = format!("serve.console.policy: {}", path.display());
+            let text = read_file(path, MAX_POLICY_BYTES as u64);
+            let policy = Policy::parse(&text.map_err(|error| Error::unusable(&place, error))?);
+            policy.map(Arc::new).map_err(|error| Error::unusable(&place, error))
         });
         let (alertmanager, operations) = (Alertmanager::new(console)?, console.operations.clone());
         let sources =

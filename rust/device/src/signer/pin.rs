@@ -52,7 +52,7 @@ impl Pin {
 
 fn read(path: &Path) -> Result<Secret, Error> {
     let config = |problem: String| Error::Config(format!("{}: {problem}", path.display()));
-    let failed = |error: std::io::Error| config(format!("cannot read the PIN: {error}"));
+    let failed = |error| Error::unusable(format!("{}: cannot read the PIN", path.display()), error);
     let file = File::open(path).map_err(failed)?;
     let mode = shared_mode(&file).map_err(failed)?;
     if mode != 0 {

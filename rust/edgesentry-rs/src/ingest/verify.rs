@@ -37,8 +37,8 @@ fn log_rejection(Rejection { code, expected, record, .. }: &Rejection) {
         RejectionCode::SequenceGap | RejectionCode::SequenceDuplicate => {
             // The next sequence of the chain, from `judge`.
             let expected = match expected {
-                CheckedValue::Sequence(next) => *next,
-                _ => 0,
+                CheckedValue::Sequence(next) => Some(*next),
+                _ => None,
             };
             debug!(device_id, expected, actual = sequence, "sequence out of order");
         }

@@ -139,9 +139,11 @@ impl Cosigners {
         log_keys: usize,
         require_quorum: bool,
     ) -> Result<Cosigners, Error> {
-        let config = |problem: String| Error::Config(format!("log.policy: {}: {problem}", path.display()));
-        let bytes = read_file(path, MAX_POLICY_BYTES as u64).map_err(|error| config(error.to_string()))?;
-        let policy = Policy::parse(&bytes).map_err(|error| config(error.to_string()))?;
+        let place = format!("log.policy: {}", path.display());
+        let config = |problem: String| Error::Config(format!("{place}: {problem}"));
+        let bytes = read_file(path, MAX_POLICY_BYTES as u64);
+        let policy = Policy::parse(&bytes.map_err(|error| Error::unusable(&place, error))?);
+        let policy = policy.map_err(|error| Error::unusable(&place, error))?;
         if !policy.logs().iter().any(|log| log.key == *key) {
             return Err(config(format!("it has no line `log {key}` with the key of this log")));
         }
@@ -155,7 +157,7 @@ impl Cosigners {
         for witness in policy.witnesses() {
             let Some(url) = &witness.url else { continue };
             let client = http::client(url, WITNESS_TIMEOUT)
-                .map_err(|error| config(format!("witness {}: {error}", witness.name)))?;
+                .map_err(|error| Error::unusable(format!("{place}: witness {}", witness.name), error))?;
             cosigners = cosigners.with_witness(&witness.name, client);
         }
         Ok(cosigners)

@@ -94,12 +94,11 @@ impl Stamper {
 
     /// Reads the roots, and prepares a connection to each authority.
     fn open(urls: &[String], roots: &Path, interval: Duration) -> Result<Stamper, Error> {
-        let roots =
-            read_tsa_roots(roots).map_err(|error| Error::Config(format!("log.tsa.roots: {error}")))?;
+        let roots = read_tsa_roots(roots).map_err(|error| Error::unusable("log.tsa.roots", error))?;
         let mut stamper = Stamper::new(roots, interval);
         for url in urls {
             let client = http::client(url, TSA_TIMEOUT);
-            let client = client.map_err(|error| Error::Config(format!("log.tsa.urls: {error}")))?;
+            let client = client.map_err(|error| Error::unusable("log.tsa.urls", error))?;
             stamper = stamper.with_authority(url, client);
         }
         Ok(stamper)

@@ -59,8 +59,8 @@ impl Alertmanager {
             response_bytes: MAX_RESPONSE_BYTES,
             ..ClientSettings::new(format!("{}/", url.trim_end_matches('/')))
         };
-        let client = Client::new(client)
-            .map_err(|error| Error::Config(format!("serve.console.alertmanager: {}", describe(&error))))?;
+        let client = Client::new(client);
+        let client = client.map_err(|error| Error::unusable("serve.console.alertmanager", error))?;
         Ok(Some(Alertmanager(Arc::new(client))))
     }
 

@@ -8,7 +8,7 @@ use edgesentry_log::{KeyType, MAX_POLICY_BYTES, Note, SignerKey, VerifierKey, Wi
 use serde::Deserialize;
 
 use super::Witness;
-use crate::error::{Error, describe};
+use crate::error::Error;
 use crate::ledger::{PostgresSettings, WitnessAccess, WitnessTables, open_witness};
 use crate::secret::Secret;
 use crate::telemetry::metrics::Metrics;
@@ -56,7 +56,7 @@ impl WitnessSettings {
     pub fn signer(&self) -> Result<SignerKey, Error> {
         self.check_name()?;
         let seed = read_seed_file_of_group(self.key_file()?)
-            .map_err(|error| Error::Config(format!("witness.key: {}", describe(&error))))?;
+            .map_err(|error| Error::unusable("witness.key", error))?;
         self.named(*seed)
     }
 
@@ -73,7 +73,7 @@ impl WitnessSettings {
         let name =
             name.ok_or_else(|| missing("witness.name", "the name of the key, such as witness.example"))?;
         SignerKey::from_seed(name, KeyType::CosignatureV1, seed)
-            .map_err(|error| Error::Config(format!("witness.name: {error}")))
+            .map_err(|error| Error::unusable("witness.name", error))
     }
 
     /// Reads the logs.
@@ -83,11 +83,12 @@ impl WitnessSettings {
     pub fn known_logs(&self) -> Result<WitnessedLogs, Error> {
         let missing = || missing("witness.logs", "a file with the lines `log VKEY` of the logs to cosign");
         let path = self.logs.as_deref().ok_or_else(missing)?;
-        let config = |problem: String| Error::Config(format!("witness.logs: {}: {problem}", path.display()));
-        let bytes = read_file(path, MAX_POLICY_BYTES as u64).map_err(|error| config(error.to_string()))?;
-        let logs = WitnessedLogs::parse(&bytes).map_err(|error| config(error.to_string()))?;
+        let place = format!("witness.logs: {}", path.display());
+        let bytes = read_file(path, MAX_POLICY_BYTES as u64);
+        let logs = WitnessedLogs::parse(&bytes.map_err(|error| Error::unusable(&place, error))?);
+        let logs = logs.map_err(|error| Error::unusable(&place, error))?;
         if logs.origins().next().is_none() {
-            return Err(config("it has no line `log VKEY`".to_owned()));
+            return Err(Error::Config(format!("{place}: it has no line `log VKEY`")));
         }
         Ok(logs)
     }
