@@ -278,81 +278,27 @@ async fn export_all(
     filter: &Filter,
     log: Option<&Logged>,
     target: Target,
-    mut exported: impl FnMut(u64) -> bool,
+    exported: impl FnMut(u64) -> bool,
 ) -> Result<Manifest, Error> {
     let starts = start_heads(ledger, filter).await?;
-    let (target, is_int64) = match target {
-        Target::Int64(target) => (*target, true),
-        target => (target, false),
-    };
-    let (file, writer) = match target {
-        Target::File(path) => {
-            let mut destinations = Destinations::default();
-            let destination = destinations.place("path", &path).map_err(FormatError::from)?;
-            let writer = Box::new(RecordWriter::create_at(&destination, &path)?);
-            // A FIFO has no place for a manifest beside it, and cannot be read again to be measured.
-            if destination.file().is_none() {
-                (None, writer)
-            } else {
-                let manifest = destinations.place("manifest", &Manifest::path_for(&path));
-                (Some((path, manifest.map_err(FormatError::from)?)), writer)
-            }
-        }
-        Target::Placed { path, destination, manifest } => {
-            let writer = RecordWriter::create_at(&destination, &path)?;
-            (Some((path, manifest)), Box::new(writer))
-        }
-        Target::Writer(writer) => (None, writer),
-        Target::Int64(_) => {
-            return Err(Error::Config("the target of an export is int64 twice; name it once".to_owned()));
-        }
-    };
-    let writer = Box::new(writer.with_int64(is_int64));
-    let (path, manifest_place) = file.unzip();
-    let mut records = ledger.records(filter);
-    let (chunks, work) = mpsc::channel::<Arc<Vec<AuditRecord>>>(2);
+    let Opened { writer, file } = Opened::new(target)?;
+    let (chunks, work) = mpsc::channel(2);
     // Compression keeps a thread busy; meanwhile the next records are read.
     let written = tokio::task::spawn_blocking(move || write_all(writer, work));
-    let mut summary = Summary::default();
-    let mut failed: Option<Error> = None;
-    while let Some(chunk) = records.next().await {
-        match chunk {
-            Ok(mut chunk) => {
-                if let Some(log) = log {
-                    chunk.retain(|record| log.places.of(&record.device_id, record.sequence).is_some());
-                }
-                let chunk = Arc::new(chunk);
-                summary.add(&chunk);
-                if chunks.send(chunk).await.is_err() {
-                    break;
-                }
-                if !exported(summary.records) {
-                    failed = Some(FormatError::Cancelled.into());
-                    break;
-                }
-            }
-            Err(error) => {
-                failed = Some(StoreError::into(error));
-                break;
-            }
-        }
-    }
-    drop(chunks);
+    let copied = copy(ledger, filter, log, chunks, exported).await;
     // If the stream ends early the writer drops its data, and no file appears.
     let ended = |error| Error::internal("the export writer ended early", error);
     let writer = written.await.map_err(ended)??;
-    if let Some(error) = failed {
-        return Err(error);
-    }
+    let summary = copied?;
     let (place, filter) = (ledger.place().to_owned(), filter.clone());
     let finished = tokio::task::spawn_blocking(move || {
         let output = writer.complete()?;
-        let file = match (&path, output.path()) {
-            (Some(path), Some(written)) => Some(measure(written, path)?),
+        let measured = match (&file, output.path()) {
+            (Some((path, _)), Some(written)) => Some(measure(written, path)?),
             _ => None,
         };
-        let manifest = summary.manifest(&place, &filter, starts, file);
-        match path.zip(manifest_place) {
+        let manifest = summary.manifest(&place, &filter, starts, measured);
+        match file {
             None => drop(output.place()?),
             Some((path, place)) => {
                 // Both are on the disk before either gets its name, so that a full disk does not separate them.
@@ -368,6 +314,71 @@ async fn export_all(
         Ok::<_, Error>(manifest)
     });
     finished.await.map_err(ended)?
+}
+
+/// An opened target.
+struct Opened {
+    writer: Box<RecordWriter>,
+    /// The path of a file, and the place of its manifest.
+    file: Option<(PathBuf, Destination)>,
+}
+
+impl Opened {
+    fn new(target: Target) -> Result<Opened, Error> {
+        Ok(match target {
+            Target::File(path) => {
+                let mut destinations = Destinations::default();
+                let destination = destinations.place("path", &path).map_err(FormatError::from)?;
+                let writer = Box::new(RecordWriter::create_at(&destination, &path)?);
+                // A FIFO has no place for a manifest beside it, and cannot be read again to be measured.
+                if destination.file().is_none() {
+                    return Ok(Opened { writer, file: None });
+                }
+                let manifest = destinations.place("manifest", &Manifest::path_for(&path));
+                Opened { writer, file: Some((path, manifest.map_err(FormatError::from)?)) }
+            }
+            Target::Placed { path, destination, manifest } => {
+                let writer = RecordWriter::create_at(&destination, &path)?;
+                Opened { writer: Box::new(writer), file: Some((path, manifest)) }
+            }
+            Target::Writer(writer) => Opened { writer, file: None },
+            Target::Int64(target) if matches!(*target, Target::Int64(_)) => {
+                return Err(Error::Config("the target of an export is int64 twice; name it once".to_owned()));
+            }
+            Target::Int64(target) => {
+                let Opened { writer, file } = Opened::new(*target)?;
+                Opened { writer: Box::new(writer.with_int64(true)), file }
+            }
+        })
+    }
+}
+
+/// Sends the records of the ledger to a writer, without those that the log lacks.
+async fn copy(
+    ledger: &dyn Ledger,
+    filter: &Filter,
+    log: Option<&Logged>,
+    chunks: mpsc::Sender<Arc<Vec<AuditRecord>>>,
+    mut exported: impl FnMut(u64) -> bool,
+) -> Result<Summary, Error> {
+    let mut records = ledger.records(filter);
+    let mut summary = Summary::default();
+    while let Some(chunk) = records.next().await {
+        let mut chunk = chunk?;
+        if let Some(log) = log {
+            chunk.retain(|record| log.places.of(&record.device_id, record.sequence).is_some());
+        }
+        let chunk = Arc::new(chunk);
+        summary.add(&chunk);
+        // A writer that failed says why.
+        if chunks.send(chunk).await.is_err() {
+            break;
+        }
+        if !exported(summary.records) {
+            return Err(FormatError::Cancelled.into());
+        }
+    }
+    Ok(summary)
 }
 
 /// Handles a failure between naming the export and naming its manifest: the manifest of an earlier export must not stay

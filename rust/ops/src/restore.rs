@@ -25,6 +25,7 @@ use crate::check::Status;
 use crate::error::Error;
 use crate::extract;
 use crate::observe::{Event, Observer};
+use crate::postgres::Programs;
 use crate::settings::Settings;
 use crate::source;
 use crate::temporary::Temporary;
@@ -169,21 +170,8 @@ async fn attempt(
     needed_bytes: &mut Option<u64>,
 ) -> Result<Restored, Error> {
     let programs = source::programs(settings)?;
-    programs.require(&["postgres", "pg_controldata"])?;
     let url = source::url(settings)?;
-    refuse_folder(&restore.data)?;
-    restore.command.check()?;
-    refuse_port(restore.port)?;
-    archive.objects().check().await?;
-    let identity = archive.existing_identity().await?;
-    let Choice { backup, line, point, mut notes } =
-        Known::of(archive, &programs).await?.choose(restore, observer).await?;
-    if backup.identity != identity {
-        return Err(archive.problem(format!("backup {} is of another cluster than the archive", backup.id)));
-    }
-    if backup.server_version_number / 10_000 != programs.major() {
-        return Err(Error::Missing(backup::wrong_programs(&backup, &programs)));
-    }
+    let Choice { backup, line, point, mut notes } = choose(&programs, archive, restore, observer).await?;
 
     // Beside the data directory, on the disk that has room for the data.
     let parent = restore.data.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -243,6 +231,30 @@ async fn attempt(
         recover_seconds: begin.elapsed().as_secs_f64(),
         notes,
     })
+}
+
+/// Checks everything that needs no data, and chooses a backup that fits the archive and the programs.
+async fn choose(
+    programs: &Programs,
+    archive: &Archive,
+    restore: &Restore,
+    observer: Observer<'_>,
+) -> Result<Choice, Error> {
+    programs.require(&["postgres", "pg_controldata"])?;
+    refuse_folder(&restore.data)?;
+    restore.command.check()?;
+    refuse_port(restore.port)?;
+    archive.objects().check().await?;
+    let identity = archive.existing_identity().await?;
+    let choice = Known::of(archive, programs).await?.choose(restore, observer).await?;
+    let backup = &choice.backup;
+    if backup.identity != identity {
+        return Err(archive.problem(format!("backup {} is of another cluster than the archive", backup.id)));
+    }
+    if backup.server_version_number / 10_000 != programs.major() {
+        return Err(Error::Missing(backup::wrong_programs(backup, programs)));
+    }
+    Ok(choice)
 }
 
 fn refuse_folder(data: &Path) -> Result<(), Error> {

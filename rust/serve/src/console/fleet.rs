@@ -10,6 +10,7 @@ use maud::{Markup, html};
 use serde::Serialize;
 
 use super::alerts::{Alert, MAX_ALERTS};
+use super::exposition::Values;
 use super::parts::{
     Page, Script, Standing, ago, device_link, length, link, note, record_link, record_path, stamp, standing,
 };
@@ -66,9 +67,28 @@ fn decision(entry: &LogEntry) -> Decision {
 }
 
 fn texts(snapshot: &Snapshot) -> Texts {
-    let Snapshot { values, .. } = snapshot;
     let mut texts = Texts::new();
     let mut set = |key: &str, text: String| drop(texts.insert(key.to_owned(), text));
+    add_census(snapshot, &mut set);
+    add_ledger(snapshot, &mut set);
+    add_counts(&snapshot.values, &mut set);
+    if let Some(Some(read)) = &snapshot.checkpoint
+        && let Ok(checkpoint) = &read.value
+    {
+        set("checkpoint_age", checkpoint.signed_at_ms.map_or_else(|| "–".to_owned(), ago));
+        set("checkpoint_size", count(checkpoint.size, "leaf").replace("leafs", "leaves"));
+    }
+    if let Some(alerts) = &snapshot.alerts {
+        let text = match alerts.as_ref().map(|read| &read.value) {
+            Some(Ok(alerts)) => number(alerts.len() as u64),
+            _ => "–".to_owned(),
+        };
+        set("alerts", text);
+    }
+    texts
+}
+
+fn add_census(snapshot: &Snapshot, set: &mut impl FnMut(&str, String)) {
     match snapshot.census.as_ref().map(|read| (&read.value, read.age())) {
         Some((Ok(census), age)) => {
             let least = if census.devices >= COUNTED_DEVICES { "at least " } else { "" };
@@ -93,6 +113,9 @@ fn texts(snapshot: &Snapshot) -> Texts {
             set("census_age", "The devices are being counted.".to_owned());
         }
     }
+}
+
+fn add_ledger(snapshot: &Snapshot, set: &mut impl FnMut(&str, String)) {
     let newest = snapshot.decisions.as_ref().map(|read| &read.value);
     let last = match newest {
         Some(Ok(entries)) => {
@@ -120,6 +143,9 @@ fn texts(snapshot: &Snapshot) -> Texts {
             set("rate_time", "not measured yet".to_owned());
         }
     }
+}
+
+fn add_counts(values: &Values, set: &mut impl FnMut(&str, String)) {
     set("accepted", number(values.count("ingest_accepted_total", "")));
     set("duplicate", number(values.count("ingest_duplicate_total", "")));
     let mut rejected = 0;
@@ -131,20 +157,6 @@ fn texts(snapshot: &Snapshot) -> Texts {
     }
     set("rejected", number(rejected));
     set("log_waiting", number(values.count("log_records_waiting", "")));
-    if let Some(Some(read)) = &snapshot.checkpoint
-        && let Ok(checkpoint) = &read.value
-    {
-        set("checkpoint_age", checkpoint.signed_at_ms.map_or_else(|| "–".to_owned(), ago));
-        set("checkpoint_size", count(checkpoint.size, "leaf").replace("leafs", "leaves"));
-    }
-    if let Some(alerts) = &snapshot.alerts {
-        let text = match alerts.as_ref().map(|read| &read.value) {
-            Some(Ok(alerts)) => number(alerts.len() as u64),
-            _ => "–".to_owned(),
-        };
-        set("alerts", text);
-    }
-    texts
 }
 
 /// The first page.
