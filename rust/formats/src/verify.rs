@@ -1,4 +1,14 @@
 //! The single driver: reads sources chunk by chunk, decodes and verifies them on all threads, and merges the segments.
+//!
+//! The steps, with their numbers in `docs/reference/spec.md`:
+//!
+//! 1. Read and decode a chunk, in the order of the input; an entry that is not a record is a finding (`read`, step 9).
+//! 2. Hash its records (step 1), and check links, keys, payloads, heads and successions in each slice (steps 4, 2, 5, 6,
+//!    12; `chain/src/slice.rs`).
+//! 3. Check the signatures of a slice in one batch (step 3).
+//! 4. Merge the segments in the order of the input; this checks the links between slices (step 8; `chain/src/segment.rs`).
+//! 5. Compare the records with the checkpoint of a log, if there is one (step 10; [`Replay`]).
+//! 6. Compare the ends with the heads, name causes, and decide the verdict (steps 6, 7, 9; `chain/src/report.rs`).
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
