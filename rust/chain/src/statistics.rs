@@ -279,6 +279,13 @@ mod tests {
     }
 
     #[test]
+    fn the_first_of_equal_steps_is_kept() {
+        let statistics = of(&[(1, 10), (2, 30), (3, 20), (4, 40), (5, 30)]);
+        assert_eq!((statistics.longest_gap, statistics.furthest_forward), (Some((20, 2)), Some((20, 2))));
+        assert_eq!(statistics.furthest_back, Some((10, 3)));
+    }
+
+    #[test]
     fn repeated_missing_and_late_records_are_told_apart() {
         let statistics = of(&[(5, 10), (7, 30), (6, 20), (6, 20), (9, 5)]);
         assert_eq!((statistics.records, statistics.duplicates, statistics.missing()), (5, 1, 1));
