@@ -165,7 +165,7 @@ def _truncated_image() -> UpdateEvidence:
     return UpdateEvidence(make_manifest(6), make_image(6)[:-1])
 
 
-@_attack("The image goes on after its end, to fill the medium.", "update_image_too_long")
+@_attack("The image is longer than its signed size, to fill the medium.", "update_image_too_long")
 def _endless_image() -> UpdateEvidence:
     return UpdateEvidence(make_manifest(6), make_image(6) * 2)
 

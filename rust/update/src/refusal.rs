@@ -61,8 +61,8 @@ pub enum Refusal {
         /// The size of the image.
         actual: u64,
     },
-    /// The image goes on after its end.
-    #[error("the image goes on after the {expected} bytes of the manifest")]
+    /// The image is longer than the manifest states.
+    #[error("the image is longer than the {expected} bytes of the manifest")]
     ImageTooLong {
         /// The size in the manifest.
         expected: u64,

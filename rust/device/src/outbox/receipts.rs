@@ -248,7 +248,7 @@ impl Outbox {
                 // The copy of the log that answers does not have the kept checkpoint. That proves nothing.
                 Err(Error::Service { code: ProblemCode::NoCheckpoint, .. }) if is_earlier => {
                     let problem = format!(
-                        "log {:?} answers at size {}, behind the checkpoint of size {} that this device kept",
+                        "log {:?} has size {}, behind the checkpoint of size {} that this device kept",
                         kept.origin(),
                         shown.size(),
                         kept.size()

@@ -118,7 +118,7 @@ impl Signer for Pkcs11Signer {
             return Err(SignerError::lasting(&*self.name, problem));
         }
         if self.process != std::process::id() {
-            let problem = "it was opened in another process, of which this one is a copy; open it here";
+            let problem = "it was opened before fork(); open it again in this process";
             return Err(SignerError::lasting(&*self.name, problem));
         }
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
@@ -129,7 +129,7 @@ impl Signer for Pkcs11Signer {
         match requests.try_send(request) {
             Ok(()) => received(&self.name, self.timeout, &answer),
             Err(TrySendError::Full(_)) => {
-                Err(SignerError::passing(&*self.name, "the token has not yet answered earlier requests"))
+                Err(SignerError::passing(&*self.name, "the token has not yet responded to earlier requests"))
             }
             Err(TrySendError::Disconnected(_)) => Err(gone(&self.name)),
         }

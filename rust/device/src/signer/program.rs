@@ -97,7 +97,7 @@ impl Signer for ProgramSigner {
             return Err(Problem::lasting(problem).of(&self.program));
         }
         if self.process != std::process::id() {
-            let problem = "it was opened in another process, of which this one is a copy; open it here";
+            let problem = "it was opened before fork(); open it again in this process";
             return Err(Problem::lasting(problem).of(&self.program));
         }
         let request = format!("sign {}", hex::encode(message));
@@ -248,7 +248,7 @@ impl Running {
             Ok(()) => {}
             Err(TrySendError::Disconnected(_)) => return Ok(Said::End),
             Err(TrySendError::Full(_)) => {
-                return Err(Problem::lasting("it answers without reading its requests"));
+                return Err(Problem::lasting("it responds without reading its requests"));
             }
         }
         match self.answers.recv_timeout(until.saturating_duration_since(Instant::now())) {
@@ -456,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_cannot_be_killed_holds_nobody_up() {
+    fn a_program_that_cannot_be_killed_does_not_block_the_caller() {
         let folder = tempfile::tempdir().unwrap();
         let path = program(folder.path(), "cat > /dev/null; echo end > $0.end");
         let Ok(mut running) = Running::start(&path) else { panic!("{}", path.display()) };

@@ -124,8 +124,8 @@ pub enum EraseError {
     Off,
     /// The reason is empty, too long, or not plain text.
     #[error(
-        "the reason for an erasure must have 1 to {MAX_REASON_BYTES} bytes without control characters; anybody with the \
-         log can read it, so name no person"
+        "the reason for an erasure must have 1 to {MAX_REASON_BYTES} bytes without control characters; every reader of \
+         the log sees it, so do not name a person"
     )]
     Reason,
     /// The ledger has no such record.

@@ -117,7 +117,7 @@ impl Inject {
                 result.what
             ));
             if let Some(wrong) = &result.wrong {
-                text.push_str(&format!("       answered {wrong}\n"));
+                text.push_str(&format!("       got {wrong}\n"));
             }
             if !result.unharmed {
                 text.push_str("       and the valid record after it was not accepted\n");

@@ -1,4 +1,4 @@
-//! The transparency log in the drills of a restore: it signs nothing with a restored ledger, and goes on after a recovery.
+//! The transparency log in the drills of a restore: it signs nothing with a restored ledger, and continues after a recovery.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

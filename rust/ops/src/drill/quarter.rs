@@ -202,12 +202,12 @@ impl Summary {
 
     fn verdict(&self) -> &'static str {
         match self.status() {
-            Status::Passed => "Every drill was held in full, and the last full run of each has passed.",
+            Status::Passed => "Every drill ran in full, and the last full run of each has passed.",
             Status::Failed => {
                 "The last full run of at least one drill has failed, or the signature of a report is not valid."
             }
             Status::Unknown => {
-                "At least one drill was not held in full, or its last full run could not finish."
+                "At least one drill did not run in full, or its last full run could not finish."
             }
         }
     }
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quarter_tells_what_was_rehearsed_and_what_was_not() {
+    fn the_report_of_a_quarter_lists_the_drills_that_ran_and_those_that_did_not() {
         let folder = tempfile::tempdir().unwrap();
         for plan in PLANS {
             keep(folder.path(), plan.name, NOW, "passed");

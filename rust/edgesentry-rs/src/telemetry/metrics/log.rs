@@ -67,7 +67,7 @@ impl LogMetrics {
         let help = "When the oldest erasure was requested whose payload is not deleted yet, Unix time; 0 if there is none, \
                     and without those that Object Lock keeps";
         let oldest_erasure_at = register(r, "log_erasures_oldest_timestamp_seconds", help, Gauge::default());
-        let help = "Rounds in which the transparency log did not go on, by the code of the error";
+        let help = "Rounds of the transparency log that failed, by the code of the error";
         let refusals = register(r, "log_refusals", help, Family::<Code, Counter>::default());
         let help = "1 if the last round of this node failed with this code, until a round succeeds";
         let stopped = register(r, "log_stopped", help, Family::<Code, Gauge>::default());

@@ -66,7 +66,7 @@ fn summary(adoption: &Adoption) -> String {
     let mut text =
         format!("adopted: timeline {} is archived in {}\n", adoption.timeline, name(&adoption.archive));
     text.push_str(if adoption.taken_over {
-        "  original  refused from now on: this archive takes this copy and what descends from it\n"
+        "  original  refused from now on: the archive accepts only this copy and its successors\n"
     } else {
         "  original  as it was, with its own archive\n"
     });
