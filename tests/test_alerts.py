@@ -42,7 +42,7 @@ def test_prometheus_accepts_rules_and_configuration() -> None:
 
 
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
-def test_the_rules_do_what_their_tests_say(path: Path) -> None:
+def test_the_rules_pass_their_tests(path: Path) -> None:
     run("promtool", "test", "rules", path)
 
 
@@ -79,7 +79,7 @@ def test_a_window_holds_four_scrapes(alert: str) -> None:
 
 
 @pytest.mark.parametrize("alert", ALERTS)
-def test_an_alert_says_how_bad_it_is_and_what_to_do(alert: str) -> None:
+def test_an_alert_has_a_severity_and_a_runbook(alert: str) -> None:
     rule = ALERTS[alert]
     assert rule["labels"]["severity"] in {"P0", "P1", "P2"}
     assert rule["annotations"].keys() == {"summary", "response", "runbook_url"}

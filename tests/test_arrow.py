@@ -98,7 +98,7 @@ def test_a_fault_in_a_table_is_found_at_its_row(keys: KeyRing, table: pa.Table) 
     assert (report.findings[0].code, report.findings[0].index) == ("signature_invalid", 50)
 
 
-def test_a_row_that_is_no_record_is_a_finding(tmp_path: Path, table: pa.Table) -> None:
+def test_a_row_that_is_not_a_record_is_a_finding(tmp_path: Path, table: pa.Table) -> None:
     nulls = table.set_column(0, "device_id", pa.array([None, *table["device_id"].to_pylist()[1:]]))
     report = verify_chain(nulls)
     assert (report.findings[0].code, report.findings[0].index) == ("record_malformed", 0)
@@ -174,7 +174,7 @@ def test_findings_are_a_table(records: list[AuditRecord], keys: KeyRing) -> None
     assert pa.table(verify_chain(records)).num_rows == 0
 
 
-def test_an_error_in_a_stream_comes_back(table: pa.Table) -> None:
+def test_an_error_in_a_stream_is_raised(table: pa.Table) -> None:
     def broken() -> Iterator[pa.RecordBatch]:
         yield from table.to_batches()
         raise RuntimeError("the network is gone")

@@ -218,7 +218,7 @@ def test_a_broken_file_is_refused_exactly_as_said(malformed: MalformedFile, tmp_
 # The helpers themselves.
 
 
-def test_assert_report_says_what_differs() -> None:
+def test_assert_report_lists_the_differences() -> None:
     fleet = make_fleet(1, 4)
     tampered = attacks.delete(fleet.records, "lift-01", 2)
     report = verify_chain(tampered.records, keys=fleet.keys)
@@ -240,7 +240,7 @@ def test_assert_report_says_what_differs() -> None:
         assert_report(report, [("sequence_gap", "lift-01", 3)] * 2)
 
 
-def test_what_cannot_be_tampered_with_is_a_value_error() -> None:
+def test_an_impossible_attack_is_a_value_error() -> None:
     records = make_fleet(2, 3).records
     with pytest.raises(ValueError, match="no record of device 'lift-09'"):
         attacks.delete(records, "lift-09", 1)

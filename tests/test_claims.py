@@ -178,7 +178,7 @@ def test_a_manifest_belongs_to_one_file(
         verify_chain(path, manifest=3)  # type: ignore[arg-type]
 
 
-def test_a_beginning_that_only_the_ledger_knows_is_a_finding(
+def test_a_start_that_only_the_ledger_claims_is_a_finding(
     ledger_path: Path, records: list[AuditRecord], keys: KeyRing
 ) -> None:
     heads = verify_chain(records).heads

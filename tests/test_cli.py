@@ -39,7 +39,7 @@ def test_the_script_and_the_module_are_one_command(export: Path) -> None:
     assert edgesentry.__version__ in eds("--version").stdout
 
 
-def test_exit_codes_say_what_happened(tmp_path: Path, export: Path, records: list[AuditRecord]) -> None:
+def test_exit_codes_match_the_outcome(tmp_path: Path, export: Path, records: list[AuditRecord]) -> None:
     bad = tmp_path / "bad.json"
     write_records([records[0], *records[4:]], bad)
     empty = tmp_path / "empty.json"
@@ -53,9 +53,7 @@ def test_exit_codes_say_what_happened(tmp_path: Path, export: Path, records: lis
     assert eds("verify-chain", "-", stdin=export.read_bytes()).returncode == 0
 
 
-def test_the_command_and_the_call_say_the_same(
-    tmp_path: Path, export: Path, records: list[AuditRecord]
-) -> None:
+def test_the_command_and_the_call_agree(tmp_path: Path, export: Path, records: list[AuditRecord]) -> None:
     bad = tmp_path / "bad.json"
     write_records([*records[:10], records[10].replace(sequence=900), *records[11:]], bad)
     keys = tmp_path / "keys.json"

@@ -40,7 +40,7 @@ def pairs(records: list[AuditRecord]) -> list[tuple[AuditRecord, bytes]]:
     return [(record, payload(record)) for record in records]
 
 
-def test_records_are_sent_and_answered(served: Served) -> None:
+def test_records_are_sent_and_get_outcomes(served: Served) -> None:
     records = chains([device(1), device(2)], 100)
     with Client(served.url) as client:
         assert client.ingest(records[0], payload(records[0])).status == "accepted"
@@ -111,7 +111,7 @@ def test_many_at_once(served: Served) -> None:
     asyncio.run(send())
 
 
-def test_what_cannot_be_reached_is_an_error_worth_a_retry(tmp_path: Path) -> None:
+def test_an_unreachable_service_is_a_retryable_error(tmp_path: Path) -> None:
     records = chains([device(1)], 3)
     with Client("http://127.0.0.1:9", attempts=1) as client:
         outcome = client.ingest(records[0], payload(records[0]))

@@ -81,7 +81,7 @@ def test_cargo_finds_all_crates(context: Path) -> None:
             assert Path(target["src_path"]).is_file()
 
 
-def test_what_is_compiled_in_is_there(context: Path) -> None:
+def test_embedded_files_are_copied(context: Path) -> None:
     """Files outside their crate, such as alert rules and the pages of findings, are easily forgotten."""
     included = 0
     for source in (context / "rust").rglob("src/**/*.rs"):

@@ -49,7 +49,7 @@ def test_grafana_can_import_it(dashboard: dict[str, Any]) -> None:
         assert all(target["datasource"]["uid"] == "${datasource}" for target in targets)
 
 
-def test_it_shows_what_an_operator_needs(dashboard: dict[str, Any]) -> None:
+def test_the_dashboard_has_the_panels(dashboard: dict[str, Any]) -> None:
     rows = [panel["title"] for panel in dashboard["panels"] if panel["type"] == "row"]
     assert rows == [
         "Overview",

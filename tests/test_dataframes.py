@@ -112,7 +112,7 @@ def every_kind_of_finding() -> Findings:
     return report.findings
 
 
-def test_findings_come_back_from_every_library() -> None:
+def test_findings_are_read_back_from_every_library() -> None:
     findings = every_kind_of_finding()
     table, frame = pa.table(findings), findings.to_polars()
     views = frame.with_columns(pl.col("code").cast(pl.Categorical), pl.col("index").cast(pl.Int32))
@@ -184,7 +184,7 @@ def test_a_table_that_holds_no_findings_is_refused(changed: dict[str, pa.Array],
         Findings.from_arrow(pa.table(columns | changed))
 
 
-def test_what_is_no_table_of_findings_is_refused() -> None:
+def test_a_table_without_findings_columns_is_refused() -> None:
     table = pa.table(every_kind_of_finding())
     with pytest.raises(UnreadableError, match=r"^Table: column cause_index is missing; findings have"):
         Findings.from_arrow(table.drop_columns(["cause_index"]))

@@ -97,7 +97,7 @@ def test_a_seed_is_never_shown() -> None:
         Device.generate("lift-01", scheme="none")  # type: ignore[arg-type]
 
 
-def test_the_scheme_says_what_a_signature_covers(records: list[AuditRecord]) -> None:
+def test_the_scheme_decides_the_signed_fields(records: list[AuditRecord]) -> None:
     whole, payload_only = device(1), device(1, scheme="payload-hash")
     record = payload_only.sign(b"x", "y", 1)
     assert verify_record(record, payload_only.public_key)

@@ -164,7 +164,7 @@ def test_shell_blocks_run(page: Path, folder: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_shell_block_runs_or_says_why_not() -> None:
+def test_every_shell_block_runs_or_has_a_reason() -> None:
     """No block is hidden behind another language."""
     run = {name(page) for page in SHELL if to_run(page)}
     assert run >= {
@@ -197,7 +197,7 @@ def test_the_reference_has_everything_that_is_public() -> None:
         assert f"::: edgesentry.{module}\n" in reference
 
 
-def test_what_is_data_can_be_read() -> None:
+def test_data_in_blocks_can_be_parsed() -> None:
     for page in PAGES:
         for block in blocks(page, "json"):
             json.loads(block)
@@ -209,7 +209,7 @@ def test_what_is_data_can_be_read() -> None:
             yaml.safe_load(block)
 
 
-def test_every_block_says_its_language() -> None:
+def test_every_block_has_a_language() -> None:
     """So that no block escapes the tests for lack of a language."""
     for page in PAGES:
         fences = re.findall(r"^\s*```(.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)

@@ -73,7 +73,7 @@ def test_a_payload_is_erased(logged: tuple[Ledger, Policy, Path], tmp_path: Path
             assert len(report.findings) == absent + 2
 
 
-def test_what_cannot_be_erased_is_refused(logged: tuple[Ledger, Policy, Path]) -> None:
+def test_an_impossible_erasure_is_refused(logged: tuple[Ledger, Policy, Path]) -> None:
     ledger, _, config = logged
     with pytest.raises(ValueError, match="has no record with sequence 9"):
         ledger.erase("lift-01", 9, "request 7")

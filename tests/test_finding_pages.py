@@ -22,7 +22,7 @@ def test_the_index_lists_every_page() -> None:
 
 
 @pytest.mark.parametrize("code", FINDING_CODES)
-def test_a_page_shows_what_is_found(code: str, tmp_path: Path) -> None:
+def test_a_page_shows_its_finding(code: str, tmp_path: Path) -> None:
     page = (PAGES / f"{code}.md").read_text()
     report = EXAMPLES[code](tmp_path)
     assert page.startswith(f"# {code}\n")

@@ -180,7 +180,7 @@ def test_secrets_are_references(which: str) -> None:
     ],
     ids=lambda given: given[-1] if isinstance(given, list) else "",
 )
-def test_what_cannot_work_is_refused(given: list[str], message: str) -> None:
+def test_impossible_values_are_refused(given: list[str], message: str) -> None:
     flags = [word for one in given for word in ("--set", one)]
     done = helm("template", "audit", CHART, *flags)
     assert done.returncode != 0

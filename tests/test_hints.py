@@ -57,7 +57,7 @@ def test_rows_in_another_order_are_said_to_be_whole(max_findings: int) -> None:
     assert verify_chain(sorted(shuffled, key=lambda row: (row.device_id, row.sequence))).ok
 
 
-def test_a_signature_under_the_other_scheme_says_so() -> None:
+def test_a_signature_under_the_other_scheme_is_reported() -> None:
     signer = device(1)
     records = chain(signer, 3)
     keys = {"lift-01": str(signer.public_key)}
@@ -106,7 +106,7 @@ def test_a_key_without_a_scheme_has_the_same_one_everywhere(tmp_path: Path) -> N
     )
 
 
-def test_the_key_of_a_device_knows_its_scheme(tmp_path: Path) -> None:
+def test_the_key_of_a_device_has_its_scheme(tmp_path: Path) -> None:
     signer, plain = device(1), Device.from_seed("lift-02", bytes([2]) * 32, scheme="payload-hash")
     records = [*chain(signer, 3), *chain(plain, 3)]
     key = signer.public_key

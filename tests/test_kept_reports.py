@@ -95,7 +95,7 @@ def test_a_report_of_the_command_is_read_again(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_another_file_is_no_report(text: str, message: str) -> None:
+def test_another_file_is_not_a_report(text: str, message: str) -> None:
     with pytest.raises(UnreadableError) as raised:
         Report.from_json(text)
     assert str(raised.value) == message

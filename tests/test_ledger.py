@@ -96,7 +96,7 @@ def test_records_go_in_and_verify(ledger: Ledger, tmp_path: Path) -> None:
     assert edgesentry.verify_chain(tmp_path / "part.json", start_heads=part.start_heads).ok
 
 
-def test_every_rejection_says_why(ledger: Ledger) -> None:
+def test_every_rejection_has_a_reason(ledger: Ledger) -> None:
     lift, late = device(1), device(2)
     ledger.register_device(lift)
     ledger.register_device(late, valid_from=5)

@@ -1242,7 +1242,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dic
 
 
 @pytest.mark.parametrize("wrong", REQUESTS, ids=lambda wrong: f"{wrong.method} {wrong.path} {wrong.code}")
-def test_a_mistake_over_http_says_what_works(
+def test_a_mistake_over_http_names_the_remedy(
     wrong: Request, service: tuple[str, dict[str | None, str]]
 ) -> None:
     url, tokens = service
@@ -1291,7 +1291,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_in_python_says_what_works(name: str) -> None:
+def test_a_mistake_in_python_names_the_remedy(name: str) -> None:
     mistake = MISTAKES[name]
     if issubclass(mistake.error, Warning):
         with pytest.warns(mistake.error) as warned:
@@ -1304,7 +1304,7 @@ def test_a_mistake_in_python_says_what_works(name: str) -> None:
 
 
 @pytest.mark.parametrize("refused", COMMANDS, ids=lambda refused: refused.line)
-def test_a_mistake_on_the_command_line_says_what_works(refused: Refused) -> None:
+def test_a_mistake_on_the_command_line_names_the_remedy(refused: Refused) -> None:
     made = envelope(*refused.line.split(), exit_code=refused.exit_code)
     assert "report" not in made
     sentence = refused.sentence.replace("{folder}", str(Path.cwd()))

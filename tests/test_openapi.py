@@ -196,7 +196,7 @@ def test_the_service_accepts_every_example(tmp_path: Path) -> None:
     assert {name for name, _, _ in (*first, *then)} == set(described)
 
 
-def test_whatever_is_sent_the_document_holds(tmp_path: Path) -> None:
+def test_responses_match_the_document(tmp_path: Path) -> None:
     ledger = f"sqlite:{tmp_path / 'ledger.db'}"
     with edgesentry.open(ledger):
         pass

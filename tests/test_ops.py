@@ -197,7 +197,7 @@ def test_a_ledger_is_backed_up_and_restored(site: Site) -> None:
         os.kill(restored.pid, signal.SIGQUIT)
 
 
-def test_payloads_come_back_from_their_versions(site: Site) -> None:
+def test_payloads_are_restored_from_their_versions(site: Site) -> None:
     checks = {
         check.name: check.status for check in ops.s3_check(f"s3://{site.bucket}", config=site.config).checks
     }
@@ -213,7 +213,7 @@ def test_payloads_come_back_from_their_versions(site: Site) -> None:
     assert ops.restore_objects("lift-01", config=site.config).intact == 10
 
 
-def test_a_drill_answers_its_report(tmp_path: Path) -> None:
+def test_a_drill_returns_its_report(tmp_path: Path) -> None:
     report = ops.drill_s3_object_recovery(records=20, report_dir=tmp_path)
     assert report.status == "passed"
     assert all(check.status == "passed" for check in report.checks)
@@ -272,7 +272,7 @@ archive = "folder:{config.parent}"
         (lambda **options: ops.restore_objects("lift-01", **options), EdgesentryError, "127.0.0.1"),
     ],
 )
-def test_what_cannot_be_done_is_an_error(
+def test_an_impossible_operation_is_an_error(
     tmp_path: Path, call: Callable[..., object], error: type[Exception], match: str
 ) -> None:
     without_server(tmp_path / "eds.toml")

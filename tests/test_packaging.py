@@ -34,7 +34,7 @@ def test_manual_pages_and_completions_come_with_it() -> None:
     assert (SHARE / "man/man1/eds.1").is_file()
 
 
-def test_completions_are_what_the_command_prints() -> None:
+def test_completions_equal_the_output_of_the_command() -> None:
     shells = {
         "bash": "bash-completion/completions/eds",
         "zsh": "zsh/site-functions/_eds",
@@ -72,7 +72,7 @@ def test_an_import_loads_little() -> None:
     assert heavy.isdisjoint(loaded)
 
 
-def test_what_is_compiled_in_comes_with_the_sdist() -> None:
+def test_embedded_files_are_in_the_sdist() -> None:
     """Maturin includes the crates; files beside them must be listed."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["maturin"]
     patterns = [entry["path"] for entry in settings["include"]]

@@ -240,7 +240,7 @@ def is_plain(thing: object, name: str) -> bool:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: type(example).__name__)
 @pytest.mark.parametrize("way", ["pickle", "old pickle", "copy", "deepcopy"])
-def test_a_result_comes_back_as_it_was(example: object, way: str) -> None:
+def test_a_result_is_unpickled_unchanged(example: object, way: str) -> None:
     if way.endswith("pickle"):
         back = pickle.loads(pickle.dumps(example, protocol=2 if way == "old pickle" else -1))
     else:
@@ -252,7 +252,7 @@ def test_a_result_comes_back_as_it_was(example: object, way: str) -> None:
         assert back == example
 
 
-def test_a_report_comes_back_whole(tmp_path: Path) -> None:
+def test_a_report_is_unpickled_completely(tmp_path: Path) -> None:
     path = tmp_path / "export.ndjson"
     edgesentry.write_records(BAD, path)
     report = verify_chain(path, keys=key_ring(DEVICES), max_findings=2)
@@ -288,7 +288,7 @@ def test_a_process_pool_returns_reports(tmp_path: Path, method: Literal["fork", 
     assert report.coverage.records == len(RECORDS)
 
 
-def test_what_belongs_to_its_process_says_so(tmp_path: Path) -> None:
+def test_objects_of_a_process_refuse_to_pickle(tmp_path: Path) -> None:
     lift = device(1)
     ledger = edgesentry.open(tmp_path / "ledger.db")
     client = Client("http://127.0.0.1:9", token="hush")
@@ -363,7 +363,7 @@ def sealed(kind: str, content: bytes) -> bytes:
     return bytes.fromhex(STATE[:2]) + edgesentry.payload_hash(kind.encode() + b"\0" + content)[:8] + content
 
 
-def test_a_pickle_made_up_is_no_sound_report() -> None:
+def test_a_forged_pickle_is_refused() -> None:
     good = verify_chain(RECORDS, keys=key_ring(DEVICES))
     restore, kind, state = reduced(good)
     content = state[9:]

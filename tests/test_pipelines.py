@@ -97,7 +97,7 @@ def test_junit_is_valid_and_counts_right(tmp_path: Path, export: list[str | Path
     assert (root.find(".//error") is not None) == (report.verdict == "nothing_to_verify")
 
 
-def test_junit_skips_what_was_not_checked(tmp_path: Path, records: list[AuditRecord]) -> None:
+def test_junit_skips_unchecked_levels(tmp_path: Path, records: list[AuditRecord]) -> None:
     write_records(records, tmp_path / "export.json")
     root = junit(tmp_path, "verify-chain", tmp_path / "export.json")
     skipped = {
@@ -144,7 +144,7 @@ def annotated(*arguments: str | Path) -> list[tuple[str, dict[str, str], str]]:
     return found
 
 
-def test_annotations_hold_what_they_say(export: list[str | Path]) -> None:
+def test_annotations_cover_findings_and_gaps(export: list[str | Path]) -> None:
     if "missing.json" in str(export[1]):
         return
     report = verify_chain(str(export[1]), keys=str(export[3]))

@@ -76,7 +76,7 @@ def test_the_sample_project_passes_against_a_service_on_the_network(project: Pat
         assert "unreachable" in (outcome.error or "")
 
 
-def test_a_service_that_cannot_start_says_why(tmp_path: Path) -> None:
+def test_a_service_that_cannot_start_reports_the_reason(tmp_path: Path) -> None:
     place = Place("sqlite", "sqlite:/nowhere/at/all.db", "ledger")
     why = r"ended at once, with exit code 3: .*/nowhere/at/all\.db"
     with pytest.raises(RuntimeError, match=why), serve(place, tmp_path):
@@ -96,7 +96,7 @@ def test_psql_gets_no_password_as_an_argument(url: str, for_psql: str, password:
 
 
 @pytest.mark.parametrize("name", ["postgres", "s3"])
-def test_a_server_that_is_missing_is_an_error_and_no_skip(project: Path, name: str) -> None:
+def test_a_missing_server_is_an_error_and_not_a_skip(project: Path, name: str) -> None:
     test = "tests/test_receive.py::test_a_fleet_is_received"
     unknown = run(project, "-q", test, EDGESENTRY_TEST_STORES=f"sqlite {name}")
     assert unknown.returncode != 0
@@ -151,7 +151,7 @@ def test_the_package_imports_neither_pytest_nor_hypothesis() -> None:
     assert done.stdout == "[]\n"
 
 
-def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, missing, extra in (
         ("edgesentry.testing.strategies", "hypothesis", "testing"),
         ("edgesentry.plot", "matplotlib", "plot"),

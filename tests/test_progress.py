@@ -172,7 +172,7 @@ def test_an_exception_of_the_bar_ends_an_export_without_half_a_file(bar: type[Ba
     assert written in (set(), {"export.parquet", "export.parquet.manifest.json"})
 
 
-def test_what_makes_no_bar_is_a_type_error(long_export: Path) -> None:
+def test_an_unsupported_progress_is_a_type_error(long_export: Path) -> None:
     with pytest.raises(TypeError, match="progress"):
         verify_chain(long_export, progress=5)  # type: ignore[arg-type]
 

@@ -222,7 +222,7 @@ def test_the_proofs_of_the_reference_hold(tmp_path: Path) -> None:
     assert error.value.code == "checkpoint_untrusted"
 
 
-def test_what_is_no_policy_or_checkpoint_is_refused(tmp_path: Path) -> None:
+def test_a_malformed_policy_or_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(edgesentry.ConfigError, match="exactly one quorum line"):
         Policy("")
     with pytest.raises(edgesentry.ConfigError):

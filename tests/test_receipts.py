@@ -130,7 +130,7 @@ def test_a_record_stays_until_its_receipt_holds(logged: Logged) -> None:
     assert kept(logged.folder) == 0
 
 
-def test_what_cannot_be_trusted_is_refused(logged: Logged, caplog: pytest.LogCaptureFixture) -> None:
+def test_untrusted_receipts_are_refused(logged: Logged, caplog: pytest.LogCaptureFixture) -> None:
     with logged.outbox() as outbox:
         outbox.sign(b"x", "lift-01/1.bin")
         with logged.serve() as url, client(url) as service:

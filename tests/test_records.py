@@ -46,7 +46,7 @@ def varint(value: int) -> bytes:
 
 
 @given(RECORDS)
-def test_canonical_bytes_are_what_the_format_says(record: AuditRecord) -> None:
+def test_canonical_bytes_follow_the_format(record: AuditRecord) -> None:
     device_id, object_ref = record.device_id.encode(), record.object_ref.encode()
     assert record.canonical_bytes() == b"".join(
         [
@@ -120,9 +120,7 @@ def test_a_record_has_exactly_the_seven_fields(records: list[AuditRecord]) -> No
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_every_format_gives_back_what_was_written(
-    tmp_path: Path, records: list[AuditRecord], suffix: str
-) -> None:
+def test_every_format_is_read_back(tmp_path: Path, records: list[AuditRecord], suffix: str) -> None:
     path = tmp_path / f"export.{suffix}"
     assert write_records(records, path) == len(records)
     assert list(read_records(path)) == records
@@ -187,7 +185,7 @@ def test_a_malformed_entry_leaves_no_file_behind(tmp_path: Path, records: list[A
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_file_name_must_say_its_format(tmp_path: Path, records: list[AuditRecord]) -> None:
+def test_a_file_name_must_have_a_known_format(tmp_path: Path, records: list[AuditRecord]) -> None:
     for name in ("export", "export.csv", "export.parquet.gz"):
         with pytest.raises(ValueError, match="has no known format"):
             write_records(records, tmp_path / name)

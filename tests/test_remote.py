@@ -61,7 +61,7 @@ def client(remote: tuple[str, str, Path]) -> Iterator[Client]:
         yield opened
 
 
-def test_it_reads_what_the_ledger_has(client: Client, remote: tuple[str, str, Path]) -> None:
+def test_remote_reads_equal_the_ledger(client: Client, remote: tuple[str, str, Path]) -> None:
     with edgesentry.open(f"sqlite:{remote[2] / 'ledger.db'}", "ledger") as ledger:
         assert client.heads() == ledger.heads()
         mine = {known["device_id"]: known for known in client.devices()}

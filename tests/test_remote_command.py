@@ -292,7 +292,7 @@ def test_a_redirect_is_not_followed() -> None:
         assert len(message) < 600
 
 
-def test_a_response_that_ends_early_is_not_taken() -> None:
+def test_a_response_that_ends_early_is_refused() -> None:
     def cut(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
         handler.send_header("Content-Length", "1000")

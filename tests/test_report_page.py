@@ -123,7 +123,7 @@ def test_every_finding_is_there_with_its_evidence(show: Show, broken: Report) ->
         assert page.locator(f"[id='{target}']").count() == 1, target
 
 
-def test_timelines_mark_the_faults_and_say_them_in_words(show: Show, broken: Report) -> None:
+def test_timelines_mark_and_describe_the_faults(show: Show, broken: Report) -> None:
     page = show(broken)
     words = page.get_by_role("img").evaluate_all("all => all.map(one => one.getAttribute('aria-label'))")
     assert "Chain of lift-02, sequences 1 to 60: sequence_gap at sequence 33." in words

@@ -50,7 +50,7 @@ def table(records: list[AuditRecord]) -> pa.Table:
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
-def test_public_keys_of_other_programs_are_taken(tmp_path: Path, form: str) -> None:
+def test_public_keys_of_other_programs_are_accepted(tmp_path: Path, form: str) -> None:
     ring = KeyRing({"lift-01": form}, scheme="record")
     assert ring.keys("lift-01")[0]["key"] == KEY
     ring = KeyRing()
@@ -116,7 +116,7 @@ def test_encrypted_parquet_is_named(
     assert "damaged" not in str(refused.value)
 
 
-def test_public_keys_as_bytes_are_taken() -> None:
+def test_public_keys_as_bytes_are_accepted() -> None:
     for encoded in RAW, DER:
         ring = KeyRing()
         ring.add("lift-01", encoded)

@@ -49,7 +49,7 @@ def test_everything_public_is_exported_and_documented() -> None:
             assert public.__doc__, name
 
 
-def test_classes_say_what_they_are() -> None:
+def test_classes_have_public_modules() -> None:
     # polars would read a sequence as a list of objects, not as a table.
     assert not issubclass(Findings, collections.abc.Sequence)
     assert issubclass(RecordReader, collections.abc.Iterator)

@@ -82,7 +82,7 @@ def test_events_arrive_in_logging(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert abs(last.created - last.msecs / 1000 - int(last.created)) < 0.01
 
 
-def test_signing_is_told_with_and_without_an_outbox(caplog: pytest.LogCaptureFixture) -> None:
+def test_signing_is_logged_with_and_without_an_outbox(caplog: pytest.LogCaptureFixture) -> None:
     lift = Device.from_seed("lift-01", bytes([1] * 32), scheme="record")
     lift.sign(b"door", "lift-01/1.bin")
     caplog.set_level(logging.DEBUG, "edgesentry_rs.agent")
@@ -209,7 +209,7 @@ def test_too_many_events_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert f"edgesentry_telemetry_dropped_events_total {missing}\n" in telemetry.metrics_text()
 
 
-def test_metrics_count_whatever_the_level(tmp_path: Path) -> None:
+def test_metrics_count_at_every_level(tmp_path: Path) -> None:
     def value(name: str) -> float:
         lines = (line.rsplit(" ", 1) for line in telemetry.metrics_text().splitlines())
         return next(float(text) for series, text in lines if series == f"edgesentry_{name}")

@@ -63,7 +63,7 @@ def test_pairs_are_sent_in_batches(pairs: int, payload: bytes, sizes: list[int])
     assert sent == sizes
 
 
-def test_what_is_no_pair_is_refused() -> None:
+def test_a_malformed_pair_is_refused() -> None:
     async def arriving() -> AsyncIterator[bytes]:
         yield b"record"
 

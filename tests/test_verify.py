@@ -326,7 +326,7 @@ def test_a_malformed_entry_is_a_finding(records: list[AuditRecord]) -> None:
     assert report.coverage.malformed == 1
 
 
-def test_errors_of_an_iterable_come_back_as_themselves(records: list[AuditRecord]) -> None:
+def test_errors_of_an_iterable_are_raised_unchanged(records: list[AuditRecord]) -> None:
     class Broken(Exception):
         pass
 
@@ -378,7 +378,7 @@ def test_a_missing_file_is_file_not_found(tmp_path: Path, records: list[AuditRec
 
 
 @pytest.mark.parametrize("source", [5, None, {"a": 1}, [1], object()])
-def test_what_is_no_source_is_a_type_error(source: bytes) -> None:
+def test_an_unsupported_source_is_a_type_error(source: bytes) -> None:
     with pytest.raises(TypeError):
         verify_chain(source)
 
@@ -433,7 +433,7 @@ def test_weak_and_malformed_keys_are_config_errors(records: list[AuditRecord]) -
 # Reports.
 
 
-def test_a_report_says_the_same_in_every_form(records: list[AuditRecord], keys: KeyRing) -> None:
+def test_a_report_is_the_same_in_every_form(records: list[AuditRecord], keys: KeyRing) -> None:
     hostile = "<script>alert(1)</script>\u202e"
     report = verify_chain([*records, records[0].replace(device_id=hostile)], keys=keys)
     as_dict = report.to_dict()

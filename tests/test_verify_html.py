@@ -140,7 +140,7 @@ def test_claims_of_the_bundle_do_not_look_like_proofs(opened: Open, case: Path) 
     assert "from the bundle, a claim" in page.locator("#facts").inner_text()
 
 
-def test_a_falsified_bundle_names_what_failed(opened: Open, case: Path) -> None:
+def test_a_falsified_bundle_names_the_failed_check(opened: Open, case: Path) -> None:
     log = sample_log()
     bundle = edited(log)
     (case / "case.tar").write_bytes(bundle.pack())

@@ -80,7 +80,7 @@ def test_records_that_repeat_far_away_are_compared_with_the_log(tmp_path: Path) 
     assert len(listed) == 3
 
 
-def test_what_cannot_be_used_is_refused(tmp_path: Path) -> None:
+def test_unusable_inputs_are_refused(tmp_path: Path) -> None:
     both: dict[str, Any] = {"checkpoint": LOG / "checkpoint", "policy": LOG / "policy"}
     alone: dict[str, Any]
     for alone in ({"checkpoint": LOG / "checkpoint"}, {"policy": LOG / "policy"}, {"max_age": 5}):

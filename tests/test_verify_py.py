@@ -653,7 +653,7 @@ def test_a_time_stamp_outlives_cosignatures_and_belongs_to_one_checkpoint() -> N
     assert check(older, log, tsa_roots=case.roots)["counts"] == {"timestamp_invalid": 1}
 
 
-def test_each_time_stamp_stands_alone() -> None:
+def test_each_time_stamp_is_verified_alone() -> None:
     log, bundle, case = stamped(stamps.GOOD["certificates in the bundle"])
     members = case.members()
     for number in (1, 7, 10, 63):
@@ -737,7 +737,7 @@ def test_mutated_time_stamps_never_raise(seed: int) -> None:
     assert len(seen) >= 7
 
 
-def test_a_hostile_time_stamp_takes_bounded_time() -> None:
+def test_a_hostile_time_stamp_is_verified_in_bounded_time() -> None:
     """Many paths between CAs: each pair of certificates is tried once."""
     log, bundle, case = stamped(stamps.many_paths(14))
     tried = 0

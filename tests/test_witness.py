@@ -285,7 +285,7 @@ print(json.dumps(seen))
         assert [one["kind"] for one in found["witness"]["evidence"]] == ["two_roots"]
 
 
-def test_a_witness_in_python_cosigns_what_the_log_cannot_send(
+def test_a_witness_in_python_cosigns_a_carried_request(
     logged: tuple[Ledger, Policy, Path], tmp_path: Path
 ) -> None:
     log = Log(logged)

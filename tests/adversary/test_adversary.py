@@ -53,7 +53,7 @@ def test_an_honest_device_is_served(place: World, attack: str) -> None:
         assert place.memory_bytes() < MAX_MEMORY_BYTES
 
 
-def test_an_honest_device_is_answered_at_the_broker(place: World) -> None:
+def test_an_honest_device_gets_outcomes_at_the_broker(place: World) -> None:
     """A hostile device's records are forged or cannot be stored; the other gets all of its outcomes."""
     outcomes: queue.Queue[dict[str, object]] = queue.Queue()
     place.hostile = place.hostile.resume(None)

@@ -422,7 +422,7 @@ RELINKED = [
 
 
 @pytest.mark.parametrize("name", RELINKED)
-def test_every_chain_that_is_linked_anew_is_seen_or_documented(side: Sqlite | Postgres, name: str) -> None:
+def test_every_relinked_chain_is_detected_or_documented(side: Sqlite | Postgres, name: str) -> None:
     """By an attacker without the device's key, and by one who has it, on many records."""
     attack = CATALOGUE[name]
     victims = attack.victims(FLEET)

@@ -136,7 +136,7 @@ def claims_of(ledger: list[tuple[str, int, str]]) -> Claims:
     return claims
 
 
-def test_what_must_not_be_is_seen() -> None:
+def test_violated_invariants_are_reported() -> None:
     records = chains([device(1)], 3)
     places = [(record.device_id, record.sequence, record.hash().hex()) for record in records]
     claims = claims_of(places)

@@ -35,7 +35,7 @@ def test_payloads_and_exports_need_no_hard_links(tmp_path: Path) -> None:
     without_links([EDS, "heads", "--ledger", "ledger.db", "-o", "heads.json"], tmp_path)
 
 
-def test_what_python_writes_needs_no_hard_links(tmp_path: Path) -> None:
+def test_files_of_python_need_no_hard_links(tmp_path: Path) -> None:
     write_input(tmp_path)
     check_outputs(tmp_path, without_links([*WORKER, "outputs", "."], tmp_path), NO_LINKS)
 

@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_finding_that_was_dropped_comes_back_under_another_code_only_among_the_first() {
+    fn a_dropped_finding_is_kept_under_another_code_only_among_the_first() {
         for order in [Order::Position, Order::Sequence] {
             let mut kept = Kept::in_order(2, order);
             let many = SLACK as u64 + 10;
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_knows_from_where_on_it_has_dropped_findings() {
+    fn a_store_records_its_first_dropped_finding() {
         let (findings, last) = kept(3, 0..10).into_parts();
         assert_eq!((findings.len(), last.as_ref().and_then(|last| last.index)), (3, Some(2)));
         let (all, none) = kept(3, 0..3).into_parts();
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn stores_merge_either_way_to_the_same_findings() {
+    fn the_order_of_a_merge_does_not_change_the_findings() {
         // The first one has dropped the findings from entry 10 on.
         let (cut, other) = (kept(10, 0..10_000), kept(10, [5, 8, 12, 20_000]));
         assert!(cut.last.is_some() && other.last.is_none());

@@ -213,7 +213,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn canonical_bytes_are_what_postcard_writes(
+        fn canonical_bytes_equal_those_of_postcard(
             device_id in ".{0,300}", sequence: u64, timestamp_ms: u64, payload_hash: [u8; 32],
             signature in proptest::array::uniform32(any::<[u8; 2]>()), prev: [u8; 32], object_ref in ".{0,40}",
         ) {

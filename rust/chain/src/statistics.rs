@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn repeated_missing_and_late_records_are_told_apart() {
+    fn repeated_missing_and_late_records_are_distinguished() {
         let statistics = of(&[(5, 10), (7, 30), (6, 20), (6, 20), (9, 5)]);
         assert_eq!((statistics.records, statistics.duplicates, statistics.missing()), (5, 1, 1));
         assert_eq!((statistics.clock_backwards, statistics.furthest_back), (2, Some((15, 9))));

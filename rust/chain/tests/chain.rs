@@ -309,7 +309,7 @@ fn a_range_is_verified_against_its_start_heads() {
 }
 
 #[test]
-fn the_end_of_the_numbers_is_no_overflow() {
+fn the_last_sequence_does_not_overflow() {
     let mut record = ten().remove(0);
     record.sequence = u64::MAX;
     let mut next = record.clone();
@@ -325,7 +325,7 @@ fn hints(report: &Report) -> Vec<String> {
 }
 
 #[test]
-fn whole_chains_that_do_not_come_in_order_are_said_to_be_whole() {
+fn complete_chains_out_of_order_have_a_hint() {
     let mut two = chain(&mut device("lift-02", Scheme::Record), 10);
     two.rotate_left(7);
     let mut records = ten();
@@ -372,7 +372,7 @@ fn a_chain_that_lacks_more_than_order_has_no_such_hint() {
 }
 
 #[test]
-fn one_part_of_an_export_is_said_to_be_one() {
+fn a_part_of_an_export_has_a_hint() {
     let mut heads: Heads =
         (0..9).map(|at| (format!("other-{at}").into(), Head { sequence: 1, hash: Hash::ZERO })).collect();
     let records = ten();
@@ -405,7 +405,7 @@ fn a_large_part_of_an_export_is_neighbours() {
 }
 
 #[test]
-fn a_signature_that_holds_under_the_other_scheme_says_so_and_stays_invalid() {
+fn a_signature_under_the_other_scheme_is_reported_and_stays_invalid() {
     for (signs, registered) in [(Scheme::Record, Scheme::PayloadHash), (Scheme::PayloadHash, Scheme::Record)]
     {
         let mut lift = device("lift-01", signs);
@@ -434,7 +434,7 @@ fn a_signature_that_holds_under_the_other_scheme_says_so_and_stays_invalid() {
 }
 
 #[test]
-fn an_old_key_is_named_whatever_its_scheme() {
+fn an_old_key_of_any_scheme_is_named() {
     let mut old = device("lift-01", Scheme::PayloadHash);
     let records = chain(&mut old, 3);
     let mut ring = ring(&[old]);
@@ -701,7 +701,7 @@ impl edgesentry_chain::Signer for Defective {
 }
 
 #[test]
-fn a_key_that_is_elsewhere_signs_the_same_or_nothing() {
+fn an_external_key_signs_the_same_or_fails() {
     use edgesentry_chain::{SeedSigner, SignError, Signer, SignerError};
     let seed = *Hash::of(b"lift-01").as_bytes();
     let signer = SeedSigner::new(seed).unwrap();

@@ -89,7 +89,7 @@ fn the_heads_of_the_auditor_and_of_the_manifest_are_both_checked() {
 }
 
 #[test]
-fn a_claimed_beginning_is_said_and_is_none_for_a_required_level() {
+fn a_claimed_start_is_reported_and_covers_no_required_level() {
     let records = records();
     let (start, end) = (heads(&records, 4), heads(&records, 10));
     let claims = Claims { start_heads: by(ProvidedBy::Ledger, &start), ..Claims::default() };

@@ -43,7 +43,7 @@ fn borrowed_and_owned_records_are_the_same() {
 }
 
 #[test]
-fn a_buffer_that_is_too_small_says_how_much_it_lacks() {
+fn a_too_small_buffer_returns_the_required_size() {
     let mut device = Device::from_seed("lift-01", [7; 32], Scheme::Record);
     let record = device.sign_ref(1, b"", "1.bin").unwrap();
     let needed = record.canonical_size();
@@ -58,7 +58,7 @@ fn a_buffer_that_is_too_small_says_how_much_it_lacks() {
 }
 
 #[test]
-fn a_full_chain_does_not_go_on() {
+fn a_full_chain_accepts_no_record() {
     let last = Head { sequence: u64::MAX, hash: Hash::ZERO };
     let mut device = Device::from_seed("lift-01", [7; 32], Scheme::Record).resume(Some(last));
     assert_eq!(device.sign_ref(1, b"", "1.bin"), Err(ChainFull::default().into()));

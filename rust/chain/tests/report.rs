@@ -354,7 +354,7 @@ fn each_hint_has_its_sentence_and_its_data() {
 }
 
 #[test]
-fn new_heads_extend_old_ones_or_tell_why_not() {
+fn new_heads_extend_old_ones_or_give_findings() {
     let chain = records("a", 3);
     let heads = |at: usize| {
         let head = Head { sequence: chain[at].sequence, hash: chain[at].hash() };
@@ -584,7 +584,7 @@ fn an_inconsistent_report_is_refused() {
 }
 
 #[test]
-fn as_many_missing_devices_as_present_ones_are_no_part_of_an_export() {
+fn as_many_missing_devices_as_present_ones_give_no_hint_of_a_part() {
     let chain = records("a", 1);
     let heads: Heads = ["a", "b"]
         .into_iter()

@@ -111,7 +111,7 @@ fn an_honest_signature_holds_under_a_key_that_was_checked_before() {
 }
 
 #[test]
-fn each_way_to_sum_the_r_of_a_batch_gives_the_same() {
+fn all_sums_of_the_r_of_a_batch_agree() {
     let points: Vec<EdwardsPoint> = (1..=20_u64).map(|at| B * Scalar::from(at)).collect();
     let mut encodings: Vec<[u8; 32]> = points.iter().map(|point| point.compress().0).collect();
     encodings[7] = [0xff; 32];

@@ -174,7 +174,7 @@ fn crates_import_only_those_below_them() {
 }
 
 #[test]
-fn libraries_are_named_only_where_they_belong() {
+fn libraries_are_named_only_in_their_modules() {
     for (name, _, dependencies) in crates() {
         for (library, crates) in NAMED_BY {
             let names = dependencies.iter().any(|dependency| dependency == library);
@@ -184,7 +184,7 @@ fn libraries_are_named_only_where_they_belong() {
 }
 
 #[test]
-fn unsafe_code_is_only_where_it_may_be() {
+fn unsafe_code_is_only_in_the_listed_files() {
     let folder = root().join("rust").canonicalize().unwrap();
     let mut found = BTreeSet::new();
     for entry in fs::read_dir(&folder).unwrap() {

@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_messages_quote_is_taken_out() {
+    fn quoted_values_are_redacted() {
         for (message, expected) in [
             (
                 "TOML parse error at line 1, column 10\n  |\n1 | ledger = hush\n  |          ^\nmust be quoted",

@@ -150,7 +150,7 @@ async fn each_clock_record_names_its_sequence() {
 }
 
 #[tokio::test]
-async fn an_outbox_of_an_earlier_release_goes_on() {
+async fn an_outbox_of_an_earlier_release_continues() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("outbox.db");
     let outbox = open(&path).await;

@@ -37,7 +37,7 @@ fn key(byte: u8) -> SeedSigner {
 }
 
 #[test]
-fn a_chain_does_not_go_on_without_a_signature_that_holds() {
+fn a_chain_advances_only_with_a_valid_signature() {
     for scheme in [Scheme::Record, Scheme::PayloadHash] {
         let (signer, asked, answers) = told();
         let mut device = Device::from_signer("lift-01", signer.clone(), scheme);

@@ -31,7 +31,7 @@ fn inputs() -> Vec<(u8, Scheme, &'static str, Vec<Input>)> {
 }
 
 #[test]
-fn the_vectors_are_what_a_device_signs() {
+fn the_vectors_equal_the_records_of_a_device() {
     let mut text = String::from(
         "# seed\tscheme\tdevice_id\ttimestamp_ms\tobject_ref\tpayload\tcanonical_bytes\trecord_hash\n",
     );

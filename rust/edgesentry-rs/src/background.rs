@@ -62,7 +62,7 @@ mod tests {
 
     #[tokio::test]
     #[should_panic(expected = "of the work")]
-    async fn a_panic_goes_on_in_the_caller() {
+    async fn a_panic_propagates_to_the_caller() {
         run(|| panic!("of the work")).await
     }
 }

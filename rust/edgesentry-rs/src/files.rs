@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_told_apart_by_their_number() {
+    fn errors_are_classified_by_their_number() {
         use rustix::io::Errno;
         for (numbers, kind) in [
             (&[Errno::FBIG, Errno::NAMETOOLONG, Errno::INVAL][..], FailureKind::Item),

@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_told_with_its_source() {
+    fn an_error_is_printed_with_its_source() {
         let failure =
             Failure::from(Error::unusable("x.toml: cannot read the settings", io::Error::other("gone")));
         assert_eq!(failure.message, "x.toml: cannot read the settings: gone");

@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn shell_words_are_quoted_where_they_must_be() {
+    fn shell_words_are_quoted_if_necessary() {
         assert_eq!(shell_word("a/b.json"), "a/b.json");
         assert_eq!(shell_word("it's"), r"'it'\''s'");
     }

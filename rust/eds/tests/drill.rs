@@ -104,7 +104,7 @@ fn the_drills_pass_on_each_version_of_postgresql() {
 }
 
 #[test]
-fn one_alert_of_many_is_no_full_drill() {
+fn one_alert_of_many_is_a_partial_drill() {
     let (temporary, folder) = (folder(), folder());
     let (reports, metrics) = (folder.path().join("reports"), folder.path().join("drills.prom"));
     let mut drill = eds(temporary.path());
@@ -384,7 +384,7 @@ fn a_report_that_was_changed_after_it_was_signed_is_found() {
 }
 
 #[test]
-fn what_is_missing_is_one_sentence_before_anything_is_started() {
+fn a_missing_program_is_one_sentence_before_a_server_starts() {
     for args in [
         &["drill", "db-failover", "--postgres-bin", "/nowhere"][..],
         &["drill", "s3-object-recovery", "--weed", "/nowhere/weed"],

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 #[test]
-fn what_is_written_about_the_command_line_is_what_it_takes() {
+fn the_pages_on_the_command_line_are_generated() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let files = eds::reference::files();
     if std::env::var_os("EDGESENTRY_WRITE").is_some() {

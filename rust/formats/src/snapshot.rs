@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_not_replaced() {
+    fn an_unreadable_snapshot_is_not_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("heads.json");
         let whole = write_heads(&heads(1));

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_that_says_a_number_decides() {
+    fn the_first_number_decides() {
         let text = |text: &str| Some(text.to_owned());
         for (asked, rayon, omp, expected) in [
             (None, None, None, 8),

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_file_keeps_what_was_accepted() {
+    fn a_state_file_keeps_accepted_versions() {
         let publisher = PublisherKey::from_seed([1; 32]);
         let trust = Trust::new(NAME, 1, [publisher.public_key().unwrap()]).unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_state_is_refused() {
+    fn a_file_that_is_not_a_state_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("update.state");
         assert!(matches!(UpdateStateFile::read(&path), Err(UpdateStateError::Io { .. })));

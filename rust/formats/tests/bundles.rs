@@ -666,7 +666,7 @@ fn missing_payloads_that_are_not_excused_come_in_order() {
 }
 
 #[test]
-fn an_older_checkpoint_is_compared_where_its_root_is_known() {
+fn an_older_checkpoint_is_compared_if_its_root_is_known() {
     let log = Log::new(false);
     let policy = Policy::parse(policy().as_bytes()).unwrap();
     let since = log.sizes[0];

@@ -226,7 +226,7 @@ fn expect_fault(field: &str, column: ArrayRef, expected: &str, actual: &str) {
 }
 
 #[test]
-fn rows_that_are_no_record_are_named() {
+fn rows_that_are_not_records_are_named() {
     let good = vec![7u8; 32];
     let hex = hex::encode(&good);
     expect_fault(
@@ -312,7 +312,7 @@ fn an_error_of_the_batches_ends_them() {
 }
 
 #[test]
-fn what_is_written_has_the_documented_schema() {
+fn written_files_have_the_documented_schema() {
     let bytes = written(&some_records(2), Format::Arrow, edgesentry_formats::Compression::None, 1);
     let reader = arrow_ipc::reader::FileReader::try_new(std::io::Cursor::new(bytes), None).unwrap();
     assert_eq!(reader.schema(), schema());

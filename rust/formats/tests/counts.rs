@@ -179,7 +179,7 @@ fn counts(source: Source, cap: usize, keys: Option<&KeyRing>) -> Vec<(Code, u64)
 }
 
 #[test]
-fn an_unknown_device_is_counted_once_whatever_is_kept() {
+fn an_unknown_device_is_counted_once() {
     let (records, keys) = (unsigned(1..=200_000), KeyRing::new());
     for (cap, rows) in [(1000, 65_536), (1, 8192), (0, 5000), (0, 20_000), (0, 65_536)] {
         let counts = counts(in_batches(&records, rows), cap, Some(&keys));
@@ -188,7 +188,7 @@ fn an_unknown_device_is_counted_once_whatever_is_kept() {
 }
 
 #[test]
-fn repetitions_are_named_whatever_is_kept() {
+fn repetitions_are_named_under_every_limit() {
     let chain = unsigned(1..=50_000);
     let pairs: Vec<AuditRecord> = chain.chunks(2).flat_map(|pair| [pair, pair].concat()).collect();
     assert_eq!(pairs.len(), 100_000);

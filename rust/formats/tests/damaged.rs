@@ -246,7 +246,7 @@ fn a_footer_that_names_batches_outside_of_the_file_is_refused() {
 }
 
 #[test]
-fn a_parquet_file_with_fewer_rows_than_it_says_is_refused() {
+fn a_parquet_file_with_fewer_rows_than_declared_is_refused() {
     // The row count of a row group is its last field before the ordinal; any change of it is detected.
     let whole = parquet_file(ParquetCompression::UNCOMPRESSED, WriterVersion::PARQUET_1_0);
     let size = whole.len();

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 proptest! {
     #[test]
-    fn heads_come_back_as_written(
+    fn heads_are_read_back(
         heads in proptest::collection::btree_map(any::<String>(), (any::<u64>(), any::<[u8; 32]>()), 0..8),
     ) {
         let heads: Heads = heads
@@ -26,7 +26,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_not_a_heads_file_is_refused_with_place_and_device() {
+fn a_malformed_heads_file_is_refused_with_place_and_device() {
     let hash = "ab".repeat(32);
     let one = |head: &str| format!("{{\"version\": 1, \"heads\": {{\"lift-01\": {head}}}}}");
     let head = format!("{{\"sequence\": 7, \"hash\": \"{hash}\"}}");

@@ -44,7 +44,7 @@ fn refused(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn gzip_members_and_what_may_stand_behind_them() {
+fn gzip_members_may_be_followed_by_zero_bytes() {
     let rows = some_records(9);
     let text = ndjson(&rows);
     let (left, right) = text.split_at(text.len() / 2);
@@ -108,7 +108,7 @@ fn a_zstd_window_that_is_too_large_is_named() {
 }
 
 #[test]
-fn what_is_not_read_is_named_with_the_way_out() {
+fn an_unsupported_format_is_named_with_the_conversion() {
     let text = ndjson(&some_records(3));
     let utf16: Vec<u8> = text.iter().flat_map(|byte| [*byte, 0]).collect();
     for (bytes, words) in [

@@ -60,14 +60,14 @@ fn an_empty_ring_is_a_ring() {
 }
 
 #[test]
-fn devices_with_names_that_need_escapes_come_back() {
+fn devices_with_names_that_need_escapes_are_read_back() {
     let json = serde_json::json!({"\"\\\n\u{1}é": A}).to_string();
     let ring = read_key_ring(json.as_bytes(), Scheme::Record).unwrap();
     assert_eq!(read_key_ring(write_key_ring(&ring).as_bytes(), Scheme::Record).unwrap(), ring);
 }
 
 #[test]
-fn what_is_not_a_key_ring_is_refused_with_place_and_device() {
+fn a_malformed_key_ring_is_refused_with_place_and_device() {
     let a = format!("\"{A}\"");
     let cases = [
         ("", "it is empty, not a key ring"),

@@ -112,7 +112,7 @@ fn links_lead_to_payloads_within_the_folder_only() {
 
 #[cfg(unix)]
 #[test]
-fn pipes_sockets_and_folders_are_no_payloads() {
+fn pipes_sockets_and_folders_are_not_payloads() {
     let dir = tempfile::tempdir().unwrap();
     let made = std::process::Command::new("mkfifo").arg(dir.path().join("pipe")).status().unwrap();
     assert!(made.success());
@@ -127,7 +127,7 @@ fn pipes_sockets_and_folders_are_no_payloads() {
 
 #[cfg(unix)]
 #[test]
-fn circles_of_links_are_no_payloads() {
+fn circles_of_links_are_not_payloads() {
     use std::os::unix::fs::symlink;
     let dir = tempfile::tempdir().unwrap();
     symlink("circle-2", dir.path().join("circle-1")).unwrap();
@@ -143,7 +143,7 @@ fn circles_of_links_are_no_payloads() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn what_cannot_be_read_is_an_error_and_no_verdict() {
+fn an_unreadable_payload_is_an_error_and_not_a_verdict() {
     // Reads of the first page of memory fail, even for root.
     let folder = PayloadFolder::open(Path::new("/proc/self")).unwrap();
     let error = look_up(&folder, "mem").unwrap_err();

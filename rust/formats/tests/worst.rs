@@ -143,7 +143,7 @@ fn in_array(piece: &'static [u8], bytes: usize) -> Box<dyn Read + Send> {
 }
 
 #[test]
-fn text_of_entries_that_are_none() {
+fn text_of_malformed_entries() {
     const SIZE: usize = 512 << 10;
     let objects: [(&str, &'static [u8]); 9] = [
         (

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn every_layout_comes_back_as_written(
+    fn every_layout_is_read_back(
         written_records in proptest::collection::vec(any_record(), 0..40), slice in 1..50usize,
     ) {
         for (format, compression, name) in LAYOUTS {
@@ -77,7 +77,7 @@ fn files_appear_complete_or_not_at_all() {
 
 #[cfg(unix)]
 #[test]
-fn files_keep_the_mode_and_the_link_of_what_they_replace() {
+fn files_keep_the_mode_and_the_link_of_replaced_files() {
     use std::os::unix::fs::{PermissionsExt, symlink};
     let folder = tempfile::tempdir().unwrap();
     let write = |path: &Path| {
@@ -102,7 +102,7 @@ fn files_keep_the_mode_and_the_link_of_what_they_replace() {
 }
 
 #[test]
-fn names_that_say_no_format_are_refused() {
+fn names_without_a_known_format_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["export", "export.csv", "export.parquet.gz", "json"] {
         let error = RecordWriter::create(&folder.path().join(name)).err().unwrap();

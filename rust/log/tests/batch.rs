@@ -61,7 +61,7 @@ fn build(assigned: &Assigned, chains: &[Vec<AuditRecord>]) -> Result<BuiltBatch,
 }
 
 #[test]
-fn a_batch_comes_back_from_its_bundles() {
+fn a_batch_is_read_back_from_its_bundles() {
     let chains = [records(1, 300), records(2, 1), records(3, 7)];
     let assigned = assign(&chains);
     let built = build(&assigned, &chains).unwrap();

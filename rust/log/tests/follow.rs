@@ -225,7 +225,7 @@ fn keys_are_those_of_the_log() {
 }
 
 #[test]
-fn a_key_leaf_that_contradicts_the_log_is_not_taken() {
+fn a_key_leaf_that_contradicts_the_log_is_refused() {
     let second = |from| key(&device("lift-01", 8), from);
     let start = |from| {
         let Leaf::Key(leaf) = second(from) else { panic!("a key") };
@@ -408,7 +408,7 @@ fn succeed(lift: &mut Device, successor: &Device) -> AuditRecord {
 }
 
 #[test]
-fn a_key_that_the_device_succeeded_is_told_from_one_of_the_operator() {
+fn succeeded_keys_and_keys_of_the_operator_are_distinguished() {
     let (mut log, mut lift) = honest();
     // The service registers the key in the batch of the succession, so that its leaf comes first.
     let second = device("lift-01", 8);

@@ -229,7 +229,7 @@ fn checkpoints_are_three_lines_and_nothing_else() {
 }
 
 #[test]
-fn keys_sign_what_they_are_for_and_nothing_else() {
+fn keys_sign_only_for_their_purpose() {
     let other = SignerKey::from_seed("other", KeyType::Ed25519, [1; 32]).unwrap();
     assert!(matches!(checkpoint(7).sign(&other), Err(CheckpointError::KeyName { .. })));
     assert!(matches!(checkpoint(7).cosign(&log_key(1), 5), Err(NoteError::WrongType { .. })));
@@ -240,7 +240,7 @@ fn keys_sign_what_they_are_for_and_nothing_else() {
 }
 
 #[test]
-fn a_quorum_is_what_the_policy_says() {
+fn the_policy_decides_the_quorum() {
     let trusted = |rest: &str, witnesses: &[(u8, u64)]| policy(rest).evaluate(&cosigned(witnesses));
     let time =
         |rest: &str, witnesses: &[(u8, u64)]| trusted(rest, witnesses).map(|trusted| trusted.quorum_time());
@@ -384,7 +384,7 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_note_is_refused_or_says_the_same(at: prop::sample::Index, bit in 0_u8..8) {
+    fn a_damaged_note_is_refused_or_has_the_same_content(at: prop::sample::Index, bit in 0_u8..8) {
         let note = cosigned(&[(0, 5)]);
         let mut bytes = note.to_string().into_bytes();
         let at = at.index(bytes.len());

@@ -164,7 +164,7 @@ proptest! {
 }
 
 #[test]
-fn leaves_that_are_none_are_refused() {
+fn malformed_leaves_are_refused() {
     assert_eq!(Leaf::parse(&[]), Err(LeafError::Empty));
     assert_eq!(Leaf::parse(&[9; 65_536]), Err(LeafError::TooLong(65_536)));
     assert!(Leaf::parse(&[9; 65_535]).is_ok());
@@ -179,7 +179,7 @@ fn leaves_that_are_none_are_refused() {
 }
 
 #[test]
-fn the_heads_tree_takes_sorted_devices_only() {
+fn the_heads_tree_requires_sorted_devices() {
     let mut root = HeadsRoot::default();
     root.push(&entry("b", 1)).unwrap();
     let before = root.root();

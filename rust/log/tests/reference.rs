@@ -123,7 +123,7 @@ fn wrapped(hex: &str) -> String {
 }
 
 #[test]
-fn the_reference_shows_what_the_code_makes() {
+fn the_examples_of_the_reference_are_generated() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/log.md");
     let text = std::fs::read_to_string(&page).unwrap();
     let mut parts = text.split("<!-- example: ");

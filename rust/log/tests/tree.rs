@@ -282,7 +282,7 @@ fn numbers_out_of_range_are_refused() {
 }
 
 #[test]
-fn a_tree_is_what_its_tiles_say() {
+fn a_tree_is_computed_from_its_tiles() {
     let size = 256 * 3 + 77;
     let (tree, roots) = grown(size);
     // Written in steps, as a log grows. A wider tile replaces a partial one.

@@ -95,7 +95,7 @@ fn a_checkpoint_with_extension_lines_is_refused() {
 }
 
 #[test]
-fn the_answers_have_an_order() {
+fn the_checks_of_a_witness_have_an_order() {
     let (three, other) = (tree(3, 0, 0), tree(3, 9, 1));
     let last = checkpoint(&three, 3);
     let grown = tree(7, 0, 0);
@@ -133,7 +133,7 @@ fn the_answers_have_an_order() {
 }
 
 #[test]
-fn two_roots_are_evidence_under_every_answer_and_a_proof_that_shows_nothing_is_none() {
+fn two_roots_are_evidence_under_every_status_and_an_invalid_proof_is_not() {
     let last = checkpoint(&tree(4, 0, 0), 4);
     let evidence = |request: &AddCheckpoint| decide_witness(request, Some(&last)).evidence;
     let other = tree(4, 9, 1);

@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_is_known_by_its_file_too_and_settings_that_cannot_be_read_are_no_original() {
+    fn a_copy_is_recognized_by_its_file_and_unreadable_settings_are_not_an_original() {
         let data = tempfile::tempdir().unwrap();
         let (settings, pg_wal) = (data.path().join("postgresql.auto.conf"), data.path().join("pg_wal"));
         fs::create_dir(&pg_wal).unwrap();

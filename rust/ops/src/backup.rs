@@ -348,7 +348,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn progress_is_read_from_what_pg_basebackup_says() {
+    fn progress_is_parsed_from_the_output_of_pg_basebackup() {
         let said = "waiting for checkpoint\r 1234/67890 kB (1%), 0/1 tablespace\r67890/67890 kB (100%), 1/1 tablespace\n";
         assert_eq!(progress(said), Some((67890, 67890)));
         assert_eq!(progress("NOTICE:  WAL archiving is not enabled"), None);

@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn work_that_nobody_waits_for_any_more_ends_its_program() {
+    fn cancelled_work_ends_its_program() {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let started = folder.path().join("started");

@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_asked_for_is_changed() {
+    fn only_requested_settings_are_changed() {
         let quiet = wanted(Synchronous::Unchanged);
         for (name, enough) in [
             ("wal_level", "logical"),

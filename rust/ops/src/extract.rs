@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_neither_a_file_nor_a_folder_is_refused_before_anything_is_extracted() {
+    fn special_files_are_refused_before_the_extraction() {
         let folder = tempfile::tempdir().unwrap();
         let victim = folder.path().join("victim");
         std::fs::create_dir(&victim).unwrap();

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_takes_all_that_it_has_started_with_it() {
+    fn a_program_ends_with_all_its_children() {
         let (guarded, ids) = family();
         drop(guarded);
         ids.iter().for_each(|id| wait_until_gone(id));

@@ -261,7 +261,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_never_stands_in_the_arguments_or_in_an_error() {
+    fn a_password_is_never_in_the_arguments_or_in_an_error() {
         let programs = Programs::find(None).unwrap();
         let sql = Sql::new(&programs, "postgres://me:hu%2Fsh@127.0.0.1:1/audit").unwrap();
         assert_eq!(sql.place(), "postgres://me@127.0.0.1:1/audit");

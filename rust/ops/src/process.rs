@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn progress_is_no_reason() {
+    fn progress_is_not_part_of_the_error() {
         let said =
             "waiting for checkpoint\r  11824/51377 kB (23%), 0/1 tablespace\npg_basebackup: error: no room\n";
         assert_eq!(words(said), "waiting for checkpoint pg_basebackup: error: no room");

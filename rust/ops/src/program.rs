@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_answers_or_says_why_not() {
+    fn a_program_succeeds_or_its_error_has_the_reason() {
         assert_eq!(shell("echo yes", Duration::from_secs(60)).unwrap(), "yes\n");
         let error = shell("echo no >&2; exit 3", Duration::from_secs(60)).unwrap_err();
         assert_eq!(error.to_string(), "sh failed: no");

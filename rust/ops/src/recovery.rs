@@ -258,7 +258,7 @@ mod tests {
     use crate::check::Status;
 
     #[test]
-    fn only_an_alertmanager_that_was_asked_can_say_that_no_silence_is_active() {
+    fn silences_are_unknown_without_an_alertmanager() {
         assert_eq!(silences(&Silences::OfDrill), None);
         let status = |of: Silences| {
             let check = silences(&of).expect("an item of the checklist");

@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_broken_off_goes_after_a_while() {
+    fn incomplete_backups_are_deleted_later() {
         let mut contents = contents(&[(1, true, false)]);
         contents.objects.push(object("backups/broken/base.tar.gz".to_owned(), NOW - 3 * DAY_MS));
         contents.objects.push(object("backups/running/base.tar.gz".to_owned(), NOW - 1000));

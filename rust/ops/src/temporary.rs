@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_killed_process_has_left_is_removed_and_nothing_else() {
+    fn only_files_of_a_killed_process_are_removed() {
         let place = tempfile::tempdir().unwrap();
         let make = |name: &str| {
             let path = place.path().join(name);

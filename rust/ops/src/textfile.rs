@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_written_later_is_refused_at_once() {
+    fn a_path_that_cannot_be_written_is_refused_at_once() {
         let folder = tempfile::tempdir().unwrap();
         let refused = |name: &str| Textfile::open(&folder.path().join(name)).unwrap_err().to_string();
         assert!(refused("edgesentry.txt").contains(".prom"));
@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_may_read_it_whatever_the_umask_was() {
+    fn the_file_is_readable_under_every_umask() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("edgesentry.prom");
         // As an archive_command of an earlier version left it.
@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_is_dropped_when_its_family_is_renewed() {
+    fn missing_series_are_dropped_when_their_family_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("edgesentry.prom");
         let textfile = Textfile::open(&path).unwrap();
@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_somebody_keeps_is_waited_for_a_while_only() {
+    fn the_wait_for_a_held_lock_is_limited() {
         let folder = tempfile::tempdir().unwrap();
         let textfile = Textfile::open(&folder.path().join("edgesentry.prom")).unwrap();
         let held = File::open(folder.path()).unwrap();

@@ -21,7 +21,7 @@ async fn no_acknowledged_record_is_lost_with_a_synchronous_standby() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_asynchronous_standby_loses_records_and_the_drill_says_so() {
+async fn the_drill_reports_records_lost_by_an_asynchronous_standby() {
     let mut report = DrillReport::begin(failover::PLAN.name, failover::PLAN.about);
     let programs = Programs::find(None).unwrap();
     let drill = Failover { programs, records: 100, load: 200, asynchronous: true };
@@ -33,7 +33,7 @@ async fn an_asynchronous_standby_loses_records_and_the_drill_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn deleted_and_overwritten_payloads_come_back() {
+async fn deleted_and_overwritten_payloads_are_restored() {
     let mut report = DrillReport::begin(objects::PLAN.name, objects::PLAN.about);
     let drill = ObjectRecovery { weed: find_weed(None).unwrap(), records: 40 };
     drill.run(&mut report).await.unwrap();
@@ -42,7 +42,7 @@ async fn deleted_and_overwritten_payloads_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_holds_what_its_set_up_promises() {
+async fn a_bucket_keeps_the_promises_of_its_set_up() {
     let server = SeaweedFs::start(&find_weed(None).unwrap()).unwrap();
     let bucket = Bucket::new("audit-payloads", &server.settings()).await.unwrap();
     let replication =
@@ -77,7 +77,7 @@ async fn a_bucket_holds_what_its_set_up_promises() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_without_protection_is_told_from_one_with() {
+async fn an_unprotected_bucket_is_reported() {
     let server = SeaweedFs::start(&find_weed(None).unwrap()).unwrap();
     let client = server.settings().client().await.unwrap();
     client.create_bucket().bucket("plain").send().await.unwrap();

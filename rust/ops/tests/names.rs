@@ -51,7 +51,7 @@ fn named(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn alerts_and_dashboard_name_what_is_served() {
+fn alerts_and_dashboard_name_served_metrics() {
     let served = served();
     for path in [
         "deploy/prometheus/ingest.rules.yml",
@@ -90,7 +90,7 @@ fn every_metric_of_the_service_is_on_the_dashboard() {
 }
 
 #[test]
-fn the_log_pipeline_knows_every_label_and_event() {
+fn the_log_pipeline_has_every_label_and_event() {
     let program = read("deploy/logs/edgesentry.mtail");
     for code in RejectionCode::ALL {
         assert!(program.contains(&format!("rejected_total[\"{}\"] += 0", code.name())), "{}", code.name());

@@ -20,7 +20,7 @@ fn versions_15_17_and_18_are_tested() {
 }
 
 #[test]
-fn a_standby_takes_over_what_the_primary_had() {
+fn a_standby_takes_over_from_the_primary() {
     for programs in versions() {
         takes_over(&programs);
     }
@@ -54,7 +54,7 @@ fn takes_over(programs: &Programs) {
 }
 
 #[test]
-fn a_server_that_cannot_start_says_why() {
+fn a_server_that_cannot_start_reports_the_reason() {
     let programs = Programs::find(None).unwrap();
     let mut cluster = Cluster::create(&programs, "primary", &["no_such_setting = 1"]).unwrap();
     let error = cluster.start().unwrap_err().to_string();
@@ -62,7 +62,7 @@ fn a_server_that_cannot_start_says_why() {
 }
 
 #[test]
-fn seaweedfs_comes_back_after_a_crash() {
+fn seaweedfs_restarts_after_a_crash() {
     let mut server = SeaweedFs::start(&find_weed(None).unwrap()).unwrap();
     server.restart().unwrap();
     assert!(server.endpoint().starts_with("http://127.0.0.1:"));

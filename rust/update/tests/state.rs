@@ -121,7 +121,7 @@ proptest! {
     }
 
     #[test]
-    fn bytes_of_any_kind_are_no_state(bytes in proptest::collection::vec(any::<u8>(), STATE_BYTES)) {
+    fn arbitrary_bytes_are_not_a_state(bytes in proptest::collection::vec(any::<u8>(), STATE_BYTES)) {
         prop_assert!(State::decode(bytes.as_slice().try_into().unwrap()).is_err());
     }
 }

@@ -17,7 +17,7 @@ fn kept(name: &str, bytes: &[u8]) {
 }
 
 #[test]
-fn the_vectors_are_what_publishers_sign() {
+fn the_vectors_equal_the_manifests_of_publishers() {
     let publishers = [1, 2].map(|number| PublisherKey::from_seed([number; 32]));
     let keys = publishers.each_ref().map(|publisher| publisher.public_key().unwrap());
     let image = b"version 6";

@@ -32,7 +32,7 @@ def test_a_bad_signature_is_rejected_and_in_the_log(
     assert [entry["reason"] for entry in log["entries"]].count("signature_invalid") == 1
 
 
-def test_nobody_reads_without_the_token(edgesentry_server: Served) -> None:
+def test_reads_require_the_token(edgesentry_server: Served) -> None:
     with pytest.raises(HTTPError) as refused:
         urlopen(f"{edgesentry_server.url}/api/v1/records")
     refused.value.close()

@@ -25,7 +25,7 @@ def test_a_bad_signature_is_rejected(edgesentry_service: Ledger, edgesentry_flee
     assert counts == {"accepted": 19, "signature_invalid": 1, "sequence_gap": 4}
 
 
-def test_a_ledger_is_empty_and_comes_back(
+def test_a_ledger_is_empty_and_can_be_reopened(
     edgesentry_store: Place, edgesentry_devices: dict[str, Device]
 ) -> None:
     lift = edgesentry_devices["lift-01"]

@@ -78,14 +78,14 @@ mod tests {
     }
 
     #[test]
-    fn what_has_a_shape_is_seen() {
+    fn visible_characters_are_not_escaped() {
         for seen in "aZ09 ~:#é漢字ひ한ع→½😀\u{301}\u{fffd}".chars() {
             assert!(!is_unseen(seen), "{seen:?}");
         }
     }
 
     #[test]
-    fn what_has_none_is_unseen() {
+    fn invisible_characters_are_escaped() {
         for unseen in [
             '\0',
             '\t',

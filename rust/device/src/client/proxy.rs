@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_one_sentence_without_the_password() {
+    fn an_unusable_proxy_is_one_sentence_without_the_password() {
         let error = proxy_to("https://audit.example/", "socks5://user:hush@proxy:1080", "").err().unwrap();
         let text = error.to_string();
         assert!(text.contains("NO_PROXY") && text.contains("socks5://proxy:1080"), "{text}");

@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_keep_their_names_on_the_wire() {
+    fn outcomes_keep_their_names_on_the_wire() {
         for (outcome, name) in [
             (Some(OutcomeKind::Accepted), "accepted"),
             (Some(OutcomeKind::Duplicate), "duplicate"),

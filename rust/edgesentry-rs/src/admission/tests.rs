@@ -304,7 +304,7 @@ fn a_device_states_a_key_that_the_registry_may_take() {
 }
 
 #[test]
-fn a_key_that_the_registry_does_not_take_is_refused_with_its_reason() {
+fn a_key_that_the_registry_refuses_has_its_reason() {
     let refused = |keys: &[(u8, u64, Option<u64>)], rotation| {
         let (code, expected, actual) = succeeding(keys, rotation).unwrap().unwrap_err();
         assert_eq!(code, RejectionCode::SuccessionInvalid);

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_stands_for_itself() {
+    fn a_path_is_literal() {
         for (name, path) in [
             ("sqlite:audit.db", "audit.db"),
             ("sqlite://audit.db", "audit.db"),

@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn the_group_of_the_folder_shares_what_is_archived_and_nobody_else() {
+    fn only_the_group_of_the_folder_shares_archived_files() {
         for (root, file, inner) in [(0o2770, 0o660, 0o2770), (0o750, 0o640, 0o750), (0o755, 0o640, 0o750)] {
             let (folder, objects) = folder(root);
             run(objects.put("wal/1/file", Bytes::new(), Write::IfAbsent)).unwrap();
@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_process_has_left_is_in_nobodys_way_and_goes_after_a_while() {
+    fn files_of_a_killed_process_block_no_writer_and_are_removed_later() {
         let (folder, objects) = folder(0o700);
         // As left by a process with the same number, which every first process of a container has.
         let left = folder.path().join(PARTIAL);

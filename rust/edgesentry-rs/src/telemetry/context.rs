@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_is_handed_on() {
+    fn a_received_trace_context_is_passed_on() {
         let context = TraceContext::parse(PARENT, Some("vendor=1"));
         assert!(context.is_valid());
         let mut headers = headers(&context);
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_malformed_begins_a_new_trace() {
+    fn a_malformed_header_begins_a_new_trace() {
         for parent in
             ["", "00", "zz", &PARENT.replace("0af7", "0AF7"), &PARENT.replace('b', "g"), &PARENT[..40]]
         {
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn the_header_is_taken_as_the_standard_has_it() {
+    fn the_header_is_parsed_by_the_standard() {
         let zero = |digits: &str| PARENT.replace(digits, &"0".repeat(digits.len()));
         let refused = [
             parent("00", "1"),

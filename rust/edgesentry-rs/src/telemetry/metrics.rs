@@ -507,7 +507,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn times_count_where_the_ledger_works() {
+    async fn times_count_in_the_metrics_of_the_ledger() {
         let (mine, count) = (Metrics::new(), "edgesentry_operation_log_insert_duration_seconds_count");
         mine.working(timing_operation_log(async {})).await;
         // A cancelled call is measured, too.
@@ -520,7 +520,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_no_longer_is_taken_off() {
+    fn records_that_no_longer_wait_are_subtracted() {
         let metrics = Metrics::new();
         let waiting = metrics.waiting(Queue::Commit, 3);
         let depth = "edgesentry_ingest_queue_depth{queue=\"commit\"}";

@@ -165,7 +165,7 @@ async fn a_permanent_error_of_the_ledger_stops_nobody_else(place: Place) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_ledger_can_never_hold_is_rejected() {
+async fn a_record_that_the_ledger_can_never_store_is_rejected() {
     let place = Place::new(Kind::Postgres).await;
     let service = place.service().await;
     let mut lifts = devices(&**service.ledger(), 3).await;

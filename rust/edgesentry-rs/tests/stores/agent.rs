@@ -88,7 +88,7 @@ impl Sink for Lossy {
 }
 
 #[tokio::test]
-async fn lost_answers_cost_a_resend_and_nothing_else() {
+async fn lost_responses_only_cause_a_resend() {
     let place = Place::new(Kind::Sqlite).await;
     let service = place.service().await;
     devices(&**service.ledger(), 1).await;
@@ -131,7 +131,7 @@ async fn an_outbox_belongs_to_one_device_and_one_chain() {
 }
 
 #[tokio::test]
-async fn what_no_ledger_takes_is_not_signed() {
+async fn a_record_that_no_ledger_can_store_is_not_signed() {
     let place = Place::new(Kind::Sqlite).await;
     let agent = Outbox::open(&place.path("outbox.db"), device(1)).await.unwrap();
     for (time, object_ref) in [(u64::MAX, "x"), (0, ""), (0, "a\0b"), (0, &*"x".repeat(1025))] {

@@ -35,7 +35,7 @@ on_every_ledger!(
     only_the_log_excuses_an_erased_payload,
     it_goes_on_after_an_end_at_any_step,
     a_row_of_the_ledger_deletes_nothing,
-    what_cannot_be_erased_is_refused,
+    an_impossible_erasure_is_refused,
     a_record_that_is_sent_again_stays_erased,
     a_rejected_record_brings_no_payload_back,
     a_payload_that_a_killed_node_stored_is_deleted_again,
@@ -300,7 +300,7 @@ async fn a_row_of_the_ledger_deletes_nothing(place: Place) {
     assert_eq!(setting.erase(4).await.state.name(), "erased");
 }
 
-async fn what_cannot_be_erased_is_refused(place: Place) {
+async fn an_impossible_erasure_is_refused(place: Place) {
     let (ledger, objects) = (place.ledger().await, objects(&place).await);
     let payloads = place.payloads().await;
     let log = log(&ledger, &objects, 1000);

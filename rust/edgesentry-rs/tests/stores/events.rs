@@ -104,7 +104,7 @@ fn started(sequence: &str, object_ref: &str, payload_bytes: &str) -> Row {
 }
 
 #[tokio::test]
-async fn a_record_on_its_way_from_the_device_into_the_ledger() {
+async fn a_record_from_the_device_to_the_ledger_emits_events() {
     let place = Place::new(Kind::Sqlite).await;
     let service = place.service_with(Limits::default(), Metrics::new()).await;
     service.register(&registration(&device(1))).await.unwrap();
@@ -125,7 +125,7 @@ async fn a_record_on_its_way_from_the_device_into_the_ledger() {
 }
 
 #[tokio::test]
-async fn every_rejection_is_told() {
+async fn every_rejection_is_logged() {
     let place = Place::new(Kind::Sqlite).await;
     let service = place.service_with(Limits::default(), Metrics::new()).await;
     let mut lift = devices(&**service.ledger(), 1).await.remove(0);
@@ -209,7 +209,7 @@ async fn every_rejection_is_told() {
 }
 
 #[tokio::test]
-async fn every_failure_is_told_with_its_error() {
+async fn every_failure_is_logged_with_its_error() {
     for kind in [Kind::Sqlite, Kind::Postgres] {
         let place = Place::new(kind).await;
         let once = Limits { attempts: 1, ..Limits::default() };
@@ -242,7 +242,7 @@ async fn every_failure_is_told_with_its_error() {
 }
 
 #[tokio::test]
-async fn no_secret_key_or_payload_byte_is_told() {
+async fn no_secret_key_or_payload_byte_is_logged() {
     const PAYLOAD: &str = "payload-bytes-that-nobody-tells";
     let place = Place::new(Kind::Postgres).await;
     let postgres = server("EDGESENTRY_TEST_POSTGRES");

@@ -227,7 +227,7 @@ async fn a_disk_that_fills_up(place: Place) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn s3_goes_down_and_comes_back() {
+async fn ingest_continues_after_a_restart_of_s3() {
     let server = Server::start("seaweedfs", "start");
     let (store, name) = bucket(&server.url).await;
     let place = Place::new(Kind::Sqlite).await;
@@ -356,7 +356,7 @@ async fn connections_that_the_server_ends_are_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_several_hosts_the_one_that_takes_writes_is_used() {
+async fn of_several_hosts_the_writable_one_is_used() {
     let standby = Server::start("postgres", "standby");
     let primary = Server::start("postgres", "start");
     let host = |url: &str| url.split('@').nth(1).unwrap().split('/').next().unwrap().to_owned();

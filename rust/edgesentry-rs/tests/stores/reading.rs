@@ -75,7 +75,7 @@ fn settings(url: &str) -> PostgresSettings {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_stays_as_it_is_with_and_without_its_log() {
+async fn reading_leaves_a_file_unchanged_with_and_without_its_log() {
     let place = Place::new(Kind::Sqlite).await;
     let ledger = Sqlite::open(&place.path("ledger.db")).await.unwrap();
     // While the ledger is open, the log holds the writes.
@@ -97,7 +97,7 @@ async fn a_file_stays_as_it_is_with_and_without_its_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_writer_is_read_while_it_writes_and_goes_on() {
+async fn a_reader_does_not_block_a_writer() {
     let place = Place::new(Kind::Sqlite).await;
     fill(&place).await;
     let writer = Arc::new(Sqlite::open(&place.path("ledger.db")).await.unwrap());
@@ -122,7 +122,7 @@ async fn a_writer_is_read_while_it_writes_and_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_writer_in_the_process_of_a_reader_writes_or_says_why_not() {
+async fn a_writer_beside_a_reader_in_one_process_writes_or_fails_with_a_reason() {
     let place = Place::new(Kind::Sqlite).await;
     fill(&place).await;
     let path = place.path("ledger.db");
@@ -169,7 +169,7 @@ async fn a_file_that_is_written_while_it_is_read_without_locks_is_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_open_for_reading_takes_no_writes() {
+async fn a_ledger_open_for_reading_refuses_writes() {
     for kind in [Kind::Sqlite, Kind::Postgres] {
         let place = Place::new(kind).await;
         fill(&place).await;
@@ -190,7 +190,7 @@ async fn what_is_open_for_reading_takes_no_writes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_newer_schema_is_an_error_that_says_so() {
+async fn a_newer_schema_is_an_error() {
     let place = Place::new(Kind::Sqlite).await;
     fill(&place).await;
     place.tamper("UPDATE _sqlx_migrations SET version = 99 WHERE version = 1").await;
@@ -252,7 +252,7 @@ async fn a_database_of_another_program_gets_no_table() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_of_a_file_that_computes_what_it_shows_is_none() {
+async fn a_computed_table_in_a_file_is_refused() {
     // Each value would take 800 MB of the reader's memory.
     let (table, view) = ("TABLE computed (a, object_ref AS", "VIEW computed AS SELECT");
     for name in ["audit_records", "devices", "payloads", "record_payloads", "_sqlx_migrations"] {
@@ -323,7 +323,7 @@ async fn a_standby_is_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pooler_of_transactions_stands_between() {
+async fn a_ledger_is_read_through_a_pooler_of_transactions() {
     let url = database(&server("EDGESENTRY_TEST_POSTGRES")).await;
     let pooler = Server::start_with("pgbouncer", "start", &[&url]);
     let pooled = PostgresSettings { transaction_pooling: true, ..settings(&pooler.url) };

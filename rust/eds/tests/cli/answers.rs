@@ -145,7 +145,7 @@ fn colours_are_for_terminals() {
 }
 
 #[test]
-fn a_closed_pipe_is_no_failure() {
+fn a_closed_pipe_is_not_a_failure() {
     let (folder, fleet) = fleet(5_000);
     // Every second record is missing: far more JSON than a pipe holds.
     let records: Vec<_> = fleet.records.iter().step_by(2).cloned().collect();

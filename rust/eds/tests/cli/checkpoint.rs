@@ -53,7 +53,7 @@ fn a_ledger_gets_a_log() {
 }
 
 #[test]
-fn a_log_does_not_go_on_under_another_key() {
+fn a_log_does_not_continue_under_another_key() {
     let folder = ledger();
     assert_eq!(code(&folder, "init").0, 0);
     assert_eq!(code(&folder, "run").0, 0);
@@ -98,7 +98,7 @@ fn item(folder: &Folder, arguments: &str) -> (String, String) {
 }
 
 #[test]
-fn the_checklist_after_a_restore_knows_the_log() {
+fn the_checklist_after_a_restore_checks_the_log() {
     let folder = ledger();
     let (status, evidence) = item(&folder, "");
     assert!(status == "passed" && evidence.starts_with("no log: "), "{status}: {evidence}");

@@ -30,7 +30,7 @@ fn verdict(folder: &Folder, line: &str) -> (i32, Value) {
 }
 
 #[test]
-fn a_beginning_that_only_the_ledger_knows_is_a_finding() {
+fn a_start_that_only_the_ledger_claims_is_a_finding() {
     let (folder, start) = cut_ledger();
     let (code, envelope) = verdict(&folder, &format!("--ledger edgesentry.db {ALL}"));
     assert_eq!((code, &envelope["report"]["counts"]), (1, &json!({"first_record_not_genesis": 1})));
@@ -54,7 +54,7 @@ fn a_beginning_that_only_the_ledger_knows_is_a_finding() {
 }
 
 #[test]
-fn a_cut_export_with_a_manifest_to_fit_is_no_covered_level() {
+fn a_truncated_export_with_a_matching_manifest_covers_no_level() {
     let (folder, fleet) = ledger(200);
     // Records 16 to 20 of the water chain alone, and a manifest that claims that this is all.
     folder.tamper("edgesentry.db", CUT);
@@ -149,7 +149,7 @@ fn keys_and_heads_of_the_ledger_are_claims() {
 }
 
 #[test]
-fn the_checklist_of_a_recovery_does_not_take_the_ledger_s_word_for_a_beginning() {
+fn the_checklist_of_a_recovery_does_not_trust_start_heads_of_the_ledger() {
     let (folder, start) = cut_ledger();
     let line = "--json ops verify-recovery --ledger edgesentry.db --heads heads.json --keys keys.json";
     let whole = |line: &str| {

@@ -9,7 +9,7 @@ use crate::Folder;
 use crate::serve::Served;
 
 #[test]
-fn every_tampering_is_answered_as_it_should_be() {
+fn every_tampering_has_its_findings() {
     let folder = Folder::new();
     let run = folder.eds("--json demo --records 500");
     let demo = run.envelope()["demo"].clone();

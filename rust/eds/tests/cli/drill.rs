@@ -13,7 +13,7 @@ use crate::{Folder, log_metrics};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[test]
-fn the_drills_are_listed_with_what_they_need() {
+fn the_drills_are_listed_with_their_programs() {
     let folder = Folder::new();
     let run = folder.eds("drill list");
     assert_eq!(run.code, 0);
@@ -146,7 +146,7 @@ fn a_missing_program_is_named_before_anything_is_started() {
 }
 
 #[test]
-fn what_cannot_be_used_is_refused_before_anything_is_started() {
+fn unusable_options_are_refused_before_a_server_starts() {
     let folder = Folder::new();
     folder.write("other.prom", "node_time_seconds 1\n");
     for (arguments, word) in [

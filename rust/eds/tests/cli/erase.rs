@@ -41,7 +41,7 @@ fn verify(folder: &Folder, options: &str) -> (i32, Value) {
 }
 
 #[test]
-fn a_payload_is_erased_and_the_log_says_so() {
+fn a_payload_is_erased_and_the_log_has_its_leaf() {
     let (folder, fleet) = with_log();
     let device = fleet.records[0].device_id.as_str();
     let (code, envelope) = erase(&folder, &[device, "1", "--reason", "request 7"]);
@@ -94,7 +94,7 @@ fn a_payload_is_erased_and_the_log_says_so() {
 }
 
 #[test]
-fn what_cannot_be_erased_is_refused() {
+fn an_impossible_erasure_is_refused() {
     let (folder, fleet) = ledger();
     let device = fleet.records[0].device_id.as_str();
     let code = |arguments: &[&str]| {

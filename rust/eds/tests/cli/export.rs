@@ -29,7 +29,7 @@ fn every_format_verifies_against_its_manifest() {
 }
 
 #[test]
-fn the_summary_says_what_was_written() {
+fn the_summary_lists_the_written_files() {
     let (folder, _) = ledger(100);
     let run = folder.eds("export -o export.json");
     let manifest = Manifest::read(&folder.path("export.json.manifest.json")).unwrap();
@@ -89,7 +89,7 @@ fn a_range_verifies_with_its_manifest_only() {
 }
 
 #[test]
-fn another_file_than_the_manifest_says_is_never_a_pass() {
+fn another_file_than_that_of_the_manifest_never_passes() {
     let (folder, fleet) = ledger(200);
     assert_eq!(folder.eds("export -o export.json").code, 0);
     let verify = "verify-chain export.json --keys keys.json --manifest export.json.manifest.json";
@@ -157,7 +157,7 @@ fn contradictions_are_usage() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_no_failure() {
+fn a_reader_that_closes_the_pipe_is_not_a_failure() {
     let (folder, _) = ledger(2_000);
     let mut command = folder.command();
     let mut child = command

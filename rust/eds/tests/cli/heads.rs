@@ -7,7 +7,7 @@ use eds::tamper;
 use crate::{Folder, fleet, ledger};
 
 #[test]
-fn the_snapshot_finds_what_is_cut_off_later() {
+fn the_snapshot_detects_later_truncation() {
     let (folder, fleet) = fleet(200);
     let run = folder.eds("heads export.ndjson --keys keys.json -o snapshot.json");
     assert_eq!((run.code, run.stdout.as_str()), (0, ""));
@@ -126,7 +126,7 @@ fn a_ledger_that_was_cut_does_not_replace_the_heads_from_before() {
 }
 
 #[test]
-fn a_head_without_its_record_is_no_head() {
+fn a_head_without_its_record_is_a_finding() {
     let (folder, _) = ledger(200);
     // The table of heads is unchanged.
     folder.tamper("edgesentry.db", "DELETE FROM audit_records WHERE sequence > 3");

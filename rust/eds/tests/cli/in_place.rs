@@ -93,7 +93,7 @@ fn the_heads_of_a_ledger_are_a_snapshot() {
 }
 
 #[test]
-fn a_ledger_that_begins_mid_chain_knows_where() {
+fn a_ledger_that_begins_mid_chain_has_start_heads() {
     let (folder, fleet) = crate::fleet(200);
     folder.write_payloads("payloads", &fleet);
     let chain: Vec<_> = fleet.of(WATER).map(|(record, _)| record.clone()).collect();
@@ -114,7 +114,7 @@ fn a_ledger_that_begins_mid_chain_knows_where() {
 }
 
 #[test]
-fn what_does_not_go_together_is_usage() {
+fn contradicting_options_are_a_usage_error() {
     let (folder, _) = ledger(100);
     for line in [
         "verify-chain export.ndjson --ledger edgesentry.db",

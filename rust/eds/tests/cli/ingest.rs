@@ -9,7 +9,7 @@ use crate::{Folder, as_json, fleet, ledger, ndjson};
 const INGEST: &str = "ingest export.ndjson --payloads payloads";
 
 #[test]
-fn records_are_taken_once_and_are_duplicates_afterwards() {
+fn records_are_accepted_once_and_are_duplicates_afterwards() {
     let (folder, fleet) = fleet(200);
     folder.write_payloads("payloads", &fleet);
     let run = folder.eds(&format!("{INGEST} --register keys.json"));
@@ -108,7 +108,7 @@ fn a_missing_payload_holds_its_device_back() {
 }
 
 #[test]
-fn what_is_no_record_is_counted() {
+fn lines_that_are_not_records_are_counted() {
     let (folder, fleet) = fleet(100);
     folder.write_payloads("payloads", &fleet);
     folder.write("export.ndjson", format!("{{\"device_id\": 1}}\n{}", ndjson(&fleet.records)));

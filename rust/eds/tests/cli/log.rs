@@ -59,7 +59,7 @@ fn pages_follow_each_other() {
 }
 
 #[test]
-fn what_the_log_cannot_know_is_usage() {
+fn invalid_filters_are_usage_errors() {
     let (folder, _) = ledger(100);
     for line in
         ["log --outcome lost", "log --reason bad_luck", "log --limit 0", "log --ledger absent.db", "log x"]

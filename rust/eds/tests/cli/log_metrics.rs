@@ -111,7 +111,7 @@ fn prepared() -> (Folder, Records) {
 }
 
 #[test]
-fn it_counts_what_was_answered() {
+fn decisions_are_counted_from_log_lines() {
     let (folder, records) = prepared();
     ingest(&folder, &records.good, DEBUG);
     // All labels exist before anything is rejected.

@@ -211,7 +211,7 @@ fn another_root_of_the_same_size_is_tamper() {
 }
 
 #[test]
-fn what_only_a_replay_sees_is_tamper_and_the_state_moves() {
+fn a_fault_that_only_a_replay_finds_is_tamper_and_the_state_moves() {
     type Change = fn(&mut TestLog);
     let cases: [(&str, Change); 4] = [
         ("heads_mismatch", |log| {
@@ -333,7 +333,7 @@ fn a_log_without_its_quorum_is_still_held_to_its_signature() {
 }
 
 #[test]
-fn a_signature_of_the_log_binds_it_whatever_the_witnesses_say() {
+fn a_signature_binds_the_log_without_a_quorum() {
     // Without a quorum, and with a damaged line of the witness.
     for (damage, code) in [(false, "witness_quorum_missing"), (true, "checkpoint_untrusted")] {
         let (folder, mut log) = site();
@@ -799,7 +799,7 @@ fn each_pair_of_contradicting_checkpoints_stays_together() {
 }
 
 #[test]
-fn a_change_of_the_policy_forgets_what_other_keys_have_signed() {
+fn a_change_of_the_policy_drops_checkpoints_of_other_keys() {
     let (folder, mut log) = site();
     log.publish_more(3);
     assert_verified(&check(&folder), &log);
@@ -1045,7 +1045,7 @@ fn the_keys_of_a_registry_do_not_contradict_its_log() {
 }
 
 #[test]
-fn a_key_of_the_operator_is_told_from_one_that_the_device_states() {
+fn keys_of_the_operator_and_of_the_device_are_distinguished() {
     let folder = Folder::new();
     folder.write(
         "eds.toml",

@@ -154,7 +154,7 @@ fn a_proof_of_an_earlier_checkpoint_is_made_and_refused_as_old() {
 }
 
 #[test]
-fn what_cannot_be_proven_is_an_error() {
+fn an_impossible_proof_is_an_error() {
     let (folder, _) = logged();
     let prove = |line: &str| folder.eds(&format!("--json prove {line} --config eds.toml"));
     assert_eq!(error(&prove(&format!("record {WATER} 700"))), (3, json!("not_logged")));

@@ -95,7 +95,7 @@ fn key_of(folder: &Folder, seed: &str) -> String {
 }
 
 #[test]
-fn evidence_stays_as_it_is() {
+fn reading_leaves_evidence_unchanged() {
     let (folder, kinds) = evidence();
     for kind in kinds {
         let before = state(&folder.path(kind));
@@ -137,7 +137,7 @@ fn a_reader_who_may_not_write_changes_nothing_either() {
 }
 
 #[test]
-fn a_ledger_of_somebody_else_is_said_to_be_one() {
+fn a_ledger_of_another_user_is_named_in_the_error() {
     let (folder, _) = ledger(60);
     let program = folder.path("eds");
     fs::copy(env!("CARGO_BIN_EXE_eds"), &program).unwrap();
@@ -280,7 +280,7 @@ fn files_without_a_ledger_are_named_so_and_stay_as_they_are() {
 }
 
 #[test]
-fn a_name_that_is_no_file_makes_none() {
+fn an_invalid_name_creates_no_file() {
     let folder = Folder::new();
     let key = key_of(&folder, &("00".repeat(31) + "01"));
     let before = state(&folder.path("."));
@@ -313,7 +313,7 @@ fn a_name_that_is_no_file_makes_none() {
 }
 
 #[test]
-fn variables_of_a_kubernetes_service_are_no_settings() {
+fn variables_of_a_kubernetes_service_are_not_settings() {
     let (folder, _) = ledger(60);
     let check = |more: &[(&str, &str)]| {
         let mut command = folder.command();

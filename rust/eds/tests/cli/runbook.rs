@@ -231,7 +231,7 @@ async fn wait_for(prometheus: &Prometheus, expression: &str) {
 }
 
 #[test]
-fn what_to_do_at_each_alert() {
+fn the_page_of_alerts_runs() {
     let folder = Folder::new();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let Incident { metrics, prometheus, .. } = &runtime.block_on(incident(&folder));
@@ -279,7 +279,7 @@ fn observability() {
 }
 
 #[test]
-fn shapes_leave_out_what_differs() {
+fn shapes_leave_out_variable_parts() {
     assert_eq!(shape("  a  1.25 @[17.5]"), "a # @[#]");
     assert_eq!(shape("2026-11-24T22:40:10.417Z"), "#-#-#T#:#:#Z");
 }

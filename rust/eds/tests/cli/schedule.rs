@@ -61,7 +61,7 @@ fn cron() -> Vec<String> {
 }
 
 #[test]
-fn what_is_run_by_itself_is_what_the_command_takes() {
+fn scheduled_jobs_run_valid_commands() {
     let services = ["eds.service", "eds-monitor.service", "eds-witness.service"]
         .map(|name| (name.to_owned(), std::fs::read_to_string(deploy(name)).unwrap()));
     for (name, unit) in units(".service").into_iter().chain(services) {
@@ -96,7 +96,7 @@ fn chart() -> Vec<String> {
 }
 
 #[test]
-fn the_chart_runs_what_the_command_takes() {
+fn the_chart_runs_valid_commands() {
     let lines = chart();
     for line in &lines {
         accept("chart", line);

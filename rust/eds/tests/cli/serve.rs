@@ -304,7 +304,7 @@ async fn moving(
 }
 
 #[test]
-fn what_waits_in_an_outbox_is_pushed() {
+fn waiting_records_of_an_outbox_are_pushed() {
     let folder = Folder::new();
     let mut command = folder.command();
     command.env("EDS_LEDGER", "sqlite:edgesentry.db");
@@ -397,7 +397,7 @@ fn ten_thousand_idle_connections_leave_it_answering() {
 }
 
 #[test]
-fn every_attack_gets_its_answer_and_harms_nobody() {
+fn every_attack_is_refused_without_effect_on_other_devices() {
     let folder = Folder::new();
     let made = folder.eds("--json token keeper --scope admin").envelope()["token"].clone();
     folder.write("admin.token", made["token"].as_str().unwrap());

@@ -22,7 +22,7 @@ fn send(child: &Child, signal: Signal) {
 }
 
 #[test]
-fn what_was_ignored_at_the_start_stays_ignored() {
+fn signals_ignored_at_the_start_stay_ignored() {
     let (folder, _) = fleet(100);
     let mut child = waiting(&folder);
     for signal in [Signal::INT, Signal::HUP] {

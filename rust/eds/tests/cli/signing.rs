@@ -132,7 +132,7 @@ fn weak_keys_are_named() {
 }
 
 #[test]
-fn verify_record_finds_what_is_wrong() {
+fn verify_record_reports_each_fault() {
     let (folder, key) = device();
     let code = |line: &str| {
         let run = folder.eds(&format!("--json {line}"));

@@ -75,7 +75,7 @@ fn signing_is_an_event() {
 }
 
 #[test]
-fn metrics_are_answered_while_records_are_taken_in() {
+fn metrics_are_served_during_ingest() {
     let (folder, fleet) = fleet(50);
     folder.write_payloads("payloads", &fleet);
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

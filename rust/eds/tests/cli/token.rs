@@ -203,7 +203,7 @@ fn wait(mut is_so: impl FnMut() -> bool) {
 }
 
 #[test]
-fn a_log_whose_token_hangs_admits_records_and_goes_on() {
+fn a_log_whose_token_hangs_admits_records_and_recovers() {
     let token = Token::new();
     let folder = &token.folder;
     token.keygen("log");

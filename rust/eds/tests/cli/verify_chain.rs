@@ -19,7 +19,7 @@ fn a_sound_export_is_valid() {
 }
 
 #[test]
-fn without_keys_it_says_what_could_go_unnoticed() {
+fn without_keys_undetected_changes_are_reported() {
     let (folder, _) = fleet(200);
     let run = folder.eds("verify-chain export.ndjson");
     assert_eq!(run.code, 0);
@@ -45,7 +45,7 @@ fn findings_name_place_evidence_and_cause() {
 }
 
 #[test]
-fn nothing_to_verify_is_no_pass() {
+fn an_empty_input_does_not_pass() {
     let folder = Folder::new();
     for empty in ["", "[]", "\n\n", " [ ] "] {
         folder.write("empty.json", empty);

@@ -117,7 +117,7 @@ fn checkpoints_are_decided_by_the_policy_and_by_each_other() {
 }
 
 #[test]
-fn what_is_not_compared_is_not_covered() {
+fn records_that_are_not_compared_are_not_covered() {
     let folder = folder();
     let (code, _, report) = verify(&folder, "--checkpoint checkpoint-earlier --policy policy --require log");
     assert_eq!((code, &report["coverage"]["log"]["after"]), (2, &json!(4)));

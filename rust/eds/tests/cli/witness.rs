@@ -219,7 +219,7 @@ impl Drop for Served {
 }
 
 #[test]
-fn a_cosignature_that_was_not_answered_is_given_after_a_kill() {
+fn a_cosignature_that_was_not_sent_is_returned_after_a_kill() {
     let folder = witness();
     let mut served = Served::start(&folder);
     assert!(served.add(&request(1, 0, 2)).starts_with("HTTP/1.1 200"), "{}", served.latest());

@@ -146,7 +146,7 @@ fn a_segment_that_is_damaged_or_missing_ends_it_and_is_refused_when_it_is_asked_
 }
 
 #[test]
-fn timelines_are_changed_where_the_history_says_so() {
+fn timelines_change_at_the_points_of_the_history() {
     run(async {
         let recovery = Recovery::new().await;
         // Timeline 2 leaves 1 in segment 4; the original continues.
@@ -170,7 +170,7 @@ fn timelines_are_changed_where_the_history_says_so() {
 }
 
 #[test]
-fn a_process_that_was_killed_holds_nobody_up_and_can_be_started_again() {
+fn a_killed_process_does_not_block_the_server_and_can_be_restarted() {
     run(async {
         let recovery = Recovery::new().await;
         recovery.archived(1, 1..=20).await;
@@ -194,7 +194,7 @@ fn a_process_that_was_killed_holds_nobody_up_and_can_be_started_again() {
 }
 
 #[test]
-fn a_segment_on_its_way_is_waited_for() {
+fn a_segment_that_is_being_fetched_is_awaited() {
     run(async {
         let recovery = Recovery::new().await;
         fs::create_dir(recovery.ahead()).unwrap();
@@ -212,7 +212,7 @@ fn a_segment_on_its_way_is_waited_for() {
 }
 
 #[test]
-fn what_replay_has_passed_makes_room() {
+fn replayed_segments_are_removed() {
     run(async {
         let recovery = Recovery::new().await;
         recovery.archived(1, 1..=20).await;

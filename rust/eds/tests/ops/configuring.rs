@@ -31,7 +31,7 @@ fn refused(site: &Site, line: &str, why: &str) {
 }
 
 #[test]
-fn durability_and_other_archivers_stay_unless_an_option_says_so() {
+fn durability_and_other_archivers_stay_without_an_option() {
     let site = Site::start_with("off");
     let names = "ANY 1 (standby1, standby2)";
     set(&site, "synchronous_standby_names", names);
@@ -103,7 +103,7 @@ fn an_archive_command_that_the_server_cannot_run_is_not_set() {
 }
 
 #[test]
-fn client_programs_alone_take_verify_and_dump() {
+fn backups_and_dumps_need_only_client_programs() {
     let site = Site::start();
     let all = edgesentry_ops::postgres::Programs::find(None).unwrap().folder().to_owned();
     let client = site.path("client");

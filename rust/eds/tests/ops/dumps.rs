@@ -16,7 +16,7 @@ impl Site {
 }
 
 #[test]
-fn a_dump_comes_back_into_an_empty_database_only() {
+fn a_dump_is_restored_only_into_an_empty_database() {
     let mut site = Site::start();
     site.sql("CREATE TABLE t (n int PRIMARY KEY);\nINSERT INTO t SELECT generate_series(1, 1000)");
     let none = site.ops(&format!("restore-dump --into {}", site.cluster.url("postgres")));

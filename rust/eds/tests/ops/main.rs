@@ -180,7 +180,7 @@ fn said(output: &Output) -> String {
 }
 
 #[test]
-fn a_ledger_comes_back_as_it_was_at_a_moment() {
+fn a_ledger_is_restored_to_a_time() {
     let mut site = Site::start();
     site.sql("CREATE TABLE t (n int);\nINSERT INTO t SELECT generate_series(1, 1000)");
     let backup = site.json("backup", 0)["backup"].clone();

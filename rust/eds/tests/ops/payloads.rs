@@ -127,7 +127,7 @@ fn payload(sequence: u64) -> Vec<u8> {
 }
 
 #[test]
-fn payloads_come_back_byte_identical_or_are_named_as_lost() {
+fn payloads_are_restored_byte_identical_or_named_as_lost() {
     let payloads = Payloads::new(5);
     payloads.delete(&key(2));
     payloads.overwrite(&key(3));
@@ -184,7 +184,7 @@ fn payloads_come_back_byte_identical_or_are_named_as_lost() {
 
 /// Earlier releases stored payloads under object references; restores put them there.
 #[test]
-fn payloads_of_earlier_releases_come_back_where_they_were() {
+fn payloads_of_earlier_releases_are_restored_to_their_names() {
     let payloads = Payloads::new(2);
     for sequence in 1..=2 {
         payloads.destroy(&key(sequence));
@@ -205,7 +205,7 @@ fn payloads_of_earlier_releases_come_back_where_they_were() {
 }
 
 #[test]
-fn what_cannot_be_restored_is_one_sentence() {
+fn an_impossible_restore_is_one_sentence() {
     let payloads = Payloads::new(1);
     for (line, code, why) in [
         ("lift-02", 2, "device \"lift-02\" is not registered"),

@@ -136,7 +136,7 @@ fn served(folder: &Path, site: &Site) -> String {
 }
 
 #[test]
-fn every_unit_works_as_its_user_and_node_exporter_reads_what_it_leaves() {
+fn every_unit_works_as_its_user_and_node_exporter_reads_its_file() {
     if !rustix::process::geteuid().is_root() {
         // Changing users is not permitted here; continuous integration runs it as root.
         return;

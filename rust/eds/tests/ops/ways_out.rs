@@ -128,7 +128,7 @@ fn settings_of_a_slow_backup(site: &Site) {
 }
 
 #[test]
-fn whatever_ends_a_backup_leaves_no_process_and_no_slot() {
+fn an_ended_backup_leaves_no_process_and_no_slot() {
     let site = Site::start();
     settings_of_a_slow_backup(&site);
     for (signal, to) in WAYS {
@@ -148,7 +148,7 @@ fn whatever_ends_a_backup_leaves_no_process_and_no_slot() {
 }
 
 #[test]
-fn whatever_ends_a_receiver_a_dump_or_a_restore_leaves_no_process() {
+fn an_ended_receiver_dump_or_restore_leaves_no_process() {
     let site = Site::start();
     site.sql("CREATE TABLE held (n int)");
     site.json("backup", 0);

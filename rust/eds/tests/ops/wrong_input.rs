@@ -120,7 +120,7 @@ fn wrong_input_is_one_sentence_before_anything_is_touched() {
 }
 
 #[test]
-fn tablespaces_are_no_part_of_a_base_backup_and_a_dump_does_without() {
+fn tablespaces_are_refused_by_backups_and_left_out_of_dumps() {
     let site = Site::start();
     let folder = site.path("space");
     std::fs::create_dir(&folder).unwrap();
@@ -145,7 +145,7 @@ fn tablespaces_are_no_part_of_a_base_backup_and_a_dump_does_without() {
 }
 
 #[test]
-fn a_role_of_a_managed_server_is_told_what_it_may_not_do() {
+fn a_role_of_a_managed_server_gets_its_missing_rights() {
     let site = Site::start_with("off");
     site.sql("CREATE ROLE customer LOGIN PASSWORD 'hush' CREATEDB CREATEROLE;\nGRANT CREATE ON SCHEMA public TO customer");
     let url = site.cluster.url("postgres");

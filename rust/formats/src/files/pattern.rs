@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_pattern_takes_no_exponential_time() {
+    fn a_hostile_pattern_is_matched_in_polynomial_time() {
         let pattern = Pattern::new(&"*a".repeat(2000)).unwrap();
         assert!(!pattern.matches(&"a".repeat(1900)));
         let pattern = Pattern::new(&"**/a/".repeat(500)).unwrap();

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_a_device_is_no_signature_of_a_report() {
+    fn a_record_of_a_device_is_not_a_signature_of_a_report() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rpo-1.json");
         let record = Device::from_seed("lift-01", [7; 32], Scheme::Record).sign(1, b"{}", "x").unwrap();

@@ -147,7 +147,7 @@ mod tests {
     use crate::observe::nobody;
 
     #[test]
-    fn what_is_not_finished_is_removed_once_nobody_writes_it() {
+    fn an_unfinished_restore_is_removed_after_its_writer_ended() {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
         let unfinished = Unfinished::claim(&data, &nobody).unwrap();

@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_installed_is_named_with_its_package() {
+    fn a_missing_program_is_named_with_its_package() {
         let shell =
             Program { name: "a shell", files: &["no-such-shell", "sh"], package: "dash", elsewhere: None };
         assert!(shell.find().unwrap().ends_with("sh"));

@@ -336,7 +336,7 @@ mod tests {
     const NAME: &str = "000000010000000000000003";
 
     #[test]
-    fn what_is_unpacked_is_what_was_packed_or_an_error() {
+    fn unpacking_returns_the_packed_bytes_or_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let bytes: Vec<u8> = (0..100_000_u32).flat_map(|n| (n / 7).to_le_bytes()).collect();

@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_page_is_no_use_of_a_session() {
+    fn an_open_page_does_not_prolong_a_session() {
         let sessions = Sessions::new(LONG, LONG, false);
         let headers = sent(&sessions.begin(&token("a")).unwrap());
         let id = sessions.of(&headers).unwrap().id;

@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn outcomes_are_not_taken_for_records() {
+    fn outcomes_are_not_ingested_as_records() {
         let with = |filters: &[&str], outcomes| topics(filters, Some(outcomes), &[]);
         let records = ["edgesentry/{device_id}/records"];
         assert!(with(&records, "edgesentry/{device_id}/outcomes").is_ok());
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_is_answered_below_its_own_level_only() {
+    fn a_sender_gets_outcomes_only_below_its_own_level() {
         let topics = topics(
             &["edgesentry/{device_id}/records"],
             Some("edgesentry/{device_id}/outcomes"),

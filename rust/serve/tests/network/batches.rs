@@ -30,7 +30,7 @@ fn gzip(text: &str) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_in_any_wrapping_is_taken_in_order() {
+async fn a_batch_in_any_encoding_is_ingested_in_order() {
     let place = Place::new(Kind::Postgres).await;
     let serving = Serving::with(place.service().await, &settings("")).await;
     let mut lifts = devices(&*place.ledger().await, 2).await;
@@ -89,7 +89,7 @@ async fn a_bad_line_costs_its_own_device_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_too_much_ends_the_batch_and_what_came_before_is_answered() {
+async fn a_limit_ends_the_batch_and_earlier_lines_have_outcomes() {
     let serving =
         Serving::start("[serve.limits]\nbody_bytes = 4096\nbatch_bytes = 65536\nbatch_records = 5").await;
     let mut lifts = devices(&**serving.service.ledger(), 1).await;
@@ -118,7 +118,7 @@ async fn what_is_too_much_ends_the_batch_and_what_came_before_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_sends_slowly_is_answered_while_sending() {
+async fn slow_senders_get_outcomes_while_they_send() {
     let serving = Serving::start("").await;
     let mut lifts = devices(&**serving.service.ledger(), 1).await;
     let stream = TcpStream::connect(serving.address).await.unwrap();

@@ -93,7 +93,7 @@ async fn connections_that_break_cost_nothing_but_resending() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_there_is_an_error_worth_a_retry() {
+async fn a_refused_connection_is_retryable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);

@@ -105,7 +105,7 @@ async fn it_is_off_unless_it_is_configured_and_needs_a_token_that_reads() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_sees_a_page_without_a_session() {
+async fn pages_require_a_session() {
     let serving = filled(&enabled("")).await;
     let session = cookie(&serving).await;
     for path in PAGES.into_iter().chain(["/console/payload?id=lift-01&sequence=1", "/console/events"]) {
@@ -468,7 +468,7 @@ async fn the_checks_of_a_record_are_green_and_red() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn alerts_and_operations_are_shown_and_their_absence_is_said() {
+async fn alerts_and_operations_or_their_absence_are_shown() {
     let bare = Serving::start(&enabled("")).await;
     let session = cookie(&bare).await;
     let fleet = page(&bare, "/console", &session).await;

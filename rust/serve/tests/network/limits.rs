@@ -53,7 +53,7 @@ fn nonsense(lines: usize) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_holds_its_place_until_its_answers_are_taken() {
+async fn a_batch_occupies_a_slot_until_its_outcomes_are_read() {
     let (place, serving) =
         serve("[serve.limits]\nbatches = 4\nanswer_bytes = 33554432\nstall_seconds = 600").await;
     let mut lift = devices(&*place.ledger().await, 1).await.remove(0);
@@ -79,7 +79,7 @@ async fn a_batch_holds_its_place_until_its_answers_are_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_caller_that_takes_nothing_of_its_answer_is_cut_off() {
+async fn a_caller_that_does_not_read_its_response_is_disconnected() {
     let (_place, serving) = serve("[serve.limits]\nstall_seconds = 1").await;
     let mut stream = hostile(&serving).await;
     stream.write_all(&nonsense(90_000)).await.unwrap();
@@ -156,7 +156,7 @@ fn unfinished_zstd(blocks: usize) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_decoder_takes_counts_for_its_sender() {
+async fn the_memory_of_a_decoder_counts_for_its_sender() {
     let (_place, serving) =
         serve("[serve.limits]\nmemory_bytes = 67108864\nstall_seconds = 600\nbatches = 4").await;
     let send = async |head: &str, encoding: &str, body: &[u8]| {

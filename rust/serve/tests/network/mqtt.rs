@@ -166,7 +166,7 @@ pub async fn connected(serving: &Serving) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn records_are_decided_and_their_outcomes_told() {
+async fn records_are_decided_and_their_outcomes_published() {
     let broker = Broker::start("");
     for kind in [Kind::Sqlite, Kind::Postgres] {
         let place = Place::new(kind).await;
@@ -217,7 +217,7 @@ async fn records_are_decided_and_their_outcomes_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_record_of_its_topic_is_refused() {
+async fn a_record_of_another_topic_is_refused() {
     let broker = Broker::start("");
     let place = Place::new(Kind::Sqlite).await;
     let serving = serve(&place, &broker, "").await;
@@ -399,7 +399,7 @@ async fn tls_and_certificates_are_checked_both_ways() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_settings_are_told_before_anything_is_connected() {
+async fn wrong_settings_are_reported_before_a_connection() {
     let place = Place::new(Kind::Sqlite).await;
     let service = place.service().await;
     for (toml, told) in [

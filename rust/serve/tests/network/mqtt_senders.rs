@@ -130,7 +130,7 @@ async fn a_record_that_cannot_be_stored_holds_up_no_other_device() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_stores_fail_for_all_nothing_is_answered_and_the_service_is_not_ready() {
+async fn while_the_stores_fail_for_all_there_are_no_outcomes_and_the_service_is_not_ready() {
     let broker = Broker::start("");
     let place = Place::new(Kind::Sqlite).await;
     let (serving, fails) = failing(&place, &broker, ("lift-", true)).await;
@@ -155,7 +155,7 @@ async fn while_the_stores_fail_for_all_nothing_is_answered_and_the_service_is_no
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_service_says_nothing_to_others_on_behalf_of_a_sender() {
+async fn the_service_publishes_nothing_to_others_on_behalf_of_a_sender() {
     let broker = Broker::start("");
     let place = Place::new(Kind::Sqlite).await;
     let serving = serve(&place, &broker, "responses = [\"replies/{device_id}\"]\n").await;

@@ -22,7 +22,7 @@ fn tokens() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_reads_without_a_token_that_may() {
+async fn reads_require_a_token_with_the_scope() {
     let serving = Serving::start(&tokens()).await;
     for path in PATHS {
         let answer = serving.get(path, None).await;
@@ -162,7 +162,7 @@ async fn devices_are_registered_and_revoked_by_administrators() {
 
 /// Responses are inert on a terminal and in the log of a pipeline.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_answer_holds_what_cannot_be_seen() {
+async fn responses_contain_no_invisible_characters() {
     let serving = Serving::start(&tokens()).await;
     let name = "##vso[task]\u{202e}\u{2066}\u{3164}\u{7f}";
     let mut lift = Device::from_seed(name, [7; 32], Scheme::Record);

@@ -214,7 +214,7 @@ async fn a_record_stays_until_its_receipt_holds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn receipts_of_thousands_of_records_take_few_requests() {
+async fn receipts_of_thousands_of_records_need_few_requests() {
     let site = Site::new().await;
     let folder = TempDir::new().unwrap();
     let lift = outbox(&folder).await;

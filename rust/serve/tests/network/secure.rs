@@ -157,7 +157,7 @@ async fn a_certificate_sends_for_its_own_device_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_certificate_there_is_no_handshake_where_one_is_required() {
+async fn a_required_certificate_is_enforced_in_the_handshake() {
     let authority = Authority::new();
     let toml = authority
         .serve(&format!("client_ca = {:?}\nrequire_client_certificate = true", authority.path("ca.pem")));
@@ -171,7 +171,7 @@ async fn without_a_certificate_there_is_no_handshake_where_one_is_required() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_not_allowed_is_turned_away_before_a_word_is_said() {
+async fn disallowed_addresses_are_refused_before_tls() {
     let authority = Authority::new();
     let toml = format!("allow = [\"10.0.0.0/8\", \"::ffff:127.0.0.2/128\"]\n{}", authority.serve(""));
     let place = Place::new(Kind::Sqlite).await;

@@ -34,7 +34,7 @@ async fn a_record_is_accepted_once_and_a_duplicate_ever_after() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rejection_says_what_is_wrong_and_where_it_is_logged() {
+async fn a_rejection_names_the_fault_and_its_log_entry() {
     let serving = Serving::start("").await;
     let mut lift = devices(&**serving.service.ledger(), 1).await.remove(0);
     let first = next(&mut lift);
@@ -78,7 +78,7 @@ async fn a_rejection_says_what_is_wrong_and_where_it_is_logged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_record_is_malformed_and_never_logged() {
+async fn a_body_that_is_not_a_record_is_malformed_and_not_logged() {
     let serving = Serving::start("[serve.limits]\nbody_bytes = 4096").await;
     let mut lift = devices(&**serving.service.ledger(), 1).await.remove(0);
     let first = next(&mut lift);
@@ -159,7 +159,7 @@ async fn a_device_that_is_too_fast_waits_and_others_do_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_under_way_is_finished_when_the_service_stops() {
+async fn requests_in_progress_are_finished_when_the_service_stops() {
     let place = Place::new(Kind::Postgres).await;
     let mut serving = Serving::with(place.service().await, &settings("")).await;
     let ledger = place.ledger().await;

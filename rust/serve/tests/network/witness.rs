@@ -81,7 +81,7 @@ fn request(old: u8, size: u8) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_witness_answers_as_the_protocol_says() {
+async fn a_witness_follows_the_protocol() {
     let running = Running::start().await;
     let path = witness_path(ORIGIN);
     assert_eq!(running.get(&path).await.status, 404);
@@ -133,7 +133,7 @@ async fn a_witness_answers_as_the_protocol_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_error_that_the_operator_must_end_is_no_request_to_send_again() {
+async fn an_error_that_needs_the_operator_is_not_retryable() {
     let running = Running::start().await;
     assert_eq!(running.get("readyz").await.status, 200);
     let (origin, root) = (ORIGIN.to_owned(), tree(3).root());

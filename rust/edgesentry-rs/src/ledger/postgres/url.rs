@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_address_stands_in_brackets() {
+    fn an_ipv6_address_is_in_brackets() {
         let (place, hosts) = parse("postgres://me@[::1]:5433,[2001:db8::2]/audit").unwrap();
         assert_eq!(&*place, "postgres://[::1]:5433,[2001:db8::2]/audit");
         let hosts: Vec<_> = hosts.iter().map(|host| (host.get_host(), host.get_port())).collect();

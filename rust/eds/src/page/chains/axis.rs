@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn every_sequence_stands_within_the_line() {
+    fn every_sequence_is_within_the_line() {
         let findings = [
             found(FindingCode::SequenceGap, 10, 20),
             found(FindingCode::SequenceGap, 15, 30),

@@ -416,7 +416,7 @@ mod tests {
     use super::{address, shown};
 
     #[test]
-    fn a_command_is_shown_without_what_is_named_like_a_secret() {
+    fn a_command_is_shown_without_variables_named_like_secrets() {
         for (command, expected) in [
             ("ssh db-1 systemctl kill -s KILL postgresql", "ssh db-1 systemctl kill -s KILL postgresql"),
             ("PGPASSWORD=hush psql postgres://me:hush@db/x", "PGPASSWORD=*** psql postgres://me:***@db/x"),
