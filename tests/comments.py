@@ -57,6 +57,7 @@ SETTINGS = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 MARKERS = re.compile(r"^(//[/!]?|/\*+!?|#!?|\{\{-?\s*/\*)|^\s*\*(?!\S)|\*/$", re.MULTILINE)
+TESTS = re.compile(r"^#\[cfg\(test\)\]\s*mod \w+ \{.*\Z", re.MULTILINE | re.DOTALL)
 EXAMPLE = re.compile(r"^\s*>>>.*?(?=^\s*$|\Z)", re.MULTILINE | re.DOTALL)
 
 
@@ -83,6 +84,19 @@ def scan(pattern: re.Pattern[str], source: str) -> str:
 def of_rust(source: str) -> str:
     """Returns the comments of Rust, C or Go."""
     return scan(C_LIKE, source)
+
+
+def messages(source: str) -> str:
+    """Returns the strings of Rust that have several words, up to the module of its tests."""
+    source = TESTS.sub(lambda tests: hide(tests[0]), source)
+    parts, end = [], 0
+    for match in C_LIKE.finditer(source):
+        parts.append(hide(source[end : match.start()]))
+        text = re.sub(r"\\n|\\(?=\n)|\"", lambda mark: " " * len(mark[0]), match[0])
+        is_message = not match["comment"] and text.count(" ") > 3
+        parts.append(CODE + text + CODE if is_message else hide(match[0]))
+        end = match.end()
+    return "".join([*parts, hide(source[end:])])
 
 
 def of_script(source: str) -> str:

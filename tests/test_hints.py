@@ -28,7 +28,7 @@ def chain(signer: Device, count: int) -> list[AuditRecord]:
     return [signer.sign(f"{at}".encode(), f"{at}", timestamp_ms=at) for at in range(count)]
 
 
-def test_files_in_glob_order_are_said_to_be_in_the_wrong_order(tmp_path: Path) -> None:
+def test_files_in_glob_order_have_the_hint_of_a_wrong_order(tmp_path: Path) -> None:
     records = chain(device(1), 110)
     for part in range(11):
         write_records(records[part * 10 : part * 10 + 10], tmp_path / f"part-{part}.ndjson")
@@ -47,7 +47,7 @@ def test_files_in_glob_order_are_said_to_be_in_the_wrong_order(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("max_findings", [0, 3, 100_000])
-def test_rows_in_another_order_are_said_to_be_whole(max_findings: int) -> None:
+def test_complete_rows_in_another_order_have_a_hint(max_findings: int) -> None:
     rows = [record for number in (1, 2, 3) for record in chain(device(number), 40)]
     shuffled = [rows[at * 7 % len(rows)] for at in range(len(rows))]
     report = verify_chain(shuffled, max_findings=max_findings)

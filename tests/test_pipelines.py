@@ -43,7 +43,7 @@ def export(
     return ["verify-chain", path, "--keys", tmp_path / "keys.json"]
 
 
-def test_the_answer_and_the_exit_code_stay(tmp_path: Path, export: list[str | Path]) -> None:
+def test_the_output_and_the_exit_code_stay(tmp_path: Path, export: list[str | Path]) -> None:
     plain = eds(*export)
     reports = [f"--{kind}={tmp_path / kind}" for kind in ("html", "junit", "sarif")]
     done = eds(*export, *reports, "--github")

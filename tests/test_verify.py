@@ -99,7 +99,7 @@ def flipped(raw: bytes, bit: int) -> bytes:
 
 
 @pytest.mark.parametrize("at", range(6))
-def test_every_flipped_bit_is_found_where_it_is(at: int) -> None:
+def test_every_flipped_bit_is_found_at_its_place(at: int) -> None:
     signers = [device(1), device(2)]
     records = chains(signers, 3)
     keys = key_ring(signers)

@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_keys_are_refused_wherever_they_stand() {
+    fn unknown_keys_are_refused_at_every_level() {
         for (toml, variables) in [
             ("leger = \"x\"", &[][..]),
             ("[s3]\nbuckt = \"x\"", &[]),

@@ -47,7 +47,7 @@ fn bad_arguments_are_usage() {
 }
 
 #[test]
-fn an_answer_names_its_subcommand() {
+fn a_result_names_its_subcommand() {
     let (folder, _) = fleet(3);
     let command = |line: &str| folder.eds(line).envelope()["command"].clone();
     assert_eq!(command("--json verify export.ndjson"), "verify-chain");

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::{Folder, ledger};
 
 #[test]
-fn the_stores_are_named_and_answer() {
+fn the_stores_are_named_and_respond() {
     let (folder, _) = ledger(100);
     let run = folder.eds("config check");
     assert_eq!((run.code, run.stderr.as_str()), (0, ""));
@@ -130,7 +130,7 @@ fn secrets_are_not_shown() {
 }
 
 #[test]
-fn a_store_that_does_not_answer_is_not_usage() {
+fn a_store_that_does_not_respond_is_not_a_usage_error() {
     let (folder, _) = ledger(100);
     folder.write("text.db", "this is no database, however long it may be".repeat(100));
     let run = folder.eds("--json config check --ledger text.db");
