@@ -93,7 +93,7 @@ def messages(source: str) -> str:
     for match in C_LIKE.finditer(source):
         parts.append(hide(source[end : match.start()]))
         text = re.sub(r"\\n|\\(?=\n)|\"", lambda mark: " " * len(mark[0]), match[0])
-        is_message = not match["comment"] and text.count(" ") > 3
+        is_message = not match["comment"] and len(text.split()) > 3
         parts.append(CODE + text + CODE if is_message else hide(match[0]))
         end = match.end()
     return "".join([*parts, hide(source[end:])])

@@ -97,7 +97,7 @@ def test_verdict_and_coverage_come_first(show: Show, broken: Report, records: li
     assert page.title().startswith("Findings")
     assert page.get_by_role("heading", level=1).inner_text() == "✗ Findings"
     headings = [heading.inner_text() for heading in page.locator("h2").all()]
-    assert headings[:2] == ["What was checked", "What was not checked, and why that matters"]
+    assert headings[:2] == ["Checks", "Checks that did not run, and why that matters"]
     assert page.get_by_role("heading", level=1).bounding_box()["y"] < 200  # type: ignore[index]
     valid = show(verify_chain(records))
     assert valid.get_by_role("heading", level=1).inner_text() == "✓ Valid"

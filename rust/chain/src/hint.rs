@@ -108,7 +108,7 @@ impl fmt::Display for Hint {
                     f,
                     "{payloads} of the missing payloads {was} erased, as the side under test lists {them}: verify with \
                      your policy (--policy) and, unless this is a bundle, a checkpoint of the log (--checkpoint), which \
-                     decide whether the log says so"
+                     decide whether the log has the erasures"
                 )
             }
             Hint::PartOfExport { missing, present } => {

@@ -290,7 +290,7 @@ impl Eraser {
         Ok(self.attempt(row, &last).await?.into())
     }
 
-    /// Deletes the payloads of erasures under the last checkpoint that are not finished and may be tried again.
+    /// Deletes the payloads of erasures under the last checkpoint that are not finished and whose next attempt is due.
     ///
     /// An erasure that failed is tried again after a tenth of the time since its request, at least a minute and at most an
     /// hour.

@@ -10,7 +10,7 @@ use crate::explanations::page;
 pub(super) fn section(report: &Report) -> Markup {
     html! {
         section #about aria-labelledby="about-title" {
-            h2 #about-title { "What the findings mean" }
+            h2 #about-title { "Explanations of the findings" }
             @for (code, _) in report.kinds() {
                 article .explanation id={ "about-" (code) } tabindex="-1" {
                     h3 { code { (code) } }

@@ -99,7 +99,7 @@ fn words(items: &[&str]) -> String {
 pub(super) fn coverage(report: &Report) -> Markup {
     html! {
         section #coverage aria-labelledby="coverage-title" {
-            h2 #coverage-title { "What was checked" }
+            h2 #coverage-title { "Checks" }
             div .levels {
                 @for examined in examined(report) { (card(&examined)) }
             }
@@ -141,7 +141,7 @@ pub(super) fn not_checked(report: &Report) -> Markup {
     let notes: Vec<&NotChecked> = notes.collect();
     html! {
         section #not-checked aria-labelledby="not-checked-title" {
-            h2 #not-checked-title { "What was not checked, and why that matters" }
+            h2 #not-checked-title { "Checks that did not run, and why that matters" }
             @if notes.is_empty() {
                 p { "All four levels were checked in full." }
             } @else {
@@ -174,7 +174,7 @@ pub(super) fn kinds(report: &Report) -> Markup {
                     thead {
                         tr {
                             th scope="col" { "Code" }
-                            th scope="col" { "What was found" }
+                            th scope="col" { "Finding" }
                             th scope="col" { "Level" }
                             th scope="col" .figure { "Findings" }
                             td .bar {}

@@ -218,7 +218,7 @@ impl Summary {
         table(&mut text, &DRILLS, &self.drills());
         text.push_str("\n## Runs\n\n");
         table(&mut text, &RUNS, &self.lines());
-        text.push_str("\n## What did not pass\n\n");
+        text.push_str("\n## Drills that did not pass\n\n");
         let faults = self.faults();
         if faults.is_empty() {
             text.push_str("Nothing.\n");
@@ -241,7 +241,7 @@ impl Summary {
         html_table(&mut page, &DRILLS, &self.drills());
         page.push_str("<h2>Runs</h2>\n");
         html_table(&mut page, &RUNS, &self.lines());
-        page.push_str("<h2>What did not pass</h2>\n");
+        page.push_str("<h2>Drills that did not pass</h2>\n");
         let faults = self.faults();
         if faults.is_empty() {
             page.push_str("<p>Nothing.</p>\n");

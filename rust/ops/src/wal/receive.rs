@@ -198,11 +198,11 @@ impl Receiver {
                         if let Some(segment) = name.segment() {
                             archive.objects().delete(&receiving_key(segment)).await?;
                         }
-                        std::fs::write(&done, b"").map_err(Error::io("note what is archived", &done))?;
+                        std::fs::write(&done, b"").map_err(Error::io("note the archived file", &done))?;
                         received.complete += 1;
                     }
                     if name.segment() < newest && name.segment().is_some() {
-                        std::fs::remove_file(path).map_err(Error::io("delete what is archived", path))?;
+                        std::fs::remove_file(path).map_err(Error::io("delete the archived file", path))?;
                         std::fs::remove_file(&done).map_err(Error::io("delete a note", &done))?;
                     }
                 }
