@@ -555,7 +555,7 @@ class Ledger:
         Args:
             device_id: The device.
             sequence: The sequence of the record.
-            reason: The reason, 1 to 1024 bytes. It is in the log for good: name no person.
+            reason: The reason, 1 to 1024 bytes. It stays in the log: do not name a person.
             wait: The seconds to wait for a checkpoint, if another process writes the log.
 
         Returns:

@@ -20,7 +20,7 @@ use crate::text::{count, name, sentence, shown};
 ///
 /// The log gets a leaf with the reason, a checkpoint is signed, and then every version of the payload is
 /// deleted. If eds serve writes the log, the command waits for its next checkpoint. Repeating the command
-/// continues after an interruption, and reports the same. The reason is in the log for good: name no person.
+/// continues after an interruption, and reports the same. The reason stays in the log: do not name a person.
 /// Exit code 0 if the store has none of the payload any more, 3 if it keeps some, for example under Object Lock.
 #[derive(Args, Debug)]
 #[command(after_help = "\

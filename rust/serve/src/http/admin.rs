@@ -185,7 +185,7 @@ pub(super) struct ErasureRequest {
     device_id: String,
     /// The sequence of the record, which stays.
     sequence: u64,
-    /// The reason, at most 1024 bytes. It is in the transparency log for good: name no person.
+    /// The reason, at most 1024 bytes. It stays in the transparency log: do not name a person.
     #[schema(min_length = 1, max_length = 1024, example = "request 2026-114")]
     reason: String,
 }
