@@ -4,7 +4,7 @@
 //! only, with the servers that `scripts/servers/with` starts. Service and clients share this process and its cores.
 //!
 //! Variables: `LOAD_SECONDS` (limit of one measurement, 10), `LOAD_CLIENTS` (64), `LOAD_RECORDS` (of one measurement,
-//! 40000), `LOAD_PAYLOADS` (`s3,folder,memory`; with memory only the ledger is durable, which shows the cost of the
+//! 40000), `LOAD_PAYLOADS` (`s3,folder,packs,memory`; with memory only the ledger is durable, which shows the cost of the
 //! network and PostgreSQL), `LOAD_SOAK_SECONDS` (instead of all measurements: single records from all clients for this
 //! time, with the memory of the process every 10 s).
 #![allow(clippy::unwrap_used)]
@@ -46,7 +46,7 @@ async fn main() {
         clients: usize::try_from(variable("LOAD_CLIENTS", 64)).unwrap().max(1),
         records: usize::try_from(variable("LOAD_RECORDS", 40_000)).unwrap(),
     };
-    let stores = std::env::var("LOAD_PAYLOADS").unwrap_or_else(|_| "s3,folder,memory".to_owned());
+    let stores = std::env::var("LOAD_PAYLOADS").unwrap_or_else(|_| "s3,folder,packs,memory".to_owned());
     let folder = tempfile::tempdir().unwrap();
     let mut rows = Vec::new();
     for payloads in stores.split(',') {
@@ -91,7 +91,8 @@ impl Bench {
             }
             // The directory is then not written to.
             "folder" | "memory" => format!("folder:{}", folder.join("payloads").display()),
-            other => panic!("LOAD_PAYLOADS: s3, folder or memory, not {other}"),
+            "packs" => format!("packs:{}", folder.join("payloads").display()),
+            other => panic!("LOAD_PAYLOADS: s3, folder, packs or memory, not {other}"),
         });
         let stores = settings.open(Access::Create).await.unwrap();
         let kept = match payloads {
