@@ -4,9 +4,11 @@
 //! only, with the servers that `scripts/servers/with` starts. Service and clients share this process and its cores.
 //!
 //! Variables: `LOAD_SECONDS` (limit of one measurement, 10), `LOAD_CLIENTS` (64), `LOAD_RECORDS` (of one measurement,
-//! 40000), `LOAD_PAYLOADS` (`s3,folder,packs,memory`; with memory only the ledger is durable, which shows the cost of the
-//! network and PostgreSQL), `LOAD_SOAK_SECONDS` (instead of all measurements: single records from all clients for this
-//! time, with the memory of the process every 10 s).
+//! 40000), `LOAD_ROUNDS` (of the batches, 3: in process, HTTP and HTTPS take turns, and the table has the median of the
+//! ratios), `LOAD_PAYLOADS` (`s3,folder,packs,memory,sqlite`; with memory only the ledger is durable, which shows the cost of
+//! the network and PostgreSQL; sqlite is a ledger with its payloads in one file, the others are in PostgreSQL),
+//! `LOAD_SOAK_SECONDS` (instead of all measurements: single records from all clients for this time, with the memory of
+//! the process every 10 s).
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -32,6 +34,7 @@ struct Bounds {
     limit: Duration,
     clients: usize,
     records: usize,
+    rounds: u64,
 }
 
 fn variable(name: &str, default: u64) -> u64 {
@@ -45,8 +48,10 @@ async fn main() {
         limit: Duration::from_secs(variable("LOAD_SECONDS", 10)),
         clients: usize::try_from(variable("LOAD_CLIENTS", 64)).unwrap().max(1),
         records: usize::try_from(variable("LOAD_RECORDS", 40_000)).unwrap(),
+        rounds: variable("LOAD_ROUNDS", 3).max(1),
     };
-    let stores = std::env::var("LOAD_PAYLOADS").unwrap_or_else(|_| "s3,folder,packs,memory".to_owned());
+    let stores =
+        std::env::var("LOAD_PAYLOADS").unwrap_or_else(|_| "s3,folder,packs,memory,sqlite".to_owned());
     let folder = tempfile::tempdir().unwrap();
     let mut rows = Vec::new();
     for payloads in stores.split(',') {
@@ -73,16 +78,14 @@ impl Bench {
     async fn new(payloads: &str, folder: &std::path::Path, bounds: Bounds) -> Bench {
         let server =
             |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: use make load"));
-        let postgres = server("EDGESENTRY_TEST_POSTGRES");
         let name = format!("load_{}_{payloads}", std::process::id());
-        let mut connection = sqlx::PgConnection::connect(&postgres).await.unwrap();
-        sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
-            .execute(&mut connection)
-            .await
-            .unwrap();
         let mut settings = Settings::load(None, &Overrides::default()).unwrap();
-        settings.ledger = format!("{}/{name}", postgres.rsplit_once('/').unwrap().0).into();
+        settings.ledger = match payloads {
+            "sqlite" => folder.join("ledger.db").display().to_string().into(),
+            _ => database(&server("EDGESENTRY_TEST_POSTGRES"), &name).await.into(),
+        };
         settings.payloads = Some(match payloads {
+            "sqlite" => "ledger".to_owned(),
             "s3" => {
                 settings.s3.endpoint = Some(server("EDGESENTRY_TEST_S3"));
                 settings.s3.access_key_id = Some("edgesentry".to_owned());
@@ -92,7 +95,7 @@ impl Bench {
             // The directory is then not written to.
             "folder" | "memory" => format!("folder:{}", folder.join("payloads").display()),
             "packs" => format!("packs:{}", folder.join("payloads").display()),
-            other => panic!("LOAD_PAYLOADS: s3, folder, packs or memory, not {other}"),
+            other => panic!("LOAD_PAYLOADS: s3, folder, packs, memory or sqlite, not {other}"),
         });
         let stores = settings.open(Access::Create).await.unwrap();
         let kept = match payloads {
@@ -127,9 +130,12 @@ impl Bench {
     }
 
     async fn all(&self) -> Vec<Value> {
-        let mut rows = vec![self.batch("in process", None).await];
-        rows.push(self.batch("http", Some(&self.http)).await);
-        rows.push(self.batch("https", Some(&self.https)).await);
+        let mut rows = Vec::new();
+        for _ in 0..self.bounds.rounds {
+            rows.push(self.batch("in process", None).await);
+            rows.push(self.batch("http", Some(&self.http)).await);
+            rows.push(self.batch("https", Some(&self.https)).await);
+        }
         for (over, client) in [("http", &self.http), ("https", &self.https)] {
             let full = self.single(over, client, None).await;
             let half = full["records_per_second"].as_f64().unwrap() / 2.0;
@@ -172,7 +178,7 @@ impl Bench {
     /// Every client sends the records of its device one by one over its connection, each after the response to the last
     /// one, or at a rate over all clients.
     async fn single(&self, over: &str, client: &Client, rate: Option<f64>) -> Value {
-        let Bounds { limit, clients, records } = self.bounds;
+        let Bounds { limit, clients, records, .. } = self.bounds;
         let chains = self.chains(records / clients).await;
         let begun = Instant::now();
         let tasks = chains.into_iter().enumerate().map(|(number, chain)| {
@@ -276,6 +282,14 @@ async fn serve(service: &IngestService, settings: &ServeSettings) -> u16 {
     port
 }
 
+/// Creates a database, and returns its URL.
+async fn database(postgres: &str, name: &str) -> String {
+    let mut connection = sqlx::PgConnection::connect(postgres).await.unwrap();
+    let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+    sqlx::query(create).execute(&mut connection).await.unwrap();
+    format!("{}/{name}", postgres.rsplit_once('/').unwrap().0)
+}
+
 /// Creates a bucket.
 async fn bucket(settings: &Settings, name: &str) -> String {
     use aws_sdk_s3::config::{BehaviorVersion, Builder, Credentials, Region};
@@ -296,6 +310,24 @@ fn rss_mib() -> u64 {
     line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok()).unwrap_or(0) / 1024
 }
 
+/// Returns the median of the times of batches over a network against those in process, round by round.
+fn against_in_process(rows: &[Value], row: &Value) -> Option<f64> {
+    let speeds = |over: &Value| -> Vec<f64> {
+        rows.iter()
+            .filter(|each| each["how"] == "batch" && each["over"] == *over)
+            .filter(|each| each["payloads"] == row["payloads"])
+            .map(|each| each["records_per_second"].as_f64().unwrap())
+            .collect()
+    };
+    let mut ratios: Vec<f64> = speeds(&"in process".into())
+        .iter()
+        .zip(speeds(&row["over"]))
+        .map(|(in_process, over_network)| in_process / over_network)
+        .collect();
+    ratios.sort_by(f64::total_cmp);
+    ratios.get(ratios.len() / 2).copied().filter(|_| row["how"] == "batch")
+}
+
 fn table(rows: &[Value]) {
     if rows.is_empty() {
         return;
@@ -304,20 +336,16 @@ fn table(rows: &[Value]) {
         "\n| payloads | over | how | records/s | p50 ms | p99 ms | time against in process |\n|---|---|---|---:|---:|---:|---:|"
     );
     for row in rows {
-        let base =
-            rows.iter().find(|base| base["over"] == "in process" && base["payloads"] == row["payloads"]);
-        let speed = row["records_per_second"].as_f64().unwrap();
-        let ratio =
-            base.filter(|_| row["how"] == "batch").and_then(|base| base["records_per_second"].as_f64());
         let text = |value: &Value| value.as_f64().map_or_else(String::new, |value| format!("{value:.1}"));
         println!(
-            "| {} | {} | {} | {speed:.0} | {} | {} | {} |",
+            "| {} | {} | {} | {:.0} | {} | {} | {} |",
             row["payloads"].as_str().unwrap(),
             row["over"].as_str().unwrap(),
             row["how"].as_str().unwrap(),
+            row["records_per_second"].as_f64().unwrap(),
             text(&row["p50_ms"]),
             text(&row["p99_ms"]),
-            ratio.map_or_else(String::new, |base| format!("{:.2}", base / speed)),
+            against_in_process(rows, row).map_or_else(String::new, |ratio| format!("{ratio:.2}")),
         );
     }
 }
