@@ -21,7 +21,7 @@ unexport CONDA_PREFIX
 # Built by themselves, with dependencies or instruments that the workspace must not have.
 OWN_WORKSPACES := benches/ingest benches/peers fuzz
 
-.PHONY: help demo check test-unit test test-build test-rust test-python test-postgres test-ray test-chaos notebooks soak lint lint-rust lint-python lint-text deny fmt fuzz bench bench-against bench-log bench-bundle bench-console bench-interleaved bench-lake bench-restore coverage mutants lint-own docs docs-rust generated screenshots wheel check-wheel check-sdist wheel-portable check-wheel-portable semver venv module clean load soak-serve
+.PHONY: help demo check test-unit test test-build test-rust test-python test-postgres test-ray test-chaos notebooks soak lint lint-rust lint-python lint-text deny fmt fuzz bench bench-against bench-quick bench-growth bench-log bench-bundle bench-console bench-interleaved bench-lake bench-restore coverage mutants lint-own docs docs-rust generated screenshots wheel check-wheel check-sdist wheel-portable check-wheel-portable semver venv module clean load soak-serve
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -132,10 +132,18 @@ fmt: venv ## Format Rust and Python
 fuzz: ## Fuzz the readers and the verification, for FUZZ_SECONDS in total (60 by default)
 	scripts/fuzz-smoke.sh
 
-bench: module ## Measure the parts, and compare with other implementations
-	$(CARGO) bench --locked --workspace --bench '*'
-	$(BIN)/python benches/compare.py
-	$(SERVERS) $(CARGO) run --release --locked --manifest-path benches/ingest/Cargo.toml
+bench: module ## Measure parts, peers, ingest and network; print each ratio beside its reach: BASE=checkout, BENCH="--only compare"
+	$(CARGO) build --release --locked --workspace --bin eds
+	$(SERVERS) $(BIN)/python benches/reach.py $(BENCH) $(BASE)
+
+# Needs valgrind: scripts/servers/compilers install.
+bench-quick: venv ## Count the instructions of the pure parts; over 10 % more than in the last stored build fails: QUICK="--store 1.2.0"
+	$(CARGO) build --release --locked --workspace --bin eds --example fleet --example parts
+	$(BIN)/python benches/quick.py $(QUICK)
+
+bench-growth: venv ## Measure how the cost grows with records, devices, threads and bad signatures: GROWTH="--largest 10000000"
+	$(CARGO) build --release --locked --workspace --bin eds --example fleet
+	$(BIN)/python benches/growth.py $(GROWTH)
 
 bench-against: module ## Compare verification and ingest with another build: BASE=path of its eds, target or checkout
 	$(CARGO) build --release --locked --workspace --bin eds

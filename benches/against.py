@@ -9,6 +9,7 @@ ratios of the pairs, so other load on the machine affects both. A job above its 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import shutil
@@ -70,6 +71,7 @@ SHAPES = [
     Shape("10 devices, whole objects", "few.json", 10, "record"),
     Shape("2,000 devices", "many.ndjson", 2000, "record"),
     Shape("2,000 devices, zstd", "many.ndjson.zst", 2000, "payload-hash"),
+    Shape("10 devices, Arrow", "few.arrow", 10, "payload-hash"),
     Shape("10 devices, Parquet", "few.parquet", 10, "payload-hash"),
 ]
 
@@ -109,7 +111,7 @@ def verifications(folder: Path, count: int) -> Iterator[Job]:
         keys(shape).save(ring)
         assert verify_chain(path, keys=ring).ok
         yield verification(shape.name, ["verify-chain", str(path), "--keys", str(ring)])
-        if path.suffix in (".json", ".parquet"):
+        if path.suffix in (".json", ".arrow", ".parquet"):
             # Without signatures, reading is the larger part.
             yield verification(f"{shape.name}, links", ["verify-chain", str(path)])
 
@@ -210,13 +212,14 @@ def main() -> None:
     parser.add_argument(
         "--postgres", default=os.environ.get("EDGESENTRY_TEST_POSTGRES"), help="URL of a server"
     )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the ratios to FILE")
     arguments = parser.parse_args()
     builds = (find_eds(arguments.base), find_eds(arguments.ours))
     if arguments.postgres is None:
         print("no PostgreSQL: give --postgres, or run it by scripts/servers/with", file=sys.stderr)
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {arguments.pairs} pairs")
     print("| job | base s | ours s | ratio | from | to | at most |\n|---|---:|---:|---:|---:|---:|---:|")
-    slower = []
+    slower, by_job = [], {}
     with tempfile.TemporaryDirectory(prefix="edgesentry-against-") as scratch:
         folder = Path(scratch) / "data"
         folder.mkdir()
@@ -231,8 +234,11 @@ def main() -> None:
                 f"| {min(ratios):.3f} | {max(ratios):.3f} | {job.limit:.2f} |",
                 flush=True,
             )
+            by_job[job.name] = ratio
             if ratio > job.limit:
                 slower.append(job.name)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(by_job, indent=2) + "\n")
     if slower:
         sys.exit(f"slower than the limit: {', '.join(slower)}")
 

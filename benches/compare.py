@@ -329,10 +329,10 @@ def reaches(results: list[Result]) -> list[Reach]:
     if not (ours and ours_links and ours_bad and pynacl and audit and audit_links and bare and strict):
         return []
     return [
-        Reach("links and signatures, speed against pynacl", pynacl.seconds / ours.seconds, 18, ">="),
-        Reach("links and signatures, speed against audit-signatures", audit.seconds / ours.seconds, 9, ">="),
-        Reach("links, speed against audit-links", audit_links.seconds / ours_links.seconds, 4, ">="),
-        Reach("links and signatures, time against bare signatures", ours.seconds / bare.seconds, 1.25, "<="),
+        Reach("links and signatures, speed against pynacl", pynacl.seconds / ours.seconds, 40, ">="),
+        Reach("links and signatures, speed against audit-signatures", audit.seconds / ours.seconds, 22, ">="),
+        Reach("links, speed against audit-links", audit_links.seconds / ours_links.seconds, 7, ">="),
+        Reach("links and signatures, time against bare signatures", ours.seconds / bare.seconds, 0.6, "<="),
         Reach("every signature bad, time against dalek-strict", ours_bad.seconds / strict.seconds, 1.5, "<="),
     ]
 
