@@ -29,6 +29,10 @@ def session(master: str) -> SparkSession:
         "spark.sql.session.timeZone": "UTC",
     }.items():
         builder = builder.config(name, value)
+    # The settings of S3 are those of the environment of the executors.
+    for name, value in os.environ.items():
+        if name.startswith("EDS_"):
+            builder = builder.config(f"spark.executorEnv.{name}", value)
     return builder.getOrCreate()
 
 

@@ -165,6 +165,7 @@ simple("pyarrow: scanner", lambda w: pa.dataset.dataset(w.path).scanner())
 simple("pyarrow: reader", lambda w: w.table.to_reader())
 simple("numbers: int64", lambda w: w.numbers(pa.int64()))
 simple("numbers: decimal128(20, 0)", lambda w: w.numbers(pa.decimal128(20, 0)))
+simple("numbers: decimal128(38, 0)", lambda w: w.numbers(pa.decimal128(38, 0)))
 simple("numbers: decimal256(40, 0)", lambda w: w.numbers(pa.decimal256(40, 0)))
 simple(
     "numbers: decimal128(20, 0) in Parquet",
@@ -187,6 +188,7 @@ simple("bytes: binary", lambda w: w.cast(payload_hash=pa.binary(), signature=pa.
 simple("bytes: large_binary", lambda w: w.bytes(bytes, pa.large_binary()))
 simple("bytes: binary_view", lambda w: w.bytes(bytes, pa.binary_view()))
 simple("bytes: list of uint8", lambda w: w.bytes(list, pa.list_(pa.uint8())))
+simple("bytes: list of int64", lambda w: w.bytes(list, pa.list_(pa.int64())))
 simple(
     "bytes: list of int8",
     lambda w: w.bytes(lambda value: [b - 256 if b > 127 else b for b in value], pa.list_(pa.int8())),
@@ -261,6 +263,7 @@ def _pandas_parquet(w: World) -> Any:
 
 simple("polars: frame", lambda w: polars.read_parquet(w.path))
 simple("polars: LazyFrame", lambda w: polars.scan_parquet(w.path))
+simple("polars: stream", lambda w: polars.scan_parquet(w.path).collect(engine="streaming"))
 simple("polars: Int128", lambda w: polars.read_parquet(w.path).cast({"sequence": polars.Int128}))
 simple("polars: Decimal", lambda w: polars.read_parquet(w.path).cast({"sequence": polars.Decimal(20, 0)}))
 simple("polars: Categorical", lambda w: polars.read_parquet(w.path).cast({"device_id": polars.Categorical}))
@@ -273,6 +276,11 @@ def _polars_parquet(w: World) -> Any:
 
 
 simple("DuckDB: relation", lambda w: duckdb.from_parquet(str(w.path)))
+simple("DuckDB: Arrow table", lambda w: duckdb.from_parquet(str(w.path)).to_arrow_table())
+simple(
+    "DuckDB: UHUGEINT",
+    lambda w: duckdb.sql(f"SELECT * REPLACE (sequence::UHUGEINT AS sequence) FROM '{w.path}'"),
+)
 simple(
     "DuckDB: HUGEINT",
     lambda w: duckdb.sql(f"SELECT * REPLACE (sequence::HUGEINT AS sequence) FROM '{w.path}'"),
@@ -294,11 +302,20 @@ def _dask(w: World) -> Any:
     return dask.dataframe.from_pandas(pandas.read_parquet(w.path), npartitions=3)
 
 
+simple("Dask: computed frame", lambda w: _dask(w).compute())
+
+
 @case("DataFusion: frame")
 def _datafusion(w: World) -> Any:
     import datafusion
 
     return datafusion.SessionContext().read_parquet(w.path)
+
+
+@case("DataFusion: Parquet")
+def _datafusion_parquet(w: World) -> Any:
+    _datafusion(w).write_parquet(str(w.folder / "datafusion"))
+    return w.folder / "datafusion", {"order": "sequence"}
 
 
 def _delta_table(w: World, name: str) -> Any:
@@ -309,6 +326,14 @@ def _delta_table(w: World, name: str) -> Any:
 
 
 simple("Delta: DeltaTable", lambda w: _delta_table(w, "delta"))
+
+
+@case("Delta: written from our reader")
+def _delta_stream(w: World) -> Any:
+    import deltalake
+
+    deltalake.write_deltalake(w.folder / "delta-stream", read_records(w.path))
+    return deltalake.DeltaTable(w.folder / "delta-stream")
 
 
 @case("Delta: directory, live files only")
@@ -348,6 +373,14 @@ def _iceberg(w: World) -> Any:
     return iceberg
 
 
+@case("Iceberg: table of decimal(20, 0)")
+def _iceberg_decimals(w: World) -> Any:
+    table = w.numbers(pa.decimal128(20, 0))
+    iceberg = _iceberg_table(w, "iceberg-decimal", table)
+    iceberg.append(table)
+    return iceberg
+
+
 @case("Iceberg: directory")
 def _iceberg_folder(w: World) -> Any:
     table = w.numbers(pa.int64())
@@ -382,6 +415,29 @@ simple(
 def _spark_parquet(w: World) -> Any:
     w.spark().read.parquet(str(w.path)).coalesce(1).write.parquet(str(w.folder / "spark"))
     return (w.folder / "spark").as_uri()
+
+
+def _spark_codec(w: World, codec: str, **options: Any) -> Any:
+    frame = w.spark().read.parquet(str(w.path)).coalesce(1)
+    name = f"spark-{codec}-{len(options)}"
+    frame.write.options(compression=codec, **options).parquet(str(w.folder / name))
+    return w.folder / name
+
+
+for codec in ("zstd", "gzip", "lz4_raw"):
+    simple(f"Spark: Parquet in {codec}", lambda w, codec=codec: _spark_codec(w, codec))  # type: ignore[misc]
+simple(
+    "Spark: Parquet with pages of version 2",
+    lambda w: _spark_codec(w, "snappy", **{"parquet.writer.version": "v2"}),
+)
+simple(
+    "Spark: numbers cast to bigint",
+    lambda w: (
+        w.spark()
+        .read.parquet(str(w.path))
+        .selectExpr("* EXCEPT (sequence)", "CAST(sequence AS bigint) AS sequence")
+    ),
+)
 
 
 @case("Spark: Parquet with timestamps")
@@ -444,6 +500,35 @@ def test_spark_takes_every_table_of_ours(world: World) -> None:
     assert world.spark().createDataFrame(report.heads_to_arrow(int64=True)).count() == 2
     statistics = device_statistics(fleet.records).to_arrow(int64=True)
     assert world.spark().createDataFrame(statistics).count() == 2
+
+
+def test_functions_of_spark_verify_batches(world: World) -> None:
+    """Keys travel in a closure. The numbers of the batches are decimals, those of the findings are signed."""
+    keys = world.keys
+    frame = world.spark().read.parquet(str(world.path))
+
+    def verified(table: Any) -> Any:
+        report = verify_chain(table, keys=keys, order="sequence")
+        return pa.table({"verdict": [report.verdict], "records": [report.coverage.records]})
+
+    def each(batches: Iterator[Any]) -> Iterator[Any]:
+        yield from verified(pa.Table.from_batches(batches)).to_batches()
+
+    def found(batches: Iterator[Any]) -> Iterator[Any]:
+        report = verify_chain(pa.Table.from_batches(batches), keys=keys, order="sequence")
+        yield from pa.table(report.findings.to_arrow(int64=True)).to_batches()
+
+    columns = "verdict string, records bigint"
+    whole = frame.coalesce(1).mapInArrow(each, columns).collect()
+    assert [tuple(row) for row in whole] == [("valid", RECORDS)]
+    devices = frame.groupBy("device_id").applyInArrow(verified, columns).collect()
+    assert [tuple(row) for row in devices] == [("valid", 50)] * 3
+
+    shorter = frame.where("NOT (device_id = 'lift-02' AND sequence = 5)").coalesce(1)
+    expected = verify_chain(shorter.toArrow(), keys=keys, order="sequence").findings
+    assert [finding.code for finding in expected] == ["sequence_gap"]
+    schema = world.spark().createDataFrame(expected.to_arrow(int64=True)).schema
+    assert Findings.from_arrow(shorter.mapInArrow(found, schema).toArrow()) == expected
 
 
 def test_numbers_that_no_int64_holds_are_an_error(tmp_path: Path) -> None:

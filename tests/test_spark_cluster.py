@@ -10,12 +10,18 @@ import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import time
+import uuid
 import venv
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from urllib.parse import unquote, urlsplit
 
 import pyarrow
 import pytest
@@ -23,6 +29,8 @@ import pytest
 import edgesentry
 from edgesentry import verify_chain, write_records
 from edgesentry.testing import make_fleet
+from test_lake import KEY, SECRET, put
+from test_ledger import server
 
 HERE = Path(__file__).parent
 SCRIPT = HERE.parent / "scripts/servers/spark"
@@ -87,7 +95,7 @@ class Driver:
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
-    def ask(self, source: Path, **arguments: Any) -> None:
+    def ask(self, source: Path | str, **arguments: Any) -> None:
         assert self.process.stdin is not None
         keys = json.loads(FLEET.keys.to_json())
         print(
@@ -196,6 +204,88 @@ def test_processes_that_end_change_no_verdict(
     assert answer["read"] == 0
     # Positions are those of the first run, so the inputs are in the same order.
     assert answer["report"] == expected
+
+
+class Counted(BaseHTTPRequestHandler):
+    """A way to the S3 server that counts the objects which it sends, and fails when the test says so."""
+
+    protocol_version = "HTTP/1.1"
+    sent: ClassVar[Counter[str]] = Counter()
+    fails_after: ClassVar[float] = float("inf")
+    lock = threading.Lock()
+
+    def do_GET(self) -> None:
+        name = unquote(urlsplit(self.path).path)
+        with Counted.lock:
+            fails = name.endswith(".bin") and sum(Counted.sent.values()) >= Counted.fails_after
+        if fails:
+            self.answer(503, {}, b"")
+            return
+        address = urlsplit(server("EDGESENTRY_TEST_S3"))
+        upstream = HTTPConnection(address.hostname or "", address.port)
+        # The host is signed.
+        upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+        for header, value in self.headers.items():
+            upstream.putheader(header, value)
+        upstream.endheaders()
+        response = upstream.getresponse()
+        body = response.read()
+        upstream.close()
+        if response.status == 200 and name.endswith(".bin"):
+            with Counted.lock:
+                Counted.sent[name] += 1
+        self.answer(response.status, dict(response.getheaders()), body)
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.send_response(status)
+        headers = {name: value for name, value in headers.items() if name.lower() != "transfer-encoding"}
+        for name, value in ({"Content-Length": str(len(body))} | headers).items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_executors_read_payloads_of_a_bucket_once(driver: Callable[..., Driver], tmp_path: Path) -> None:
+    """Files and payloads are objects, which executors read by themselves; a store that fails ends the job."""
+    bucket = f"lake-{uuid.uuid4().hex}"
+    put(bucket)
+    records = [record for record in FLEET.records if record.sequence <= 12]
+    for record in records:
+        (tmp_path / "payload").write_bytes(FLEET.payloads[record.object_ref])
+        put(f"{bucket}/{record.object_ref}", tmp_path / "payload")
+    for number in range(4):
+        write_records(records[number::4], tmp_path / "records.parquet")
+        put(f"{bucket}/lake/{number}.parquet", tmp_path / "records.parquet")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Counted) as listening:
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        application = driver(
+            EDS_S3__ENDPOINT=f"http://127.0.0.1:{listening.server_port}",
+            EDS_S3__ACCESS_KEY_ID=KEY,
+            EDS_S3__SECRET_ACCESS_KEY=SECRET,
+            EDS_S3__ATTEMPTS="1",
+        )
+        question: dict[str, Any] = {"source": f"s3://{bucket}/lake/", "payloads": f"s3://{bucket}"}
+        application.ask(**question)
+        report = json.loads(application.result()["report"])
+        assert (report["verdict"], report["coverage"]["records"]) == ("valid", len(records))
+        assert report["coverage"]["payloads"]["checked"] == len(records)
+        assert len(Counted.sent) == len(records)
+        assert set(Counted.sent.values()) == {1}
+
+        Counted.fails_after = len(records) + 20
+        application.ask(**question)
+        # In the middle of the payloads. There is an error, and no report.
+        assert application.line() == ""
+        assert application.process.wait(timeout=100) != 0
+        assert "cannot read the payload" in application.log.read_text()
+        listening.shutdown()
 
 
 def test_executors_take_python_from_an_archive(

@@ -18,10 +18,10 @@ fuzz_target!(init: plant(parts()), |input: &[u8]| {
         let back = restored(&part).expect("what was written can be read");
         assert_eq!(back.contested(), part.contested());
         assert_eq!(back.heads(), part.heads());
-        let report = part.clone().report(&Ends::default());
+        let report = part.clone().report(&Ends::default(), None);
         if let Ok(report) = &report {
             assert_eq!(part.contested(), Contested::new());
-            assert_eq!(back.report(&Ends::default()).as_ref(), Ok(report));
+            assert_eq!(back.report(&Ends::default(), None).as_ref(), Ok(report));
         }
         // An input is in both, unless there is none.
         let twice = part.clone().merge(part.clone());

@@ -1428,6 +1428,8 @@ class Segments:
         heads: Heads | None = None,
         start_heads: Heads | None = None,
         inputs: int | None = None,
+        keys: Keys | None = None,
+        log: LogInputs | None = None,
     ) -> Report:
         """Returns the report of all inputs.
 
@@ -1435,9 +1437,13 @@ class Segments:
             heads: The same trusted heads as those of the parts; each part needs those of its devices alone.
             start_heads: Heads after which the chains must begin.
             inputs: The number of inputs of the run, to refuse a result that lacks some.
+            keys: The same keys as those of the parts, all of them. With `log`, they are compared with those
+                of the log.
+            log: The same log as that of the parts, if they have one.
 
         Raises:
-            ValueError: Records are contested, an input is missing, or the heads are not those of the parts.
+            ValueError: Records are contested, an input is missing, or heads, keys or log are not those of the
+                parts.
         """
 
     def heads_table(self) -> ArrowStream:
@@ -1512,6 +1518,7 @@ def verify_part(
     payloads: Path | None = None,
     payload_sample: tuple[float, int] | None = None,
     heads: Heads | None = None,
+    log: LogInputs | None = None,
     scheme: Scheme | None = None,
     order: Order = "position",
     contested: Contested | None = None,
@@ -1534,6 +1541,7 @@ def verify_part(
         payload_sample: The share of the payloads to check, from 0 to 1, and a seed: one of 64 bits that the
             author of the records cannot know.
         heads: Trusted heads, at least those of the devices in the source.
+        log: The log to compare the records with: the same in all parts, and in the report.
         scheme: The scheme of keys that do not name one; by default as in `KeyRing`.
         order: The place of a record in its chain, as in `verify_chain`.
         contested: Records to verify again: `Segments.contested` of all merged parts, or some of its devices.
@@ -1567,6 +1575,7 @@ class Verifier:
         payloads: A directory of payloads, to hash them again, or `s3://BUCKET`.
         payload_sample: As for `verify_part`.
         heads: Trusted heads, at least those of the devices in the records.
+        log: As for `verify_part`.
         scheme: The scheme of keys that do not name one; by default as in `KeyRing`.
         order: The place of a record in its chain, as in `verify_chain`.
         name: The name of the input in findings.
@@ -1584,6 +1593,7 @@ class Verifier:
         payloads: Path | None = None,
         payload_sample: tuple[float, int] | None = None,
         heads: Heads | None = None,
+        log: LogInputs | None = None,
         scheme: Scheme | None = None,
         order: Order = "position",
         name: str = "records",
@@ -1609,6 +1619,42 @@ class Verifier:
         Raises:
             ValueError: The verifier has ended, or a call has failed.
         """
+
+@final
+class LogInputs:
+    """The inputs of the level `log`, for the parts of a run and its report: see `verify_part`.
+
+    The files are read once. The object pickles with their contents, so workers do not need the files.
+
+    Args:
+        checkpoint: As for `verify_chain`.
+        policy: As for `verify_chain`.
+        log_layout: As for `verify_chain`.
+        previous: As for `verify_chain`.
+        max_age: As for `verify_chain`; it counts when the report is made.
+        timestamps: As for `verify_chain`.
+        tsa_roots: As for `verify_chain`.
+        source: The records, beside which the layout is if `log_layout` is None, as for `verify_chain`.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        OSError: A file cannot be read.
+        ConfigError: A file is not a checkpoint, a policy, a layout or a root.
+        ValueError: `checkpoint` or `policy` is missing.
+    """
+
+    def __new__(
+        cls,
+        *,
+        checkpoint: Path | None = None,
+        policy: Path | None = None,
+        log_layout: Path | None = None,
+        previous: Path | None = None,
+        max_age: int | timedelta | None = None,
+        timestamps: Path | Sequence[Path] | None = None,
+        tsa_roots: Path | None = None,
+        source: object = None,
+    ) -> Self: ...
 
 @final
 class PackedKeys:

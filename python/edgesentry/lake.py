@@ -10,10 +10,11 @@ import os
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Literal
 
-from edgesentry._core import KeyRing, PackedKeys, Report, Segments, file_states, merge, verify_part
-from edgesentry._typing import Contested
+from edgesentry._core import KeyRing, LogInputs, PackedKeys, Report, Segments, file_states, merge, verify_part
+from edgesentry._typing import Contested, Path
 from edgesentry.exceptions import UnreadableError
 
 # Larger files of Parquet are shared among tasks.
@@ -95,6 +96,7 @@ class Options:
     payload_sample: tuple[float, int] | None = None
     max_findings: int = 100_000
     threads: int | None = None
+    log: LogInputs | None = None
 
     def arguments(self, keys: KeyRing | None) -> dict[str, Any]:
         """Returns the arguments of `verify_part`, whose order is that of the sequence.
@@ -365,6 +367,13 @@ def verify(
     ignore: str | Sequence[str] | None = None,
     payloads: str | None = None,
     payload_sample: tuple[float, int] | None = None,
+    checkpoint: Path | None = None,
+    policy: Path | None = None,
+    log_layout: Path | None = None,
+    previous: Path | None = None,
+    max_age: int | timedelta | None = None,
+    timestamps: Path | Sequence[Path] | None = None,
+    tsa_roots: Path | None = None,
     max_findings: int = 100_000,
     threads: int | None = None,
     split_bytes: int = SPLIT_BYTES,
@@ -383,6 +392,13 @@ def verify(
         ignore: As for `verify_chain`.
         payloads: A directory of payloads, or `s3://BUCKET`.
         payload_sample: The share of payloads to check, and a seed: see `verify_part`.
+        checkpoint: As for `verify_chain`, as are the other files of the log. Tasks do not need the files.
+        policy: As for `verify_chain`.
+        log_layout: As for `verify_chain`.
+        previous: As for `verify_chain`.
+        max_age: As for `verify_chain`.
+        timestamps: As for `verify_chain`.
+        tsa_roots: As for `verify_chain`.
         max_findings: Findings to keep; all are counted.
         threads: Threads of a task.
         split_bytes: Larger files of Parquet are shared among tasks.
@@ -390,17 +406,26 @@ def verify(
             pickle.
 
     Raises:
-        ValueError: A file was rewritten or deleted: see `plan`; or keys or heads differ from those of earlier
-            segments.
+        ValueError: A file was rewritten or deleted: see `plan`; or keys, heads or checkpoint differ from
+            those of earlier segments.
     """
     import pyarrow as pa
 
+    log = log_of(source, checkpoint, policy, log_layout, previous, max_age, timestamps, tsa_roots)
+
     planned = plan(source, since=since, changed=changed, split_bytes=split_bytes)
-    keys = ring_of(keys)
-    if keys is not None and run is not map:
-        keys = PackedKeys(keys)
+    ring = ring_of(keys)
+    packed = ring if ring is None or run is map else PackedKeys(ring)
     options = Options(
-        keys, None, columns, ignore, payloads and str(payloads), payload_sample, max_findings, threads
+        packed,
+        None,
+        columns,
+        ignore,
+        payloads and str(payloads),
+        payload_sample,
+        max_findings,
+        threads,
+        log,
     )
     tables = list(run(_Verify(options), planned.tasks))
     if planned.kept:
@@ -417,8 +442,37 @@ def verify(
         groups = groups_of(whole.contested, os.cpu_count() or 1)
         again = run(_Again(options), [(_with(rows, group, tasks), group) for group in groups])
         whole = merge([whole, *again])
-    report = whole.report(heads=heads, start_heads=start_heads, inputs=planned.inputs)
+    report = whole.report(
+        heads=heads, start_heads=start_heads, inputs=planned.inputs, keys=log and ring, log=log
+    )
     return LakeReport(report, rows, planned)
+
+
+def log_of(
+    source: Any,
+    checkpoint: Path | None,
+    policy: Path | None,
+    log_layout: Path | None,
+    previous: Path | None,
+    max_age: int | timedelta | None,
+    timestamps: Path | Sequence[Path] | None,
+    tsa_roots: Path | None,
+) -> LogInputs | None:
+    """Returns the inputs of the level log, if there are any."""
+    if all(
+        given is None for given in (checkpoint, policy, log_layout, previous, max_age, timestamps, tsa_roots)
+    ):
+        return None
+    return LogInputs(
+        checkpoint=checkpoint,
+        policy=policy,
+        log_layout=log_layout,
+        previous=previous,
+        max_age=max_age,
+        timestamps=timestamps,
+        tsa_roots=tsa_roots,
+        source=source,
+    )
 
 
 def ring_of(keys: Any) -> KeyRing | None:

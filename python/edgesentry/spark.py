@@ -11,11 +11,12 @@ import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from itertools import groupby
 from typing import Any
 
 from edgesentry._core import PackedKeys, Report, Segments, Verifier, merge, verify_part
-from edgesentry._typing import Contested
+from edgesentry._typing import Contested, Path
 from edgesentry.lake import (
     SPLIT_BYTES,
     Changed,
@@ -24,6 +25,7 @@ from edgesentry.lake import (
     Plan,
     Task,
     groups_of,
+    log_of,
     plan,
     repeated,
     ring_of,
@@ -81,6 +83,13 @@ def verify(
     ignore: str | Sequence[str] | None = None,
     payloads: str | None = None,
     payload_sample: tuple[float, int] | None = None,
+    checkpoint: Path | None = None,
+    policy: Path | None = None,
+    log_layout: Path | None = None,
+    previous: Path | None = None,
+    max_age: int | timedelta | None = None,
+    timestamps: Path | Sequence[Path] | None = None,
+    tsa_roots: Path | None = None,
     max_findings: int = 100_000,
     shares: int | None = None,
     split_bytes: int = SPLIT_BYTES,
@@ -104,14 +113,21 @@ def verify(
         ignore: As for `verify_chain`.
         payloads: A directory that all executors have, or `s3://BUCKET`.
         payload_sample: The share of payloads to check, and a seed: see `verify_part`.
+        checkpoint: As for `verify_chain`, as are the other files of the log. Only the driver needs the files.
+        policy: As for `verify_chain`.
+        log_layout: As for `verify_chain`.
+        previous: As for `verify_chain`.
+        max_age: As for `verify_chain`.
+        timestamps: As for `verify_chain`.
+        tsa_roots: As for `verify_chain`.
         max_findings: Findings to keep; all are counted.
         shares: Divides segments by device into this number of shares, each merged by one task; by default one
             for each core, or that of `since`.
         split_bytes: Larger files of Parquet are shared among tasks.
 
     Raises:
-        ValueError: A file was rewritten or deleted: see `edgesentry.lake.plan`; or keys or heads differ from
-            those of earlier segments.
+        ValueError: A file was rewritten or deleted: see `edgesentry.lake.plan`; or keys, heads or checkpoint
+            differ from those of earlier segments.
     """
     from pyspark.sql import SparkSession
 
@@ -124,6 +140,8 @@ def verify(
     heads, start_heads = _heads_of(heads), _heads_of(start_heads)
     is_kept = since is not None or save is not None
     ring = ring_of(_arrow(keys))
+    files = None if is_frame else source
+    log = log_of(files, checkpoint, policy, log_layout, previous, max_age, timestamps, tsa_roots)
     options = Options(
         None if ring is None else PackedKeys(ring),
         None if is_kept else heads,
@@ -132,6 +150,7 @@ def verify(
         payloads and str(payloads),
         payload_sample,
         max_findings,
+        log=log,
     )
     job = _Job(spark, _Shipped.of(spark, options), shares or spark.sparkContext.defaultParallelism)
     if is_frame:
@@ -143,7 +162,7 @@ def verify(
     inputs = run.inputs(whole)
     if whole.contested:
         whole = merge([whole, *run.again(whole.contested, rows)])
-    report = whole.report(heads=heads, start_heads=start_heads, inputs=inputs)
+    report = whole.report(heads=heads, start_heads=start_heads, inputs=inputs, keys=log and ring, log=log)
     return SparkReport(
         report,
         spark.createDataFrame(report.findings.to_arrow(int64=True)),
@@ -397,25 +416,25 @@ class _Frame:
 
 @dataclass(frozen=True)
 class _Shipped:
-    """The arguments of tasks. Keys and heads travel to each executor once."""
+    """The arguments of tasks. Keys, heads and the inputs of the log travel to each executor once."""
 
     content: Any
     plain: Options
 
     @classmethod
     def of(cls, spark: Any, options: Options) -> _Shipped:
-        plain = replace(options, keys=None, heads=None)
-        return cls(spark.sparkContext.broadcast((options.keys, options.heads)), plain)
+        plain = replace(options, keys=None, heads=None, log=None)
+        return cls(spark.sparkContext.broadcast((options.keys, options.heads, options.log)), plain)
 
     def options(self) -> Options:
         """Returns the arguments in the process of a task."""
         from pyspark import TaskContext
 
-        keys, heads = self.content.value
+        keys, heads, log = self.content.value
         context = TaskContext.get()
         # The threads of a task are the cores of its slot.
         threads = context.cpus() if context else None
-        return replace(self.plain, keys=keys, heads=heads, threads=threads)
+        return replace(self.plain, keys=keys, heads=heads, log=log, threads=threads)
 
 
 def _merge_shares(batches: Iterator[Any]) -> Iterator[Any]:

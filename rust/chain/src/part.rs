@@ -107,6 +107,11 @@ pub enum PartError {
         /// The sequence of the head.
         sequence: u64,
     },
+    /// The keys of the parts are needed to compare them with those of the log.
+    #[error(
+        "the parts were verified with keys and a log; give the same keys to the report, to compare them with the log"
+    )]
+    KeysNeeded,
     /// A number in a part is impossible.
     #[error("a part is inconsistent: {0}; make it again")]
     Inconsistent(&'static str),
@@ -162,6 +167,27 @@ struct Plan {
     most: u64,
     keys: Option<ProvidedBy>,
     payloads: Option<ProvidedBy>,
+    is_logged: bool,
+}
+
+/// Verified records, from which a part is made.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    /// The segments. Their positions count from the first record of the first input.
+    pub segments: Segments,
+    /// The findings of the segments.
+    pub kept: Kept,
+    /// True if the records were also compared with a log. The caller keeps the result, which is not a part of this one.
+    pub is_logged: bool,
+    /// Findings that count only if the log does not excuse them: see [`Part::accuse`].
+    pub withheld: Vec<Finding>,
+}
+
+impl Verified {
+    /// Verified records that were compared with no log.
+    pub fn new(segments: Segments, kept: Kept) -> Verified {
+        Verified { segments, kept, is_logged: false, withheld: Vec::new() }
+    }
 }
 
 /// Verified records of some inputs of a run.
@@ -173,8 +199,17 @@ pub struct Part {
     /// The counts of findings without a device.
     loose: Counts,
     kept: Kept,
+    withheld: Vec<Finding>,
     inputs: BTreeMap<u64, Input>,
     again: Again,
+}
+
+/// Verified records without what only their process needs, at their positions of the run.
+struct Settled {
+    segments: Segments,
+    findings: Vec<Finding>,
+    last: Option<Finding>,
+    withheld: Vec<Finding>,
 }
 
 /// Consecutive inputs.
@@ -192,6 +227,7 @@ struct Again {
     findings: Vec<Finding>,
     /// Findings from this one on were dropped.
     last: Option<Finding>,
+    withheld: Vec<Finding>,
     ranges: Contested,
 }
 
@@ -231,8 +267,7 @@ impl Payloads for Checked {
 }
 
 impl Part {
-    /// Makes the part of consecutive inputs, the first of which has this number. The positions in the segments count
-    /// from the first record of the first input. `kept` are the findings of the segments.
+    /// Makes the part of consecutive inputs, the first of which has this number.
     ///
     /// # Errors
     /// The number of an input is above [`MAX_NUMBER`], an input has 2^40 records, or a device had other keys before.
@@ -241,12 +276,12 @@ impl Part {
         order: Order,
         number: u64,
         inputs: Vec<Input>,
-        segments: Segments,
-        kept: Kept,
+        verified: Verified,
     ) -> Result<Part, PartError> {
-        check_keys(&segments, checks)?;
-        let mut part = Part::empty(checks, order, kept.most());
-        let (mut segments, findings, last) = part.settled(Places::From(number), &inputs, segments, kept)?;
+        check_keys(&verified.segments, checks)?;
+        let mut part = Part::empty(checks, order, &verified);
+        let Settled { mut segments, findings, last, withheld } =
+            part.settled(Places::From(number), &inputs, verified)?;
         for (code, count) in segments.found.counts.iter().enumerate() {
             part.loose[code] = *count;
         }
@@ -258,6 +293,7 @@ impl Part {
         }
         segments.found = Found::default();
         part.kept.add_until(findings, last);
+        part.withheld = withheld;
         let end = number + inputs.len() as u64;
         part.blocks.insert(part.block(number), Block { end, segments });
         part.inputs = (number..).zip(inputs).collect();
@@ -273,25 +309,25 @@ impl Part {
         order: Order,
         places: Places<'_>,
         inputs: &[Input],
-        segments: Segments,
-        kept: Kept,
+        verified: Verified,
         ranges: Contested,
     ) -> Result<Part, PartError> {
-        let mut part = Part::empty(checks, order, kept.most());
-        let (mut segments, findings, last) = part.settled(places, inputs, segments, kept)?;
+        let mut part = Part::empty(checks, order, &verified);
+        let Settled { mut segments, findings, last, withheld } = part.settled(places, inputs, verified)?;
         segments.found = Found::default();
-        part.again = Again { segments, findings, last, ranges };
+        part.again = Again { segments, findings, last, withheld, ranges };
         Ok(part)
     }
 
-    fn empty(checks: &Checks<'_>, order: Order, most: usize) -> Part {
+    fn empty(checks: &Checks<'_>, order: Order, verified: &Verified) -> Part {
         let claims = &checks.claims;
         let by = |brought: bool, claim: Option<ProvidedBy>| brought.then_some(ProvidedBy::Auditor).or(claim);
         let plan = Plan {
             order,
-            most: most as u64,
+            most: verified.kept.most() as u64,
             keys: by(checks.keys.is_some(), claims.keys.map(|claim| claim.by)),
             payloads: by(checks.payloads.is_some(), claims.payloads.map(|claim| claim.by)),
+            is_logged: verified.is_logged,
         };
         Part::of_plan(plan)
     }
@@ -302,6 +338,7 @@ impl Part {
             blocks: BTreeMap::new(),
             loose: Counts::default(),
             kept: Kept::in_order(usize::try_from(plan.most).unwrap_or(usize::MAX), plan.order),
+            withheld: Vec::new(),
             inputs: BTreeMap::new(),
             again: Again::default(),
         }
@@ -320,9 +357,9 @@ impl Part {
         &self,
         places: Places<'_>,
         inputs: &[Input],
-        mut segments: Segments,
-        kept: Kept,
-    ) -> Result<(Segments, Vec<Finding>, Option<Finding>), PartError> {
+        verified: Verified,
+    ) -> Result<Settled, PartError> {
+        let Verified { mut segments, kept, mut withheld, .. } = verified;
         if !places.fit(inputs) {
             return Err(PartError::Inconsistent(
                 "a position is above 2^23-1, an input has 2^40 records, or there are not as many positions as inputs",
@@ -347,11 +384,32 @@ impl Part {
             segment.last.index = position(segment.last.index);
         }
         let (mut findings, mut last) = (segments.take_findings(), last);
-        for finding in findings.iter_mut().chain(&mut last) {
+        for finding in findings.iter_mut().chain(&mut last).chain(&mut withheld) {
             finding.index = finding.index.map(position);
             finding.predecessor = finding.predecessor.map(position);
         }
-        Ok((segments, findings, last))
+        Ok(Settled { segments, findings, last, withheld })
+    }
+
+    /// Returns true if the records were compared with a log.
+    pub fn is_logged(&self) -> bool {
+        self.plan.is_logged
+    }
+
+    /// Returns the number of findings that count only if the log does not excuse them.
+    pub fn withheld(&self) -> u64 {
+        self.withheld.len() as u64
+    }
+
+    /// Counts the findings that were withheld, because the log does not excuse them.
+    pub fn accuse(&mut self) {
+        for finding in &self.withheld {
+            let count = &mut self.loose[finding.code as usize];
+            *count = count.saturating_add(1);
+        }
+        self.kept.add(std::mem::take(&mut self.withheld));
+        // They are counted: the records that were verified again are among those of the inputs.
+        self.again.findings.append(&mut self.again.withheld);
     }
 
     /// Divides the part by device. A share has all inputs and the records of its devices; the shares with the same index
@@ -385,7 +443,13 @@ impl Part {
             part.kept.add_until(Vec::new(), self.kept.last().cloned());
             part.again.last.clone_from(&self.again.last);
         }
-        let Again { segments, findings, last: _, ranges } = self.again;
+        for finding in self.withheld {
+            parts[of_finding(&finding)].withheld.push(finding);
+        }
+        let Again { segments, findings, last: _, withheld, ranges } = self.again;
+        for finding in withheld {
+            parts[of_finding(&finding)].again.withheld.push(finding);
+        }
         for (device_id, segment) in segments.into_segments() {
             parts[share_of(&device_id)].again.segments.put(device_id, segment, order);
         }
@@ -414,7 +478,7 @@ impl Part {
             return Err(PartError::Inconsistent("it has no shares"));
         };
         for share in shares {
-            let Part { plan, blocks, loose, kept, inputs, again } = share;
+            let Part { plan, blocks, loose, kept, withheld, inputs, again } = share;
             whole.check_plan(&plan)?;
             let places = |blocks: &BTreeMap<u64, Block>| {
                 blocks.iter().map(|(number, block)| (*number, block.end)).collect::<Vec<_>>()
@@ -426,6 +490,7 @@ impl Part {
                 *count = count.saturating_add(more);
             }
             whole.kept.merge(kept);
+            whole.withheld.extend(withheld);
             for (number, block) in blocks {
                 let Some(own) = whole.blocks.get_mut(&number) else { continue };
                 if block.segments.iter().any(|(device_id, _)| own.segments.contains(device_id)) {
@@ -472,7 +537,7 @@ impl Part {
     /// # Errors
     /// The parts do not belong to one run, or share an input.
     pub fn merge(mut self, other: Part) -> Result<Part, PartError> {
-        let Part { plan, blocks, loose, kept, inputs, again } = other;
+        let Part { plan, blocks, loose, kept, withheld, inputs, again } = other;
         self.check_plan(&plan)?;
         if let Some(number) = inputs.keys().find(|number| self.inputs.contains_key(number)) {
             return Err(PartError::Repeated(*number));
@@ -481,6 +546,7 @@ impl Part {
             *count = count.saturating_add(more);
         }
         self.kept.merge(kept);
+        self.withheld.extend(withheld);
         for (number, block) in blocks {
             match self.blocks.remove(&number) {
                 Some(own) => {
@@ -514,6 +580,7 @@ impl Part {
             (own.keys != other.keys, "the levels or providers of keys"),
             (own.payloads != other.payloads, "the levels or providers of payloads"),
             (own.most != other.most, "the values of max_findings"),
+            (own.is_logged != other.is_logged, "the levels, of which only some have a log,"),
         ];
         match differ.into_iter().find(|(differ, _)| *differ) {
             Some((_, what)) => Err(PartError::OtherRun(what)),
@@ -598,22 +665,32 @@ impl Part {
     /// # Errors
     /// Chains are contested, or the parts are not all parts of one run.
     pub fn report(self, ends: &Ends<'_>) -> Result<Report, PartError> {
-        let (keys, payloads) = (KeyRing::new(), Checked);
+        let (none, payloads) = (KeyRing::new(), Checked);
+        let keys = ends.keys.unwrap_or(&none);
         let auditor = |by: Option<ProvidedBy>| by == Some(ProvidedBy::Auditor);
         let claimed = |by: Option<ProvidedBy>| by.filter(|by| *by != ProvidedBy::Auditor);
         let Plan { keys: keys_by, payloads: payloads_by, .. } = self.plan;
         let checks = Checks {
-            keys: auditor(keys_by).then_some(&keys),
+            keys: auditor(keys_by).then_some(keys),
             payloads: auditor(payloads_by).then_some(&payloads),
             heads: ends.heads,
             start_heads: ends.start_heads,
             claims: Claims {
-                keys: claimed(keys_by).map(|by| Claim { by, what: &keys }),
+                keys: claimed(keys_by).map(|by| Claim { by, what: keys }),
                 payloads: claimed(payloads_by).map(|by| Claim { by, what: &payloads as &dyn Payloads }),
                 ..Claims::default()
             },
         };
+        if ends.keys.is_some() {
+            let blocks = self.blocks.values().map(|block| &block.segments);
+            blocks.chain([&self.again.segments]).try_for_each(|segments| check_keys(segments, &checks))?;
+        }
         self.conclude(&checks, ends.inputs)
+    }
+
+    /// Returns true if the auditor brought the keys of the parts.
+    pub fn has_keys_of_auditor(&self) -> bool {
+        self.plan.keys == Some(ProvidedBy::Auditor)
     }
 
     /// Like [`Part::report`], with the checks of the parts, and the number of inputs if it is known.
@@ -707,6 +784,8 @@ pub struct Ends<'a> {
     pub heads: Option<&'a Heads>,
     /// Heads that the chains must continue.
     pub start_heads: Option<&'a Heads>,
+    /// The keys of the parts, if they are to be compared with those of the parts.
+    pub keys: Option<&'a KeyRing>,
     /// The number of inputs.
     pub inputs: Option<u64>,
 }
@@ -832,6 +911,7 @@ impl Again {
         self.segments = std::mem::take(&mut self.segments).merge(other.segments);
         self.segments.found = Found::default();
         self.findings.extend(other.findings);
+        self.withheld.extend(other.withheld);
         self.last = kept::first_of(order, self.last.take(), other.last);
     }
 
@@ -858,7 +938,7 @@ impl Again {
 
     /// Replaces the contested segments, and their findings.
     fn replace(self, order: Order, segments: &mut Segments, kept: &mut Kept) -> Result<(), PartError> {
-        let Again { segments: mut new, findings, last, ranges } = self;
+        let Again { segments: mut new, findings, last, withheld: _, ranges } = self;
         for (device_id, ranges) in &ranges {
             let changed = || PartError::Changed(Arc::clone(device_id));
             let (mut verified, mut basis) = (0_u64, None);

@@ -7,7 +7,7 @@ mod checked;
 
 use std::sync::Arc;
 
-use edgesentry_chain::part::{Ends, Part};
+use edgesentry_chain::part::{Ends, Part, Verified};
 use edgesentry_chain::{
     AuditRecord, Checks, Device, Evidence, Finding, FindingCode as Code, Hash, Head, Heads, Hint, Input,
     Kept, KeyError, KeyRing, NotChecked, Order, Payloads, Report, RingKey, Scheme, Segments, Verdict,
@@ -815,7 +815,8 @@ fn withdrawn_findings_are_counted_no_more() {
         assert_eq!(found(&checks.report(segments.clone())), expected[1..]);
         let order = if sorted { Order::Sequence } else { Order::Position };
         let part =
-            Part::new(&checks, order, 0, vec![input.clone()], segments.clone(), Kept::new(10)).unwrap();
+            Part::new(&checks, order, 0, vec![input.clone()], Verified::new(segments.clone(), Kept::new(10)))
+                .unwrap();
         assert_eq!(found(&part.report(&Ends::default()).unwrap()), expected[1..]);
         // They may be added again.
         withdrawn.into_iter().for_each(|finding| segments.add(finding));

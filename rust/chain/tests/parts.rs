@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use edgesentry_chain::part::{Ends, Part, PartError, Places, is_contested};
+use edgesentry_chain::part::{Ends, Part, PartError, Places, Verified, is_contested};
 use edgesentry_chain::{
     AuditRecord, Checks, Device, FindingCode as Code, Hash, Heads, Hint, Input, Kept, KeyRing, Order, Report,
     RingKey, Scheme, Verdict,
@@ -69,7 +69,14 @@ fn segments<'r>(
 
 fn part(checks: &Checks<'_>, order: Order, number: u64, records: &[AuditRecord]) -> Part {
     let segments = segments(checks, order, records.iter().zip(0..));
-    Part::new(checks, order, number, vec![input(records)], segments, Kept::in_order(MOST, order)).unwrap()
+    Part::new(
+        checks,
+        order,
+        number,
+        vec![input(records)],
+        Verified::new(segments, Kept::in_order(MOST, order)),
+    )
+    .unwrap()
 }
 
 /// The parts of consecutive inputs.
@@ -88,8 +95,11 @@ fn settled(checks: &Checks<'_>, part: Part, all: &[Vec<AuditRecord>]) -> Part {
     let segments = segments(checks, order, records);
     let inputs: Vec<Input> = all.iter().map(|records| input(records)).collect();
     let kept = Kept::in_order(MOST, order);
-    part.merge(Part::again(checks, order, Places::From(0), &inputs, segments, kept, contested).unwrap())
-        .unwrap()
+    part.merge(
+        Part::again(checks, order, Places::From(0), &inputs, Verified::new(segments, kept), contested)
+            .unwrap(),
+    )
+    .unwrap()
 }
 
 /// What a report says, without the order of its findings.

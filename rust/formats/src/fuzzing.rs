@@ -4,12 +4,11 @@ use std::io::Cursor;
 use std::sync::Arc;
 
 use edgesentry_chain::AuditRecord;
-use edgesentry_chain::part::Part;
 
 use crate::error::Error;
 use crate::format::Format;
 use crate::json;
-use crate::part;
+use crate::part::{self, Part};
 use crate::read::{Malformed, entries_of};
 
 /// Decodes the first `length` bytes of `text` with the fast decoder. Returns `None` if it does not support the form.

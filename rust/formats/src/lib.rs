@@ -74,7 +74,7 @@ pub use heads::{HeadsError, read_heads, write_heads};
 pub use json::record_from_json;
 pub use keys::{KeysError, read_key_ring, write_key_ring};
 pub use log_files::{
-    LogFileError, LogFileProblem, LogFiles, LogPaths, hint_erasures, layout_path, read_tsa_roots,
+    LogBytes, LogFileError, LogFileProblem, LogFiles, LogPaths, hint_erasures, layout_path, read_tsa_roots,
 };
 pub use new_file::{NewFile, Readers, create_file, remove_unfinished, replace_file, sync_folder};
 pub use object_path::{DEVICES, content_path, device_name};

@@ -9,6 +9,7 @@ use edgesentry_log::{
     LogCheck, LogInputs, MAX_NOTE_BYTES, MAX_POLICY_BYTES, MaxAge, Note, NoteError, Places, PlacesError,
     Policy, PolicyError,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::bounded::read_start;
 use crate::stamps::{CertificatesError, MAX_CERTIFICATES_BYTES, MAX_STAMP_BYTES, StampCheck, TrustedRoots};
@@ -73,6 +74,71 @@ pub struct LogPaths<'a> {
     pub tsa_roots: Option<&'a Path>,
 }
 
+/// The bytes of the files, which workers on other machines parse.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LogBytes {
+    policy: FileBytes,
+    checkpoint: FileBytes,
+    layout: Option<FileBytes>,
+    previous: Option<FileBytes>,
+    timestamps: Vec<FileBytes>,
+    tsa_roots: Option<FileBytes>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct FileBytes {
+    /// For messages.
+    name: String,
+    bytes: Vec<u8>,
+}
+
+impl LogBytes {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// A file cannot be read, or policy or checkpoint are not what they should be.
+    pub fn read(paths: &LogPaths<'_>) -> Result<LogBytes, LogFileError> {
+        let policy = FileBytes::read(paths.policy, MAX_POLICY_BYTES)?;
+        let checkpoint = FileBytes::read(paths.checkpoint, MAX_NOTE_BYTES)?;
+        let trusted = policy.parse(|bytes| Ok(Policy::parse(bytes)?))?;
+        let note = checkpoint.parse(|bytes| Ok(Note::parse(bytes)?))?;
+        let read = |path, most| FileBytes::read(path, most);
+        let previous = paths.previous.map(|path| read(path, MAX_NOTE_BYTES)).transpose()?;
+        // A layout costs memory, so one for a checkpoint that the log did not sign is not read.
+        let is_signed = matches!(trusted.evaluate(&note), Ok(_) | Err(PolicyError::QuorumMissing { .. }));
+        let layout = paths.layout.filter(|_| is_signed);
+        let layout = layout.map(|path| layout_bytes(path, paths.is_found)).transpose()?;
+        let tsa_roots = paths.tsa_roots.map(|path| read(path, MAX_CERTIFICATES_BYTES)).transpose()?;
+        let timestamps = match tsa_roots {
+            None => Vec::new(),
+            Some(_) => {
+                let stamps = paths.timestamps.iter().map(|path| read(path, MAX_STAMP_BYTES));
+                stamps.collect::<Result<_, _>>()?
+            }
+        };
+        Ok(LogBytes { policy, checkpoint, layout, previous, timestamps, tsa_roots })
+    }
+
+    /// Returns the path of the checkpoint, as text.
+    pub fn checkpoint_name(&self) -> &str {
+        &self.checkpoint.name
+    }
+}
+
+impl FileBytes {
+    /// Reads a file. More bytes than `most` are not read; the parser refuses the first one beyond.
+    fn read(path: &Path, most: usize) -> Result<FileBytes, LogFileError> {
+        let most = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+        let read = || read_start(File::open(path)?, most);
+        let bytes = read().map_err(|error| LogFileError { path: path.to_owned(), problem: error.into() })?;
+        Ok(FileBytes { name: path.display().to_string(), bytes })
+    }
+
+    fn parse<T>(&self, parse: impl FnOnce(&[u8]) -> Result<T, LogFileProblem>) -> Result<T, LogFileError> {
+        parse(&self.bytes).map_err(|problem| LogFileError { path: PathBuf::from(&self.name), problem })
+    }
+}
+
 /// The contents of the files.
 #[derive(Clone, Debug)]
 pub struct LogFiles {
@@ -90,20 +156,25 @@ impl LogFiles {
     /// # Errors
     /// A file cannot be read, or is not what it should be.
     pub fn read(paths: &LogPaths<'_>) -> Result<LogFiles, LogFileError> {
-        let policy = parse(paths.policy, MAX_POLICY_BYTES, |bytes| Ok(Policy::parse(bytes)?))?;
-        let checkpoint = note(paths.checkpoint)?;
-        let previous = paths.previous.map(note).transpose()?;
-        // A layout costs memory, so one for a checkpoint that the log did not sign is not read.
-        let is_signed =
-            matches!(policy.evaluate(&checkpoint), Ok(_) | Err(PolicyError::QuorumMissing { .. }));
-        let layout = paths.layout.filter(|_| is_signed);
-        let places = layout.map(|path| layout_of(path, paths.is_found)).transpose()?;
+        LogFiles::parse(&LogBytes::read(paths)?)
+    }
+
+    /// Parses files that were read.
+    ///
+    /// # Errors
+    /// A file is not what it should be.
+    pub fn parse(bytes: &LogBytes) -> Result<LogFiles, LogFileError> {
+        let LogBytes { policy, checkpoint, layout, previous, timestamps, tsa_roots } = bytes;
+        let note = |file: &FileBytes| file.parse(|bytes| Ok(Note::parse(bytes)?));
+        let (policy, checkpoint) = (policy.parse(|bytes| Ok(Policy::parse(bytes)?))?, note(checkpoint)?);
+        let previous = previous.as_ref().map(note).transpose()?;
+        let places = layout.as_ref().map(|file| file.parse(|bytes| Ok(Places::parse(bytes)?))).transpose()?;
         let mut judged = Default::default();
-        if let Some(roots) = paths.tsa_roots.map(read_tsa_roots).transpose()? {
+        if let Some(file) = tsa_roots {
+            let roots = file.parse(|bytes| Ok(TrustedRoots::from_pem(bytes)?))?;
             let check = StampCheck::new(&checkpoint, &roots);
-            for path in paths.timestamps {
-                let stamp = parse(path, MAX_STAMP_BYTES, |bytes| Ok(bytes.to_vec()))?;
-                check.judge(&path.display().to_string().into(), &stamp, &mut judged);
+            for stamp in timestamps {
+                check.judge(&stamp.name.as_str().into(), &stamp.bytes, &mut judged);
             }
         }
         let (stamps, invalid_stamps) = judged;
@@ -129,7 +200,7 @@ impl LogFiles {
 /// # Errors
 /// The file cannot be read, or has no root, or a certificate that cannot be used.
 pub fn read_tsa_roots(path: &Path) -> Result<TrustedRoots, LogFileError> {
-    parse(path, MAX_CERTIFICATES_BYTES, |bytes| Ok(TrustedRoots::from_pem(bytes)?))
+    FileBytes::read(path, MAX_CERTIFICATES_BYTES)?.parse(|bytes| Ok(TrustedRoots::from_pem(bytes)?))
 }
 
 /// Returns the path of the layout of an export: `export.parquet.log`.
@@ -151,6 +222,10 @@ pub fn hint_erasures(report: &mut Report, layout: &Path) {
 }
 
 fn layout_of(path: &Path, is_found: bool) -> Result<Places, LogFileError> {
+    layout_bytes(path, is_found)?.parse(|bytes| Ok(Places::parse(bytes)?))
+}
+
+fn layout_bytes(path: &Path, is_found: bool) -> Result<FileBytes, LogFileError> {
     let problem = match std::fs::metadata(path) {
         Err(error) => Some(error.into()),
         // It has no limit of its own, so it must not be endless.
@@ -162,22 +237,6 @@ fn layout_of(path: &Path, is_found: bool) -> Result<Places, LogFileError> {
     };
     match problem {
         Some(problem) => Err(LogFileError { path: path.to_owned(), problem }),
-        None => parse(path, usize::MAX, |bytes| Ok(Places::parse(bytes)?)),
+        None => FileBytes::read(path, usize::MAX),
     }
-}
-
-fn note(path: &Path) -> Result<Note, LogFileError> {
-    parse(path, MAX_NOTE_BYTES, |bytes| Ok(Note::parse(bytes)?))
-}
-
-/// Parses a file. More bytes than `most` are not read; the parser refuses the first one beyond.
-fn parse<T>(
-    path: &Path,
-    most: usize,
-    parse: impl FnOnce(&[u8]) -> Result<T, LogFileProblem>,
-) -> Result<T, LogFileError> {
-    let most = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
-    let read = || -> Result<Vec<u8>, LogFileProblem> { Ok(read_start(File::open(path)?, most)?) };
-    let parsed = read().and_then(|bytes| parse(&bytes));
-    parsed.map_err(|problem| LogFileError { path: path.to_owned(), problem })
 }

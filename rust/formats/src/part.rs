@@ -1,15 +1,17 @@
 //! Parts of a verification: made by workers, and merged into the report of one process.
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use edgesentry_chain::part::RowState;
-pub use edgesentry_chain::part::{Contested, ContestedRange, Ends, Part, PartError, PartRow, Places};
-use edgesentry_chain::{Checks, Hash, Input};
+use edgesentry_chain::part::{self as chain, RowState, Verified};
+pub use edgesentry_chain::part::{Contested, ContestedRange, Ends, PartError, Places};
+use edgesentry_chain::{Checks, Hash, Heads, Input, KeyRing, Order, Report};
+use edgesentry_log::{LogCheck, LogPart};
 
 use crate::error::Error;
 use crate::progress::Progress;
 use crate::read::{self, Source};
-use crate::verify::{Fold, Folded, Options, Plan, fold_sources};
+use crate::verify::{Concluded, Fold, Folded, Options, Plan, fold_sources};
 
 /// The most records that are verified again at a time, because they are sorted in memory.
 pub(crate) const MAX_GATHERED: usize = 1 << 21;
@@ -17,12 +19,230 @@ pub(crate) const MAX_GATHERED: usize = 1 << 21;
 const MAX_PASSES: usize = 16;
 
 /// Incremented with every change of the rows.
-const ROW_VERSION: u8 = 2;
+const ROW_VERSION: u8 = 3;
 /// Size of the checksum after the version, in bytes.
 const CHECKSUM_BYTES: usize = 8;
 
+/// The kinds of rows.
+const OF_CHAINS: u8 = 0;
+const OF_LOG: u8 = 1;
+
+/// Verified records of some inputs of a run, also compared with a log if the run has one.
+#[derive(Clone, Debug)]
+pub struct Part {
+    chains: chain::Part,
+    /// None if the run has no log, if the records were verified again, or in shares other than the first.
+    log: Option<LogPart>,
+}
+
+/// A row of a part. Some rows have no device.
+#[derive(Clone, Debug)]
+pub struct PartRow {
+    /// The device.
+    pub device_id: Option<Arc<str>>,
+    /// The lowest sequence.
+    pub first_sequence: Option<u64>,
+    /// The highest sequence.
+    pub last_sequence: Option<u64>,
+    /// The number of records.
+    pub records: u64,
+    /// The number of findings.
+    pub findings: u64,
+    state: State,
+}
+
+/// The content of a row.
+#[derive(Clone, Debug)]
+pub(crate) enum State {
+    Chains(RowState),
+    Log(Vec<u8>),
+}
+
+impl From<chain::PartRow> for PartRow {
+    fn from(row: chain::PartRow) -> PartRow {
+        let chain::PartRow { device_id, first_sequence, last_sequence, records, findings, state } = row;
+        PartRow { device_id, first_sequence, last_sequence, records, findings, state: State::Chains(state) }
+    }
+}
+
+fn log_row(content: Vec<u8>) -> PartRow {
+    let (device_id, first_sequence, last_sequence) = (None, None, None);
+    PartRow { device_id, first_sequence, last_sequence, records: 0, findings: 0, state: State::Log(content) }
+}
+
+impl Part {
+    /// Makes the part of consecutive inputs, the first of which has this number.
+    pub(crate) fn of(number: u64, folded: Folded, plan: &Plan<'_>) -> Result<Part, PartError> {
+        let Folded { segments, kept, replay, erased, inputs } = folded;
+        let count = inputs.len() as u64;
+        let (other, withheld) = erased.into_findings();
+        let verified = Verified { segments, kept, is_logged: plan.log.is_some(), withheld };
+        let log = plan.log.map(|log| log.part(replay, count, other));
+        Ok(Part { chains: chain::Part::new(plan.checks, plan.options.order, number, inputs, verified)?, log })
+    }
+
+    /// Joins two parts of one run. Any order and grouping of the parts gives the same report.
+    ///
+    /// # Errors
+    /// The parts do not belong to one run, or share an input.
+    pub fn merge(self, other: Part) -> Result<Part, PartError> {
+        let log = joined(self.log, other.log)?;
+        Ok(Part { chains: self.chains.merge(other.chains)?, log })
+    }
+
+    /// Divides the part by device. A share has all inputs and the records of its devices, the first one also the log; the
+    /// shares with the same index of all parts merge, and [`Part::united`] joins the merged shares.
+    pub fn split(self, shares: u32) -> Vec<Part> {
+        let mut log = self.log;
+        self.chains.split(shares).into_iter().map(|chains| Part { chains, log: log.take() }).collect()
+    }
+
+    /// Joins all shares of [`Part::split`] of the same inputs.
+    ///
+    /// # Errors
+    /// A share lacks an input, a device is in two shares, or they are not of one run.
+    pub fn united(shares: Vec<Part>) -> Result<Part, PartError> {
+        let (mut chains, mut log) = (Vec::new(), None);
+        for share in shares {
+            chains.push(share.chains);
+            log = joined(log, share.log)?;
+        }
+        Ok(Part { chains: chain::Part::united(chains)?, log })
+    }
+
+    /// Returns the order of the records.
+    pub fn order(&self) -> Order {
+        self.chains.order()
+    }
+
+    /// Returns the inputs by their number.
+    pub fn inputs(&self) -> &BTreeMap<u64, Input> {
+        self.chains.inputs()
+    }
+
+    /// Returns the number of records, those verified again not counted twice.
+    pub fn records(&self) -> u64 {
+        self.chains.records()
+    }
+
+    /// Returns the devices with records.
+    pub fn devices(&self) -> HashSet<&Arc<str>> {
+        self.chains.devices()
+    }
+
+    /// Returns the chains whose records must be verified again before there is a report.
+    pub fn contested(&self) -> Contested {
+        self.chains.contested()
+    }
+
+    /// Returns the last link of each chain as found: the heads of the report.
+    pub fn heads(&self) -> Heads {
+        self.chains.heads()
+    }
+
+    /// Returns true if the records were compared with a log.
+    pub fn is_logged(&self) -> bool {
+        self.chains.is_logged()
+    }
+
+    /// Returns the report of all parts: that of one process over their inputs, in the order of their numbers. The log is
+    /// that of the parts. With a log, keys that the auditor gave to the parts are compared with those of the log.
+    ///
+    /// # Errors
+    /// Chains are contested, or the parts are not all parts of one run.
+    pub fn report(self, ends: &Ends<'_>, log: Option<&LogCheck<'_>>) -> Result<Report, PartError> {
+        if log.is_some() && ends.keys.is_none() && self.chains.has_keys_of_auditor() {
+            return Err(PartError::KeysNeeded);
+        }
+        let keys = ends.keys.filter(|_| self.chains.has_keys_of_auditor());
+        self.concluded(log, keys, |chains| chains.report(ends))
+    }
+
+    /// Like [`Part::report`], with the checks of the parts.
+    pub(crate) fn conclude(
+        self,
+        checks: &Checks<'_>,
+        log: Option<&LogCheck<'_>>,
+    ) -> Result<Report, PartError> {
+        self.concluded(log, checks.keys, |chains| chains.conclude(checks, None))
+    }
+
+    fn concluded(
+        self,
+        log: Option<&LogCheck<'_>>,
+        keys: Option<&KeyRing>,
+        report: impl FnOnce(chain::Part) -> Result<Report, PartError>,
+    ) -> Result<Report, PartError> {
+        let Part { mut chains, log: part } = self;
+        if log.is_some() != chains.is_logged() {
+            return Err(PartError::OtherRun("the levels, of which only some have a log,"));
+        }
+        let Some(log) = log else { return report(chains) };
+        let lost = || PartError::Inconsistent("rows of its log are missing");
+        let part = part.filter(|part| part.inputs() == chains.inputs().len() as u64).ok_or_else(lost)?;
+        let (missing, other) = (chains.withheld(), part.erased_other());
+        let concluded = Concluded { missing, other, found: log.conclude_part(part, keys)? };
+        if !concluded.excuses() {
+            chains.accuse();
+        }
+        let most = chains.most();
+        let mut report = report(chains)?;
+        concluded.add_to(&mut report);
+        report.keep(most);
+        Ok(report)
+    }
+
+    /// Returns the rows of the part.
+    pub fn rows(&self) -> Vec<PartRow> {
+        self.share_rows(1).into_iter().flatten().collect()
+    }
+
+    /// Returns the rows of each share of [`Part::split`]. Only one row of a chain is in memory at a time.
+    pub fn share_rows(&self, shares: u32) -> Vec<impl Iterator<Item = PartRow>> {
+        let mut log = self.log.as_ref();
+        let shares = self.chains.share_rows(shares).into_iter();
+        let with_log = shares.map(|rows| {
+            let of_log = log.take().map(LogPart::rows).unwrap_or_default();
+            rows.map(PartRow::from).chain(of_log.into_iter().map(log_row))
+        });
+        with_log.collect()
+    }
+
+    /// Restores the part of all given rows, which may be those of several parts of a run, in any order.
+    pub(crate) fn from_rows(
+        rows: impl IntoIterator<Item = (Option<Arc<str>>, State)>,
+    ) -> Result<Part, PartError> {
+        let (mut chains, mut of_log) = (Vec::new(), Vec::new());
+        for (device_id, state) in rows {
+            match (device_id, state) {
+                (device_id, State::Chains(state)) => chains.push((device_id, state)),
+                (None, State::Log(content)) => of_log.push(content),
+                (Some(_), State::Log(_)) => {
+                    return Err(PartError::Inconsistent("a row of its log has a device"));
+                }
+            }
+        }
+        let log = match of_log.is_empty() {
+            true => None,
+            false => Some(LogPart::from_rows(of_log.iter().map(Vec::as_slice))?),
+        };
+        let chains = chain::Part::from_rows(chains)?;
+        if log.is_some() && !chains.is_logged() {
+            return Err(PartError::Inconsistent("it has rows of a log"));
+        }
+        Ok(Part { chains, log })
+    }
+}
+
+fn joined(one: Option<LogPart>, other: Option<LogPart>) -> Result<Option<LogPart>, PartError> {
+    match (one, other) {
+        (Some(one), Some(other)) => one.merge(other).map(Some),
+        (one, other) => Ok(one.or(other)),
+    }
+}
+
 /// Verifies sources as a part of a run. `number` is the position of the first among the inputs of the run; the others
-/// follow it.
+/// follow it. With a log, the records are compared with it in the same pass.
 ///
 /// # Errors
 /// As [`verify`](crate::verify), and positions that are too high.
@@ -30,11 +250,12 @@ pub fn verify_part(
     sources: Vec<Source>,
     checks: &Checks<'_>,
     number: u64,
+    log: Option<&LogCheck<'_>>,
     options: &Options,
     progress: &Arc<Progress>,
 ) -> Result<Part, Error> {
-    let Folded { segments, kept, inputs, .. } = fold_sources(sources, &Plan::new(checks, options, progress))?;
-    Ok(Part::new(checks, options.order, number, inputs, segments, kept)?)
+    let plan = Plan { log, ..Plan::new(checks, options, progress) };
+    Ok(Part::of(number, fold_sources(sources, &plan)?, &plan)?)
 }
 
 /// Verifies the contested records of sources again, as a part of the same run. The sources have all such records of the
@@ -47,11 +268,13 @@ pub fn verify_contested(
     checks: &Checks<'_>,
     places: Places<'_>,
     mut contested: Contested,
+    log: Option<&LogCheck<'_>>,
     options: &Options,
     progress: &Arc<Progress>,
 ) -> Result<Part, Error> {
     contested.values_mut().for_each(|ranges| ranges.sort_unstable());
-    verify_again(sources, &Plan::new(checks, options, progress), places, contested, true)
+    let plan = Plan { log, ..Plan::new(checks, options, progress) };
+    verify_again(sources, &plan, places, contested)
 }
 
 /// Verifies records again. The first pass has counted the findings of the log, and its replay has these records.
@@ -60,26 +283,18 @@ fn verify_again(
     plan: &Plan<'_>,
     places: Places<'_>,
     contested: Contested,
-    excuses: bool,
 ) -> Result<Part, Error> {
     let Plan { checks, log, options, progress, .. } = *plan;
     let only = Plan { only: Some(&contested), log, ..Plan::new(checks, options, progress) };
-    let Folded { mut segments, kept, erased, inputs, .. } = fold_sources(sources, &only)?;
-    if !excuses {
-        erased.missing.into_values().for_each(|finding| segments.add(finding));
-    }
-    Ok(Part::again(checks, options.order, places, &inputs, segments, kept, contested)?)
+    let Folded { segments, kept, erased, inputs, .. } = fold_sources(sources, &only)?;
+    let (_, withheld) = erased.into_findings();
+    let verified = Verified { segments, kept, is_logged: log.is_some(), withheld };
+    let chains = chain::Part::again(checks, options.order, places, &inputs, verified, contested)?;
+    Ok(Part { chains, log: None })
 }
 
 /// Verifies the contested records of one process again, from its files, and compares them with the log of the plan.
-/// `excuses` states whether the log is that of a trusted checkpoint: missing payloads that it says were erased are then not
-/// listed again.
-pub(crate) fn settle(
-    mut whole: Part,
-    files: Option<&[Source]>,
-    plan: &Plan<'_>,
-    excuses: bool,
-) -> Result<Part, Error> {
+pub(crate) fn settle(mut whole: Part, files: Option<&[Source]>, plan: &Plan<'_>) -> Result<Part, Error> {
     let contested = whole.contested();
     if contested.is_empty() {
         return Ok(whole);
@@ -98,7 +313,7 @@ pub(crate) fn settle(
     }
     for group in groups {
         let sources = files.iter().filter_map(read::again).collect();
-        let again = verify_again(sources, plan, Places::From(0), group, excuses)?;
+        let again = verify_again(sources, plan, Places::From(0), group)?;
         whole = whole.merge(again)?;
     }
     Ok(whole)
@@ -136,7 +351,7 @@ impl PartVerifier {
         PartVerifier { fold: Fold::new(&options), options, number, name }
     }
 
-    /// Verifies the next records. All calls have the same checks, except that a call may add the keys of devices that had
+    /// Verifies the next records. All calls have the same checks and the same log, except that a call may add the keys of devices that had
     /// no records before. After an error the part has an unknown part of the records, so it is of no use.
     ///
     /// # Errors
@@ -145,17 +360,24 @@ impl PartVerifier {
         &mut self,
         source: Source,
         checks: &Checks<'_>,
+        log: Option<&LogCheck<'_>>,
         progress: &Arc<Progress>,
     ) -> Result<(), Error> {
         let opened = read::open(source, progress)?;
-        self.fold.input(opened, &Plan::new(checks, &self.options, progress)).map(drop)
+        let plan = Plan { log, ..Plan::new(checks, &self.options, progress) };
+        self.fold.input(opened, &plan).map(drop)
     }
 
     /// Returns the part. The next one has the next number.
     ///
     /// # Errors
     /// The position of the part is too high, or keys came after records of their device.
-    pub fn finish(&mut self, checks: &Checks<'_>, progress: &Arc<Progress>) -> Result<Part, Error> {
+    pub fn finish(
+        &mut self,
+        checks: &Checks<'_>,
+        log: Option<&LogCheck<'_>>,
+        progress: &Arc<Progress>,
+    ) -> Result<Part, Error> {
         let input = Input {
             name: Arc::clone(&self.name),
             format: "records".into(),
@@ -164,9 +386,8 @@ impl PartVerifier {
             modified: None,
             path: None,
         };
-        let plan = Plan::new(checks, &self.options, progress);
-        let Folded { segments, kept, inputs, .. } = self.fold.finish(vec![input], &plan)?;
-        let part = Part::new(checks, self.options.order, self.number, inputs, segments, kept)?;
+        let plan = Plan { log, ..Plan::new(checks, &self.options, progress) };
+        let part = Part::of(self.number, self.fold.finish(vec![input], &plan)?, &plan)?;
         self.number += 1;
         Ok(part)
     }
@@ -222,7 +443,7 @@ pub fn decode_rows<'b>(
     Ok(Part::from_rows(decoded)?)
 }
 
-fn decode_row(row: u64, device_id: Option<&str>, bytes: &[u8]) -> Result<RowState, RowError> {
+fn decode_row(row: u64, device_id: Option<&str>, bytes: &[u8]) -> Result<State, RowError> {
     let damaged = RowError::Damaged(row);
     let [version, rest @ ..] = bytes else { return Err(damaged) };
     if *version != ROW_VERSION {
@@ -236,13 +457,20 @@ fn decode_row(row: u64, device_id: Option<&str>, bytes: &[u8]) -> Result<RowStat
 }
 
 pub(crate) fn encode_state(row: &PartRow) -> Option<Vec<u8>> {
-    postcard::to_stdvec(&row.state).ok()
+    match &row.state {
+        State::Chains(state) => postcard::to_extend(state, vec![OF_CHAINS]).ok(),
+        State::Log(content) => Some([&[OF_LOG], &content[..]].concat()),
+    }
 }
 
 /// Decodes the state of a row. Memory is limited by the size of the bytes.
-pub(crate) fn decode_state(content: &[u8]) -> Option<RowState> {
-    match postcard::take_from_bytes(content) {
-        Ok((state, [])) => Some(state),
+pub(crate) fn decode_state(content: &[u8]) -> Option<State> {
+    match content.split_first()? {
+        (&OF_CHAINS, content) => match postcard::take_from_bytes(content) {
+            Ok((state, [])) => Some(State::Chains(state)),
+            _ => None,
+        },
+        (&OF_LOG, content) => Some(State::Log(content.to_vec())),
         _ => None,
     }
 }

@@ -16,12 +16,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use edgesentry_chain::part::{Contested, MAX_OPEN_GAPS, PartError};
 use edgesentry_chain::{
-    AuditRecord, Checks, Finding, FindingCode, Input, Kept, Order, PayloadError, ProvidedBy, Report, Segments,
+    AuditRecord, Checks, Finding, FindingCode, Input, Kept, LogCoverage, Order, PayloadError, ProvidedBy,
+    Report, Segments,
 };
 use edgesentry_log::{LogCheck, Replay};
 
 use crate::error::Error;
-use crate::part;
+use crate::part::{self, Part};
 use crate::progress::Progress;
 use crate::read::{self, Chunk, Opened, Source};
 use crate::window::{Verified, Window, sort, verify_records};
@@ -70,33 +71,53 @@ pub fn verify_with_log(
         Order::Sequence => sources.iter().map(read::again).collect(),
     };
     let plan = Plan { log, ..Plan::new(checks, options, progress) };
-    let Folded { mut segments, kept, replay, erased, inputs } = fold_sources(sources, &plan)?;
-    let concluded = log.map(|log| log.conclude(replay, checks.keys));
-    let logged = concluded.as_ref().map_or(0, |(coverage, _)| coverage.erased);
-    let missing = erased.missing.len() as u64;
-    if logged == 0 {
+    let folded = fold_sources(sources, &plan)?;
+    if options.order == Order::Sequence {
+        let whole = Part::of(0, folded, &plan)?;
+        return Ok(part::settle(whole, files.as_deref(), &plan)?.conclude(checks, log)?);
+    }
+    let Folded { mut segments, kept, replay, erased, inputs } = folded;
+    let concluded = log.map(|log| Concluded {
+        missing: erased.missing.len() as u64,
+        other: erased.other,
+        found: log.conclude(replay, checks.keys),
+    });
+    if !concluded.as_ref().is_some_and(Concluded::excuses) {
         // The log is not that of a trusted checkpoint, so it excuses none of them.
         erased.missing.into_values().for_each(|finding| segments.add(finding));
     }
-    let mut report = match options.order {
-        Order::Position => {
-            segments.keep(kept);
-            checks.report(segments)
-        }
-        Order::Sequence => {
-            let whole = part::Part::new(checks, options.order, 0, inputs.clone(), segments, kept)?;
-            part::settle(whole, files.as_deref(), &plan, logged > 0)?.conclude(checks, None)?
-        }
-    };
-    if let Some((coverage, findings)) = concluded {
-        if logged > 0 {
-            report.add_erased(missing, logged.saturating_sub(missing + erased.other));
-        }
-        report.add_log(coverage, ProvidedBy::Auditor, findings);
+    segments.keep(kept);
+    let mut report = checks.report(segments);
+    if let Some(concluded) = concluded {
+        concluded.add_to(&mut report);
     }
     report.keep(options.max_findings);
     report.locate(inputs);
     Ok(report)
+}
+
+/// The comparison of all records with the log.
+pub(crate) struct Concluded {
+    /// The number of missing payloads that the log says were erased.
+    pub(crate) missing: u64,
+    /// The number of those with other bytes.
+    pub(crate) other: u64,
+    pub(crate) found: (LogCoverage, Vec<Finding>),
+}
+
+impl Concluded {
+    /// Returns true if the missing payloads are no findings, because the log is that of a trusted checkpoint.
+    pub(crate) fn excuses(&self) -> bool {
+        self.found.0.erased > 0
+    }
+
+    pub(crate) fn add_to(self, report: &mut Report) {
+        let (coverage, findings) = self.found;
+        if coverage.erased > 0 {
+            report.add_erased(self.missing, coverage.erased.saturating_sub(self.missing + self.other));
+        }
+        report.add_log(coverage, ProvidedBy::Auditor, findings);
+    }
 }
 
 /// Opens and verifies sources as one input.
@@ -134,7 +155,7 @@ pub(crate) struct Folded {
     pub(crate) segments: Segments,
     /// The findings that are kept.
     pub(crate) kept: Kept,
-    replay: Replay,
+    pub(crate) replay: Replay,
     /// The findings that are withheld.
     pub(crate) erased: Erased,
     pub(crate) inputs: Vec<Input>,
@@ -199,6 +220,11 @@ impl Erased {
         let missing = segments.withdraw(|finding| finding.code == FindingCode::PayloadMissing);
         self.missing.extend(missing.into_iter().filter_map(|finding| Some((finding.index?, finding))));
         self.limit(most, segments);
+    }
+
+    /// Returns the number of those with other bytes, and the findings of the missing ones.
+    pub(crate) fn into_findings(self) -> (u64, Vec<Finding>) {
+        (self.other, self.missing.into_values().collect())
     }
 
     fn limit(&mut self, most: usize, segments: &mut Segments) {

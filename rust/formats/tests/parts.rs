@@ -2,6 +2,8 @@
 //! report of one process.
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/logged.rs"]
+mod logged;
 #[path = "common/tampered.rs"]
 mod tampered;
 
@@ -10,14 +12,16 @@ use std::sync::Arc;
 
 use edgesentry_chain::part::MAX_NUMBER;
 use edgesentry_chain::{
-    AuditRecord, Checks, Finding, FindingCode as Code, Hash, Head, Heads, Order, Report, Verdict,
+    AuditRecord, Checks, Finding, FindingCode as Code, Hash, Head, Heads, Order, Report, RootCheck, Verdict,
 };
 use edgesentry_formats::{
     ColumnNames, Contested, Ends, Error, Options, Part, PartError, Places, Progress, RowError, Source,
-    decode_rows, encode_row, verify, verify_contested, verify_part,
+    decode_rows, encode_row, verify, verify_contested, verify_part, verify_with_log,
 };
+use edgesentry_log::LogCheck;
+use logged::{Logged, Store, Writing};
 use proptest::prelude::*;
-use tampered::{CHAINS, Entry, KEYS, device, entries, lines, ndjson};
+use tampered::{CHAINS, Entry, KEYS, apply, device, edit, entries, lines, ndjson};
 
 /// The number of cases; `make soak` runs more.
 fn cases() -> ProptestConfig {
@@ -99,28 +103,43 @@ impl Way {
 
     fn report(&self, entries: &[Entry], checks: &Checks<'_>, options: &Options) -> Report {
         let pieces = self.pieces(entries);
-        let part = |(number, piece): (u64, &&[Entry])| {
-            let part = verify_part(vec![ndjson(piece)], checks, number, options, &progress()).unwrap();
+        self.report_of(|number| ndjson(pieces[number]), pieces.len(), checks, None, options)
+    }
+
+    /// Returns the report of the parts of these sources.
+    fn report_of(
+        &self,
+        source: impl Fn(usize) -> Source,
+        sources: usize,
+        checks: &Checks<'_>,
+        log: Option<&LogCheck<'_>>,
+        options: &Options,
+    ) -> Report {
+        let part = |number: usize| {
+            let one = vec![source(number)];
+            let part = verify_part(one, checks, number as u64, log, options, &progress()).unwrap();
             if self.travels { restored(&rows(&part)).unwrap() } else { part }
         };
-        let mut whole = self.merged((0..).zip(&pieces).map(part).collect());
+        let mut whole = self.merged((0..sources).map(part).collect());
         let contested = whole.contested();
+        // Only the log compares the keys.
+        let keys = checks.keys.filter(|_| log.is_some());
         if !contested.is_empty() {
-            let refused = whole.clone().report(&Ends { heads: checks.heads, ..Ends::default() });
+            let refused = whole.clone().report(&Ends { heads: checks.heads, keys, ..Ends::default() }, log);
             assert!(matches!(refused, Err(PartError::Contested { .. })), "{refused:?}");
             // The chains may be verified again apart from each other.
             for (device_id, ranges) in contested {
                 let one = Contested::from([(device_id, ranges)]);
-                let sources = pieces.iter().map(|piece| ndjson(piece)).collect();
+                let all = (0..sources).map(&source).collect();
                 let again =
-                    verify_contested(sources, checks, Places::From(0), one, options, &progress()).unwrap();
+                    verify_contested(all, checks, Places::From(0), one, log, options, &progress()).unwrap();
                 let again = if self.travels { restored(&rows(&again)).unwrap() } else { again };
                 whole = whole.merge(again).unwrap();
             }
             assert_eq!(whole.contested(), Contested::new());
         }
-        let ends = Ends { heads: checks.heads, inputs: Some(pieces.len() as u64), ..Ends::default() };
-        whole.report(&ends).unwrap()
+        let ends = Ends { heads: checks.heads, keys, inputs: Some(sources as u64), ..Ends::default() };
+        whole.report(&ends, log).unwrap()
     }
 }
 
@@ -216,6 +235,72 @@ proptest! {
     }
 }
 
+fn writing() -> impl Strategy<Value = Writing> {
+    let sizes = (1usize..9, 1usize..9, 0usize..3, any::<prop::sample::Index>());
+    let flags = (any::<bool>(), any::<bool>(), prop_oneof![9 => Just(true), 1 => Just(false)]);
+    (sizes, flags).prop_map(|((batch, batches, later, earlier), (has_previous, erases, trusted))| Writing {
+        batch,
+        batches,
+        previous: has_previous.then(|| earlier.index(batches)),
+        later: later.min(batches - 1),
+        erases,
+        trusted,
+    })
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    /// With a log, the report is that of one process over the same files to the byte, in both orders.
+    #[test]
+    fn parts_with_a_log_give_the_report_of_one_process(
+        writing in writing(),
+        interleaved in any::<bool>(),
+        edits in proptest::collection::vec((any::<prop::sample::Index>(), edit()), 0..4),
+        keys in any::<bool>(),
+        cap in prop_oneof![0usize..4, Just(100_000)],
+        sequence in any::<bool>(),
+        scattered in any::<Option<u64>>(),
+        way in way(),
+    ) {
+        let logged = Logged::new(&writing);
+        let log = logged.check();
+        let records = writing.records();
+        let mut entries: Vec<Entry> = if interleaved {
+            (0..records).flat_map(|at| CHAINS.iter().map(move |chain| Some(chain[at].clone()))).collect()
+        } else {
+            CHAINS.iter().flat_map(|chain| chain[..records].iter().cloned().map(Some)).collect()
+        };
+        let is_sound = edits.is_empty();
+        for (at, edit) in edits {
+            if !entries.is_empty() {
+                apply(&mut entries, at, edit);
+            }
+        }
+        let order = if sequence { Order::Sequence } else { Order::Position };
+        if let Some(order) = scattered.filter(|_| sequence) {
+            entries.sort_by_cached_key(|entry| entry.as_ref().map(|record| blake3_key(order, record)));
+        }
+        let checks = Checks { keys: keys.then_some(&*KEYS), payloads: Some(&Store), ..Checks::default() };
+        let options = options(order, cap);
+        let folder = tempfile::tempdir().unwrap();
+        let pieces = way.pieces(&entries);
+        let file = |number: usize| folder.path().join(format!("{number}.ndjson"));
+        for (number, piece) in pieces.iter().enumerate() {
+            std::fs::write(file(number), lines(piece)).unwrap();
+        }
+        let source = |number: usize| Source::Path(file(number));
+        let sources = (0..pieces.len()).map(source).collect();
+        let expected = verify_with_log(sources, &checks, Some(&log), &options, &progress()).unwrap();
+        let covered = expected.coverage.log.as_ref().unwrap();
+        prop_assert!(!is_sound || covered.root == RootCheck::Compared);
+        prop_assert!(!is_sound || !writing.trusted || covered.erased > 0 || !writing.erases || records < 2);
+        let report = way.report_of(source, pieces.len(), &checks, Some(&log), &options);
+        prop_assert_eq!(serde_json::to_string(&report).unwrap(), serde_json::to_string(&expected).unwrap());
+        prop_assert_eq!(report, expected);
+    }
+}
+
 /// A record by its device and sequence.
 type Place = (Option<Arc<str>>, Option<u64>);
 
@@ -253,7 +338,7 @@ fn intact() -> Vec<Entry> {
 
 fn part(entries: &[Entry], number: u64, order: Order) -> Part {
     let checks = Checks { keys: Some(&*KEYS), ..Checks::default() };
-    verify_part(vec![ndjson(entries)], &checks, number, &options(order, 10), &progress()).unwrap()
+    verify_part(vec![ndjson(entries)], &checks, number, None, &options(order, 10), &progress()).unwrap()
 }
 
 /// Intact records in any order and any files are valid in the order of sequence, and nothing is contested.
@@ -269,11 +354,11 @@ fn intact_records_in_any_order_are_never_accused() {
         assert_eq!((whole.verdict, &whole.findings), (Verdict::Valid, &vec![]));
         let parts = (0..).zip(entries.chunks(100));
         let parts = parts.map(|(number, entries)| {
-            verify_part(vec![ndjson(entries)], &checks, number, &options, &progress()).unwrap()
+            verify_part(vec![ndjson(entries)], &checks, number, None, &options, &progress()).unwrap()
         });
         let parts = parts.reduce(|a, b| a.merge(b).unwrap()).unwrap();
         assert_eq!(parts.contested(), Contested::new());
-        assert_eq!(parts.report(&Ends::default()).unwrap().verdict, Verdict::Valid);
+        assert_eq!(parts.report(&Ends::default(), None).unwrap().verdict, Verdict::Valid);
     }
 }
 
@@ -297,14 +382,14 @@ fn parts_that_are_not_of_one_run_are_refused() {
     let other = part(&entries, 1, Order::Sequence);
     assert!(matches!(merged(&one, &other), Err(PartError::OtherRun("the orders"))));
     let without =
-        verify_part(vec![ndjson(&entries)], &Checks::default(), 1, &Options::default(), &progress());
+        verify_part(vec![ndjson(&entries)], &Checks::default(), 1, None, &Options::default(), &progress());
     assert!(matches!(merged(&one, &without.unwrap()), Err(PartError::OtherRun(_))));
     let ends = |inputs| Ends { inputs: Some(inputs), ..Ends::default() };
     let both = merged(&two, &one).unwrap();
-    assert!(both.clone().report(&ends(2)).is_ok());
-    assert_eq!(both.report(&ends(3)).unwrap_err(), PartError::Inputs { expected: 3, found: 2 });
+    assert!(both.clone().report(&ends(2), None).is_ok());
+    assert_eq!(both.report(&ends(3), None).unwrap_err(), PartError::Inputs { expected: 3, found: 2 });
     let apart = merged(&one, &part(&entries[300..], 5, Order::Position)).unwrap();
-    assert_eq!(apart.report(&Ends::default()).unwrap_err(), PartError::Missing(1));
+    assert_eq!(apart.report(&Ends::default(), None).unwrap_err(), PartError::Missing(1));
     // A device has other keys in one part.
     let mut keys = edgesentry_chain::KeyRing::new();
     let key = device("b").public_key().unwrap();
@@ -315,11 +400,11 @@ fn parts_that_are_not_of_one_run_are_refused() {
     let other = verify_part(vec![ndjson(&entries[..10])], &checks, 1, &options, &progress()).unwrap();
     assert!(matches!(merged(&one, &other), Err(PartError::OtherBasis { what: "keys", .. })));
     let heads = heads();
-    let refused = one.report(&Ends { heads: Some(&heads), ..Ends::default() });
+    let refused = one.report(&Ends { heads: Some(&heads), ..Ends::default() }, None);
     // Parts without heads have the ends of the chains alone.
     assert!(matches!(refused, Err(PartError::EarlierHead { .. })));
-    assert!(verify_part(vec![ndjson(&entries)], &checks, MAX_NUMBER, &options, &progress()).is_ok());
-    let high = verify_part(vec![ndjson(&entries)], &checks, MAX_NUMBER + 1, &options, &progress());
+    assert!(verify_part(vec![ndjson(&entries)], &checks, MAX_NUMBER, None, &options, &progress()).is_ok());
+    let high = verify_part(vec![ndjson(&entries)], &checks, MAX_NUMBER + 1, None, &options, &progress());
     assert!(matches!(high, Err(Error::Part(PartError::Inconsistent(_)))));
 }
 
@@ -349,6 +434,50 @@ fn damaged_rows_are_refused() {
     assert!(restored(&Vec::new()).is_err());
 }
 
+#[test]
+fn rows_of_a_log_are_small_and_checked() {
+    let writing = Writing { batch: 30, batches: 9, previous: Some(3), later: 1, erases: true, trusted: true };
+    let logged = Logged::new(&writing);
+    let (log, checks) = (logged.check(), Checks { payloads: Some(&Store), ..Checks::default() });
+    let mut records: Vec<AuditRecord> =
+        CHAINS.iter().flat_map(|chain| chain[..writing.records()].to_vec()).collect();
+    records.sort_by_cached_key(|record| blake3_key(7, record));
+    let entries: Vec<Entry> = records.into_iter().map(Some).collect();
+    let options = options(Order::Sequence, 10);
+    let parts = entries.chunks(300).zip(0..).map(|(entries, number)| {
+        rows(&verify_part(vec![ndjson(entries)], &checks, number, Some(&log), &options, &progress()).unwrap())
+    });
+    let all: Rows = parts.flatten().collect();
+    let report = restored(&all).unwrap().report(&Ends::default(), Some(&log)).unwrap();
+    let covered = report.coverage.log.as_ref().unwrap();
+    assert_eq!((covered.root, covered.records, covered.after), (RootCheck::Compared, 960, 120));
+    assert_eq!(covered.erased, 3);
+    let (of_log, of_chains): (Rows, Rows) =
+        all.iter().cloned().partition(|(device_id, row)| device_id.is_none() && row[9] == 1);
+    // Single leaves have a hash each, six in a row.
+    assert!((100..300).contains(&of_log.len()), "{} rows", of_log.len());
+    assert!(all.iter().filter(|(id, row)| id.is_some() || row[9] == 1).all(|(_, row)| row.len() <= 250));
+    let without = restored(&of_chains).unwrap().report(&Ends::default(), Some(&log));
+    assert!(matches!(without, Err(PartError::Inconsistent(_))), "{without:?}");
+    for (at, (_, content)) in
+        of_log.iter().enumerate().filter(|(at, _)| at % 7 == 0 || of_log[*at].1[10] == 0)
+    {
+        let mut missing = of_log.clone();
+        missing.remove(at);
+        let mut twice = missing.clone();
+        twice.push(missing[0].clone());
+        let mut damaged = of_log.clone();
+        damaged[at].1[content.len() - 1] ^= 1;
+        let mut renamed = of_log.clone();
+        renamed[at].0 = Some("a".into());
+        for rows in [missing, twice, damaged, renamed] {
+            let restored = restored(&[of_chains.clone(), rows].concat());
+            let report = restored.map(|part| part.report(&Ends::default(), Some(&log)));
+            assert!(!matches!(report, Ok(Ok(_))), "row {at}: {report:?}");
+        }
+    }
+}
+
 /// A chain that repeats records of another file is verified again, and its findings are named.
 #[test]
 fn a_repetition_in_another_file_is_contested() {
@@ -359,23 +488,30 @@ fn a_repetition_in_another_file_is_contested() {
         let options = options(order, 100_000);
         let pieces = [&chain[..200], &chain[150..300]];
         let parts = pieces.iter().zip(0..).map(|(piece, number)| {
-            verify_part(vec![ndjson(piece)], &checks, number, &options, &progress()).unwrap()
+            verify_part(vec![ndjson(piece)], &checks, number, None, &options, &progress()).unwrap()
         });
         let whole = parts.reduce(|a, b| a.merge(b).unwrap()).unwrap();
         let contested = whole.contested();
         assert_eq!(contested.len(), 1);
         let sources = || pieces.iter().map(|piece| ndjson(piece)).collect::<Vec<Source>>();
-        let again =
-            verify_contested(sources(), &checks, Places::From(0), contested.clone(), &options, &progress())
-                .unwrap();
-        let report = whole.clone().merge(again).unwrap().report(&Ends::default()).unwrap();
+        let again = verify_contested(
+            sources(),
+            &checks,
+            Places::From(0),
+            contested.clone(),
+            None,
+            &options,
+            &progress(),
+        )
+        .unwrap();
+        let report = whole.clone().merge(again).unwrap().report(&Ends::default(), None).unwrap();
         assert_eq!(report.coverage.records, 350);
         assert_eq!(report.counts.get(&Code::SequenceDuplicate), Some(&repeated), "{:?}", report.counts);
         // The records of one file are not those of the parts.
         let half = vec![ndjson(pieces[0])];
         let again =
-            verify_contested(half, &checks, Places::From(0), contested, &options, &progress()).unwrap();
-        let refused = whole.merge(again).unwrap().report(&Ends::default());
+            verify_contested(half, &checks, Places::From(0), contested, None, &options, &progress()).unwrap();
+        let refused = whole.merge(again).unwrap().report(&Ends::default(), None);
         assert!(matches!(refused, Err(PartError::Changed(_))), "{refused:?}");
     }
 }
@@ -413,19 +549,21 @@ fn contested_ranges_in_any_order_are_verified_again() {
     let checks = Checks::default();
     let options = options(Order::Sequence, 100_000);
     let piece = [&chain[..50], &chain[100..150]].concat();
-    let part = |number| verify_part(vec![ndjson(&piece)], &checks, number, &options, &progress()).unwrap();
+    let part =
+        |number| verify_part(vec![ndjson(&piece)], &checks, number, None, &options, &progress()).unwrap();
     let whole = part(0).merge(part(1)).unwrap();
     let again = |contested| {
         let sources = vec![ndjson(&piece), ndjson(&piece)];
         let again =
-            verify_contested(sources, &checks, Places::From(0), contested, &options, &progress()).unwrap();
+            verify_contested(sources, &checks, Places::From(0), contested, None, &options, &progress())
+                .unwrap();
         whole.clone().merge(again)
     };
     let mut contested = whole.contested();
     let found: Vec<_> = contested["a"].iter().map(|range| (range.first, range.last)).collect();
     assert_eq!(found, [(1, 50), (101, 150)]);
     contested.values_mut().for_each(|ranges| ranges.reverse());
-    let report = again(contested.clone()).unwrap().report(&Ends::default()).unwrap();
+    let report = again(contested.clone()).unwrap().report(&Ends::default(), None).unwrap();
     assert_eq!(report.counts.get(&Code::SequenceDuplicate), Some(&100), "{:?}", report.counts);
     contested.values_mut().for_each(|ranges| ranges[1].last = 110);
     let refused = again(contested);

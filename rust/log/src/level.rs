@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use edgesentry_chain::part::PartError;
 use edgesentry_chain::{
     AuditRecord, Finding, FindingCode, Hash, Head, Heads, KeyRing, LogCoverage, Predecessor, RootCheck,
     TimeStamp, count, plural,
@@ -12,6 +13,7 @@ use crate::evidence::{BundleScope, LeafWalk, PartialHeads};
 use crate::hash::TreeHash;
 use crate::heads::{HeadEntry, HeadsRoot};
 use crate::note::Note;
+use crate::part::{LogPart, LogRun};
 use crate::places::{DevicePlaces, PlacedHeads, Places};
 use crate::policy::{Policy, PolicyError};
 use crate::range::CompactRange;
@@ -113,6 +115,8 @@ pub struct LogCheck<'a> {
     course: Option<Course<'a>>,
     witnesses: u64,
     quorum: bool,
+    /// What all parts of a run have in common.
+    run: LogRun,
     /// The findings about the signatures.
     findings: Vec<Finding>,
     stamps: Vec<TimeStamp>,
@@ -163,6 +167,12 @@ impl<'a> LogCheck<'a> {
             cut: previous.as_ref().map(Checkpoint::size),
             grows: false,
         });
+        let run = LogRun {
+            checkpoint: Hash::of(note.text().as_bytes()),
+            previous: inputs.previous.map(|previous| Hash::of(previous.text().as_bytes())),
+            layout: places.map(|places| places.layout),
+            limits: course.as_ref().map(Course::limits).unwrap_or_default(),
+        };
         let quorum = policy.has_quorum();
         let (stamps, invalid_stamps) = Default::default();
         LogCheck {
@@ -172,6 +182,7 @@ impl<'a> LogCheck<'a> {
             course,
             witnesses,
             quorum,
+            run,
             findings,
             stamps,
             invalid_stamps,
@@ -205,7 +216,7 @@ impl<'a> LogCheck<'a> {
     #[must_use]
     pub fn merge(&self, left: Replay, right: Replay) -> Replay {
         match &self.course {
-            Some(course) => course.merge(left, right),
+            Some(course) => left.merge(right, &course.limits()),
             None => left,
         }
     }
@@ -215,6 +226,26 @@ impl<'a> LogCheck<'a> {
     pub fn erased(&self, replay: &Replay, device_id: &str, sequence: u64) -> Option<u64> {
         let index = self.course.as_ref()?.places.of(device_id, sequence)?;
         replay.erased.contains(&index).then_some(index)
+    }
+
+    /// Returns the replay of some inputs as a part of a run. `erased_other` is the number of payloads that the log says
+    /// were erased and that are there with other bytes.
+    pub fn part(&self, replay: Replay, inputs: u64, erased_other: u64) -> LogPart {
+        LogPart { run: self.run, inputs, erased_other, replay }
+    }
+
+    /// Like [`LogCheck::conclude`], for the merged parts of a run.
+    ///
+    /// # Errors
+    /// The parts were compared with another checkpoint or layout.
+    pub fn conclude_part(
+        &self,
+        part: LogPart,
+        keys: Option<&KeyRing>,
+    ) -> Result<(LogCoverage, Vec<Finding>), PartError> {
+        self.run.check(&part.run)?;
+        part.check()?;
+        Ok(self.conclude(part.replay, keys))
     }
 
     /// Compares the replay of the whole input with the checkpoints, and the keys of the auditor with those of the log.

@@ -37,6 +37,7 @@ mod leaf;
 mod level;
 mod log_proof;
 mod note;
+mod part;
 mod places;
 mod policy;
 mod proof;
@@ -78,6 +79,7 @@ pub use leaf::{
 pub use level::{LogCheck, LogInputs, MAX_FAST_SECONDS, MaxAge};
 pub use log_proof::{LogProof, LogProofError, MAX_PROOF_BYTES};
 pub use note::{MAX_NOTE_BYTES, MAX_SIGNATURES, Note, NoteError, NoteSignature, VerifiedSignature};
+pub use part::{LogPart, MAX_LOG_ROW_BYTES};
 pub use places::{Places, PlacesError};
 pub use policy::{
     Cosigned, MAX_POLICY_BYTES, Policy, PolicyError, PolicyLog, PolicyWitness, TrustedCheckpoint,

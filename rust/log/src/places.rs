@@ -58,6 +58,8 @@ pub struct Places {
     pub(crate) runs: usize,
     size: u64,
     pub(crate) records: u64,
+    /// The hash of the layout; zero bytes if the places are not from a layout.
+    pub(crate) layout: Hash,
 }
 
 /// A heads leaf.
@@ -108,7 +110,7 @@ impl Places {
     /// # Errors
     /// The bytes are not a layout, or it has a record twice.
     pub fn parse(bytes: &[u8]) -> Result<Places, PlacesError> {
-        let mut places = Places::default();
+        let mut places = Places { layout: Hash::of(bytes), ..Places::default() };
         for item in Layout::parse(bytes)? {
             let item = item?;
             let index = places.size;

@@ -14,7 +14,7 @@ use crate::range::CompactRange;
 
 /// The limit of pieces beyond the number of runs. An export in the order of its chains has at most one piece for each
 /// run; records in random order have one for every second record.
-const MAX_FURTHER_PIECES: usize = 1 << 20;
+const MAX_FURTHER_PIECES: u64 = 1 << 20;
 
 /// The replayed part of a log.
 #[derive(Clone, Default, Debug)]
@@ -54,6 +54,16 @@ pub(crate) struct Course<'a> {
     pub(crate) grows: bool,
 }
 
+/// What joining replays depends on.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(crate) struct Limits {
+    /// The size of the checkpoint.
+    pub(crate) size: u64,
+    pub(crate) cut: Option<u64>,
+    /// The number of runs in the layout.
+    pub(crate) runs: u64,
+}
+
 /// What the log has of a device.
 #[derive(Clone, Copy)]
 struct Device<'r, 'p> {
@@ -65,6 +75,10 @@ struct Device<'r, 'p> {
 }
 
 impl Course<'_> {
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { size: self.size, cut: self.cut, runs: self.places.runs as u64 }
+    }
+
     fn device<'r>(&self, device_id: &'r str) -> Device<'r, '_> {
         let places = self.places.devices.get(device_id);
         let head = places.and_then(|places| places.last_before(self.size));
@@ -82,6 +96,7 @@ impl Course<'_> {
         let mut device: Option<Device<'_, '_>> = None;
         let mut open: Option<(u64, Piece)> = None;
         let mut scratch = Vec::with_capacity(512);
+        let limits = self.limits();
         for (record, position) in records {
             let Device { places, head, erasures, .. } = match device {
                 Some(known) if known.device_id == record.device_id => known,
@@ -116,25 +131,28 @@ impl Course<'_> {
                 Some((_, piece)) if piece.end == index && self.cut != Some(index) => piece.push(leaf),
                 _ => {
                     if let Some((begin, piece)) = open.take() {
-                        self.insert(&mut replay, begin, piece);
+                        replay.insert(&limits, begin, piece);
                     }
                     open = Piece::new(index, leaf).map(|piece| (index, piece));
                 }
             }
         }
         if let Some((begin, piece)) = open {
-            self.insert(&mut replay, begin, piece);
+            replay.insert(&limits, begin, piece);
         }
         (replay, findings)
     }
+}
 
+impl Replay {
     /// Joins the replays of two parts of the input.
-    pub(crate) fn merge(&self, left: Replay, right: Replay) -> Replay {
+    pub(crate) fn merge(self, other: Replay, limits: &Limits) -> Replay {
         let (mut all, mut less) =
-            if left.pieces.len() >= right.pieces.len() { (left, right) } else { (right, left) };
+            if self.pieces.len() >= other.pieces.len() { (self, other) } else { (other, self) };
         all.erased.append(&mut less.erased);
-        all.records += less.records;
-        all.after += less.after;
+        // Replays of another process may have any numbers.
+        all.records = all.records.saturating_add(less.records);
+        all.after = all.after.saturating_add(less.after);
         all.repeated |= less.repeated;
         all.overflowed |= less.overflowed;
         if all.heads.len() < less.heads.len() {
@@ -142,40 +160,41 @@ impl Course<'_> {
         }
         all.heads.extend(less.heads);
         for (begin, piece) in less.pieces {
-            self.insert(&mut all, begin, piece);
+            all.insert(limits, begin, piece);
+        }
+        if all.overflowed {
+            all.pieces.clear();
         }
         all
     }
 
-    fn insert(&self, replay: &mut Replay, mut begin: u64, mut piece: Piece) {
-        if replay.overflowed {
-            replay.pieces.clear();
+    pub(crate) fn insert(&mut self, limits: &Limits, mut begin: u64, mut piece: Piece) {
+        if self.overflowed {
+            self.pieces.clear();
             return;
         }
-        let joins = |end: u64, begin: u64| end > begin || (end == begin && self.cut != Some(begin));
-        let before = replay.pieces.range(..=begin).next_back().map(|(at, before)| (*at, before.end));
+        let joins = |end: u64, begin: u64| end > begin || (end == begin && limits.cut != Some(begin));
+        let before = self.pieces.range(..=begin).next_back().map(|(at, before)| (*at, before.end));
         if let Some((at, end)) = before
             && joins(end, begin)
-            && let Some(mut before) = replay.pieces.remove(&at)
+            && let Some(mut before) = self.pieces.remove(&at)
         {
-            replay.repeated |= !before.join(&piece);
+            self.repeated |= !before.join(&piece);
             (begin, piece) = (at, before);
         }
-        while let Some((&at, _)) = replay.pieces.range(begin..).next()
+        while let Some((&at, _)) = self.pieces.range(begin..).next()
             && joins(piece.end, at)
-            && let Some(after) = replay.pieces.remove(&at)
+            && let Some(after) = self.pieces.remove(&at)
         {
-            replay.repeated |= !piece.join(&after);
+            self.repeated |= !piece.join(&after);
         }
-        replay.pieces.insert(begin, piece);
-        if replay.pieces.len() > self.places.runs + MAX_FURTHER_PIECES {
-            replay.overflowed = true;
-            replay.pieces.clear();
+        self.pieces.insert(begin, piece);
+        if self.pieces.len() as u64 > limits.runs.saturating_add(MAX_FURTHER_PIECES) {
+            self.overflowed = true;
+            self.pieces.clear();
         }
     }
-}
 
-impl Replay {
     /// Returns true if the log says that a payload of these records was erased.
     pub fn has_erased(&self) -> bool {
         !self.erased.is_empty()

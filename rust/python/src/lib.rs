@@ -23,6 +23,7 @@ mod html;
 mod keys;
 mod ledger;
 mod log;
+mod log_inputs;
 mod manifest;
 mod monitor;
 mod outbox;
@@ -81,6 +82,8 @@ mod _core {
     use crate::ledger::{IngestAnswer, LedgerCore};
     #[pymodule_export]
     use crate::log::{Checkpoint, Policy, proven_fields};
+    #[pymodule_export]
+    use crate::log_inputs::LogInputs;
     #[pymodule_export]
     use crate::monitor::MonitorCore;
     #[pymodule_export]

@@ -20,6 +20,7 @@ use crate::coverage::{
 use crate::errors::UnreadableError;
 use crate::findings::{Cause, Finding, Findings};
 use crate::keys::KeyRing;
+use crate::log_inputs::LogInputs;
 use crate::packed_keys::PackedKeys;
 use crate::report::Report;
 use crate::segments::Segments;
@@ -95,6 +96,7 @@ pub(crate) fn restore(py: Python<'_>, kind: &str, state: PyBackedBytes) -> PyRes
             opened(py, kind, bytes)?;
             Ok(Py::new(py, PackedKeys::from_state(state))?.into_any())
         }
+        "LogInputs" => object(py, kind, bytes, LogInputs::from_state),
         "Segments" => object(py, kind, bytes, Segments::from_state),
         "Statistics" => object(py, kind, bytes, Statistics::from_state),
         _ => {

@@ -26,6 +26,7 @@ use crate::errors::{UnreadableError, failure, sentence};
 use crate::frames::Batches;
 use crate::heads::heads_from_any;
 use crate::keys::{GivenKeys, given_keys, scheme_of};
+use crate::log_inputs::{LogInputs, SharedLog};
 use crate::pickle::{Reduced, reduce, refuse};
 use crate::progress::Bar;
 use crate::report::{Call, Report};
@@ -144,23 +145,33 @@ impl Segments {
     ///     heads: The same trusted heads as those of the parts; each part needs those of its devices alone.
     ///     start_heads: Heads after which the chains must begin.
     ///     inputs: The number of inputs of the run, to refuse a result that lacks some.
+    ///     keys: The same keys as those of the parts, all of them. With `log`, they are compared with those
+    ///         of the log.
+    ///     log: The same log as that of the parts, if they have one.
     ///
     /// Raises:
-    ///     ValueError: Records are contested, an input is missing, or the heads are not those of the parts.
-    #[pyo3(signature = (*, heads = None, start_heads = None, inputs = None))]
+    ///     ValueError: Records are contested, an input is missing, or heads, keys or log are not those of the
+    ///         parts.
+    #[pyo3(signature = (*, heads = None, start_heads = None, inputs = None, keys = None, log = None))]
     fn report(
         &self,
         py: Python<'_>,
         heads: Option<&Bound<'_, PyAny>>,
         start_heads: Option<&Bound<'_, PyAny>>,
         inputs: Option<u64>,
+        keys: Option<&Bound<'_, PyAny>>,
+        log: Option<&Bound<'_, LogInputs>>,
     ) -> PyResult<Report> {
         let heads = heads.map(heads_from_any).transpose()?;
         let start_heads = start_heads.map(heads_from_any).transpose()?;
+        let keys = keys.map(|keys| given_keys(keys, None)).transpose()?;
+        let log = log.map(|log| log.get().shared());
+        let log = log.as_ref().map(SharedLog::check_now).transpose()?;
         let part = &self.0;
         let report = py.detach(|| {
-            let ends = Ends { heads: heads.as_ref(), start_heads: start_heads.as_ref(), inputs };
-            part.clone().report(&ends)
+            let keys = keys.as_ref().map(|keys| &*keys.ring);
+            let ends = Ends { heads: heads.as_ref(), start_heads: start_heads.as_ref(), keys, inputs };
+            part.clone().report(&ends, log.as_ref())
         });
         Ok(Report::new(report.map_err(unusable)?, Call::default()))
     }
@@ -306,6 +317,7 @@ fn part_of(at: usize, part: &Bound<'_, PyAny>) -> PyResult<Part> {
 ///     payload_sample: The share of the payloads to check, from 0 to 1, and a seed: one of 64 bits that the
 ///         author of the records cannot know.
 ///     heads: Trusted heads, at least those of the devices in the source.
+///     log: The log to compare the records with: the same in all parts, and in the report.
 ///     scheme: The scheme of keys that do not name one; by default as in `KeyRing`.
 ///     order: The place of a record in its chain, as in `verify_chain`.
 ///     contested: Records to verify again: `Segments.contested` of all merged parts, or some of its devices.
@@ -328,8 +340,8 @@ fn part_of(at: usize, part: &Bound<'_, PyAny>) -> PyResult<Part> {
 #[pyfunction]
 #[pyo3(signature = (
     source, *, position, columns = None, ignore = None, keys = None, payloads = None, payload_sample = None,
-    heads = None, scheme = None, order = "position", contested = None, places = None, byte_ranges = None,
-    threads = None, max_findings = 100_000
+    heads = None, log = None, scheme = None, order = "position", contested = None, places = None,
+    byte_ranges = None, threads = None, max_findings = 100_000
 ))]
 // The arguments of the Python function.
 #[allow(clippy::too_many_arguments)]
@@ -343,6 +355,7 @@ pub(crate) fn verify_part(
     payloads: Option<&Bound<'_, PyAny>>,
     payload_sample: Option<(f64, u64)>,
     heads: Option<&Bound<'_, PyAny>>,
+    log: Option<&Bound<'_, LogInputs>>,
     scheme: Option<&str>,
     order: &str,
     contested: Option<&Bound<'_, PyDict>>,
@@ -351,7 +364,7 @@ pub(crate) fn verify_part(
     threads: Option<i64>,
     max_findings: i64,
 ) -> PyResult<Segments> {
-    let given = Given::from_any(py, keys, payloads, payload_sample, heads, scheme)?;
+    let given = Given::from_any(py, keys, payloads, payload_sample, heads, log, scheme)?;
     let options = options_of(order, max_findings)?;
     let contested = contested.map(contested_from_any).transpose()?;
     if contested.is_none() && (places.is_some() || matches!(position, Positions::Each(_))) {
@@ -364,10 +377,11 @@ pub(crate) fn verify_part(
         None => inputs,
     };
     let work = Work::start(inputs, move |sources, progress, results| {
-        let checks = given.checks();
+        let (checks, log) = (given.checks(), given.log.as_ref().map(SharedLog::check));
+        let log = log.as_ref();
         results.put(pool.install(|| match (contested, position) {
             (None, Positions::From(position)) => {
-                verify_as_part(sources, &checks, position, &options, progress)
+                verify_as_part(sources, &checks, position, log, &options, progress)
             }
             (contested, position) => {
                 let places = match (&places, &position) {
@@ -375,7 +389,8 @@ pub(crate) fn verify_part(
                     (None, Positions::From(position)) => Places::From(*position),
                     (None, Positions::Each(positions)) => Places::Inputs(positions),
                 };
-                verify_contested(sources, &checks, places, contested.unwrap_or_default(), &options, progress)
+                let contested = contested.unwrap_or_default();
+                verify_contested(sources, &checks, places, contested, log, &options, progress)
             }
         })?)
     })?;
@@ -436,6 +451,7 @@ struct Given {
     keys: Option<GivenKeys>,
     payloads: Option<Box<dyn Payloads + Send>>,
     heads: Option<Heads>,
+    log: Option<SharedLog>,
 }
 
 impl Given {
@@ -445,6 +461,7 @@ impl Given {
         payloads: Option<&Bound<'_, PyAny>>,
         sample: Option<(f64, u64)>,
         heads: Option<&Bound<'_, PyAny>>,
+        log: Option<&Bound<'_, LogInputs>>,
         scheme: Option<&str>,
     ) -> PyResult<Given> {
         let scheme = scheme.map(scheme_of).transpose()?;
@@ -463,6 +480,7 @@ impl Given {
             keys: keys.map(|keys| given_keys(keys, scheme)).transpose()?,
             payloads,
             heads: heads.map(heads_from_any).transpose()?,
+            log: log.map(|log| log.get().shared()),
         })
     }
 
@@ -504,6 +522,7 @@ fn opened_payloads(py: Python<'_>, payloads: &Bound<'_, PyAny>) -> PyResult<Box<
 ///     payloads: A directory of payloads, to hash them again, or `s3://BUCKET`.
 ///     payload_sample: As for `verify_part`.
 ///     heads: Trusted heads, at least those of the devices in the records.
+///     log: As for `verify_part`.
 ///     scheme: The scheme of keys that do not name one; by default as in `KeyRing`.
 ///     order: The place of a record in its chain, as in `verify_chain`.
 ///     name: The name of the input in findings.
@@ -526,7 +545,8 @@ impl Verifier {
     #[new]
     #[pyo3(signature = (
         *, position, columns = None, ignore = None, keys = None, payloads = None, payload_sample = None,
-        heads = None, scheme = None, order = "position", name = "records", threads = None, max_findings = 100_000
+        heads = None, log = None, scheme = None, order = "position", name = "records", threads = None,
+        max_findings = 100_000
     ))]
     // The arguments of the Python class.
     #[allow(clippy::too_many_arguments)]
@@ -539,6 +559,7 @@ impl Verifier {
         payloads: Option<&Bound<'_, PyAny>>,
         payload_sample: Option<(f64, u64)>,
         heads: Option<&Bound<'_, PyAny>>,
+        log: Option<&Bound<'_, LogInputs>>,
         scheme: Option<&str>,
         order: &str,
         name: &str,
@@ -547,7 +568,7 @@ impl Verifier {
     ) -> PyResult<Verifier> {
         let options = options_of(order, max_findings)?;
         let verifier = PartVerifier::new(name.into(), position, options);
-        let mut given = Given::from_any(py, keys, payloads, payload_sample, heads, scheme)?;
+        let mut given = Given::from_any(py, keys, payloads, payload_sample, heads, log, scheme)?;
         Ok(Verifier {
             keys: Mutex::new(given.keys.take()),
             scheme: scheme.map(scheme_of).transpose()?,
@@ -580,9 +601,12 @@ impl Verifier {
         let (given, pool) = (Arc::clone(&self.given), Arc::clone(&self.pool));
         let work = Work::start(named_inputs(batch, &self.names)?, move |sources, progress, results| {
             let checks = given.checks_with(keys.as_ref());
+            let log = given.log.as_ref().map(SharedLog::check);
             pool.install(|| {
-                sources.into_iter().try_for_each(|source| verifier.push(source, &checks, progress))
+                let mut sources = sources.into_iter();
+                sources.try_for_each(|source| verifier.push(source, &checks, log.as_ref(), progress))
             })?;
+            drop(log);
             // The next call adds keys to the ring in place.
             drop(keys);
             results.put(verifier)
@@ -605,7 +629,8 @@ impl Verifier {
         let (given, pool, keys) = (&self.given, &self.pool, self.known_keys(None)?);
         let part = py.detach(|| {
             let checks = given.checks_with(keys.as_ref());
-            pool.install(|| verifier.finish(&checks, &Arc::new(Progress::default())))
+            let log = given.log.as_ref().map(SharedLog::check);
+            pool.install(|| verifier.finish(&checks, log.as_ref(), &Arc::new(Progress::default())))
         });
         part.map(Segments).map_err(|error| failure(py, error))
     }

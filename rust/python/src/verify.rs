@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use edgesentry_chain::{Checks, Claim, Claims, Heads, InputKind, Payloads, ProvidedBy, Scheme};
-use edgesentry_formats::{LogCheck, LogFiles, LogPaths, MaxAge, PayloadFolder, hint_erasures, layout_path};
+use edgesentry_formats::{
+    LogBytes, LogCheck, LogFiles, LogPaths, MaxAge, PayloadFolder, hint_erasures, layout_path,
+};
 use edgesentry_rs::export::Manifest;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -224,12 +226,23 @@ impl GivenLog {
 }
 
 impl LogArguments {
-    /// Reads the files. `beside` returns the layout that is used if the caller names none.
+    /// Reads and parses the files. `beside` returns the layout that is used if the caller names none.
     pub(crate) fn read(
         self,
         py: Python<'_>,
         beside: impl FnOnce() -> Option<PathBuf>,
     ) -> PyResult<Option<GivenLog>> {
+        let Some((bytes, max_age)) = self.bytes(py, beside)? else { return Ok(None) };
+        let files = LogFiles::parse(&bytes).map_err(|error| bad_log_file(py, error))?;
+        Ok(Some(GivenLog { files, max_age: max_age.map(MaxAgeSeconds::until_now).transpose()? }))
+    }
+
+    /// Reads the files.
+    pub(crate) fn bytes(
+        self,
+        py: Python<'_>,
+        beside: impl FnOnce() -> Option<PathBuf>,
+    ) -> PyResult<Option<(LogBytes, Option<MaxAgeSeconds>)>> {
         let LogArguments { checkpoint, policy, log_layout, previous, max_age, timestamps, tsa_roots } = self;
         if timestamps.is_some() != tsa_roots.is_some() {
             return Err(PyValueError::new_err("timestamps and tsa_roots belong together"));
@@ -250,8 +263,8 @@ impl LogArguments {
         let timestamps = timestamps.as_deref().unwrap_or_default();
         let tsa_roots = tsa_roots.as_deref();
         let paths = LogPaths { checkpoint, policy, layout, is_found, previous, timestamps, tsa_roots };
-        let files = LogFiles::read(&paths).map_err(|error| bad_log_file(py, error))?;
-        Ok(Some(GivenLog { files, max_age: max_age.map(MaxAgeSeconds::until_now).transpose()? }))
+        let bytes = LogBytes::read(&paths).map_err(|error| bad_log_file(py, error))?;
+        Ok(Some((bytes, max_age)))
     }
 }
 
@@ -280,7 +293,7 @@ impl MaxAgeSeconds {
 }
 
 /// Returns the layout beside the only export, if there is one.
-fn layout_beside(source: &Bound<'_, PyAny>) -> Option<PathBuf> {
+pub(crate) fn layout_beside(source: &Bound<'_, PyAny>) -> Option<PathBuf> {
     let path = source.extract::<PathBuf>().ok().or_else(|| {
         let [path] = <[PathBuf; 1]>::try_from(source.extract::<Vec<PathBuf>>().ok()?).ok()?;
         Some(path)

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Again, Block, Contested, Part, PartError, Plan, ROW_BITS};
 use crate::finding::{Finding, FindingCode};
 use crate::hash::Hash;
+use crate::kept;
 use crate::report::Input;
 use crate::runs::Order;
 use crate::segment::{Basis, ChainSpan, Counts, Faults, HeadSight, Link, Segment, Segments, Tally};
@@ -49,6 +50,8 @@ struct WholeState {
     findings: Vec<FindingState>,
     /// The places from which on findings were dropped: those of the part, and those of records that were verified again.
     last: [Option<PlaceState>; 2],
+    /// The findings that only the log excuses, of the same two.
+    withheld: [Vec<FindingState>; 2],
     inputs: Vec<(u64, InputState)>,
     ranges: Contested,
     /// The number of rows with a device.
@@ -184,6 +187,14 @@ impl Part {
             loose: counts.filter(|(_, count)| *count > 0).collect(),
             findings,
             last: [self.kept.last(), self.again.last.as_ref()].map(|last| last.map(PlaceState::from)),
+            withheld: [&self.withheld, &self.again.withheld].map(|withheld| {
+                let mut own: Vec<&Finding> = withheld
+                    .iter()
+                    .filter(|finding| super::share_of_finding(finding, shares) == share as usize)
+                    .collect();
+                own.sort_by(|a, b| kept::compare(self.plan.order, a, b));
+                own.into_iter().map(FindingState::from).collect()
+            }),
             inputs: self.inputs.iter().map(|(number, input)| (*number, input.into())).collect(),
             ranges: ranges
                 .filter(|(device_id, _)| super::share_of(device_id, shares) == share as usize)
@@ -237,7 +248,9 @@ impl Part {
 
     fn add_whole(&mut self, whole: WholeState) -> Result<(), PartError> {
         const OVERLAP: PartError = PartError::Inconsistent("its inputs overlap");
-        let WholeState { plan, blocks, loose, findings, last, inputs, ranges, rows: _ } = whole;
+        let WholeState { plan, blocks, loose, findings, last, withheld, inputs, ranges, rows: _ } = whole;
+        let [withheld, withheld_again] =
+            withheld.map(|all| all.into_iter().map(Finding::from).collect::<Vec<_>>());
         let [last, last_again] = last.map(|last| last.map(Finding::from));
         self.check_plan(&plan)?;
         for (number, input) in inputs {
@@ -274,7 +287,9 @@ impl Part {
             *total = total.saturating_add(count);
         }
         self.kept.add_until(findings.into_iter().map(Finding::from).collect(), last);
-        self.again.append(Again { ranges, last: last_again, ..Again::default() }, self.plan.order);
+        self.withheld.extend(withheld);
+        let again = Again { ranges, last: last_again, withheld: withheld_again, ..Again::default() };
+        self.again.append(again, self.plan.order);
         Ok(())
     }
 

@@ -50,7 +50,7 @@ pub enum Edit {
     Malformed { length: usize },
 }
 
-fn edit() -> impl Strategy<Value = Edit> {
+pub fn edit() -> impl Strategy<Value = Edit> {
     prop_oneof![
         Just(Edit::Drop),
         (1usize..40, 1usize..4).prop_map(|(times, length)| Edit::Repeat { times, length }),
