@@ -1,4 +1,4 @@
-"""The level log in parts: each attack has the report of one process, whatever part a record is in."""
+"""The level log in parts: each attack has the report of one process, in any partition of the records."""
 
 from __future__ import annotations
 

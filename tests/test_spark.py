@@ -27,7 +27,7 @@ from edgesentry import (
     write_records,
 )
 from edgesentry._core import PackedKeys
-from edgesentry.testing import CATALOGUE, attacks, make_fleet
+from edgesentry.testing import CATALOGUE, attacks, make_fleet, make_log, write_log
 
 # Spark warns about the versions of other libraries.
 pytestmark = pytest.mark.filterwarnings("default")
@@ -121,6 +121,26 @@ def test_a_frame_has_the_report_of_its_rows(spark: Any, tmp_path: Path) -> None:
         }
     none = edgesentry.spark.verify(frame.where("1 = 0"), keys=FLEET.keys, ignore=["day"])
     assert none.report.verdict == "nothing_to_verify"
+
+
+def test_files_and_frames_are_compared_with_the_log(spark: Any, tmp_path: Path) -> None:
+    log = make_log(FLEET)
+    files = write_log(tmp_path / "log", checkpoint=log.checkpoint(), layout=log.layout)
+    days(tmp_path / "sound", in_time(), 4)
+    days(tmp_path / "short", [*in_time()[:-7], *in_time()[20:25]], 4)
+    for name in ("sound", "short"):
+        folder = tmp_path / name
+        expected = verify_chain(folder, keys=FLEET.keys, order="sequence", **files)
+        assert expected.ok == (name == "sound")
+        result = edgesentry.spark.verify(folder, spark=spark, keys=FLEET.keys, **files)
+        assert result.report.to_json() == expected.to_json()
+        # The executors have no files of the log, and rows go to one task for each share.
+        frame = spark.read.parquet(str(folder))
+        again = edgesentry.spark.verify(frame, keys=FLEET.keys, **files)
+        assert plain(again.report) == plain(expected)
+        assert again.report.coverage.log == expected.coverage.log
+    with pytest.raises(ValueError, match="checkpoint and policy belong together"):
+        edgesentry.spark.verify(tmp_path / "sound", spark=spark, checkpoint=files["checkpoint"])
 
 
 def test_other_names_and_types_of_columns(spark: Any, tmp_path: Path) -> None:

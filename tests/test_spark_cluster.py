@@ -207,7 +207,7 @@ def test_processes_that_end_change_no_verdict(
 
 
 class Counted(BaseHTTPRequestHandler):
-    """A way to the S3 server that counts the objects which it sends, and fails when the test says so."""
+    """A proxy of the S3 server that counts the objects, and fails after a number of them."""
 
     protocol_version = "HTTP/1.1"
     sent: ClassVar[Counter[str]] = Counter()

@@ -106,7 +106,7 @@ pub(crate) struct Concluded {
 }
 
 impl Concluded {
-    /// Returns true if the missing payloads are no findings, because the log is that of a trusted checkpoint.
+    /// Returns true if the log is that of a trusted checkpoint, which excuses the missing payloads.
     pub(crate) fn excuses(&self) -> bool {
         self.found.0.erased > 0
     }
