@@ -52,7 +52,7 @@ def written(folder: Path, records: Sequence[AuditRecord], chosen: random.Random)
     """Writes records to files of random sizes."""
     folder.mkdir(parents=True)
     cuts = sorted(chosen.randrange(len(records) + 1) for _ in range(chosen.randrange(6)))
-    files = []
+    files: list[Path] = []
     for start, end in zip([0, *cuts], [*cuts, len(records)], strict=True):
         files.append(folder / f"{len(files)}.ndjson")
         write_records(list(records[start:end]), files[-1])
@@ -88,7 +88,7 @@ def test_an_attack_has_the_report_of_one_process(
         if order == "sequence" and case % 2:
             chosen.shuffle(records)
         paths = written(tmp_path / str(case), records, chosen)
-        options = {"keys": FLEET.keys, "order": order}
+        options: dict[str, Any] = {"keys": FLEET.keys, "order": order}
         expected = verify_chain(paths, **options, **files)
         found |= set(expected.counts)
         assert in_parts(paths, chosen, inputs, **options).to_json() == expected.to_json(), str(attack)
@@ -104,7 +104,7 @@ def test_an_attack_on_the_log_has_the_report_of_one_process(
     evidence, chosen = attack(FLEET), random.Random(6)
     files = evidence.write(tmp_path / "log")
     paths = written(tmp_path / "records", list(evidence.records), chosen)
-    options = {"keys": evidence.keys, "order": order}
+    options: dict[str, Any] = {"keys": evidence.keys, "order": order}
     expected = verify_chain(paths, **options, **files)
     inputs = pickle.loads(pickle.dumps(LogInputs(**files)))
     assert expected.counts

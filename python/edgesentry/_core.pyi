@@ -65,6 +65,7 @@ __all__ = [
     "LedgerCore",
     "LinkCoverage",
     "LogCoverage",
+    "LogInputs",
     "MonitorCore",
     "Outbox",
     "PackedKeys",

@@ -217,6 +217,7 @@ impl LogPart {
         let Limits { size, cut, .. } = self.run.limits;
         let mut reader = Reader::new(row);
         let kind = reader.byte()?;
+        self.replay.repeated |= kind == SPANS;
         while !reader.rest().is_empty() {
             match kind {
                 PIECES | SPANS => {
