@@ -177,8 +177,8 @@ fn records_verified_with_other_keys_are_refused() {
             segments(checks, order, records.iter().zip(0..).skip(3 * half).take(3))
         });
         let whole = halves.into_iter().reduce(edgesentry_chain::Segments::merge).unwrap();
-        let kept = Kept::in_order(MOST, order);
-        let refused = Part::new(&with, order, 0, vec![input(&records)], whole, kept).unwrap_err();
+        let verified = Verified::new(whole, Kept::in_order(MOST, order));
+        let refused = Part::new(&with, order, 0, vec![input(&records)], verified).unwrap_err();
         assert!(
             matches!(refused, PartError::OtherBasis { what: "keys", .. }),
             "{order:?} {lacking}: {refused}"
