@@ -13,7 +13,7 @@ mod state;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-pub use self::state::{PartRow, RowState};
+pub use self::state::{PartRow, Restored, RowState};
 use crate::checks::{Checks, Claim, Claims, PayloadError, Payloads};
 use crate::escape;
 use crate::finding::Finding;

@@ -24,56 +24,113 @@ pub enum Order {
 
 /// The runs of a chain by first sequence. They neither overlap nor touch.
 #[derive(Clone, Default, PartialEq, Debug)]
-pub(crate) struct Runs(BTreeMap<u64, Box<Segment>>);
+pub(crate) enum Runs {
+    #[default]
+    None,
+    /// Most chains have one run, and a map of it would take 200 bytes more.
+    One(Box<Segment>),
+    /// At least two.
+    Many(BTreeMap<u64, Box<Segment>>),
+}
 
 impl Runs {
+    fn of(mut runs: BTreeMap<u64, Box<Segment>>) -> Runs {
+        if runs.len() > 1 {
+            return Runs::Many(runs);
+        }
+        runs.pop_first().map_or(Runs::None, |(_, run)| Runs::One(run))
+    }
+
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        match self {
+            Runs::None => 0,
+            Runs::One(_) => 1,
+            Runs::Many(runs) => runs.len(),
+        }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Segment> {
-        self.0.values().map(|run| &**run)
+        let (one, many) = match self {
+            Runs::None => (None, None),
+            Runs::One(run) => (Some(run), None),
+            Runs::Many(runs) => (None, Some(runs)),
+        };
+        one.into_iter().chain(many.into_iter().flat_map(BTreeMap::values)).map(|run| &**run)
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Segment> {
-        self.0.values_mut().map(|run| &mut **run)
+        let (one, many) = match self {
+            Runs::None => (None, None),
+            Runs::One(run) => (Some(run), None),
+            Runs::Many(runs) => (None, Some(runs)),
+        };
+        one.into_iter().chain(many.into_iter().flat_map(BTreeMap::values_mut)).map(|run| &mut **run)
     }
 
     pub(crate) fn into_segments(self) -> impl Iterator<Item = Segment> {
-        self.0.into_values().map(|run| *run)
+        let (one, many) = match self {
+            Runs::None => (None, None),
+            Runs::One(run) => (Some(run), None),
+            Runs::Many(runs) => (None, Some(runs)),
+        };
+        one.into_iter().chain(many.into_iter().flat_map(BTreeMap::into_values)).map(|run| *run)
     }
 
     pub(crate) fn last(&self) -> Option<&Segment> {
-        self.0.last_key_value().map(|(_, run)| &**run)
+        match self {
+            Runs::None => None,
+            Runs::One(run) => Some(&**run),
+            Runs::Many(runs) => runs.last_key_value().map(|(_, run)| &**run),
+        }
     }
 
     /// Returns the run with this sequence.
     pub(crate) fn at_mut(&mut self, sequence: u64) -> Option<&mut Segment> {
-        let (_, run) = self.0.range_mut(..=sequence).next_back()?;
-        Some(&mut **run).filter(|run| sequence <= run.last.sequence)
+        let run = match self {
+            Runs::None => return None,
+            Runs::One(run) => run,
+            Runs::Many(runs) => runs.range_mut(..=sequence).next_back()?.1,
+        };
+        Some(&mut **run).filter(|run| (run.first.sequence..=run.last.sequence).contains(&sequence))
     }
 
     /// Removes the run of exactly these sequences.
     pub(crate) fn take(&mut self, first: u64, last: u64) -> Option<Segment> {
-        self.0.get(&first).filter(|run| run.last.sequence == last)?;
-        self.0.remove(&first).map(|run| *run)
+        let run = self.at_mut(first)?;
+        if (run.first.sequence, run.last.sequence) != (first, last) {
+            return None;
+        }
+        let (taken, rest) = match std::mem::take(self) {
+            Runs::None => (None, Runs::None),
+            Runs::One(run) => (Some(run), Runs::None),
+            Runs::Many(mut runs) => (runs.remove(&first), Runs::of(runs)),
+        };
+        *self = rest;
+        taken.map(|run| *run)
     }
 
     /// Adds a run, and joins it with those that it touches or overlaps. The result does not depend on the order in which
     /// runs are added, except for the findings of contested runs, which are verified again.
     pub(crate) fn insert(&mut self, device_id: &Arc<str>, run: Segment, found: &mut Found) {
-        let (first, last) = (run.first.sequence, run.last.sequence);
-        let ends_near = |before: &Segment| first <= before.last.sequence.saturating_add(1);
-        let before = self.0.range(..first).next_back().filter(|(_, before)| ends_near(before));
-        let touching = before.into_iter().chain(self.0.range(first..=last.saturating_add(1)));
-        let touching: Vec<u64> = touching.map(|(at, _)| *at).collect();
         let mut run = Box::new(run);
-        for at in touching {
-            if let Some(other) = self.0.remove(&at) {
-                run = join(device_id, other, run, found);
+        *self = match std::mem::take(self) {
+            Runs::None => Runs::One(run),
+            Runs::One(own) if are_near(&own, &run) => Runs::One(join(device_id, own, run, found)),
+            Runs::One(own) => Runs::Many([own, run].map(|run| (run.first.sequence, run)).into()),
+            Runs::Many(mut runs) => {
+                let (first, last) = (run.first.sequence, run.last.sequence);
+                let before = runs.range(..first).next_back().filter(|(_, before)| are_near(before, &run));
+                let touching = before.into_iter().chain(runs.range(first..=last.saturating_add(1)));
+                let touching: Vec<u64> = touching.map(|(at, _)| *at).collect();
+                for at in touching {
+                    if let Some(other) = runs.remove(&at) {
+                        run = join(device_id, other, run, found);
+                    }
+                }
+                runs.insert(run.first.sequence, run);
+                Runs::of(runs)
             }
-        }
-        self.0.insert(run.first.sequence, run);
+        };
     }
 
     pub(crate) fn merge(&mut self, device_id: &Arc<str>, other: Runs, found: &mut Found) {
@@ -91,6 +148,13 @@ impl Runs {
         }
         Some(chain)
     }
+}
+
+/// Returns true if two runs touch or overlap.
+fn are_near(a: &Segment, b: &Segment) -> bool {
+    let reaches =
+        |one: &Segment, other: &Segment| other.first.sequence <= one.last.sequence.saturating_add(1);
+    reaches(a, b) && reaches(b, a)
 }
 
 fn join(device_id: &Arc<str>, a: Box<Segment>, b: Box<Segment>, found: &mut Found) -> Box<Segment> {

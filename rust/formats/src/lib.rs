@@ -79,8 +79,8 @@ pub use log_files::{
 pub use new_file::{NewFile, Readers, create_file, remove_unfinished, replace_file, sync_folder};
 pub use object_path::{DEVICES, content_path, device_name};
 pub use part::{
-    Contested, ContestedRange, Ends, Part, PartError, PartRow, PartVerifier, Places, RowError, decode_rows,
-    encode_row, verify_contested, verify_part,
+    Contested, ContestedRange, Ends, Part, PartError, PartRow, PartVerifier, Places, RowDecoder, RowError,
+    decode_rows, encode_row, verify_contested, verify_part,
 };
 pub use payloads::{PayloadFolder, SampledPayloads};
 pub use progress::Progress;

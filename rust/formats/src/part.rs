@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use edgesentry_chain::part::{self as chain, RowState, Verified};
+use edgesentry_chain::part::{self as chain, Restored, RowState, Verified};
 pub use edgesentry_chain::part::{Contested, ContestedRange, Ends, PartError, Places};
 use edgesentry_chain::{Checks, Hash, Heads, Input, KeyRing, Order, Report};
 use edgesentry_log::{LogCheck, LogPart};
@@ -212,25 +212,11 @@ impl Part {
     pub(crate) fn from_rows(
         rows: impl IntoIterator<Item = (Option<Arc<str>>, State)>,
     ) -> Result<Part, PartError> {
-        let (mut chains, mut of_log) = (Vec::new(), Vec::new());
+        let mut decoder = RowDecoder::default();
         for (device_id, state) in rows {
-            match (device_id, state) {
-                (device_id, State::Chains(state)) => chains.push((device_id, state)),
-                (None, State::Log(content)) => of_log.push(content),
-                (Some(_), State::Log(_)) => {
-                    return Err(PartError::Inconsistent("a row of its log has a device"));
-                }
-            }
+            decoder.restore(device_id, state)?;
         }
-        let log = match of_log.is_empty() {
-            true => None,
-            false => Some(LogPart::from_rows(of_log.iter().map(Vec::as_slice))?),
-        };
-        let chains = chain::Part::from_rows(chains)?;
-        if log.is_some() && !chains.is_logged() {
-            return Err(PartError::Inconsistent("it has rows of a log"));
-        }
-        Ok(Part { chains, log })
+        decoder.finished()
     }
 }
 
@@ -436,11 +422,62 @@ pub fn encode_row(row: &PartRow) -> Result<Vec<u8>, PartError> {
 pub fn decode_rows<'b>(
     rows: impl IntoIterator<Item = (Option<&'b str>, &'b [u8])>,
 ) -> Result<Part, RowError> {
-    let mut decoded = Vec::new();
-    for (row, (device_id, bytes)) in (1..).zip(rows) {
-        decoded.push((device_id.map(Arc::from), decode_row(row, device_id, bytes)?));
+    let mut decoder = RowDecoder::default();
+    for (device_id, state) in rows {
+        decoder.add(device_id, state)?;
     }
-    Ok(Part::from_rows(decoded)?)
+    decoder.finish()
+}
+
+/// Like [`decode_rows`], for rows that are not all in memory.
+#[derive(Default)]
+pub struct RowDecoder {
+    chains: Restored,
+    of_log: Vec<Vec<u8>>,
+    rows: u64,
+}
+
+impl RowDecoder {
+    /// Adds a row.
+    ///
+    /// # Errors
+    /// The row is damaged, of another release or of another run.
+    pub fn add(&mut self, device_id: Option<&str>, state: &[u8]) -> Result<(), RowError> {
+        self.rows += 1;
+        let state = decode_row(self.rows, device_id, state)?;
+        Ok(self.restore(device_id.map(Arc::from), state)?)
+    }
+
+    /// Returns the part of all rows.
+    ///
+    /// # Errors
+    /// A row is missing, repeated, or of another run.
+    pub fn finish(self) -> Result<Part, RowError> {
+        Ok(self.finished()?)
+    }
+
+    fn restore(&mut self, device_id: Option<Arc<str>>, state: State) -> Result<(), PartError> {
+        match (device_id, state) {
+            (device_id, State::Chains(state)) => self.chains.add(device_id, state),
+            (None, State::Log(content)) => {
+                self.of_log.push(content);
+                Ok(())
+            }
+            (Some(_), State::Log(_)) => Err(PartError::Inconsistent("a row of its log has a device")),
+        }
+    }
+
+    fn finished(self) -> Result<Part, PartError> {
+        let log = match self.of_log.is_empty() {
+            true => None,
+            false => Some(LogPart::from_rows(self.of_log.iter().map(Vec::as_slice))?),
+        };
+        let chains = self.chains.finish()?;
+        if log.is_some() && !chains.is_logged() {
+            return Err(PartError::Inconsistent("it has rows of a log"));
+        }
+        Ok(Part { chains, log })
+    }
 }
 
 fn decode_row(row: u64, device_id: Option<&str>, bytes: &[u8]) -> Result<State, RowError> {

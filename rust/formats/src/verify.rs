@@ -24,7 +24,7 @@ use edgesentry_log::{LogCheck, Replay};
 use crate::error::Error;
 use crate::part::{self, Part};
 use crate::progress::Progress;
-use crate::read::{self, Chunk, Opened, Source};
+use crate::read::{self, Opened, Source};
 use crate::window::{Verified, Window, sort, verify_records};
 
 /// Options of a verification.
@@ -277,20 +277,21 @@ impl Fold {
         let first_index = self.next_index;
         let mut next = self.window.read(&mut *opened.chunks, plan)?;
         while !next.is_empty() {
+            let entries = next.iter().map(|chunk| chunk.len() as u64).sum();
+            let total = std::mem::take(&mut self.total);
             if rayon::current_num_threads() == 1 {
                 // One window at a time takes half of the memory.
                 let form = self.window;
-                let verified = form.verify(&self.kept, &next, self.next_index, plan)?;
-                self.add(verified, &next, plan)?;
-                drop(next);
+                let verified = form.verify(&self.kept, total, next, self.next_index, plan)?;
+                self.add(verified, entries, plan)?;
                 next = form.read(&mut *opened.chunks, plan)?;
                 continue;
             }
             let (verified, read) = rayon::join(
-                || self.window.verify(&self.kept, &next, self.next_index, plan),
+                || self.window.verify(&self.kept, total, next, self.next_index, plan),
                 || self.window.read(&mut *opened.chunks, plan),
             );
-            self.add(verified?, &next, plan)?;
+            self.add(verified?, entries, plan)?;
             next = read?;
         }
         let entries = self.next_index - first_index;
@@ -304,11 +305,10 @@ impl Fold {
         })
     }
 
-    fn add(&mut self, verified: Verified, chunks: &[Chunk], plan: &Plan<'_>) -> Result<(), Error> {
-        let Verified { part, window, gathered } = verified;
-        let total = std::mem::take(&mut self.total);
-        self.total = join(&self.kept, total, part, plan);
-        self.next_index += chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
+    fn add(&mut self, verified: Verified, entries: u64, plan: &Plan<'_>) -> Result<(), Error> {
+        let Verified { total, window, gathered } = verified;
+        self.total = total;
+        self.next_index += entries;
         self.window = window;
         self.gathered.extend(gathered);
         if self.gathered.len() > part::MAX_GATHERED || self.total.segments.open_gaps() > MAX_OPEN_GAPS {
@@ -329,8 +329,7 @@ impl Fold {
             let gathered = std::mem::take(&mut done.gathered);
             let mut records: Vec<_> = gathered.iter().map(|(record, index)| (record, *index)).collect();
             sort(&mut records);
-            let part = verify_records(&done.kept, &records, plan)?;
-            done.total = join(&done.kept, done.total, part, plan);
+            done.total = verify_records(&done.kept, done.total, &records, plan)?;
         }
         let Piece { segments, replay, erased } = done.total;
         let kept = done.kept.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -35,9 +35,9 @@ pub(crate) struct Window {
     is_grouped: bool,
 }
 
-/// A verified window.
+/// The result up to the end of a window.
 pub(crate) struct Verified {
-    pub(crate) part: Piece,
+    pub(crate) total: Piece,
     /// The form of the windows after the next.
     pub(crate) window: Window,
     /// Records that are verified later, together.
@@ -63,22 +63,23 @@ impl Window {
         Ok(window)
     }
 
-    /// Verifies consecutive chunks; `first_index` is the position of their first entry.
+    /// Verifies consecutive chunks; `first_index` is the position of their first entry, and `total` the result up to it.
     pub(crate) fn verify(
         &self,
         kept: &Mutex<Kept>,
-        chunks: &[Chunk],
+        total: Piece,
+        chunks: Vec<Chunk>,
         first_index: u64,
         plan: &Plan<'_>,
     ) -> Result<Verified, Error> {
         let entries: usize = chunks.iter().map(Chunk::len).sum();
         if plan.only.is_none() && self.order == Order::Position && !self.is_grouped {
-            let part = verify_in_place(kept, chunks, first_index, plan)?;
+            let part = verify_in_place(kept, &chunks, first_index, plan)?;
             // The levels of a log keep the order of arrival, in which the records are leaves.
             let is_grouped = plan.log.is_none() && plan.withheld == 0 && part.rows * SHORT_ROW > entries;
             let chunks = if is_grouped { 2 } else { 1 };
             return Ok(Verified {
-                part: part.piece,
+                total: join(kept, total, part.piece, plan),
                 window: Window { is_grouped, chunks, ..*self },
                 gathered: Vec::new(),
             });
@@ -89,11 +90,11 @@ impl Window {
             let records = records.filter(|(record, _)| is_contested(only, record));
             if self.order == Order::Sequence {
                 let gathered = records.map(|(record, index)| (record.clone(), index)).collect();
-                return Ok(Verified { part: Piece::default(), window: *self, gathered });
+                return Ok(Verified { total, window: *self, gathered });
             }
             let Grouped { records, .. } = grouped(&records.collect::<Vec<_>>());
-            let part = verify_records(kept, &records, plan)?;
-            return Ok(Verified { part, window: *self, gathered: Vec::new() });
+            let total = verify_records(kept, total, &records, plan)?;
+            return Ok(Verified { total, window: *self, gathered: Vec::new() });
         }
         let mut piece = Piece::default();
         for (decoded, first_index) in &decoded {
@@ -102,7 +103,7 @@ impl Window {
                 piece.segments.add(Finding::malformed(first_index + *at as u64, expected, actual));
             }
         }
-        piece.segments = keep(kept, piece.segments);
+        let total = join(kept, total, piece, plan);
         let mut records: Vec<_> = records.collect();
         let mut window = *self;
         match self.order {
@@ -113,8 +114,8 @@ impl Window {
                 records = groups.records;
             }
         }
-        let verified = verify_records(kept, &records, plan)?;
-        Ok(Verified { part: join(kept, piece, verified, plan), window, gathered: Vec::new() })
+        let total = verify_records(kept, total, &records, plan)?;
+        Ok(Verified { total, window, gathered: Vec::new() })
     }
 
     /// Returns the form of the next windows, by the records of this one.
@@ -183,16 +184,27 @@ fn slices(
     slices
 }
 
-/// Decodes all entries on all threads.
-fn decode(chunks: &[Chunk], first_index: u64, plan: &Plan<'_>) -> Result<Vec<(Decoded, u64)>, Error> {
-    let slices = slices(chunks, first_index, |entries| slice_records(plan, entries));
-    let decoded = slices.into_par_iter().map(|(chunk, range, first_index)| {
-        if plan.progress.is_cancelled() {
-            return Err(Error::Cancelled);
-        }
-        Ok((chunk.decode(range), first_index))
+/// Decodes all entries on all threads. A chunk is dropped as soon as it is decoded.
+fn decode(chunks: Vec<Chunk>, first_index: u64, plan: &Plan<'_>) -> Result<Vec<(Decoded, u64)>, Error> {
+    let mut next_index = first_index;
+    let numbered = chunks.into_iter().map(|chunk| {
+        let first_index = next_index;
+        next_index += chunk.len() as u64;
+        (chunk, first_index)
     });
-    decoded.collect()
+    let numbered: Vec<_> = numbered.collect();
+    let decoded = numbered.into_par_iter().map(|(chunk, first_index)| {
+        let slices =
+            slices(std::slice::from_ref(&chunk), first_index, |entries| slice_records(plan, entries));
+        let decoded = slices.into_par_iter().map(|(chunk, range, first_index)| {
+            if plan.progress.is_cancelled() {
+                return Err(Error::Cancelled);
+            }
+            Ok((chunk.decode(range), first_index))
+        });
+        decoded.collect::<Result<Vec<_>, _>>()
+    });
+    Ok(decoded.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }
 
 /// Sorts records by the order of a table, and equal ones by their position.
@@ -200,9 +212,10 @@ pub(crate) fn sort(records: &mut [(&AuditRecord, u64)]) {
     records.par_sort_unstable_by(|(a, at), (b, also_at)| a.cmp_in_table(b).then_with(|| at.cmp(also_at)));
 }
 
-/// Verifies records that are grouped or sorted by device.
+/// Verifies records that are grouped or sorted by device; `total` is the result up to them.
 pub(crate) fn verify_records(
     kept: &Mutex<Kept>,
+    total: Piece,
     records: &[(&AuditRecord, u64)],
     plan: &Plan<'_>,
 ) -> Result<Piece, Error> {
@@ -211,7 +224,7 @@ pub(crate) fn verify_records(
         Order::Position => records.chunks(size).collect(),
         Order::Sequence => sorted_slices(records, size),
     };
-    let verified = slices.into_par_iter().map(|slice| {
+    let verify = |slice: &[(&AuditRecord, u64)]| {
         if plan.progress.is_cancelled() {
             return Err(Error::Cancelled);
         }
@@ -219,8 +232,14 @@ pub(crate) fn verify_records(
         plan.progress.add_records(slice.len() as u64);
         piece.segments = keep(kept, piece.segments);
         Ok(piece)
-    });
-    verified.try_reduce(Piece::default, |left, right| Ok(join(kept, left, right, plan)))
+    };
+    let join = |left, right| join(kept, left, right, plan);
+    if rayon::current_num_threads() == 1 {
+        // The segments of a window, of as many devices as it has, are never all beside those of the total.
+        return slices.into_iter().try_fold(total, |total, slice| Ok(join(total, verify(slice)?)));
+    }
+    let verified = slices.into_par_iter().map(verify);
+    Ok(join(total, verified.try_reduce(Piece::default, |left, right| Ok(join(left, right)))?))
 }
 
 /// Records by device; those of a device keep their order.

@@ -9,7 +9,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use edgesentry_chain::{Checks, Claims, Heads, Order, Payloads, Scheme, count};
 use edgesentry_formats::{
     ColumnNames, Contested, ContestedRange, Ends, Options, Part, PartError, PartRow, PartVerifier,
-    PayloadFolder, Places, Progress, RowError, SampledPayloads, Source, decode_rows, encode_row,
+    PayloadFolder, Places, Progress, RowDecoder, RowError, SampledPayloads, Source, decode_rows, encode_row,
     verify_contested, verify_part as verify_as_part,
 };
 use edgesentry_rs::settings::{Overrides, Settings};
@@ -226,12 +226,16 @@ impl Segments {
     fn from_arrow(_class: &Bound<'_, PyType>, table: &Bound<'_, PyAny>) -> PyResult<Segments> {
         let fields =
             [Field::new("device_id", DataType::Utf8, true), Field::new("state", DataType::Binary, false)];
-        let columns = tables::read(table, "segments", &fields)?;
-        let rows = columns.iter().flat_map(|table| {
-            (0..table.rows())
-                .map(move |row| (table.text("device_id", row), table.bytes("state", row).unwrap_or_default()))
-        });
-        decode_rows(rows).map(Segments).map_err(|error| unreadable_row(&error))
+        let mut decoder = RowDecoder::default();
+        for columns in tables::batches_of(table, "segments", &fields)? {
+            let columns = columns?;
+            for row in 0..columns.rows() {
+                let (device_id, state) = (columns.text("device_id", row), columns.bytes("state", row));
+                let added = decoder.add(device_id, state.unwrap_or_default());
+                added.map_err(|error| unreadable_row(&error))?;
+            }
+        }
+        decoder.finish().map(Segments).map_err(|error| unreadable_row(&error))
     }
 
     /// Exports the schema of the stream.

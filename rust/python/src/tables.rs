@@ -36,6 +36,15 @@ pub(crate) fn is_table(source: &Bound<'_, PyAny>) -> PyResult<bool> {
 /// Reads columns of a table, in any types that hold their values. A nullable column may be missing; others of the table are
 /// dropped.
 pub(crate) fn read(source: &Bound<'_, PyAny>, what: &str, fields: &[Field]) -> PyResult<Vec<Columns>> {
+    batches_of(source, what, fields)?.collect()
+}
+
+/// Like [`read`], one batch at a time.
+pub(crate) fn batches_of<'a>(
+    source: &Bound<'_, PyAny>,
+    what: &'a str,
+    fields: &'a [Field],
+) -> PyResult<impl Iterator<Item = PyResult<Columns>> + use<'a>> {
     if !is_table(source)? {
         let kind = name_of_type(source);
         let message = format!("{what} come from an object with __arrow_c_stream__, not {kind}");
@@ -45,19 +54,18 @@ pub(crate) fn read(source: &Bound<'_, PyAny>, what: &str, fields: &[Field]) -> P
         Some(batches) => Box::new(batches),
         None => import(source, |source| source.extract::<AnyRecordBatch>()?.into_reader())?,
     };
-    let mut tables = Vec::new();
+    let schema = Arc::new(Schema::new(fields.to_vec()));
     let mut before = 0;
-    for batch in batches {
+    Ok(batches.map(move |batch| {
         let unreadable = |problem: String| UnreadableError::new_err(format!("{what}: {problem}"));
         let batch = batch.map_err(|error| unreadable(error.to_string()))?;
         let columns = fields.iter().map(|field| column(&batch, field, before));
         let columns = columns.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
-        let schema = Arc::new(Schema::new(fields.to_vec()));
-        let table = RecordBatch::try_new(schema, columns).map_err(|error| unreadable(error.to_string()))?;
-        tables.push(Columns { batch: table, before });
+        let table = RecordBatch::try_new(Arc::clone(&schema), columns);
+        let columns = Columns { batch: table.map_err(|error| unreadable(error.to_string()))?, before };
         before += batch.num_rows();
-    }
-    Ok(tables)
+        Ok(columns)
+    }))
 }
 
 /// Returns a column of a batch, before which the table has `before` rows.

@@ -100,7 +100,7 @@ struct SegmentState {
     findings: Vec<FindingState>,
 }
 
-/// The rows of a share, made one at a time: those of its segments, and the row of the part as a whole at the end.
+/// The rows of a share, made one at a time: the row of the part as a whole, and those of its segments.
 struct ShareRows<'p> {
     segments: std::vec::IntoIter<SegmentOf<'p>>,
     /// The findings kept of each device: of the part, and of records that were verified again.
@@ -115,7 +115,10 @@ impl Iterator for ShareRows<'_> {
     type Item = PartRow;
 
     fn next(&mut self) -> Option<PartRow> {
-        let Some((device_id, segment, again)) = self.segments.next() else { return self.whole.take() };
+        if let Some(whole) = self.whole.take() {
+            return Some(whole);
+        }
+        let (device_id, segment, again) = self.segments.next()?;
         let findings = self.findings[usize::from(again)].remove(device_id).unwrap_or_default();
         Some(row(device_id, segment, findings, again))
     }
@@ -219,31 +222,11 @@ impl Part {
     pub fn from_rows(
         rows: impl IntoIterator<Item = (Option<Arc<str>>, RowState)>,
     ) -> Result<Part, PartError> {
-        let mut wholes = Vec::new();
-        let mut segments = Vec::new();
-        for (device_id, RowState(content)) in rows {
-            match (device_id, content) {
-                (None, Content::Whole(whole)) => wholes.push(whole),
-                (Some(device_id), Content::Segment(segment)) => segments.push((device_id, segment)),
-                _ => return Err(PartError::Inconsistent("the device of a row is not that of its state")),
-            }
+        let mut restored = Restored::default();
+        for (device_id, state) in rows {
+            restored.add(device_id, state)?;
         }
-        let Some(first) = wholes.first() else {
-            return Err(PartError::Inconsistent("the row without a device is missing"));
-        };
-        let mut part = Part::of_plan(first.plan);
-        let expected = wholes.iter().fold(0, |sum: u64, whole| sum.saturating_add(whole.rows));
-        if expected != segments.len() as u64 {
-            return Err(PartError::Inconsistent("rows are missing, or are there twice"));
-        }
-        for whole in wholes {
-            part.add_whole(*whole)?;
-        }
-        part.again.sort()?;
-        for (device_id, state) in segments {
-            part.add_segment(device_id, *state)?;
-        }
-        part.checked()
+        restored.finish()
     }
 
     fn add_whole(&mut self, whole: WholeState) -> Result<(), PartError> {
@@ -293,6 +276,13 @@ impl Part {
         Ok(())
     }
 
+    /// Returns true if the inputs of a segment are known. Those of records that were verified again are known at the end.
+    fn has_inputs_of(&self, state: &SegmentState) -> bool {
+        let SegmentState { again, first: (.., first), last, .. } = state;
+        let last = last.as_ref().map_or(first, |(.., last)| last);
+        !again && [first, last].into_iter().all(|index| self.inputs.contains_key(&(index >> ROW_BITS)))
+    }
+
     fn add_segment(&mut self, device_id: Arc<str>, state: SegmentState) -> Result<(), PartError> {
         let order = self.plan.order;
         let again = state.again;
@@ -330,6 +320,61 @@ impl Part {
         block.segments = super::join(std::mem::take(&mut block.segments), alone, &mut self.kept)?;
         self.kept.add(findings);
         Ok(())
+    }
+}
+
+/// A part that is restored from its rows, or from those of several parts of a run, in any order. Only rows that come before
+/// that of their part as a whole are in memory; the others are joined at once.
+#[derive(Default)]
+pub struct Restored {
+    part: Option<Part>,
+    /// The number of rows with a device, by the rows without one.
+    expected: u64,
+    found: u64,
+    waiting: Vec<(Arc<str>, Box<SegmentState>)>,
+}
+
+impl Restored {
+    /// Adds a row. After an error the part is of no use.
+    ///
+    /// # Errors
+    /// The row contradicts others.
+    pub fn add(&mut self, device_id: Option<Arc<str>>, RowState(content): RowState) -> Result<(), PartError> {
+        match (device_id, content) {
+            (None, Content::Whole(whole)) => {
+                self.expected = self.expected.saturating_add(whole.rows);
+                self.part.get_or_insert_with(|| Part::of_plan(whole.plan)).add_whole(*whole)
+            }
+            (Some(device_id), Content::Segment(segment)) => {
+                self.found += 1;
+                match &mut self.part {
+                    Some(part) if part.has_inputs_of(&segment) => part.add_segment(device_id, *segment),
+                    _ => {
+                        self.waiting.push((device_id, segment));
+                        Ok(())
+                    }
+                }
+            }
+            _ => Err(PartError::Inconsistent("the device of a row is not that of its state")),
+        }
+    }
+
+    /// Returns the part of all rows.
+    ///
+    /// # Errors
+    /// Rows are missing, are there twice, or are not of one run.
+    pub fn finish(self) -> Result<Part, PartError> {
+        let Some(mut part) = self.part else {
+            return Err(PartError::Inconsistent("the row without a device is missing"));
+        };
+        if self.expected != self.found {
+            return Err(PartError::Inconsistent("rows are missing, or are there twice"));
+        }
+        part.again.sort()?;
+        for (device_id, state) in self.waiting {
+            part.add_segment(device_id, *state)?;
+        }
+        part.checked()
     }
 }
 
