@@ -365,25 +365,37 @@ def test_files_and_payloads_are_objects(tmp_path: Path, monkeypatch: pytest.Monk
 
 MEMORY = """
 import dataclasses, sys
-from edgesentry import KeyRing, lake
+import pyarrow as pa
+from edgesentry import KeyRing, Verifier, lake, spark
 from edgesentry._core import PackedKeys
 
 def peak():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
 
-keys = PackedKeys(KeyRing(sys.argv[2])) if sys.argv[2] else None
-(task,) = lake.plan(sys.argv[1]).tasks
-task = dataclasses.replace(task, end=int(task.end * float(sys.argv[3])))
+way, source, ring, share = sys.argv[1:]
+options = lake.Options(keys=PackedKeys(KeyRing(ring)) if ring else None, max_findings=0, threads=1)
 before = peak()
-table = lake.verify_task(task, lake.Options(keys=keys, max_findings=0, threads=1))
-assert table.num_rows > 1
+if way == "task":
+    (task,) = lake.plan(source).tasks
+    table = lake.verify_task(dataclasses.replace(task, end=int(task.end * float(share))), options)
+    assert table.num_rows > 1
+else:
+    batches = iter(pa.ipc.open_stream(open(source, "rb")))
+    if way == "frame":
+        verifier = Verifier(position=0, **options.arguments(options.keys_of([])))
+        spark._push(verifier, batches, "device_id", options)
+        assert verifier.finish().records
+    else:
+        assert sum(len(batch) for batch in spark._merge_shares(batches)) > 1
 print(peak() - before, peak())
 """
 
 
-def memory_of(file: Path, keys: Path | str = "", share: float = 1.0) -> tuple[float, float]:
+def memory_of(
+    file: Path, keys: Path | str = "", share: float = 1.0, way: str = "task"
+) -> tuple[float, float]:
     """Returns the memory that a task takes, and that of its process, MiB."""
-    command = [sys.executable, "-c", MEMORY, str(file), str(keys), str(share)]
+    command = [sys.executable, "-c", MEMORY, way, str(file), str(keys), str(share)]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     took, peak = (int(number) / 1024 for number in output.split())
     return took, peak
@@ -412,18 +424,51 @@ def test_the_memory_of_a_task_does_not_grow_with_a_chain(tmp_path: Path) -> None
     assert peak <= 250
 
 
-def test_the_memory_of_a_task_is_limited_for_each_device(tmp_path: Path) -> None:
-    """`make bench-lake` has 100,000 devices."""
-    took = []
-    for devices in (1000, 20_000):
+DEVICES = 20_000
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with records of many devices in the order of time, and with as many of few devices."""
+    folder = tmp_path_factory.mktemp("fleet")
+    for name, devices in (("few", 1000), ("many", DEVICES)):
         signers = [Device.from_seed(f"lift-{number:06}", number.to_bytes(32)) for number in range(devices)]
-        rows = [device.sign(b"x", "x/1.bin", at + 1) for device in signers for at in range(20_000 // devices)]
-        write_records(rows, tmp_path / "a.parquet")
-        KeyRing(signers).save(tmp_path / "keys.json")
-        took.append(memory_of(tmp_path / "a.parquet", tmp_path / "keys.json"))
-    # Of 100,000 devices: 200 MiB.
-    assert took[1][0] - took[0][0] <= 19_000 * 200 / 100_000
-    assert took[1][1] <= 300
+        KeyRing(signers).save(folder / f"{name}.json")
+        rows = [device.sign(b"x", "x/1.bin", 1) for _ in range(DEVICES // devices) for device in signers]
+        write_records(rows, folder / f"{name}.parquet")
+        table = pq.read_table(folder / f"{name}.parquet")
+        with pa.ipc.new_stream(folder / f"{name}.arrow", table.schema) as writer:
+            writer.write_table(table, max_chunksize=10_000)
+    return folder
+
+
+# A window of a frame also has the keys of its devices.
+@pytest.mark.parametrize(("way", "device_bytes"), [("task", 1300), ("frame", 2000)])
+def test_the_memory_of_a_task_is_limited_for_each_device(fleet: Path, way: str, device_bytes: int) -> None:
+    """`make bench-lake` has 100,000 devices."""
+    suffix = "parquet" if way == "task" else "arrow"
+    few, many = (
+        memory_of(fleet / f"{name}.{suffix}", fleet / f"{name}.json", way=way) for name in ("few", "many")
+    )
+    assert many[0] - few[0] <= (DEVICES - 1000) * device_bytes / (1 << 20)
+    assert many[1] <= 200
+
+
+def test_the_memory_of_a_merge_does_not_grow_with_the_files(tmp_path: Path) -> None:
+    signers = [Device.from_seed(f"lift-{number:06}", number.to_bytes(32)) for number in range(4000)]
+    tables = []
+    for position in range(12):
+        rows = [device.sign(b"x", "x/1.bin", 1) for device in signers]
+        part = verify_part(rows, position=position, order="sequence", max_findings=0)
+        tables.append(lake.table_of(part, lake.Task(lake.File("x", 1, ""), position, 0, 1)))
+    took = []
+    for count in (2, 12):
+        with pa.ipc.new_stream(tmp_path / "rows.arrow", tables[0].schema) as writer:
+            for table in tables[:count]:
+                writer.write_table(table, max_chunksize=10_000)
+        took.append(memory_of(tmp_path / "rows.arrow", way="merge")[0])
+    # The rows of the further files take 40 MiB if they are all decoded first.
+    assert took[1] - took[0] <= 8
 
 
 def test_engines_are_imported_when_they_are_used() -> None:

@@ -7,6 +7,7 @@ of its segments, with its size and version, so a file that was rewritten or dele
 from __future__ import annotations
 
 import os
+import sys
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -261,7 +262,20 @@ def verify_task(task: Task, options: Options, *, shares: int = 1) -> Any:
         **options.arguments(options.keys_of_task(task)),
     )
     _check_version(task)
-    return table_of(part, task, shares)
+    rows = table_of(part, task, shares)
+    del part
+    release()
+    return rows
+
+
+def release() -> None:
+    """Returns free memory to the system: glibc keeps it, and a worker has many tasks in turn."""
+    if sys.platform == "linux":
+        import ctypes
+
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def table_of(part: Segments, task: Task, shares: int = 1) -> Any:
@@ -327,6 +341,7 @@ def verify_contested(tasks: Sequence[Task], contested: Contested, options: Optio
     )
     for task in tasks:
         _check_version(task)
+    release()
     return part
 
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from itertools import groupby
+from itertools import chain, groupby
+from operator import itemgetter
 from typing import Any
 
 from edgesentry._core import PackedKeys, Report, Segments, Verifier, merge, verify_part
@@ -27,6 +28,7 @@ from edgesentry.lake import (
     groups_of,
     log_of,
     plan,
+    release,
     repeated,
     ring_of,
     table_of,
@@ -41,8 +43,12 @@ _MERGED = (
     "findings bigint, state binary"
 )
 SCHEMA = f"path string, bytes bigint, version string, start bigint, end bigint, position bigint, {_MERGED}"
-# Rows that are verified at a time: enough to group them by device.
-_WINDOW_ROWS = 1 << 17
+# Rows that are verified at a time: enough to group them by device, in eight batches as Spark makes them. With
+# more devices there is little to group.
+_WINDOW_ROWS = 80_000
+_WINDOW_DEVICES = 20_000
+# Devices of a share, by the keys: about 20 MiB in the task that merges it.
+_SHARE_DEVICES = 25_000
 # Partitions of a job at most; a partition then has several files.
 _PARTITIONS = 20_000
 _PLACE, _GROUP = "edgesentry_place", "edgesentry_group"
@@ -122,7 +128,7 @@ def verify(
         tsa_roots: As for `verify_chain`.
         max_findings: Findings to keep; all are counted.
         shares: Divides segments by device into this number of shares, each merged by one task; by default one
-            for each core, or that of `since`.
+            for each core or for each 25,000 devices with keys, or that of `since`.
         split_bytes: Larger files of Parquet are shared among tasks.
 
     Raises:
@@ -152,7 +158,8 @@ def verify(
         max_findings,
         log=log,
     )
-    job = _Job(spark, _Shipped.of(spark, options), shares or spark.sparkContext.defaultParallelism)
+    least = max(spark.sparkContext.defaultParallelism, -(-len(ring or ()) // _SHARE_DEVICES))
+    job = _Job(spark, _Shipped.of(spark, options), shares or least)
     if is_frame:
         run: _Frame | _Files = _Frame(job, source, options)
     else:
@@ -219,8 +226,12 @@ class _Job:
 
     def merged(self, rows: Any) -> Segments:
         """Merges the rows of each share in a task, and all shares here."""
+        from pyspark.sql import functions
+
         columns = [name.split()[0] for name in _MERGED.split(", ")]
-        shares = rows.select(columns).repartition(self.shares, "share").sortWithinPartitions("share")
+        shares = rows.select(columns).repartition(self.shares, "share")
+        # The rows without a device come first, so that each row after them is merged at once.
+        shares = shares.sortWithinPartitions("share", functions.col("device_id").isNotNull())
         with self.described("merge segments"):
             table = shares.mapInArrow(_merge_shares, _MERGED).toArrow()
         parts = [Segments.from_arrow(rows) for rows in _by_share(table.to_batches())]
@@ -356,7 +367,6 @@ class _Frame:
         shipped, shares, device = job.shipped, job.shares, self.device
 
         def verified(batches: Iterator[Any]) -> Iterator[Any]:
-            import pyarrow.compute as pc
             from pyspark import TaskContext
 
             context = TaskContext.get()
@@ -364,11 +374,10 @@ class _Frame:
             options = shipped.options()
             arguments = options.arguments(options.keys_of([]))
             verifier = Verifier(position=position, name=f"partition {position}", **arguments)
-            for window in _windows(batches):
-                devices = pc.unique(window[device]).to_pylist()
-                verifier.push(window, keys=options.keys_of(devices))
-            file = File(f"partition {position}", 0, "")
-            yield from table_of(verifier.finish(), Task(file, position, 0, 0), shares).to_batches()
+            _push(verifier, batches, device, options)
+            task = Task(File(f"partition {position}", 0, ""), position, 0, 0)
+            yield from table_of(verifier.finish(), task, shares).to_batches()
+            release()
 
         with job.described("verify the partitions of a DataFrame"):
             rows = job.kept(self.read.mapInArrow(verified, SCHEMA))
@@ -441,30 +450,37 @@ def _merge_shares(batches: Iterator[Any]) -> Iterator[Any]:
     """Merges the rows of each share; shares come one after the other."""
     import pyarrow as pa
 
-    for share, table in _grouped(batches, "share"):
-        rows = _table(Segments.from_arrow(table))
-        column = repeated(share, pa.int32(), len(rows))
-        yield from rows.add_column(0, "share", column).to_batches()
+    for share, pieces in groupby(_pieces(batches, "share"), key=itemgetter(0)):
+        merged = _table(Segments.from_arrow(_reader(batch for _, batch in pieces)))
+        yield from merged.add_column(0, "share", repeated(share, pa.int32(), len(merged))).to_batches()
+        del merged
+        release()
+
+
+def _reader(batches: Iterator[Any]) -> Any:
+    """Returns a reader of batches, of which there is at least one."""
+    import pyarrow as pa
+
+    first = next(batches)
+    return pa.RecordBatchReader.from_batches(first.schema, chain([first], batches))
 
 
 def _grouped(batches: Iterator[Any], name: str) -> Iterator[tuple[int, Any]]:
     """Yields the tables of equal numbers, which come one after the other."""
     import pyarrow as pa
 
-    number: int | None = None
-    rows: list[Any] = []
+    for number, pieces in groupby(_pieces(batches, name), key=itemgetter(0)):
+        yield number, pa.Table.from_batches([batch for _, batch in pieces])
+
+
+def _pieces(batches: Iterator[Any], name: str) -> Iterator[tuple[int, Any]]:
+    """Yields the rows of equal numbers in each batch."""
     for batch in batches:
         start = 0
-        for found, group in groupby(batch[name].to_pylist()):
-            if rows and found != number:
-                yield number, pa.Table.from_batches(rows)  # type: ignore[misc]
-                rows = []
-            number = found
-            length = sum(1 for _ in group)
-            rows.append(batch.slice(start, length))
+        for number, rows in groupby(batch[name].to_pylist()):
+            length = sum(1 for _ in rows)
+            yield number, batch.slice(start, length)
             start += length
-    if rows:
-        yield number, pa.Table.from_batches(rows)  # type: ignore[misc]
 
 
 def _by_share(batches: list[Any]) -> Iterator[Any]:
@@ -477,18 +493,37 @@ def _by_share(batches: list[Any]) -> Iterator[Any]:
             yield table.filter(pc.equal(table["share"], share))
 
 
-def _windows(batches: Iterator[Any]) -> Iterator[Any]:
-    """Yields tables of many batches."""
-    import pyarrow as pa
+def _push(verifier: Verifier, batches: Iterator[Any], device: str, options: Options) -> None:
+    """Verifies batches with the keys of their devices, in the memory of a window."""
+    known: set[str | None] = set()
+    for window, devices in _windows(batches, device):
+        keys = options.keys_of(devices - known)
+        known |= devices
+        verifier.push(_reader(_drained(window)), keys=keys)
+        del keys, devices
 
+
+def _windows(batches: Iterator[Any], device: str) -> Iterator[tuple[list[Any], set[str | None]]]:
+    """Yields many batches, and the devices in them."""
     window: list[Any] = []
+    devices: set[str | None] = set()
+    rows = 0
     for batch in batches:
         window.append(batch)
-        if sum(len(each) for each in window) >= _WINDOW_ROWS:
-            yield pa.Table.from_batches(window)
-            window = []
+        devices.update(batch[device].to_pylist())
+        rows += len(batch)
+        del batch
+        if rows >= _WINDOW_ROWS or len(devices) >= _WINDOW_DEVICES:
+            yield window, devices
+            window, devices, rows = [], set(), 0
     if window:
-        yield pa.Table.from_batches(window)
+        yield window, devices
+
+
+def _drained(window: list[Any]) -> Iterator[Any]:
+    """Yields batches, and forgets them: the reader copies each."""
+    while window:
+        yield window.pop(0)
 
 
 def _ranges(spark: Any, groups: list[Contested]) -> Any:
