@@ -1,7 +1,7 @@
 //! Calls that share one piece of work: a task takes all waiting units, processes them at once, and returns a result to
 //! each.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 
@@ -75,14 +75,14 @@ impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
             let mut units_in_progress = 0;
             let mut is_open = true;
             loop {
-                while line.waiting.len() < MAX_WAITING
+                while line.len() < MAX_WAITING
                     && let Ok(queued) = arriving.try_recv()
                 {
                     line.add(queued);
                 }
                 // A further group begins when as many units wait as are in progress: small groups cost more than they gain.
                 while in_progress.len() < lanes.count
-                    && line.waiting.len() >= units_in_progress
+                    && line.len() >= units_in_progress
                     && let Some((group, keys)) = line.next_group(most)
                 {
                     let count = group.len();
@@ -108,7 +108,7 @@ impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
                         line.release(&keys);
                         units_in_progress -= count;
                     }
-                    queued = arriving.recv(), if is_open && line.waiting.len() < MAX_WAITING => match queued {
+                    queued = arriving.recv(), if is_open && line.len() < MAX_WAITING => match queued {
                         Some(queued) => line.add(queued),
                         None => is_open = false,
                     },
@@ -135,49 +135,119 @@ impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
 /// Hashes of keys. Two keys with one hash only wait for each other.
 type Keys = HashSet<u64>;
 
-/// The units that wait, in the order of arrival, and the keys of the groups in progress.
+/// The units that wait, and the keys of the groups in progress. An arrival, a start and an end cost O(log n) for each key of
+/// the units concerned, regardless of the length of the line.
 struct Line<T, R> {
-    waiting: VecDeque<(Queued<T, R>, Keys)>,
-    busy: Keys,
+    /// The units that wait, by number; numbers are in the order of arrival.
+    waiting: HashMap<u64, Blocked<T, R>>,
+    /// Those that may be in the next group: each of their keys is free, and no earlier unit waits for it.
+    ready: BTreeSet<u64>,
+    /// The keys that a group in progress has or a unit waits for.
+    keys: HashMap<u64, Key>,
+    next: u64,
     key: fn(&T) -> Option<&str>,
     hasher: RandomState,
 }
 
+struct Blocked<T, R> {
+    queued: Queued<T, R>,
+    keys: Keys,
+    /// The number of its keys that are busy, or for which an earlier unit waits.
+    blocked_by: usize,
+}
+
+#[derive(Default)]
+struct Key {
+    is_busy: bool,
+    /// The units that wait for it, in the order of arrival.
+    waiting: VecDeque<u64>,
+}
+
 impl<T, R> Line<T, R> {
     fn new(key: fn(&T) -> Option<&str>) -> Line<T, R> {
-        Line { waiting: VecDeque::new(), busy: Keys::new(), key, hasher: RandomState::new() }
+        Line {
+            waiting: HashMap::new(),
+            ready: BTreeSet::new(),
+            keys: HashMap::new(),
+            next: 0,
+            key,
+            hasher: RandomState::new(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.waiting.len()
     }
 
     fn add(&mut self, queued: Queued<T, R>) {
         let keys = queued.unit.items.iter().filter_map(|item| (self.key)(item));
-        let keys = keys.map(|key| self.hasher.hash_one(key)).collect();
-        self.waiting.push_back((queued, keys));
+        let keys: Keys = keys.map(|key| self.hasher.hash_one(key)).collect();
+        let number = self.next;
+        self.next += 1;
+        let mut blocked_by = 0;
+        for key in &keys {
+            let key = self.keys.entry(*key).or_default();
+            blocked_by += usize::from(key.is_busy || !key.waiting.is_empty());
+            key.waiting.push_back(number);
+        }
+        if blocked_by == 0 {
+            self.ready.insert(number);
+        }
+        self.waiting.insert(number, Blocked { queued, keys, blocked_by });
     }
 
     /// Takes the next group, and marks its keys as busy. A unit stays in the line if a key of it is busy, or is one of a unit
     /// before it that stays.
     fn next_group(&mut self, most: usize) -> Option<(Vec<Queued<T, R>>, Keys)> {
         let (mut group, mut items) = (Vec::new(), 0);
-        let (mut keys, mut held) = (Keys::new(), Keys::new());
-        for (queued, of_unit) in std::mem::take(&mut self.waiting) {
-            let is_held = !self.busy.is_disjoint(&of_unit) || !held.is_disjoint(&of_unit);
-            if is_held {
-                held.extend(&of_unit);
+        let mut keys = Keys::new();
+        while items < most
+            && let Some(unit) = self.ready.pop_first().and_then(|number| self.waiting.remove(&number))
+        {
+            // The units behind it may be in the same group.
+            for key in &unit.keys {
+                self.keys.entry(*key).or_default().waiting.pop_front();
+                self.unblock(*key);
             }
-            if is_held || items >= most {
-                self.waiting.push_back((queued, of_unit));
-            } else {
-                items += queued.unit.items.len();
-                keys.extend(of_unit);
-                group.push(queued);
+            items += unit.queued.unit.items.len();
+            keys.extend(unit.keys);
+            group.push(unit.queued);
+        }
+        for key in &keys {
+            let key = self.keys.entry(*key).or_default();
+            key.is_busy = true;
+            if let Some(number) = key.waiting.front()
+                && let Some(unit) = self.waiting.get_mut(number)
+            {
+                unit.blocked_by += 1;
+                self.ready.remove(number);
             }
         }
-        self.busy.extend(&keys);
         (!group.is_empty()).then_some((group, keys))
     }
 
     fn release(&mut self, keys: &Keys) {
-        self.busy.retain(|key| !keys.contains(key));
+        for key in keys {
+            if let Some(key) = self.keys.get_mut(key) {
+                key.is_busy = false;
+            }
+            self.unblock(*key);
+            if self.keys.get(key).is_some_and(|key| key.waiting.is_empty()) {
+                self.keys.remove(key);
+            }
+        }
+    }
+
+    /// Notes that the first unit that waits for a key is no longer blocked by it.
+    fn unblock(&mut self, key: u64) {
+        if let Some(number) = self.keys.get(&key).and_then(|key| key.waiting.front())
+            && let Some(unit) = self.waiting.get_mut(number)
+        {
+            unit.blocked_by -= 1;
+            if unit.blocked_by == 0 {
+                self.ready.insert(*number);
+            }
+        }
     }
 }
 
@@ -239,7 +309,74 @@ mod tests {
         line.release(&of_first);
         let (third, _) = next(&mut line, 10).unwrap();
         assert_eq!(third, [vec!["b", "a"], vec!["b"]]);
-        assert!(line.waiting.is_empty());
+        assert_eq!(line.len(), 0);
+    }
+
+    /// The definition of a group: a scan of the whole line.
+    fn scanned(waiting: &mut Vec<Items>, busy: &HashSet<&'static str>, most: usize) -> Vec<Items> {
+        let (mut group, mut items, mut held) = (Vec::new(), 0, HashSet::new());
+        for unit in std::mem::take(waiting) {
+            let keys: HashSet<&str> = unit.iter().copied().filter(|item| *item != "none").collect();
+            let is_held = !busy.is_disjoint(&keys) || !held.is_disjoint(&keys);
+            if is_held {
+                held.extend(keys);
+            }
+            if is_held || items >= most {
+                waiting.push(unit);
+            } else {
+                items += unit.len();
+                group.push(unit);
+            }
+        }
+        group
+    }
+
+    #[test]
+    fn groups_are_those_of_a_scan_of_the_line() {
+        const ITEMS: [&str; 7] = ["a", "b", "c", "d", "e", "f", "none"];
+        let mut state = 1_u64;
+        let mut random = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        let mut line = line(&[]);
+        let (mut waiting, mut in_progress): (Vec<Items>, Vec<(Vec<Items>, Keys)>) = (Vec::new(), Vec::new());
+        for _ in 0..20_000 {
+            match random(4) {
+                0 | 1 => {
+                    let count = 1 + random(3);
+                    let items: Items = (0..count).map(|_| ITEMS[random(7) as usize]).collect();
+                    line.add(queued(&items));
+                    waiting.push(items);
+                }
+                2 => {
+                    let most = 1 + random(4) as usize;
+                    let busy: HashSet<&str> =
+                        in_progress.iter().flat_map(|(group, _)| group.iter().flatten().copied()).collect();
+                    let expected = scanned(&mut waiting, &busy, most);
+                    match next(&mut line, most) {
+                        Some((group, keys)) => {
+                            assert_eq!(group, expected);
+                            in_progress.push((group, keys));
+                        }
+                        None => assert!(expected.is_empty()),
+                    }
+                }
+                _ if in_progress.is_empty() => {}
+                _ => {
+                    let at = random(in_progress.len() as u64) as usize;
+                    let (_, keys) = in_progress.swap_remove(at);
+                    line.release(&keys);
+                }
+            }
+            assert_eq!(line.len(), waiting.len());
+        }
+        // No key stays behind.
+        while !in_progress.is_empty() || line.len() > 0 {
+            in_progress.drain(..).for_each(|(_, keys)| line.release(&keys));
+            in_progress.extend(next(&mut line, 1));
+        }
+        assert!(line.keys.is_empty() && line.ready.is_empty());
     }
 
     #[test]
