@@ -25,11 +25,12 @@ const FLOORS: [&str; 12] = [
 ];
 
 /// Libraries that only some crates depend on.
-const NAMED_BY: [(&str, &[&str]); 10] = [
+const NAMED_BY: [(&str, &[&str]); 11] = [
     ("pyo3", &["edgesentry-python"]),
     ("axum", &["edgesentry-serve"]),
     ("rumqttc-v5-next", &["edgesentry-serve"]),
     ("sqlx", &["edgesentry-device", "edgesentry-rs"]),
+    ("rusqlite", &["edgesentry-rs"]),
     ("aws-sdk-s3", &["edgesentry-rs", "edgesentry-ops"]),
     ("aws-config", &["edgesentry-rs"]),
     ("opentelemetry-otlp", &["edgesentry-rs"]),

@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::admission::{Admitted, Outcome, OutcomeKind, RegisteredKey, Registry, Rejection};
 use crate::error::{Error, StoreError};
-use crate::payload::Stored;
+use crate::payload::{PayloadStore, Stored};
 
 pub use location::{Location, PostgresUrl};
 pub(crate) use log::MAX_COSIGNED;
@@ -320,6 +320,12 @@ pub trait Ledger: Send + Sync + 'static {
     /// Closes the connections; later calls fail. Without it they close some time after the ledger is dropped.
     /// Operations in progress may finish, within seconds.
     async fn close(&self) {}
+
+    /// Returns true if this ledger has the payloads of `store`. It then stores the payload of a record in the transaction of
+    /// the record, and nothing calls [`PayloadStore::put`] before.
+    fn stores_payloads(&self, _store: &dyn PayloadStore) -> bool {
+        false
+    }
 
     /// Decides and writes one group in one transaction; durable when it returns. The decisions are in the order of
     /// `entries`. The ledger holds nothing of the group after an error, except that after a lost connection it may hold

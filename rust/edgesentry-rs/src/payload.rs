@@ -28,6 +28,7 @@ use futures::StreamExt;
 
 use crate::admission::Admitted;
 use crate::error::StoreError;
+use crate::sqlite::Database;
 
 pub use crate::s3_settings::S3Settings;
 pub use folder::{Folder, Layout};
@@ -36,6 +37,7 @@ pub use pack::Unpacked;
 #[cfg(feature = "s3")]
 pub use s3::S3;
 pub use sqlite::SqlitePayloads;
+pub(crate) use sqlite::{has_other_bytes, put_all};
 
 /// The result of a conditional write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,6 +96,11 @@ pub trait PayloadStore: Send + Sync + 'static {
         false
     }
 
+    /// Returns the database of an embedded ledger that has these payloads, if they are in one.
+    fn database(&self) -> Option<&Database> {
+        None
+    }
+
     /// Writes the payload of `admitted` unless the store holds it; durable when it returns. An error of kind
     /// [`FailureKind::Item`](crate::FailureKind::Item) means that the store can never keep this payload.
     async fn put(&self, admitted: &Admitted) -> Result<Put, StoreError>;
@@ -133,16 +140,33 @@ pub trait PayloadStore: Send + Sync + 'static {
     async fn erase(&self, record: &AuditRecord, name: &str) -> Result<Leftovers, StoreError>;
 }
 
-/// An admitted record whose payload is stored; only [`Stored::new`] makes one.
+/// An admitted record whose payload is stored, or will be in the same transaction as the record.
 #[derive(Clone, Debug)]
 pub struct Stored {
     admitted: Admitted,
+    is_with_record: bool,
 }
 
 impl Stored {
     /// Creates a stored record from the result of a payload store.
     pub fn new(admitted: Admitted, _answer: Put) -> Stored {
-        Stored { admitted }
+        Stored { admitted, is_with_record: false }
+    }
+
+    /// Creates a record whose payload the ledger stores with it. The ledger must have the payload store, see
+    /// [`Ledger::stores_payloads`](crate::ledger::Ledger::stores_payloads).
+    pub(crate) fn with_record(admitted: Admitted) -> Stored {
+        Stored { admitted, is_with_record: true }
+    }
+
+    /// Returns the same record, admitted again.
+    pub(crate) fn readmitted(&self, admitted: Admitted) -> Stored {
+        Stored { admitted, is_with_record: self.is_with_record }
+    }
+
+    /// Returns true if the ledger stores the payload with the record.
+    pub(crate) fn is_with_record(&self) -> bool {
+        self.is_with_record
     }
 
     /// Returns the admitted record.

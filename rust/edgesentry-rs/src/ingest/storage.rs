@@ -26,7 +26,7 @@ pub use crate::admission::Rotation;
 use crate::admission::{Admitted, Outcome, Rejection, RejectionCode, Submission};
 use crate::error::{Component, Error, FailureKind, NotTried, StoreError};
 use crate::ledger::{Decision, Entry, ErasureStep, Ledger, Registration, RevocationReason};
-use crate::payload::{PayloadStore, Put, Stored};
+use crate::payload::{PayloadStore, Stored};
 use crate::telemetry::metrics::{Metrics, Queue};
 
 /// How often a record is admitted again whose device's keys keep changing.
@@ -392,8 +392,13 @@ impl Service {
         }
     }
 
-    /// Writes payloads; if the store can never keep one, its record is rejected.
+    /// Writes payloads, unless the ledger stores them with the records; if the store can never keep one, its record is
+    /// rejected.
     async fn store_payloads(&self, admitted: Vec<Admitted>) -> Vec<Prepared> {
+        if self.ledger.stores_payloads(&**self.puts.store()) {
+            let with_record = |admitted| Ok(Entry::Record(Stored::with_record(admitted)));
+            return admitted.into_iter().map(with_record).collect();
+        }
         let puts = self.puts.put_all(admitted.clone()).await;
         let mut puts = puts.into_iter();
         let entry = |admitted: Admitted| match puts.next() {
@@ -531,7 +536,7 @@ impl Service {
     async fn erase_again(&self, entries: &[Entry], decisions: &[Result<Decision, Error>]) {
         let again = entries.iter().zip(decisions).filter_map(|(entry, decision)| match (entry, decision) {
             (Entry::Record(_), Ok(Decision::Decided(Outcome::Accepted))) => None,
-            (Entry::Record(stored), _) => Some(stored.admitted().record()),
+            (Entry::Record(stored), _) if !stored.is_with_record() => Some(stored.admitted().record()),
             _ => None,
         });
         let again: Vec<&Arc<AuditRecord>> = again.collect();
@@ -656,9 +661,7 @@ impl Service {
                 let verified = verified.next().ok_or(Error::Stopped)?;
                 Ok(match (entry, verified) {
                     (_, Err(rejection)) => Entry::Rejected(rejection),
-                    (Entry::Record(_), Ok(admitted)) => {
-                        Entry::Record(Stored::new(admitted, Put::AlreadyThere))
-                    }
+                    (Entry::Record(stored), Ok(admitted)) => Entry::Record(stored.readmitted(admitted)),
                     (_, Ok(admitted)) => Entry::Doubtful(admitted),
                 })
             }

@@ -11,7 +11,9 @@ use sqlx::Transaction;
 use super::change::{self, Change};
 use super::plan::{self, Chains, Held, LogRow, Plan};
 use super::{AppendError, Decision, Entry, RegisteredDevice, Registration, RevocationReason};
+use crate::admission::Admitted;
 use crate::error::{Component, Error};
+use crate::payload;
 use crate::sql::failed;
 use crate::telemetry::metrics::timing_operation_log;
 
@@ -23,6 +25,9 @@ pub(super) trait Dialect: Send {
 
     /// Returns the hashes of the records at these devices and sequences, if they exist.
     async fn held(&mut self, places: &[(&str, u64)]) -> Result<Held, sqlx::Error>;
+
+    /// Stores payloads that the ledger stores with their records; returns false for each whose place has other bytes.
+    async fn write_payloads(&mut self, admitted: &[&Admitted]) -> Result<Vec<bool>, sqlx::Error>;
 
     /// Inserts the accepted records and moves the heads.
     async fn write_records(&mut self, plan: &Plan<'_>) -> Result<(), sqlx::Error>;
@@ -88,6 +93,15 @@ where
         false => transaction.registered_keys(&new_keys).await.map_err(ledger("read device keys"))?,
     };
     let plan = plan::plan(entries, chains, held, taken);
+    let with_records = plan.accepted.iter().filter(|stored| stored.is_with_record());
+    let with_records: Vec<&Admitted> = with_records.map(|stored| stored.admitted()).collect();
+    if !with_records.is_empty() {
+        let payloads = failed(place, Component::RawDataStore, "store payloads");
+        let written = transaction.write_payloads(&with_records).await.map_err(payloads)?;
+        if let Some((admitted, _)) = with_records.iter().zip(written).find(|(_, is_written)| !is_written) {
+            return Err(payload::has_other_bytes(place, admitted.record()).into());
+        }
+    }
     transaction.write_records(&plan).await.map_err(ledger("append to the ledger"))?;
     for (device_id, key) in &plan.keys {
         transaction.count_change_of_keys(device_id).await.map_err(ledger("register a key"))?;

@@ -29,7 +29,7 @@ use super::{
     MAX_DEVICES_WITH_KEY, Page, PostgresSettings, Pruned, RecordStream, RegisteredDevice, Registration,
     RejectionLimits, Rejections, Revocation, RevocationReason, WitnessTables, prune, rows, stream,
 };
-use crate::admission::{OutcomeKind, Registry, RejectionCode};
+use crate::admission::{Admitted, OutcomeKind, Registry, RejectionCode};
 use crate::clock::now_ms;
 use crate::error::{Component, Error, StoreError};
 use crate::sql::failed;
@@ -499,6 +499,11 @@ impl Dialect for PgConnection {
         .fetch_all(&mut *self)
         .await?;
         rows.iter().map(rows::held).collect()
+    }
+
+    /// This ledger has no payload store.
+    async fn write_payloads(&mut self, admitted: &[&Admitted]) -> Result<Vec<bool>, sqlx::Error> {
+        Ok(vec![false; admitted.len()])
     }
 
     async fn write_records(&mut self, plan: &Plan<'_>) -> Result<(), sqlx::Error> {

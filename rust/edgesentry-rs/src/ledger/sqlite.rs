@@ -1,5 +1,6 @@
 //! A ledger in an embedded database file.
 
+mod appender;
 mod log;
 
 use std::collections::HashSet;
@@ -11,6 +12,7 @@ use edgesentry_chain::{Head, Heads, PublicKey, RingKey};
 use futures::TryStreamExt;
 use sqlx::{AssertSqlSafe, Connection, QueryBuilder, Row, SqliteConnection};
 
+use self::appender::Appender;
 use super::append::{self, Dialect};
 use super::change;
 use super::log::{SQLITE_WITNESS, WitnessAccess as Access};
@@ -22,12 +24,13 @@ use super::{
     MAX_DEVICES_WITH_KEY, Page, Pruned, RecordStream, RegisteredDevice, Registration, RejectionLimits,
     Rejections, Revocation, RevocationReason, prune, rows,
 };
-use crate::admission::{OutcomeKind, Registry, RejectionCode};
+use crate::admission::{Admitted, OutcomeKind, Registry, RejectionCode};
 use crate::clock::now_ms;
 use crate::error::{Component, Error, StoreError};
-use crate::payload::{SqlitePayloads, Stored};
+use crate::payload::{self, PayloadStore, SqlitePayloads, Stored};
 use crate::sql::failed;
 use crate::sqlite::{Database, Schema, insert};
+use crate::telemetry::metrics::observe_operation_log;
 
 static SCHEMA: Schema = Schema {
     name: "ledger",
@@ -64,6 +67,7 @@ static SCHEMA: Schema = Schema {
 #[derive(Debug, Clone)]
 pub struct Sqlite {
     database: Arc<Database>,
+    appender: Arc<Appender>,
 }
 
 impl Sqlite {
@@ -90,7 +94,7 @@ impl Sqlite {
     /// The file is missing, holds no ledger, or cannot be read.
     pub async fn read(path: &Path) -> Result<Sqlite, Error> {
         let database = Database::read(path, Component::AuditLedger, &SCHEMA).await?;
-        Ok(Sqlite { database: Arc::new(database) })
+        Ok(Sqlite::new(database, path))
     }
 
     /// Opens the file of the state of a witness, which holds no ledger.
@@ -103,12 +107,18 @@ impl Sqlite {
             Access::Read => Database::read(path, component, &SQLITE_WITNESS).await?,
             access => Database::open(path, component, access == Access::Create, &SQLITE_WITNESS).await?,
         };
-        Ok(Sqlite { database: Arc::new(database) })
+        Ok(Sqlite::new(database, path))
     }
 
     async fn open_or(path: &Path, create: bool) -> Result<Sqlite, Error> {
         let database = Database::open(path, Component::AuditLedger, create, &SCHEMA).await?;
-        Ok(Sqlite { database: Arc::new(database) })
+        Ok(Sqlite::new(database, path))
+    }
+
+    fn new(database: Database, path: &Path) -> Sqlite {
+        // SQLite does not treat `file:` and `:memory:` as names of files.
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        Sqlite { database: Arc::new(database), appender: Arc::new(Appender::new(path)) }
     }
 
     /// Returns the payload store in the same file.
@@ -194,13 +204,22 @@ impl Ledger for Sqlite {
 
     async fn append(&self, entries: &[Entry]) -> Result<Vec<Decision>, AppendError> {
         let mut writer = self.database.writer().await.map_err(self.failed("begin a transaction"))?;
+        if let Some(appended) = self.appender.append(entries).await {
+            observe_operation_log(appended.log_insert);
+            return Ok(appended.decisions);
+        }
         let transaction =
             writer.begin_with("BEGIN IMMEDIATE").await.map_err(self.failed("begin a transaction"))?;
         append::append(transaction, &self.database.place, entries).await
     }
 
+    fn stores_payloads(&self, store: &dyn PayloadStore) -> bool {
+        store.database().is_some_and(|database| std::ptr::eq(database, &*self.database))
+    }
+
     async fn close(&self) {
         self.database.close().await;
+        self.appender.close().await;
     }
 
     async fn keys(&self, device_ids: &[Arc<str>]) -> Result<Registry, StoreError> {
@@ -432,6 +451,11 @@ impl Dialect for SqliteConnection {
         .fetch_all(&mut *self)
         .await?;
         rows.iter().map(rows::held).collect()
+    }
+
+    async fn write_payloads(&mut self, admitted: &[&Admitted]) -> Result<Vec<bool>, sqlx::Error> {
+        let puts = payload::put_all(self, admitted).await?;
+        Ok(puts.iter().map(Option::is_some).collect())
     }
 
     async fn write_records(&mut self, plan: &Plan<'_>) -> Result<(), sqlx::Error> {

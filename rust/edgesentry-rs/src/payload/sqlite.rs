@@ -53,16 +53,11 @@ impl SqlitePayloads {
         let mut writer = self.database.writer().await.map_err(self.failed("begin a transaction"))?;
         let mut transaction =
             writer.begin_with("BEGIN IMMEDIATE").await.map_err(self.failed("begin a transaction"))?;
-        let puts = put_all(&mut transaction, admitted).await.map_err(self.failed("store payloads"))?;
+        let admitted: Vec<&Admitted> = admitted.iter().collect();
+        let puts = put_all(&mut transaction, &admitted).await.map_err(self.failed("store payloads"))?;
         transaction.commit().await.map_err(self.failed("commit payloads"))?;
         let put = |(put, admitted): (Option<Put>, &Admitted)| {
-            put.ok_or_else(|| StoreError {
-                component: Component::RawDataStore,
-                action: "store the payload",
-                place: Arc::clone(&self.database.place),
-                kind: FailureKind::Setup,
-                source: Arc::new(std::io::Error::other(damaged(&content_path(admitted.record())))),
-            })
+            put.ok_or_else(|| has_other_bytes(&self.database.place, admitted.record()))
         };
         Ok(puts.into_iter().zip(admitted).map(put).collect())
     }
@@ -107,6 +102,10 @@ impl PayloadStore for SqlitePayloads {
 
     fn prefers_batches(&self) -> bool {
         true
+    }
+
+    fn database(&self) -> Option<&Database> {
+        Some(&self.database)
     }
 
     async fn put(&self, admitted: &Admitted) -> Result<Put, StoreError> {
@@ -240,14 +239,25 @@ fn key_of(admitted: &Admitted) -> Key<'_> {
     (&record.device_id, record.sequence, record.payload_hash)
 }
 
+/// Returns the error for a payload whose place has other bytes.
+pub(crate) fn has_other_bytes(place: &Arc<str>, record: &AuditRecord) -> StoreError {
+    StoreError {
+        component: Component::RawDataStore,
+        action: "store the payload",
+        place: Arc::clone(place),
+        kind: FailureKind::Setup,
+        source: Arc::new(std::io::Error::other(damaged(&content_path(record)))),
+    }
+}
+
 /// Returns the result for each payload; none if other bytes are in its place.
-async fn put_all(
+pub(crate) async fn put_all(
     connection: &mut SqliteConnection,
-    admitted: &[Admitted],
+    admitted: &[&Admitted],
 ) -> Result<Vec<Option<Put>>, sqlx::Error> {
     // Almost always none of them exists: the table's primary key detects it.
     let mut savepoint = connection.begin().await?;
-    match insert_all(&mut savepoint, admitted.iter()).await {
+    match insert_all(&mut savepoint, admitted).await {
         Ok(()) => {
             savepoint.commit().await?;
             return Ok(vec![Some(Put::Stored); admitted.len()]);
@@ -255,8 +265,11 @@ async fn put_all(
         Err(sqlx::Error::Database(error)) if error.is_unique_violation() => savepoint.rollback().await?,
         Err(error) => return Err(error),
     }
-    let asked: Vec<(&str, u64)> =
-        admitted.iter().map(key_of).map(|(device_id, sequence, _)| (device_id, sequence)).collect();
+    let asked: Vec<(&str, u64)> = admitted
+        .iter()
+        .map(|admitted| key_of(admitted))
+        .map(|(device_id, sequence, _)| (device_id, sequence))
+        .collect();
     let rows = sqlx::query(
         "SELECT DISTINCT p.device_id, p.sequence, p.payload_hash, p.payload FROM json_each(?) j JOIN record_payloads p
          ON p.device_id = json_extract(j.value, '$[0]') AND p.sequence = json_extract(j.value, '$[1]')",
@@ -271,7 +284,7 @@ async fn put_all(
     }
     let mut new = Vec::new();
     let mut puts = Vec::with_capacity(admitted.len());
-    for admitted in admitted {
+    for admitted in admitted.iter().copied() {
         let payload = &admitted.payload()[..];
         puts.push(match there.insert(key_of(admitted), payload) {
             Some(other) if other != payload => {
@@ -285,18 +298,14 @@ async fn put_all(
             }
         });
     }
-    insert_all(connection, new.into_iter()).await?;
+    insert_all(connection, &new).await?;
     Ok(puts)
 }
 
-async fn insert_all(
-    connection: &mut SqliteConnection,
-    admitted: impl Iterator<Item = &Admitted>,
-) -> Result<(), sqlx::Error> {
+async fn insert_all(connection: &mut SqliteConnection, admitted: &[&Admitted]) -> Result<(), sqlx::Error> {
     let now = crate::clock::now_ms();
     let columns = "INSERT INTO record_payloads (device_id, sequence, payload_hash, payload, stored_at_ms)";
-    let admitted: Vec<&Admitted> = admitted.collect();
-    insert(connection, columns, 5, &admitted, |query, admitted: &&Admitted| {
+    insert(connection, columns, 5, admitted, |query, admitted: &&Admitted| {
         let record = admitted.record();
         query
             .bind(record.device_id.clone())

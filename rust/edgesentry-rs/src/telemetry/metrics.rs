@@ -458,12 +458,17 @@ pub(crate) async fn timing_operation_log<T>(insert: impl Future<Output = T>) -> 
     struct Timer(Instant);
     impl Drop for Timer {
         fn drop(&mut self) {
-            let metrics = WORKING_FOR.try_with(Metrics::clone).unwrap_or_else(|_| Metrics::global());
-            metrics.0.operation_log_insert.observe(self.0.elapsed().as_secs_f64());
+            observe_operation_log(self.0.elapsed());
         }
     }
     let _timer = Timer(Instant::now());
     insert.await
+}
+
+/// Observes the duration of the insert of a ledger's operation log, see [`timing_operation_log`].
+pub(crate) fn observe_operation_log(insert: Duration) {
+    let metrics = WORKING_FOR.try_with(Metrics::clone).unwrap_or_else(|_| Metrics::global());
+    metrics.0.operation_log_insert.observe(insert.as_secs_f64());
 }
 
 #[cfg(test)]
