@@ -376,7 +376,12 @@ class _Frame:
             verifier = Verifier(position=position, name=f"partition {position}", **arguments)
             _push(verifier, batches, device, options)
             task = Task(File(f"partition {position}", 0, ""), position, 0, 0)
-            yield from table_of(verifier.finish(), task, shares).to_batches()
+            part = verifier.finish()
+            del verifier
+            # The keys are of no more use.
+            release()
+            yield from table_of(part, task, shares).to_batches()
+            del part
             release()
 
         with job.described("verify the partitions of a DataFrame"):
