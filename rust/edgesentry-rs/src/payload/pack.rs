@@ -114,7 +114,7 @@ impl PackWriter {
         let mut writing = self.writing();
         let Some(current) = &mut writing.current else { return Ok(()) };
         let key = key_of_name(name);
-        if !current.own.get(&key).is_some_and(|own| !own.is_shared) {
+        if current.own.get(&key).is_none_or(|own| own.is_shared) {
             return Ok(());
         }
         let Some(own) = current.own.remove(&key) else { return Ok(()) };

@@ -6,13 +6,14 @@ use bytes::Bytes;
 use edgesentry_chain::{AuditRecord, Device, Hash, Head, Scheme};
 use edgesentry_formats::content_path;
 use edgesentry_rs::FailureKind;
+use edgesentry_rs::ingest::storage::{IngestService, Limits};
 use edgesentry_rs::ingest::verify::{Admitted, DeviceKeys, RegisteredKey, Registry, Submission, admit};
-use edgesentry_rs::ledger::Sqlite;
+use edgesentry_rs::ledger::{Ledger, Sqlite};
 use edgesentry_rs::payload::{Folder, Layout, Memory, PayloadStore, Put};
 use sqlx::Connection;
 use tempfile::TempDir;
 
-use crate::common::{bucket, s3_client, s3_settings, server};
+use crate::common::{all, bucket, chain, devices, names, next, s3_client, s3_settings, server};
 
 macro_rules! on_every_store {
     ($($test:ident),* $(,)?) => {
@@ -268,6 +269,87 @@ async fn other_bytes_at_a_place_are_a_damaged_store() {
         assert_eq!(*puts[1].as_ref().unwrap(), Put::Stored, "{}", store.place());
         assert_eq!(store.get(one.record()).await.unwrap().unwrap(), "forged");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_stores_a_payload_with_its_record() {
+    let place = TempDir::new().unwrap();
+    let file = place.path().join("ledger.db");
+    let ledger = Arc::new(Sqlite::open(&file).await.unwrap());
+    let store: Arc<dyn PayloadStore> = Arc::new(ledger.payloads());
+    assert!(ledger.stores_payloads(&*store));
+    // Another file, and the same file opened again: their payloads are written before the records.
+    let again = Sqlite::open(&file).await.unwrap();
+    let other = Sqlite::open(&place.path().join("other.db")).await.unwrap();
+    for store in [again.payloads(), other.payloads()] {
+        assert!(!ledger.stores_payloads(&store));
+    }
+    assert!(!ledger.stores_payloads(&Memory::default()));
+
+    let service = IngestService::start(Arc::clone(&ledger) as _, Arc::clone(&store), Limits::default());
+    let mut devices = devices(&*ledger, 3).await;
+    let mut connection =
+        sqlx::SqliteConnection::connect(&format!("sqlite:{}", file.display())).await.unwrap();
+    let mut stored: i64 = 0;
+    for (at, device) in devices.iter_mut().enumerate() {
+        let mut records = chain(device, 50);
+        if at == 1 {
+            // One payload is there: the primary key refuses it, and the group is appended by the other connection.
+            let sql = "INSERT INTO record_payloads VALUES (?, ?, ?, ?, 0)";
+            let Submission { record, payload } = &records[20];
+            let query = sqlx::query(sql).bind(&record.device_id).bind(record.sequence.cast_signed());
+            let query = query.bind(record.payload_hash.as_bytes().to_vec()).bind(payload.to_vec());
+            query.execute(&mut connection).await.unwrap();
+        }
+        // A gap: it is rejected, and its payload is not stored.
+        next(device);
+        records.push(next(device));
+        let mut expected = all("accepted", 50);
+        expected.push("sequence_gap");
+        assert_eq!(names(&service.ingest_many(records.clone()).await), expected);
+        for Submission { record, payload } in &records[..50] {
+            assert_eq!(store.get(record).await.unwrap().as_ref(), Some(payload));
+        }
+        stored += 50;
+        let count = "SELECT count(*) FROM record_payloads";
+        assert_eq!(sqlx::query_scalar::<_, i64>(count).fetch_one(&mut connection).await.unwrap(), stored);
+        let count = "SELECT count(*) FROM audit_records";
+        assert_eq!(sqlx::query_scalar::<_, i64>(count).fetch_one(&mut connection).await.unwrap(), stored);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_bytes_in_the_place_of_a_payload_concern_only_its_device() {
+    let place = TempDir::new().unwrap();
+    let file = place.path().join("ledger.db");
+    let ledger = Arc::new(Sqlite::open(&file).await.unwrap());
+    let payloads = Arc::new(ledger.payloads());
+    let service = IngestService::start(Arc::clone(&ledger) as _, payloads, Limits::default());
+    let mut devices = devices(&*ledger, 2).await;
+    let records: Vec<Submission> = devices.iter_mut().flat_map(|device| chain(device, 3)).collect();
+    let mut connection =
+        sqlx::SqliteConnection::connect(&format!("sqlite:{}", file.display())).await.unwrap();
+    let record = &records[1].record;
+    let query = sqlx::query("INSERT INTO record_payloads VALUES (?, ?, ?, 'forged', 0)");
+    let query = query.bind(&record.device_id).bind(record.sequence.cast_signed());
+    query.bind(record.payload_hash.as_bytes().to_vec()).execute(&mut connection).await.unwrap();
+
+    let outcomes = service.ingest_many(records.clone()).await;
+    assert_eq!(names(&outcomes[..1]), ["accepted"]);
+    let error = outcomes[1].as_ref().unwrap_err().to_string();
+    assert!(error.contains("RawDataStore") || error.contains(&content_path(record)), "{error}");
+    assert!(outcomes[2].is_err());
+    assert_eq!(names(&outcomes[3..]), all("accepted", 3));
+    let count = "SELECT count(*) FROM record_payloads";
+    assert_eq!(sqlx::query_scalar::<_, i64>(count).fetch_one(&mut connection).await.unwrap(), 5);
+    // The same records, after the damaged payload is moved away.
+    sqlx::query("DELETE FROM record_payloads WHERE payload = 'forged'")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    let mut expected = all("duplicate", 6);
+    expected[1..3].fill("accepted");
+    assert_eq!(names(&service.ingest_many(records).await), expected);
 }
 
 #[tokio::test]

@@ -186,7 +186,7 @@ struct Statements<'c> {
 impl Statements<'_> {
     fn prepare(connection: &Connection) -> rusqlite::Result<Statements<'_>> {
         let log = |rows| {
-            let row = format!("({})", vec!["?"; LOG_COLUMNS].join(", "));
+            let row = format!("({})", ["?"; LOG_COLUMNS].join(", "));
             // ROLLBACK: to undo only one statement, SQLite would copy each page before it writes it.
             connection.prepare(&format!(
                 "INSERT OR ROLLBACK INTO operation_logs
