@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::http::Request;
 use bytes::Bytes;
+use edgesentry_formats::describe;
 use edgesentry_log::{
     AddCheckpoint, Checkpoint, KeyType, Note, Policy, SignerKey, Tree, TreeHash, WitnessedLogs,
     consistency_path, read_cosignature, witness_path,
@@ -215,6 +216,7 @@ async fn the_log_asks_the_witnesses_of_its_policy() {
         std::fs::write(place.path("policy"), policy).unwrap();
         let error =
             settings.log.open(&*ledger, file.as_deref(), &settings.s3, Stores::Create).await.err().unwrap();
-        assert!(error.to_string().contains(problem), "{error}");
+        let error = describe(&error);
+        assert!(error.contains(problem), "{error}");
     }
 }
