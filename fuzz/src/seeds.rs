@@ -192,7 +192,9 @@ pub fn parts() -> Vec<Vec<u8>> {
             let options = Options { order, ..Options::default() };
             let source =
                 Source::Records { name: "r".into(), records: Box::new(records.clone().into_iter().map(Ok)) };
-            let Ok(part) = verify_part(vec![source], &checks, 0, None, &options, &Arc::default()) else { continue };
+            let Ok(part) = verify_part(vec![source], &checks, 0, None, &options, &Arc::default()) else {
+                continue;
+            };
             let mut seed = Vec::new();
             for (device_id, state) in rows_of(&part) {
                 let device_id = device_id.as_deref().unwrap_or_default();

@@ -35,11 +35,11 @@ pub trait LogCosignatures: Send + Sync + 'static {
     async fn note_cosignatures(&self, rows: Vec<CosignatureRow>, latest: u64) -> Result<(), LogTablesError>;
 
     /// Returns the sizes with cosignatures, each with the key of one: at least `least`, below `end`, the largest first, at
-    /// most [`MAX_COSIGNED`].
+    /// most `MAX_COSIGNED`.
     async fn cosigned(&self, least: u64, end: u64) -> Result<Vec<(u64, String)>, StoreError>;
 
     /// Returns the signed checkpoints with a size of at least `least` and below `end`, the largest first, at most
-    /// [`CHECKPOINTS_AT_ONCE`].
+    /// `CHECKPOINTS_AT_ONCE`.
     async fn checkpoints(&self, least: u64, end: u64) -> Result<Vec<CheckpointRow>, StoreError>;
 }
 
