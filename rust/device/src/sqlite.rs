@@ -11,7 +11,7 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use sqlx::migrate::{MigrateError, MigrationType, Migrator};
 use sqlx::pool::PoolConnection;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlSafeStr, Sqlite, SqliteConnection, SqlitePool};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
@@ -24,6 +24,17 @@ use uses::Use;
 
 /// How long to wait for another process that writes.
 const WRITE_LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+/// The settings of every connection that writes.
+pub const WRITER_PRAGMAS: [(&str, &str); 5] = [
+    // Every commit is on the disk before it is acknowledged.
+    ("synchronous", "FULL"),
+    ("trusted_schema", "OFF"),
+    // KiB: writes to the index by previous hash are scattered.
+    ("cache_size", "-65536"),
+    // Pages in the write-ahead log before a checkpoint, and the size limit of the log, in bytes.
+    ("wal_autocheckpoint", "8192"),
+    ("journal_size_limit", "67108864"),
+];
 /// How long a close waits for readers.
 const READERS_TIMEOUT: Duration = Duration::from_secs(2);
 /// The numbers of rows in one INSERT; only a few sizes, so that their statements stay prepared.
@@ -101,16 +112,10 @@ impl Database {
             .filename(path)
             .create_if_missing(create)
             .journal_mode(SqliteJournalMode::Wal)
-            // Every commit is on the disk before it is acknowledged.
-            .synchronous(SqliteSynchronous::Full)
             .busy_timeout(WRITE_LOCK_TIMEOUT)
-            .pragma("trusted_schema", "OFF")
-            // KiB: writes to the index by previous hash are scattered.
-            .pragma("cache_size", "-65536")
-            // Pages in the write-ahead log before a checkpoint, and the size limit of the log, in bytes.
-            .pragma("wal_autocheckpoint", "8192")
-            .pragma("journal_size_limit", "67108864")
             .disable_statement_logging();
+        let options =
+            WRITER_PRAGMAS.into_iter().fold(options, |options, (name, value)| options.pragma(name, value));
         // If the file does not exist yet, use the name that it will have.
         let canonical = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let writing = Use::writing(&canonical).map_err(opening())?;

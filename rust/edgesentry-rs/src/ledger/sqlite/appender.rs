@@ -21,6 +21,7 @@ use tracing::debug;
 use crate::clock::now_ms;
 use crate::ledger::plan::{self, Continuation, Locked, LogRow};
 use crate::ledger::{Decision, Entry};
+use crate::sqlite::WRITER_PRAGMAS;
 
 /// The rows of one INSERT into the operation log. Each statement also writes the counter of its ids.
 const LOG_ROWS: usize = 32;
@@ -97,11 +98,9 @@ fn run(path: &Path, jobs: &Receiver<Job>) -> rusqlite::Result<()> {
     )?;
     // If another process writes, the group waits for it elsewhere.
     connection.busy_timeout(Duration::ZERO)?;
-    // As the options of `Database`.
-    connection.execute_batch(
-        "PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF; PRAGMA cache_size = -65536;
-         PRAGMA wal_autocheckpoint = 8192; PRAGMA journal_size_limit = 67108864;",
-    )?;
+    for (name, value) in WRITER_PRAGMAS {
+        connection.execute_batch(&format!("PRAGMA {name} = {value}"))?;
+    }
     let mut statements = Statements::prepare(&connection)?;
     for Job { entries, answer } in jobs {
         match append(&connection, &mut statements, &entries) {
