@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use edgesentry_chain::part::{Ends, Part, PartError, Places, Verified, is_contested};
+use edgesentry_chain::part::{Ends, Part, PartError, Places, Restored, Verified, is_contested};
 use edgesentry_chain::{
     AuditRecord, Checks, Device, FindingCode as Code, Hash, Heads, Hint, Input, Kept, KeyRing, Order, Report,
     RingKey, Scheme, Verdict,
@@ -84,6 +84,15 @@ fn parts(checks: &Checks<'_>, order: Order, inputs: &[Vec<AuditRecord>]) -> Vec<
     (0..).zip(inputs).map(|(number, records)| part(checks, order, number, records)).collect()
 }
 
+/// The part of the rows of a part.
+fn restored(part: &Part) -> Part {
+    let mut restored = Restored::default();
+    for row in part.rows() {
+        restored.add(row.device_id, row.state).unwrap();
+    }
+    restored.finish().unwrap()
+}
+
 fn merged(parts: impl IntoIterator<Item = Part>) -> Part {
     parts.into_iter().reduce(|one, other| one.merge(other).unwrap()).unwrap()
 }
@@ -146,8 +155,7 @@ fn parts_give_the_report_of_one_process() {
         assert_eq!((whole.records(), whole.devices().len(), whole.most()), (records, 5, MOST));
         assert_eq!(whole.heads(), once.heads);
         assert!(matches!(whole.clone().report(&Ends::default()), Err(PartError::Contested { .. })));
-        let rows = whole.rows().into_iter().map(|row| (row.device_id, row.state));
-        conclude(Part::from_rows(rows).unwrap());
+        conclude(restored(&whole));
 
         let mut shares: Vec<Vec<Part>> = vec![Vec::new(); 3];
         for part in all() {
@@ -210,8 +218,7 @@ fn a_chain_in_one_part_that_lacks_only_order_keeps_its_hint() {
     a.rotate_left(2);
     let checks = Checks::default();
     let part = part(&checks, Order::Position, 0, &a);
-    let rows = part.rows().into_iter().map(|row| (row.device_id, row.state));
-    let restored = Part::from_rows(rows).unwrap();
+    let restored = restored(&part);
     let hint = Hint::NotInOrder { devices: 1, device_id: "a".into(), many_inputs: false };
     for part in [part, restored] {
         assert_eq!(part.report(&Ends::default()).unwrap().hints, std::slice::from_ref(&hint));

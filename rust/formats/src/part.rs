@@ -337,8 +337,8 @@ impl PartVerifier {
         PartVerifier { fold: Fold::new(&options), options, number, name }
     }
 
-    /// Verifies the next records. All calls have the same checks and the same log, except that a call may add the keys of devices that had
-    /// no records before. After an error the part has an unknown part of the records, so it is of no use.
+    /// Verifies the next records. All calls have the same checks and the same log, except that a call may add the keys of
+    /// devices that had no records before. After an error the part has an unknown part of the records, so it is of no use.
     ///
     /// # Errors
     /// The source or a payload cannot be read.

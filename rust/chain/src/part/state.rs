@@ -215,20 +215,6 @@ impl Part {
         }
     }
 
-    /// Restores the part of all given rows, which may be those of several parts of a run, in any order.
-    ///
-    /// # Errors
-    /// Rows are missing, are there twice, or are not of one run.
-    pub fn from_rows(
-        rows: impl IntoIterator<Item = (Option<Arc<str>>, RowState)>,
-    ) -> Result<Part, PartError> {
-        let mut restored = Restored::default();
-        for (device_id, state) in rows {
-            restored.add(device_id, state)?;
-        }
-        restored.finish()
-    }
-
     fn add_whole(&mut self, whole: WholeState) -> Result<(), PartError> {
         const OVERLAP: PartError = PartError::Inconsistent("its inputs overlap");
         let WholeState { plan, blocks, loose, findings, last, withheld, inputs, ranges, rows: _ } = whole;
