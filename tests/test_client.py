@@ -43,18 +43,18 @@ def pairs(records: list[AuditRecord]) -> list[tuple[AuditRecord, bytes]]:
 def test_records_are_sent_and_get_outcomes(served: Served) -> None:
     records = chains([device(1), device(2)], 100)
     with Client(served.url) as client:
-        assert client.ingest(records[0], payload(records[0])).status == "accepted"
+        assert client.ingest(records[0], payload(records[0])).outcome == "accepted"
         outcomes = client.ingest_many(pairs(records))
         assert outcomes.counts == {"duplicate": 1, "accepted": 199}
         assert client.ingest_many(records, payload).counts == {"duplicate": 200}
         forged = records[5].replace(timestamp_ms=1)
         outcome = client.ingest(forged, payload(forged))
-        assert (outcome.status, outcome.reason, outcome.sequence) == ("rejected", "signature_invalid", 3)
+        assert (outcome.outcome, outcome.reason, outcome.sequence) == ("rejected", "signature_invalid", 3)
         # Also as plain fields.
         fields = {name: getattr(records[1], name) for name in ("device_id", "sequence", "timestamp_ms")}
         fields |= {"payload_hash": records[1].payload_hash, "signature": records[1].signature}
         fields |= {"prev_record_hash": records[1].prev_record_hash, "object_ref": records[1].object_ref}
-        assert client.ingest(fields, payload(records[1])).status == "duplicate"
+        assert client.ingest(fields, payload(records[1])).outcome == "duplicate"
     with edgesentry.open(served.ledger) as ledger:
         assert ledger.verify(keys="registered", payloads=True).ok
         assert len(list(ledger.records())) == 200
@@ -98,7 +98,7 @@ def test_many_at_once(served: Served) -> None:
 
             async def chain(signer: Device) -> None:
                 for record in chains([signer], 30):
-                    assert (await client.ingest(record, payload(record))).status == "accepted"
+                    assert (await client.ingest(record, payload(record))).outcome == "accepted"
 
             await asyncio.gather(*(chain(signer) for signer in devices))
 
@@ -115,7 +115,7 @@ def test_an_unreachable_service_is_a_retryable_error(tmp_path: Path) -> None:
     records = chains([device(1)], 3)
     with Client("http://127.0.0.1:9", attempts=1) as client:
         outcome = client.ingest(records[0], payload(records[0]))
-        assert (outcome.status, outcome.retryable) == ("error", True)
+        assert (outcome.outcome, outcome.retryable) == ("error", True)
         assert "unreachable" in (outcome.error or "")
         assert client.ingest_many(pairs(records)).counts == {"error": 3}
         with Outbox(tmp_path / "outbox", device(2)) as outbox:

@@ -220,7 +220,7 @@ def test_the_fleet_is_live(visit: Open, url: str, tmp_path: Path) -> None:
         assert page.locator("[data-live=devices]").inner_text() == "1"
         with edgesentry.Client(base) as client:
             (record,) = chains([device(1)], 41)[40:]
-            assert client.ingest(record, payload(record)).status == "accepted"
+            assert client.ingest(record, payload(record)).outcome == "accepted"
         expect(page.locator("[data-live=accepted]")).to_have_text("1")
         first = page.locator("#decisions tr").first
         expect(first).to_contain_text("41")
@@ -372,7 +372,7 @@ def test_payloads_of_any_size_are_hashed(visit: Open, tmp_path: Path, size: int)
     content = bytes(at % 251 for at in range(size))
     with edgesentry.open(f"sqlite:{tmp_path / 'ledger.db'}") as opened:
         opened.register_device(signer)
-        assert opened.ingest(signer.sign(content, "5.bin"), content).status == "accepted"
+        assert opened.ingest(signer.sign(content, "5.bin"), content).outcome == "accepted"
     with console(tmp_path) as base:
         page = visit("/record?id=lift-05&sequence=1", base=base)
         page.get_by_role("button", name="Check its hash in this browser").click()

@@ -62,12 +62,14 @@ def test_records_go_in_and_verify(ledger: Ledger, tmp_path: Path) -> None:
         ledger.register_device(lift)
         ledger.register_device(lift)
     first = ledger.ingest(records[0], payload(records[0]))
-    assert (first.status, first.ok, first.device_id, first.sequence) == ("accepted", True, "lift-01", 1)
+    assert (first.outcome, first.ok, first.device_id, first.sequence) == ("accepted", True, "lift-01", 1)
     outcomes = ledger.ingest_many(pairs(records))
     assert outcomes.counts == {"duplicate": 1, "accepted": 299}
     assert outcomes.ok
-    assert outcomes[0].status == "duplicate"
+    assert outcomes[0].outcome == "duplicate"
     assert len(outcomes[:5]) == 5
+    with pytest.warns(DeprecationWarning, match="Outcome.outcome"):
+        assert first.status == "accepted"
     outcomes.raise_for_rejections()
 
     assert ledger.heads() == {lift.device_id: lift.head for lift in lifts}
@@ -130,7 +132,7 @@ def test_every_rejection_has_a_reason(ledger: Ledger) -> None:
     assert log[3]["evidence"] == cases[3][0].canonical_bytes()
     assert ledger.operation_log(after_id=log[6]["id"], reason="out_of_range")[0] == log[7]
     assert len(ledger.operation_log(limit=2)) == 2
-    assert ledger.ingest(good, payload(good)).status == "accepted"
+    assert ledger.ingest(good, payload(good)).outcome == "accepted"
 
 
 def test_payloads_in_every_shape(ledger: Ledger) -> None:
@@ -191,7 +193,7 @@ def test_threads_share_a_ledger(ledger: Ledger) -> None:
 
     def ingest(lift: Device) -> None:
         for record in chains([lift], 10):
-            assert ledger.ingest(record, payload(record)).status == "accepted"
+            assert ledger.ingest(record, payload(record)).outcome == "accepted"
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(ingest, lifts))
@@ -221,7 +223,7 @@ def test_asyncio(tmp_path: Path) -> None:
                 await ledger.register_device(lift)
             firsts = chains(lifts, 1)
             outcomes = await asyncio.gather(*(ledger.ingest(record, payload(record)) for record in firsts))
-            assert all(outcome.status == "accepted" for outcome in outcomes)
+            assert all(outcome.outcome == "accepted" for outcome in outcomes)
 
             async def arriving() -> AsyncIterator[tuple[AuditRecord, bytes]]:
                 for number in (2, 3):
@@ -252,18 +254,18 @@ def test_payloads_in_s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         lift = device(1)
         ledger.register_device(lift)
         record = lift.sign(b"x", "lift-01/1.bin")
-        assert ledger.ingest(record, b"x").status == "accepted"
+        assert ledger.ingest(record, b"x").outcome == "accepted"
         assert ledger.payload("lift-01/1.bin") == b"x"
         assert ledger.verify(keys="registered", payloads=True).ok
         stray = lift.sign(b"y", "s3://another/2.bin")
-        assert ledger.ingest(stray, b"y").status == "accepted"
+        assert ledger.ingest(stray, b"y").outcome == "accepted"
         assert ledger.payload(stray) == b"y"
     monkeypatch.setenv("EDS_S3__ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("EDS_S3__ATTEMPTS", "1")
     monkeypatch.setenv("EDS_INGEST__ATTEMPTS", "1")
     with edgesentry.open(tmp_path / "ledger.db", "s3://payloads") as ledger:
         outcome = ledger.ingest(device(1).resume(stray).sign(b"z", "lift-01/2.bin"), b"z")
-        assert (outcome.status, outcome.retryable) == ("error", True)
+        assert (outcome.outcome, outcome.retryable) == ("error", True)
         with pytest.raises(edgesentry.StoreError) as caught:
             ledger.payload("lift-01/1.bin")
         assert caught.value.component == "raw_data_store"

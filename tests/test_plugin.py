@@ -72,7 +72,7 @@ def test_the_sample_project_passes_against_a_service_on_the_network(project: Pat
         assert url is not None
         with Client(url.group(1), attempts=1) as client:
             outcome = client.ingest(make_fleet().records[0], b"")
-        assert outcome.status == "error"
+        assert outcome.outcome == "error"
         assert "unreachable" in (outcome.error or "")
 
 

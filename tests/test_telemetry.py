@@ -31,8 +31,8 @@ lift = Device.generate("lift-01")
 with edgesentry.open("audit.db", sys.argv[2] or None) as ledger:
     ledger.register_device(lift)
     with telemetry.trace_context("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"):
-        assert ledger.ingest(lift.sign(b"door", "lift-01/1.bin"), b"door").status == "accepted"
-    assert ledger.ingest(lift.sign(b"door", "lift-01/2.bin"), b"another").status == "rejected"
+        assert ledger.ingest(lift.sign(b"door", "lift-01/1.bin"), b"door").outcome == "accepted"
+    assert ledger.ingest(lift.sign(b"door", "lift-01/2.bin"), b"another").outcome == "rejected"
 """
 
 
@@ -137,7 +137,7 @@ def test_a_handler_may_call_back_and_may_fail(
         logging.getLogger(STORAGE).addHandler(handler)
         caplog.set_level(logging.INFO, "edgesentry_rs")
         try:
-            assert ledger.ingest(lift.sign(b"x", "lift-01/1.bin"), b"x").status == "accepted"
+            assert ledger.ingest(lift.sign(b"x", "lift-01/1.bin"), b"x").outcome == "accepted"
         finally:
             logging.getLogger(STORAGE).removeHandler(handler)
     assert heads == [1]

@@ -64,7 +64,7 @@ class Outcome:
     Attributes:
         device_id: The device that the record names.
         sequence: Its sequence.
-        status: `accepted` and `duplicate`: record and payload are durable. `rejected`: the service will
+        outcome: `accepted` and `duplicate`: record and payload are durable. `rejected`: the service will
             never accept the record. `error`: a store failed; send the record again.
         reason: The reason of a rejection.
         expected: The value that the check expected.
@@ -75,7 +75,7 @@ class Outcome:
 
     device_id: str
     sequence: int
-    status: OutcomeStatus
+    outcome: OutcomeStatus
     reason: RejectionCode | None = None
     expected: str | None = None
     actual: str | None = None
@@ -85,7 +85,13 @@ class Outcome:
     @property
     def ok(self) -> bool:
         """True if the ledger holds the record."""
-        return self.status in ("accepted", "duplicate")
+        return self.outcome in ("accepted", "duplicate")
+
+    @property
+    def status(self) -> OutcomeStatus:
+        """The former name of `outcome`, until the next release."""
+        warnings.warn("Outcome.status is now Outcome.outcome", DeprecationWarning, stacklevel=2)
+        return self.outcome
 
     def __bool__(self) -> NoReturn:
         raise TypeError("an outcome has no truth value: use outcome.ok")
@@ -127,8 +133,8 @@ class Outcomes(Sequence[Outcome]):
 
     @property
     def counts(self) -> dict[str, int]:
-        """The number of records by status; of rejected records, by reason."""
-        return dict(Counter(outcome.reason or outcome.status for outcome in self._outcomes))
+        """The number of records by outcome; of rejected records, by reason."""
+        return dict(Counter(outcome.reason or outcome.outcome for outcome in self._outcomes))
 
     def raise_for_rejections(self) -> None:
         """Raises RejectedError unless `ok`."""
@@ -659,7 +665,7 @@ def _outcome(record: Record, answer: IngestAnswer) -> Outcome:
     return Outcome(
         device_id,
         sequence,
-        answer.status,
+        answer.outcome,
         reason=answer.reason,
         expected=answer.expected,
         actual=answer.actual,

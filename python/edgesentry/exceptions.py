@@ -150,7 +150,7 @@ class RejectedError(EdgesentryError):
     def __str__(self) -> str:
         bad = [outcome for outcome in self.outcomes if not outcome.ok]
         first = bad[0]
-        what = first.reason or first.error or first.status
+        what = first.reason or first.error or first.outcome
         were = "was" if len(bad) == 1 else "were"
         return shown(
             f"{len(bad)} of {_records(len(self.outcomes))} {were} not ingested; the first is device "

@@ -199,7 +199,7 @@ def unstorable_records(world: World) -> Iterator[None]:
     assert not any(b'"outcome":"accepted"' in answer for answer in answers)
     # The obstacle is gone, and the device continues.
     with Client(world.url, ca=world.ca) as client:
-        assert client.ingest(record, content).status == "accepted"
+        assert client.ingest(record, content).outcome == "accepted"
 
 
 @contextmanager

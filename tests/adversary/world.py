@@ -94,7 +94,7 @@ class World:
             for _ in range(records):
                 record, content = self.record(self.lift)
                 outcome = client.ingest(record, content)
-                assert outcome.status == "accepted", outcome
+                assert outcome.outcome == "accepted", outcome
                 self.sent.append(record)
 
     def head(self, device_id: str) -> Head | None:

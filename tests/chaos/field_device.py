@@ -188,9 +188,9 @@ def send(url: str, record: AuditRecord, payload: bytes) -> str | None:
             outcome = client.ingest(record, payload)
     except EdgesentryError:
         return None
-    if outcome.status == "error":
+    if outcome.outcome == "error":
         return None
-    return outcome.reason or outcome.status
+    return outcome.reason or outcome.outcome
 
 
 def resume(journal: Journal) -> tuple[AuditRecord | None, list[tuple[AuditRecord, bytes]]]:

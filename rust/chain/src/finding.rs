@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::escape;
 use crate::hash::Hash;
 use crate::key::Scheme;
-use crate::level::ProvidedBy;
+use crate::level::{Level, ProvidedBy};
 
 macro_rules! finding_codes {
     ($($(#[doc = $doc:literal])* $variant:ident = $name:literal, $summary:literal;)*) => {
@@ -93,6 +93,36 @@ finding_codes! {
 }
 
 impl FindingCode {
+    /// Returns the level whose check failed.
+    pub fn level(self) -> Level {
+        match self {
+            FindingCode::PrevHashMismatch
+            | FindingCode::SequenceGap
+            | FindingCode::SequenceDuplicate
+            | FindingCode::SequenceOutOfOrder
+            | FindingCode::Fork
+            | FindingCode::FirstRecordNotGenesis
+            | FindingCode::RecordMalformed => Level::Links,
+            FindingCode::SignatureInvalid
+            | FindingCode::UnknownDevice
+            | FindingCode::KeyNotValidAtSequence
+            | FindingCode::SuccessionInvalid => Level::Signatures,
+            FindingCode::PayloadHashMismatch | FindingCode::PayloadMissing => Level::Payloads,
+            FindingCode::HeadMismatch | FindingCode::DeviceMissing => Level::Heads,
+            FindingCode::CheckpointUntrusted
+            | FindingCode::WitnessQuorumMissing
+            | FindingCode::CheckpointStale
+            | FindingCode::CheckpointMismatch
+            | FindingCode::CheckpointInconsistent
+            | FindingCode::LeafMissing
+            | FindingCode::NotIncluded
+            | FindingCode::HeadsMismatch
+            | FindingCode::KeyNotLogged
+            | FindingCode::TimestampInvalid
+            | FindingCode::BundleMalformed => Level::Log,
+        }
+    }
+
     /// Returns the place of the code in lists. A changed record breaks the link behind it, so its own finding comes
     /// before those of links.
     pub fn rank(self) -> u8 {

@@ -28,6 +28,7 @@ pub mod part;
 mod record;
 mod record_ref;
 mod report;
+mod requirement;
 mod rsum;
 mod runs;
 mod segment;
@@ -53,12 +54,11 @@ pub use head::{Head, Heads};
 pub use hint::Hint;
 pub use kept::Kept;
 pub use key::{FollowError, KeyError, KeyRing, MAX_FOLLOWED, PublicKey, RingKey, Scheme};
-pub use level::{
-    InputKind, Level, MissingInput, NotCovered, ProvidedBy, Providers, UnknownLevel, missing_inputs, require,
-};
+pub use level::{InputKind, Level, ProvidedBy, Providers, UnknownLevel};
 pub use record::{AuditRecord, FIELDS, RECORD_SIGNATURE_CONTEXT};
 pub use record_ref::{BufferTooSmall, RecordRef};
 pub use report::{Input, MAX_KEPT_BYTES, Report, Verdict};
+pub use requirement::{MissingInput, NotCovered, missing_inputs, require};
 pub use runs::Order;
 pub use segment::{ChainSpan, SLICE_RECORDS, Segments, slice_size};
 pub use signature::{Signed, signed_message, verify_signature, verify_signatures};

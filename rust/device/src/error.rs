@@ -172,7 +172,7 @@ pub enum Error {
     Export(#[from] Arc<edgesentry_formats::Error>),
     /// The device's chain or outbox cannot continue.
     #[error("{0}")]
-    Agent(String),
+    Outbox(String),
     /// The signer of a key failed; nothing was signed.
     #[error(transparent)]
     Signer(#[from] SignerError),
@@ -214,7 +214,7 @@ impl Error {
     pub fn fault(&self) -> Fault {
         match self {
             Error::Config(_) | Error::Unusable { .. } | Error::Registry { .. } => Fault::Usage,
-            Error::Export(_) | Error::Agent(_) | Error::Receipt { .. } => Fault::Data,
+            Error::Export(_) | Error::Outbox(_) | Error::Receipt { .. } => Fault::Data,
             // A wrong PIN or a missing key is the caller's, a token that is not attached is not.
             Error::Signer(error) if !error.retryable => Fault::Usage,
             Error::Signer(_)
@@ -237,7 +237,7 @@ impl Error {
             Error::Stopped => "stopped",
             Error::Service { .. } => "service",
             Error::Export(_) => "export",
-            Error::Agent(_) => "agent",
+            Error::Outbox(_) => "agent",
             Error::Signer(_) => "signer",
             Error::Receipt { code, .. } => code,
             Error::Threads(..) => "threads",
@@ -257,7 +257,7 @@ impl Error {
             | Error::Unusable { .. }
             | Error::Registry { .. }
             | Error::Export(_)
-            | Error::Agent(_)
+            | Error::Outbox(_)
             | Error::Receipt { .. }
             | Error::Threads(..)
             | Error::Internal { .. } => false,

@@ -161,7 +161,7 @@ impl Outbox {
                 Some((owner, _)) if owner != device_id => {
                     let problem =
                         format!("{place}: the outbox belongs to device {owner:?}, not {device_id:?}");
-                    return Err(Error::Agent(problem));
+                    return Err(Error::Outbox(problem));
                 }
                 Some((_, kept)) if head.is_some() && head != kept => {
                     let problem = format!(
@@ -169,7 +169,7 @@ impl Outbox {
                         kept.map_or(0, |head| head.sequence),
                         head.map_or(0, |head| head.sequence)
                     );
-                    return Err(Error::Agent(problem));
+                    return Err(Error::Outbox(problem));
                 }
                 Some(_) => {}
             }
@@ -225,7 +225,7 @@ impl Outbox {
                 "expected a timestamp_ms of at most {MAX_SEQUENCE}, a payload of at most {MAX_PAYLOAD_BYTES} bytes, \
                  and a device id and object reference of 1 to {MAX_ID_BYTES} bytes without U+0000; nothing was signed"
             );
-            return Err(Error::Agent(problem));
+            return Err(Error::Outbox(problem));
         }
         Ok(())
     }
@@ -302,7 +302,7 @@ impl Outbox {
             let records = records.collect::<Result<Vec<AuditRecord>, SignError>>();
             let records = records.map_err(|error| match error {
                 SignError::Signer(error) => Error::Signer(error),
-                error => Error::Agent(format!("device {device_id:?}: {error}")),
+                error => Error::Outbox(format!("device {device_id:?}: {error}")),
             })?;
             Ok(Signed { records, items, device })
         }))
@@ -321,7 +321,7 @@ impl Outbox {
             return Ok(());
         };
         let pending = self.pending().await?;
-        Err(Error::Agent(format!(
+        Err(Error::Outbox(format!(
             "{}: the outbox is full: it has {kept} of at most {}, and {} of them are acknowledged and wait for \
              their receipts, the oldest for {} s; nothing was signed; flush the outbox, and see why the service sends no \
              receipts",

@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(ended(Error::Stopped), ("stopped", 3));
         assert_eq!(ended(refused), ("service", 3));
         assert_eq!(ended(export), ("cancelled", 3));
-        assert_eq!(ended(Error::Agent("damaged".to_owned())), ("agent", 3));
+        assert_eq!(ended(Error::Outbox("damaged".to_owned())), ("agent", 3));
         let receipt =
             Error::Receipt { place: "outbox".into(), code: "proof_invalid", problem: String::new() };
         assert_eq!(ended(receipt), ("proof_invalid", 1));

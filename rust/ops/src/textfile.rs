@@ -14,9 +14,6 @@ use std::time::{Duration, Instant};
 
 use edgesentry_formats::{NewFile, Readers};
 
-use crate::check::Status;
-use crate::drill::{DrillReport, Extent};
-
 /// The timeout of locking a metrics file, and the interval between attempts.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 const LOCK_INTERVAL: Duration = Duration::from_millis(10);
@@ -263,26 +260,6 @@ impl Textfile {
         file.write_all(render(&series).as_bytes()).and_then(|()| file.replace()).map_err(write)
     }
 
-    /// Sets the metrics of a completed drill. Alerts use full runs only: others have metrics of their own.
-    pub fn set_drill(&self, report: &DrillReport) -> Result<(), TextfileError> {
-        let seconds = |ms: u64| ms as f64 / 1000.0;
-        let end = seconds(report.started_at_ms.saturating_add(report.duration_ms));
-        let full = report.extent == Extent::Full;
-        let (run, success) = if full {
-            (DRILL_LAST_RUN, DRILL_LAST_SUCCESS)
-        } else {
-            (DRILL_PARTIAL_LAST_RUN, DRILL_PARTIAL_LAST_SUCCESS)
-        };
-        let mut samples = vec![run.sample(&report.drill, end)];
-        if full {
-            samples.push(DRILL_DURATION.sample(&report.drill, seconds(report.duration_ms)));
-        }
-        if report.status() == Status::Passed {
-            samples.push(success.sample(&report.drill, end));
-        }
-        self.set(&samples)
-    }
-
     fn folder(&self) -> &Path {
         match self.0.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -360,17 +337,7 @@ fn escaped(label: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
-    use crate::check::Check;
-
-    fn report(drill: &str, started_at_ms: u64, holds: bool) -> DrillReport {
-        let mut report = DrillReport::begin(drill, "");
-        report.check(Check::new("it works", holds, ""));
-        (report.started_at_ms, report.duration_ms) = (started_at_ms, 1_500);
-        report
-    }
 
     #[test]
     fn the_console_reads_metrics_that_are_written() {
@@ -378,50 +345,6 @@ mod tests {
         for (name, _) in shown {
             assert!(FAMILIES.iter().any(|family| family.name == *name), "{name}");
         }
-    }
-
-    #[test]
-    fn a_failure_keeps_the_last_success_and_other_drills() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("edgesentry.prom");
-        let textfile = Textfile::open(&path).unwrap();
-        textfile.set_drill(&report("alert-fire", 1_000_000, true)).unwrap();
-        textfile.set_drill(&report("alert-fire", 2_000_000, false)).unwrap();
-        textfile.set_drill(&report("rpo", 3_000_000, false)).unwrap();
-        for (extent, holds) in [(Extent::Short, true), (Extent::Partial, false)] {
-            let report = DrillReport { extent, ..report("rpo", 3_500_000, holds) };
-            textfile.set_drill(&report).unwrap();
-        }
-        textfile
-            .set(&[
-                BACKUP_LAST_SUCCESS.sample("base", 4e9),
-                WAL_ARCHIVE_LAST_SUCCESS.sample("", 5e9),
-                HEADS_LAST_SUCCESS.sample("", 6e9),
-                HEADS_REWRITTEN.sample("", 0.0),
-            ])
-            .unwrap();
-        let text = std::fs::read_to_string(&path).unwrap();
-        let series: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
-        assert_eq!(
-            series,
-            [
-                "edgesentry_drill_last_success_timestamp_seconds{drill=\"alert-fire\"} 1001.5",
-                "edgesentry_drill_last_run_timestamp_seconds{drill=\"alert-fire\"} 2001.5",
-                "edgesentry_drill_last_run_timestamp_seconds{drill=\"rpo\"} 3001.5",
-                "edgesentry_drill_duration_seconds{drill=\"alert-fire\"} 1.5",
-                "edgesentry_drill_duration_seconds{drill=\"rpo\"} 1.5",
-                "edgesentry_drill_partial_last_success_timestamp_seconds{drill=\"rpo\"} 3501.5",
-                "edgesentry_drill_partial_last_run_timestamp_seconds{drill=\"rpo\"} 3501.5",
-                "edgesentry_backup_last_success_timestamp_seconds{kind=\"base\"} 4000000000",
-                "edgesentry_wal_archive_last_success_timestamp_seconds 5000000000",
-                "edgesentry_heads_last_success_timestamp_seconds 6000000000",
-                "edgesentry_heads_rewritten_devices 0",
-            ]
-        );
-        let named: BTreeSet<&str> = series.iter().filter_map(|line| line.split(['{', ' ']).next()).collect();
-        assert_eq!(text.lines().filter(|line| line.starts_with("# TYPE")).count(), named.len());
-        let left = std::fs::read_dir(folder.path()).unwrap().count();
-        assert_eq!(left, 1, "nothing but the file itself is left");
     }
 
     #[test]

@@ -115,7 +115,7 @@ fn erasure_dict<'py>(py: Python<'py>, erasure: &Erasure) -> PyResult<Bound<'py, 
 #[pyclass(frozen, get_all, module = "edgesentry._core")]
 #[derive(Default)]
 pub(crate) struct IngestAnswer {
-    status: &'static str,
+    outcome: &'static str,
     reason: Option<&'static str>,
     expected: Option<String>,
     actual: Option<String>,
@@ -692,7 +692,7 @@ impl From<Result<Outcome, Error>> for IngestAnswer {
             Ok(outcome) => {
                 let rejection = outcome.rejection();
                 IngestAnswer {
-                    status: outcome.kind().as_str(),
+                    outcome: outcome.kind().as_str(),
                     reason: rejection.map(|rejection| rejection.code.name()),
                     expected: rejection.map(|rejection| rejection.expected.to_string()),
                     actual: rejection.map(|rejection| rejection.actual.to_string()),
@@ -700,7 +700,7 @@ impl From<Result<Outcome, Error>> for IngestAnswer {
                 }
             }
             Err(error) => IngestAnswer {
-                status: "error",
+                outcome: "error",
                 error: Some(crate::errors::sentence(&error)),
                 retryable: error.is_retryable(),
                 ..IngestAnswer::default()

@@ -48,7 +48,7 @@ impl Outbox {
         if service_ms > MAX_SEQUENCE {
             let problem =
                 format!("expected a time of the service of at most {MAX_SEQUENCE} ms, got {service_ms}");
-            return Err(Error::Agent(problem));
+            return Err(Error::Outbox(problem));
         }
         let failed = || self.failed("keep the time of the service in the outbox");
         let mut writer = self.database.writer().await.map_err(failed())?;

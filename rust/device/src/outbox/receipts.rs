@@ -233,7 +233,7 @@ impl Outbox {
     ) -> Result<Option<bool>, Error> {
         let Some(kept_note) = kept_note else { return Ok(Some(true)) };
         let damaged = |problem: String| {
-            Error::Agent(format!("{}: the kept checkpoint is damaged: {problem}", self.database.place))
+            Error::Outbox(format!("{}: the kept checkpoint is damaged: {problem}", self.database.place))
         };
         let note = Note::parse(kept_note.as_bytes()).map_err(|error| damaged(error.to_string()))?;
         let kept = Checkpoint::parse(note.text()).map_err(|error| damaged(error.to_string()))?;

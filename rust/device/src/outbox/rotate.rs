@@ -25,7 +25,7 @@ impl Outbox {
     pub fn succeed(&self, timestamp_ms: u64, successor: Device) -> BoxFuture<'_, Result<AuditRecord, Error>> {
         Box::pin(async move {
             let device_id = self.device.device_id();
-            let refused = |problem: String| Error::Agent(format!("device {device_id:?}: {problem}"));
+            let refused = |problem: String| Error::Outbox(format!("device {device_id:?}: {problem}"));
             // A record that no ledger accepts would block the outbox for ever.
             if timestamp_ms > MAX_SEQUENCE || !is_valid_id(device_id) {
                 return Err(refused(format!(
@@ -77,7 +77,7 @@ impl Outbox {
         if key.as_bytes()[..] == successor {
             return Ok(());
         }
-        Err(Error::Agent(format!(
+        Err(Error::Outbox(format!(
             "{}: the key of the device was succeeded at sequence {sequence} by key {}, and the outbox was opened with key {key}; \
              open it with the seed or the signer of the former; nothing was signed",
             self.database.place,
@@ -92,14 +92,14 @@ impl Outbox {
         connection: &mut SqliteConnection,
     ) -> Result<(), Error> {
         let Some((sequence, _)) = self.successor_of(successor, connection).await? else { return Ok(()) };
-        Err(Error::Agent(format!(
+        Err(Error::Outbox(format!(
             "{}: the new key was succeeded at sequence {sequence} and never comes back; make another one; nothing was signed",
             self.database.place
         )))
     }
 
     fn public_key(&self, device: &Device) -> Result<PublicKey, Error> {
-        let weak = |error: KeyError| Error::Agent(format!("device {:?}: {error}", device.device_id()));
+        let weak = |error: KeyError| Error::Outbox(format!("device {:?}: {error}", device.device_id()));
         device.public_key().map_err(weak)
     }
 
@@ -144,7 +144,7 @@ impl Addition for Rotation {
                 let made = device.succeed(timestamp_ms, successor);
                 let (record, payload) = made.map_err(|error| match error {
                     SuccessionError::Signer(error) => Error::Signer(error),
-                    error => Error::Agent(format!("device {:?}: {error}", device.device_id())),
+                    error => Error::Outbox(format!("device {:?}: {error}", device.device_id())),
                 })?;
                 let item = (timestamp_ms, Bytes::from(payload), record.object_ref.clone());
                 Ok(Signed { records: vec![record], items: Arc::new(vec![item]), device })

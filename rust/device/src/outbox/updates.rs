@@ -202,7 +202,7 @@ impl Outbox {
         let state = <&[u8; STATE_BYTES]>::try_from(state).ok().and_then(|both| State::decode(both).ok());
         let (Ok(manifest_hash), Some(state)) = (manifest_hash.try_into(), state) else {
             let place = &self.database.place;
-            return Err(Error::Agent(format!("{place}: the accepted update in the outbox is damaged")));
+            return Err(Error::Outbox(format!("{place}: the accepted update in the outbox is damaged")));
         };
         Ok(Kept { manifest_hash: Hash(manifest_hash), state, record })
     }
@@ -212,7 +212,7 @@ impl Outbox {
             return Ok(());
         }
         let place = &self.database.place;
-        Err(Error::Agent(format!(
+        Err(Error::Outbox(format!(
             "{place}: the outbox has an accepted update of another product than the update state; use the state that belongs \
              to this outbox"
         )))
@@ -220,7 +220,7 @@ impl Outbox {
 }
 
 fn write(file: &mut UpdateStateFile, state: State) -> Result<(), Error> {
-    file.replace(state).map_err(|error| Error::Agent(edgesentry_formats::describe(&error)))
+    file.replace(state).map_err(|error| Error::Outbox(edgesentry_formats::describe(&error)))
 }
 
 /// An accepted update. `next` is the state after it.
@@ -246,7 +246,7 @@ impl Addition for Accepted<'_> {
                     let place = &outbox.database.place;
                     let problem =
                         format!("{place}: the acceptance of an update is unfinished; complete it first");
-                    return Err(Error::Agent(problem));
+                    return Err(Error::Outbox(problem));
                 }
                 if kept.manifest_hash == self.manifest_hash {
                     return Ok(Plan::Kept(kept.record));

@@ -117,10 +117,10 @@ async fn an_outbox_belongs_to_one_device_and_one_chain() {
     let service = place.service().await;
     devices(&**service.ledger(), 1).await;
     assert_eq!(two.flush(&service).await.unwrap().accepted, 10);
-    assert!(matches!(Outbox::open(&path, device(2)).await, Err(Error::Agent(_))));
+    assert!(matches!(Outbox::open(&path, device(2)).await, Err(Error::Outbox(_))));
     let mut ahead = device(1);
     crate::common::next(&mut ahead);
-    assert!(matches!(Outbox::open(&path, ahead).await, Err(Error::Agent(_))));
+    assert!(matches!(Outbox::open(&path, ahead).await, Err(Error::Outbox(_))));
     // The outbox of a device that has signed before begins at its head.
     let mut resumed = device(3);
     crate::common::chain(&mut resumed, 4);
@@ -136,7 +136,7 @@ async fn a_record_that_no_ledger_can_store_is_not_signed() {
     let agent = Outbox::open(&place.path("outbox.db"), device(1)).await.unwrap();
     for (time, object_ref) in [(u64::MAX, "x"), (0, ""), (0, "a\0b"), (0, &*"x".repeat(1025))] {
         assert!(
-            matches!(agent.sign(time, Bytes::new(), object_ref).await, Err(Error::Agent(_))),
+            matches!(agent.sign(time, Bytes::new(), object_ref).await, Err(Error::Outbox(_))),
             "{object_ref:?}"
         );
     }

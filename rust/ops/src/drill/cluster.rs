@@ -8,6 +8,7 @@ mod course;
 
 use std::time::{Duration, Instant};
 
+use edgesentry_chain::count;
 use edgesentry_formats::times::now_ms;
 use edgesentry_rs::ledger::PostgresSettings;
 
@@ -122,7 +123,8 @@ impl Prepared {
 
         let (crash_ms, begin) = (now_ms(), Instant::now());
         in_place(|| course.stop())?;
-        report.step(format!("the primary is stopped, {} records into the load", load.acknowledged()));
+        report
+            .step(format!("the primary is stopped, {} into the load", count(load.acknowledged(), "record")));
         if !in_place(|| failover::wait_until_gone(&pair.primary, Detection::default(), RESUME_TIMEOUT)) {
             return Err(stalled("the stopped primary still responds"));
         }

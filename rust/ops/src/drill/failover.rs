@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use edgesentry_chain::count;
 use edgesentry_formats::times::now_ms;
 use edgesentry_rs::ledger::{Postgres, PostgresSettings};
 use edgesentry_rs::payload::Memory;
@@ -114,8 +115,8 @@ impl Failover {
         let (crash_ms, begin) = (now_ms(), Instant::now());
         in_place(|| primary.kill())?;
         report.step(format!(
-            "the primary is killed with SIGKILL, {} records into the load",
-            load.acknowledged()
+            "the primary is killed with SIGKILL, {} into the load",
+            count(load.acknowledged(), "record")
         ));
         let old = primary.sql()?;
         if !in_place(|| failover::wait_until_gone(&old, Detection::default(), RESUME_TIMEOUT)) {
@@ -206,7 +207,7 @@ impl Rehearsal {
         let mut fleet = Fleet::new(devices, DEVICES);
         fleet.register(&*ledger).await?;
         fleet.fill(&service, records).await?;
-        report.step(format!("the ledger holds {} records", fleet.count()));
+        report.step(format!("the ledger holds {}", count(fleet.count(), "record")));
         let sending = fleet.send(&service, Duration::ZERO);
         if !sending.wait_for_more(load, RESUME_TIMEOUT).await {
             return Err(stalled("before the crash"));

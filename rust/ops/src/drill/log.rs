@@ -207,7 +207,7 @@ async fn refuse_and_recover(
     let seconds = begin.elapsed().as_secs_f64();
     let evidence = match &recovered {
         Ok(Recovered { batches, leaves, .. }) => {
-            format!("{leaves} leaves under {}", count(*batches, "checkpoint"))
+            format!("{} under {}", count(*leaves, "leaf"), count(*batches, "checkpoint"))
         }
         Err(error) if error.is_retryable() => return Err(failed(error)),
         Err(error) => error.to_string(),

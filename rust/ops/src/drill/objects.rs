@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use edgesentry_chain::AuditRecord;
+use edgesentry_chain::{AuditRecord, count};
 use edgesentry_formats::content_path;
 use edgesentry_rs::ledger::Sqlite;
 use edgesentry_rs::payload::{S3, S3Settings};
@@ -101,7 +101,7 @@ pub(super) async fn recover(
     let mut fleet = Fleet::new(devices, DEVICES);
     fleet.register(&*ledger).await?;
     fleet.fill(&service, records).await?;
-    report.step(format!("{} records, their payloads in the bucket", fleet.count()));
+    report.step(format!("{}, their payloads in the bucket", count(fleet.count(), "record")));
 
     let mut damaged = Vec::with_capacity(2 * DAMAGED);
     for (device_id, sequence) in fleet.first(2 * DAMAGED) {

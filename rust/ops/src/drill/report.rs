@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::facts::{Extent, Host, Versions};
 use crate::check::{Check, Status, verdict};
+use crate::textfile::{
+    DRILL_DURATION, DRILL_LAST_RUN, DRILL_LAST_SUCCESS, DRILL_PARTIAL_LAST_RUN, DRILL_PARTIAL_LAST_SUCCESS,
+    Sample,
+};
 
 /// Formats Unix milliseconds as a time of whole seconds.
 pub(super) fn whole_seconds(at_ms: u64) -> String {
@@ -191,6 +195,26 @@ impl DrillReport {
         verdict(&self.checks)
     }
 
+    /// Returns the metrics of the completed drill. Alerts use full runs only: others have metrics of their own.
+    pub fn samples(&self) -> Vec<Sample> {
+        let seconds = |ms: u64| ms as f64 / 1000.0;
+        let end = seconds(self.started_at_ms.saturating_add(self.duration_ms));
+        let full = self.extent == Extent::Full;
+        let (run, success) = if full {
+            (DRILL_LAST_RUN, DRILL_LAST_SUCCESS)
+        } else {
+            (DRILL_PARTIAL_LAST_RUN, DRILL_PARTIAL_LAST_SUCCESS)
+        };
+        let mut samples = vec![run.sample(&self.drill, end)];
+        if full {
+            samples.push(DRILL_DURATION.sample(&self.drill, seconds(self.duration_ms)));
+        }
+        if self.status() == Status::Passed {
+            samples.push(success.sample(&self.drill, end));
+        }
+        samples
+    }
+
     /// Returns the report as text for people.
     pub fn text(&self) -> String {
         let mut text = String::new();
@@ -233,7 +257,63 @@ pub(super) fn pairs(of: &BTreeMap<String, String>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::textfile::{
+        BACKUP_LAST_SUCCESS, HEADS_LAST_SUCCESS, HEADS_REWRITTEN, Textfile, WAL_ARCHIVE_LAST_SUCCESS,
+    };
+
+    fn report(drill: &str, started_at_ms: u64, holds: bool) -> DrillReport {
+        let mut report = DrillReport::begin(drill, "");
+        report.check(Check::new("it works", holds, ""));
+        (report.started_at_ms, report.duration_ms) = (started_at_ms, 1_500);
+        report
+    }
+
+    #[test]
+    fn a_failure_keeps_the_last_success_and_other_drills() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("edgesentry.prom");
+        let textfile = Textfile::open(&path).unwrap();
+        textfile.set(&report("alert-fire", 1_000_000, true).samples()).unwrap();
+        textfile.set(&report("alert-fire", 2_000_000, false).samples()).unwrap();
+        textfile.set(&report("rpo", 3_000_000, false).samples()).unwrap();
+        for (extent, holds) in [(Extent::Short, true), (Extent::Partial, false)] {
+            let report = DrillReport { extent, ..report("rpo", 3_500_000, holds) };
+            textfile.set(&report.samples()).unwrap();
+        }
+        textfile
+            .set(&[
+                BACKUP_LAST_SUCCESS.sample("base", 4e9),
+                WAL_ARCHIVE_LAST_SUCCESS.sample("", 5e9),
+                HEADS_LAST_SUCCESS.sample("", 6e9),
+                HEADS_REWRITTEN.sample("", 0.0),
+            ])
+            .unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let series: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(
+            series,
+            [
+                "edgesentry_drill_last_success_timestamp_seconds{drill=\"alert-fire\"} 1001.5",
+                "edgesentry_drill_last_run_timestamp_seconds{drill=\"alert-fire\"} 2001.5",
+                "edgesentry_drill_last_run_timestamp_seconds{drill=\"rpo\"} 3001.5",
+                "edgesentry_drill_duration_seconds{drill=\"alert-fire\"} 1.5",
+                "edgesentry_drill_duration_seconds{drill=\"rpo\"} 1.5",
+                "edgesentry_drill_partial_last_success_timestamp_seconds{drill=\"rpo\"} 3501.5",
+                "edgesentry_drill_partial_last_run_timestamp_seconds{drill=\"rpo\"} 3501.5",
+                "edgesentry_backup_last_success_timestamp_seconds{kind=\"base\"} 4000000000",
+                "edgesentry_wal_archive_last_success_timestamp_seconds 5000000000",
+                "edgesentry_heads_last_success_timestamp_seconds 6000000000",
+                "edgesentry_heads_rewritten_devices 0",
+            ]
+        );
+        let named: BTreeSet<&str> = series.iter().filter_map(|line| line.split(['{', ' ']).next()).collect();
+        assert_eq!(text.lines().filter(|line| line.starts_with("# TYPE")).count(), named.len());
+        let left = std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(left, 1, "nothing but the file itself is left");
+    }
 
     #[test]
     fn a_figure_above_its_limit_fails_the_drill() {

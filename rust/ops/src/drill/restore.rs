@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use edgesentry_chain::count;
 use edgesentry_rs::log::Published;
 use time::OffsetDateTime;
 
@@ -59,7 +60,7 @@ impl RestoreDrill {
         site.backup(report).await?;
         fleet.fill(&site.service, self.records - self.records / 2).await?;
         let heads = site.ledger.heads().await?;
-        report.step(format!("{} records; heads are written down", fleet.count()));
+        report.step(format!("{}; heads are written down", count(fleet.count(), "record")));
         let dump = dump::take(&site, report).await?;
         let (target, checkpoint) = self.incident(&site, &log, &mut later, report).await?;
         in_place(|| site.primary.stop())?;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use edgesentry_chain::count;
 use edgesentry_formats::times::now_ms;
 use tokio::sync::oneshot;
 
@@ -79,8 +80,8 @@ impl Rpo {
         let crash = now_ms();
         in_place(|| site.primary.kill())?;
         report.step(format!(
-            "the primary is killed and its disk is lost, {} records into the load",
-            load.acknowledged()
+            "the primary is killed and its disk is lost, {} into the load",
+            count(load.acknowledged(), "record")
         ));
         let (fleet, _) = load.stop().await?;
         if let Some(receiving) = receiving {

@@ -143,7 +143,7 @@ async fn sign_one(outbox: PathBuf, shares: Vec<(Device, Items)>) -> Result<Outbo
         }
         last = Some(agent);
     }
-    last.ok_or_else(|| Error::Agent("the device has no key".to_owned()))
+    last.ok_or_else(|| Error::Outbox("the device has no key".to_owned()))
 }
 
 /// Checks the heads: keys and telemetry are the same in every run, and so are the chains.

@@ -119,7 +119,7 @@ impl Outcome {
             failure.as_ref().map(|failure| Check::unknown("the drill was finished", &*failure.message));
         report.checks.extend(unfinished);
         if let Some(textfile) = &textfile {
-            textfile.set_drill(&report).map_err(Failure::from)?;
+            textfile.set(&report.samples()).map_err(Failure::from)?;
         }
         Ok(Held { report, failure })
     }
