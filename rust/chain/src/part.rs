@@ -567,9 +567,7 @@ impl Part {
     fn checked(mut self) -> Result<Part, PartError> {
         self.again.sort()?;
         self.join_neighbours()?;
-        if self.blocks.values().map(|block| block.segments.open_gaps()).sum::<usize>() > MAX_OPEN_GAPS {
-            return Err(PartError::Scattered);
-        }
+        check_gaps(self.blocks.values().map(|block| block.segments.open_gaps()).sum())?;
         Ok(self)
     }
 
@@ -980,5 +978,23 @@ impl Again {
         kept.add_until(findings, last);
         kept.add(segments.take_findings());
         Ok(())
+    }
+}
+
+/// Refuses more open gaps than [`MAX_OPEN_GAPS`]: each holds a segment.
+fn check_gaps(open: usize) -> Result<(), PartError> {
+    if open > MAX_OPEN_GAPS { Err(PartError::Scattered) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_gaps_than_the_limit_are_refused() {
+        assert!(check_gaps(MAX_OPEN_GAPS).is_ok());
+        for open in [MAX_OPEN_GAPS + 1, MAX_OPEN_GAPS + 2, usize::MAX] {
+            assert!(matches!(check_gaps(open), Err(PartError::Scattered)), "{open}");
+        }
     }
 }
