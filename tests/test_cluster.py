@@ -22,6 +22,7 @@ import pytest
 from edgesentry import (
     AuditRecord,
     ConfigError,
+    Head,
     KeyRing,
     Report,
     Segments,
@@ -32,7 +33,7 @@ from edgesentry import (
     verify_part,
     write_records,
 )
-from edgesentry._core import PackedKeys
+from edgesentry._core import PackedHeads, PackedKeys
 from edgesentry._typing import Order
 from edgesentry.testing import CATALOGUE, make_fleet
 from support import chains, device, key_ring
@@ -316,6 +317,45 @@ def test_keys_come_with_the_records_of_their_devices() -> None:
         other.push(RECORDS, keys=KeyRing({"lift-01": FLEET.keys["lift-02"][0]["key"]}))
     with pytest.raises(ValueError, match="keys of a batch need keys="):
         Verifier(position=0).push(RECORDS, keys=FLEET.keys)
+
+
+def test_heads_come_with_the_records_of_their_devices() -> None:
+    ids = FLEET.keys.devices
+    # Of the middle of the chains, so that a part compares them with its records.
+    heads = verify_chain([record for record in RECORDS if record.sequence <= 20]).heads
+    packed = PackedHeads(heads)
+    assert pickle.loads(pickle.dumps(packed)).of_devices(set(ids)).__reduce__() == packed.__reduce__()
+    assert len(repr(packed.of_devices({ids[0], "lift-99"}))) < len(repr(packed)) + 1
+    damaged = bytearray(pickle.dumps(packed, protocol=4))
+    damaged[-40] ^= 1
+    with pytest.raises(UnreadableError, match="the pickle of a PackedHeads is damaged"):
+        pickle.loads(bytes(damaged))
+
+    wrong = {**heads, ids[1]: Head(20, bytes(32))}
+    for order in ORDERS:
+        for given, counts in ((heads, {}), (wrong, {"head_mismatch": 1})):
+            expected = verify_chain(RECORDS, heads=given, order=order)
+            assert expected.counts == counts
+            verifier = Verifier(position=0, heads={}, order=order, name=expected.inputs[0].name)
+            for device_id in ids:
+                rows = [record for record in RECORDS if record.device_id == device_id]
+                for half in (rows[:20], rows[20:]):
+                    verifier.push(half, heads=PackedHeads(given).of_devices({device_id}))
+            report = merge([verifier.finish()]).report(heads=given)
+            assert report.counts == counts
+            assert report.coverage.heads == expected.coverage.heads
+
+        # A head after the record that it is about would not be compared.
+        late = Verifier(position=0, heads={}, order=order)
+        late.push(RECORDS[:100])
+        late.push(RECORDS[100:], heads=heads)
+        with pytest.raises(ValueError, match="its heads are not the same"):
+            late.finish()
+    other = Verifier(position=0, heads=heads)
+    with pytest.raises(ValueError, match='device "lift-02": its head differs from that of an earlier batch'):
+        other.push(RECORDS, heads=wrong)
+    with pytest.raises(ValueError, match="heads of a batch need heads="):
+        Verifier(position=0).push(RECORDS, heads=heads)
 
 
 def test_keys_and_heads_are_tables() -> None:

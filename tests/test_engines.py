@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -40,6 +41,8 @@ from test_ledger import server
 from test_spark import FLEET, RECORDS, days, in_time, plain
 
 pytestmark = pytest.mark.filterwarnings("default")
+
+HERE = Path(__file__).parent
 
 
 def shuffled(records: Any, seed: int = 3) -> list[Any]:
@@ -382,7 +385,7 @@ if way == "task":
 else:
     batches = iter(pa.ipc.open_stream(open(source, "rb")))
     if way == "frame":
-        verifier = Verifier(position=0, **options.arguments(options.keys_of([])))
+        verifier = Verifier(position=0, **options.arguments([]))
         spark._push(verifier, batches, "device_id", options)
         assert verifier.finish().records
     else:
@@ -478,3 +481,17 @@ def test_engines_are_imported_when_they_are_used() -> None:
     )
     output = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert output.stdout.strip() == "[]"
+
+
+def test_the_page_names_tests_that_exist() -> None:
+    page = (HERE.parent / "docs/how-to/cluster.md").read_text()
+    rows = re.findall(r"^\| (\d+)\. [^|]+ \| ([^|]+) \|$", page, re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(1, 13))
+    for _, tests in rows:
+        text = ""
+        for name in re.findall(r"`([\w.]+)`", tests):
+            if name.endswith((".py", ".rs")):
+                folder = "tests" if name.endswith(".py") else "rust/formats/tests"
+                text = (HERE.parent / folder / name).read_text()
+            else:
+                assert f"def {name}(" in text, name

@@ -245,6 +245,19 @@ def _hive_dataset(w: World) -> Any:
     return pa.dataset.dataset(folder, partitioning="hive"), {"ignore": "part"}
 
 
+@case("directory: Hive partitions of a field")
+def _hive_field(w: World) -> Any:
+    pa.parquet.write_to_dataset(w.table, w.folder / "hive-field", partition_cols=["device_id"])
+    return w.folder / "hive-field"
+
+
+@case("directory: Hive partitions of a field as a dataset")
+def _hive_field_dataset(w: World) -> Any:
+    folder = w.folder / "hive-field-dataset"
+    pa.parquet.write_to_dataset(w.table, folder, partition_cols=["device_id"])
+    return pa.dataset.dataset(folder, partitioning="hive")
+
+
 simple("pandas: frame", lambda w: pandas.read_parquet(w.path))
 simple("pandas: frame with types of pyarrow", lambda w: pandas.read_parquet(w.path, dtype_backend="pyarrow"))
 
@@ -303,6 +316,12 @@ def _dask(w: World) -> Any:
 
 
 simple("Dask: computed frame", lambda w: _dask(w).compute())
+
+
+@case("Dask: Parquet, with schema=")
+def _dask_parquet(w: World) -> Any:
+    _dask(w).to_parquet(w.folder / "dask", schema=w.table.schema, write_index=False)
+    return w.folder / "dask"
 
 
 @case("DataFusion: frame")
@@ -396,6 +415,13 @@ def _iceberg_add_files(w: World) -> Any:
     iceberg = _iceberg_table(w, "iceberg-add", pa.parquet.read_table(export))
     iceberg.add_files([str(export)])
     return polars.scan_iceberg(iceberg)
+
+
+@case("Iceberg: add_files of an export")
+def _iceberg_add_export(w: World) -> Any:
+    iceberg = _iceberg_table(w, "iceberg-export", w.table)
+    iceberg.add_files([str(w.path)])
+    return iceberg
 
 
 simple("Spark: toArrow", lambda w: w.spark().read.parquet(str(w.path)).toArrow())
@@ -529,6 +555,15 @@ def test_functions_of_spark_verify_batches(world: World) -> None:
     assert [finding.code for finding in expected] == ["sequence_gap"]
     schema = world.spark().createDataFrame(expected.to_arrow(int64=True)).schema
     assert Findings.from_arrow(shorter.mapInArrow(found, schema).toArrow()) == expected
+
+
+def test_a_null_is_a_malformed_record(world: World) -> None:
+    nulls = pa.array(
+        [None, *world.table["signature"].to_pylist()[1:]], world.table.schema.field("signature").type
+    )
+    report = verify_chain(world.replace(signature=nulls), keys=world.keys)
+    assert report.counts["record_malformed"] == 1
+    assert report.coverage.records == RECORDS - 1
 
 
 def test_numbers_that_no_int64_holds_are_an_error(tmp_path: Path) -> None:

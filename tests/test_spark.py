@@ -7,6 +7,7 @@ import os
 import random
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import edgesentry.spark
 from edgesentry import (
     AuditRecord,
     Device,
+    Head,
     KeyRing,
     Report,
     UnreadableError,
@@ -26,7 +28,7 @@ from edgesentry import (
     verify_chain,
     write_records,
 )
-from edgesentry._core import PackedKeys
+from edgesentry._core import PackedHeads, PackedKeys
 from edgesentry.testing import CATALOGUE, attacks, make_fleet, make_log, write_log
 
 # Spark warns about the versions of other libraries.
@@ -191,7 +193,8 @@ def test_a_task_decodes_the_keys_of_its_devices(spark: Any, tmp_path: Path) -> N
     def devices(batches: Iterator[Any]) -> Iterator[Any]:
         for batch in batches:
             for at in batch["id"].to_pylist():
-                keys = shipped.options().keys_of_task(plan.tasks[at])
+                options = shipped.options()
+                keys = options.of_devices(options.devices_of(plan.tasks[at]))["keys"]
                 assert keys is not None
                 yield pa.RecordBatch.from_pydict({"id": [at] * len(keys), "device_id": keys.devices})
 
@@ -205,6 +208,68 @@ def test_a_task_decodes_the_keys_of_its_devices(spark: Any, tmp_path: Path) -> N
     frame = spark.read.parquet(str(tmp_path / "0.parquet"))
     renamed = frame.withColumnRenamed("device_id", "DEVICE_ID").repartition(3)
     assert edgesentry.spark.verify(renamed, keys=FLEET.keys).report.ok
+
+
+def test_a_task_decodes_the_heads_of_its_devices(spark: Any, tmp_path: Path) -> None:
+    days(tmp_path, in_time(), 3)
+    # Of the middle of the chains: the end of a chain would not need them in a task.
+    heads = verify_chain([record for record in RECORDS if record.sequence <= 30]).heads
+    wrong = {**heads, "lift-03": Head(30, bytes(32))}
+    frame = spark.read.parquet(str(tmp_path)).repartition(3)
+    for given in (heads, wrong):
+        expected = verify_chain(tmp_path, keys=FLEET.keys, heads=given, order="sequence")
+        assert expected.ok == (given is heads)
+        result = edgesentry.spark.verify(tmp_path, spark=spark, keys=FLEET.keys, heads=given)
+        assert result.report.to_json() == expected.to_json()
+        assert plain(edgesentry.spark.verify(frame, keys=FLEET.keys, heads=given).report) == plain(expected)
+        without_keys = edgesentry.spark.verify(tmp_path, spark=spark, heads=given)
+        assert without_keys.report.counts == expected.counts
+    options = edgesentry.lake.Options(heads=PackedHeads(heads))
+    (task,) = edgesentry.lake.plan(tmp_path / "day-00.parquet").tasks
+    of_task = options.of_devices(options.devices_of(task))["heads"]
+    assert len(of_task.__reduce__()[1][1]) == len(options.heads.__reduce__()[1][1])  # type: ignore[union-attr]
+    some = options.of_devices({"lift-01"})["heads"]
+    assert len(some.__reduce__()[1][1]) < len(of_task.__reduce__()[1][1]) / 4
+
+
+def test_runs_at_the_same_time_write_beside_each_other(spark: Any, tmp_path: Path) -> None:
+    lake, kept = tmp_path / "lake", tmp_path / "segments"
+    days(lake, in_time(), 4)
+    options: dict[str, Any] = {"spark": spark, "keys": FLEET.keys, "save": kept}
+    expected = plain(verify_chain(lake, keys=FLEET.keys, order="sequence"))
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(edgesentry.spark.verify, lake, **options) for _ in range(2)]
+        assert all(plain(run.result().report) == expected for run in runs)
+    assert len(list(kept.glob("run=*"))) == 2
+    # Both have the same positions, so neither is certain.
+    again = edgesentry.spark.verify(lake, since=kept, **options)
+    assert plain(again.report) == expected
+    last = edgesentry.spark.verify(lake, since=kept, **options)
+    assert plain(last.report) == expected
+    assert last.plan is not None
+    assert last.plan.tasks == []
+    # A run that ended in the middle of its files.
+    for file in list(kept.glob("run=*/part-*"))[::2]:
+        file.unlink()
+    assert plain(edgesentry.spark.verify(lake, since=kept, **options).report) == expected
+    with pytest.raises(UnreadableError, match="the segments have no column run"):
+        edgesentry.spark.verify(lake, since=last.segments.drop("run"), **options)
+    with pytest.raises(UnreadableError, match="segments of the file are missing"):
+        edgesentry.spark.verify(lake, since=last.segments.where("share = 0"), **options)
+
+
+def test_columns_of_a_frame_have_any_name(spark: Any, tmp_path: Path) -> None:
+    days(tmp_path, [*in_time(), *in_time()[30:60]], 3)
+    names = {
+        "device_id": "a.b`c",
+        "sequence": "last",
+        "object_ref": "first",
+        "payload_hash": "contested_device",
+    }
+    frame = spark.read.parquet(str(tmp_path)).withColumnsRenamed(names)
+    result = edgesentry.spark.verify(frame, keys=FLEET.keys, columns=names)
+    assert result.report.counts == {"sequence_duplicate": 30}
+    assert plain(result.report) == plain(verify_chain(tmp_path, keys=FLEET.keys, order="sequence"))
 
 
 def test_the_files_of_a_checkpoint_are_not_opened(spark: Any, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from edgesentry import FINDING_CODES, REJECTION_CODES, FindingCode, Findings, Re
 INTERNAL = {
     "run_command",
     "file_states",
-    "PackedKeys",
+    *("DeviceIds", "PackedHeads", "PackedKeys"),
     "ClientCore",
     "IngestAnswer",
     "LedgerCore",

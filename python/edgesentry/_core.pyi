@@ -54,6 +54,7 @@ __all__ = [
     "ClientCore",
     "Coverage",
     "Device",
+    "DeviceIds",
     "Finding",
     "Findings",
     "Head",
@@ -68,6 +69,7 @@ __all__ = [
     "LogInputs",
     "MonitorCore",
     "Outbox",
+    "PackedHeads",
     "PackedKeys",
     "PayloadCoverage",
     "Pkcs11Signer",
@@ -1601,17 +1603,18 @@ class Verifier:
         threads: int | None = None,
         max_findings: int = 100_000,
     ) -> Self: ...
-    def push(self, batch: Source, *, keys: Keys | None = None) -> None:
+    def push(self, batch: Source, *, keys: Keys | None = None, heads: Heads | None = None) -> None:
         """Verifies the next records, as `verify_chain` takes them. After an error the verifier is of no use.
 
         Args:
             batch: The records.
             keys: Public keys of devices without records in earlier batches.
+            heads: Trusted heads of devices without records in earlier batches.
 
         Raises:
             UnreadableError: The batch is not in a format that holds records.
             StoreError: A payload exists but cannot be read.
-            ValueError: The verifier has ended, or a call has failed, or keys differ from earlier ones.
+            ValueError: The verifier has ended or failed, or keys or heads differ from earlier ones.
         """
 
     def finish(self) -> Segments:
@@ -1658,6 +1661,26 @@ class LogInputs:
     ) -> Self: ...
 
 @final
+class DeviceIds:
+    """The devices in some files, of which Parquet is read in part.
+
+    Args:
+        paths: As the source of `verify_part`.
+        byte_ranges: As for `verify_part`.
+        columns: As for `verify_chain`.
+        ignore: As for `verify_chain`.
+    """
+
+    def __new__(
+        cls,
+        paths: Source,
+        byte_ranges: Sequence[tuple[int, int]],
+        *,
+        columns: Mapping[str, str] | None = None,
+        ignore: str | Sequence[str] | None = None,
+    ) -> Self: ...
+
+@final
 class PackedKeys:
     """The keys of a ring as bytes, of which a task decodes those of its devices alone.
 
@@ -1666,25 +1689,20 @@ class PackedKeys:
     """
 
     def __new__(cls, ring: KeyRing) -> Self: ...
-    def of_devices(self, devices: AbstractSet[str]) -> KeyRing:
+    def of_devices(self, devices: AbstractSet[str] | DeviceIds) -> KeyRing:
         """Returns the ring of some devices."""
 
-    def of_files(
-        self,
-        paths: Source,
-        byte_ranges: Sequence[tuple[int, int]],
-        *,
-        columns: Mapping[str, str] | None = None,
-        ignore: str | Sequence[str] | None = None,
-    ) -> KeyRing:
-        """Returns the ring of the devices in some files, of which Parquet is read in part.
+@final
+class PackedHeads:
+    """Trusted heads as bytes, of which a task decodes those of its devices alone.
 
-        Args:
-            paths: As the source of `verify_part`.
-            byte_ranges: As for `verify_part`.
-            columns: As for `verify_chain`.
-            ignore: As for `verify_chain`.
-        """
+    Args:
+        heads: Heads, as `verify_chain` takes them.
+    """
+
+    def __new__(cls, heads: object) -> Self: ...
+    def of_devices(self, devices: AbstractSet[str] | DeviceIds) -> PackedHeads:
+        """Returns the heads of some devices."""
 
 def file_states(path: Path) -> list[tuple[str, int, str]]:
     """Returns the files or objects that a path stands for.

@@ -7,6 +7,7 @@ of its segments, with its size and version, so a file that was rewritten or dele
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +15,18 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
 
-from edgesentry._core import KeyRing, LogInputs, PackedKeys, Report, Segments, file_states, merge, verify_part
+from edgesentry._core import (
+    DeviceIds,
+    KeyRing,
+    LogInputs,
+    PackedHeads,
+    PackedKeys,
+    Report,
+    Segments,
+    file_states,
+    merge,
+    verify_part,
+)
 from edgesentry._typing import Contested, Path
 from edgesentry.exceptions import UnreadableError
 
@@ -24,6 +36,14 @@ SPLIT_BYTES = 128 << 20
 CONTESTED_RECORDS = 1 << 20
 # Files that a message names.
 _NAMED = 10
+# The columns that name a task, before those of its segments.
+PLACES = ("path", "bytes", "version", "start", "end", "run", "position", "shares")
+# Positions of inputs are numbers of 23 bits, and shares of 20.
+_MAX_POSITION, _MAX_SHARES = (1 << 23) - 1, 1 << 20
+# The columns of segments.
+_OF_SEGMENTS = ("share", "device_id", "first_sequence", "last_sequence", "records", "findings", "state")
+
+AGAIN = "pass the segments of a result, or leave since out"
 
 Changed = Literal["refuse", "read"]
 
@@ -52,12 +72,16 @@ class Task:
         position: The position among the inputs of the run.
         start: The first byte.
         end: The byte after the last.
+        run: A random number of the run that reads the file.
+        shares: The number of shares into which its segments are divided by device.
     """
 
     file: File
     position: int
     start: int
     end: int
+    run: int = 0
+    shares: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +110,11 @@ class Plan:
 class Options:
     """The arguments of a verification, the same in every task. They pickle.
 
-    A task decodes the keys of its devices alone if `keys` are `PackedKeys`.
+    A task decodes the keys and heads of its devices alone if they are `PackedKeys` and `PackedHeads`.
     """
 
     keys: KeyRing | PackedKeys | None = None
-    heads: Any = None
+    heads: PackedHeads | None = None
     columns: Mapping[str, str] | None = None
     ignore: str | Sequence[str] | None = None
     payloads: str | None = None
@@ -99,27 +123,28 @@ class Options:
     threads: int | None = None
     log: LogInputs | None = None
 
-    def arguments(self, keys: KeyRing | None) -> dict[str, Any]:
+    def arguments(self, devices: DeviceIds | Iterable[str | None]) -> dict[str, Any]:
         """Returns the arguments of `verify_part`, whose order is that of the sequence.
 
         Args:
-            keys: The keys of the task.
+            devices: The devices of the task.
         """
         names = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return names | {"keys": keys, "order": "sequence"}
+        return names | self.of_devices(devices) | {"order": "sequence"}
 
-    def keys_of_task(self, task: Task) -> KeyRing | None:
-        """Returns the keys of the devices in a file or a range of it."""
-        if not isinstance(self.keys, PackedKeys):
-            return self.keys
+    def of_devices(self, devices: DeviceIds | Iterable[str | None]) -> dict[str, Any]:
+        """Returns the keys and heads of some devices, and all keys if they are not packed."""
+        if not isinstance(devices, DeviceIds):
+            devices = {device for device in devices if device is not None}
+        keys = self.keys.of_devices(devices) if isinstance(self.keys, PackedKeys) else self.keys
+        return {"keys": keys, "heads": self.heads and self.heads.of_devices(devices)}
+
+    def devices_of(self, task: Task) -> DeviceIds | set[str]:
+        """Returns the devices in a file or a range of it; none if the keys and heads are not packed."""
+        if self.heads is None and not isinstance(self.keys, PackedKeys):
+            return set()
         ranges = [(task.start, task.end)]
-        return self.keys.of_files([task.file.path], ranges, columns=self.columns, ignore=self.ignore)
-
-    def keys_of(self, devices: Iterable[str | None]) -> KeyRing | None:
-        """Returns the keys of some devices."""
-        if not isinstance(self.keys, PackedKeys):
-            return self.keys
-        return self.keys.of_devices({device for device in devices if device is not None})
+        return DeviceIds([task.file.path], ranges, columns=self.columns, ignore=self.ignore)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +181,12 @@ def files(source: Any) -> list[File]:
             raise UnreadableError("the table has deletion vectors; pass its rows, or purge deleted rows")
         return files(source.file_uris())
     if kind == "pyiceberg":
-        planned = list((source.scan() if hasattr(source, "scan") else source).plan_files())
+        scan = source.scan() if hasattr(source, "scan") else source
+        if type(scan.row_filter).__name__ != "AlwaysTrue" or scan.limit is not None:
+            raise UnreadableError(
+                "the scan has a filter or a limit, and files are read whole; pass its rows instead"
+            )
+        planned = list(scan.plan_files())
         if any(task.delete_files for task in planned):
             raise UnreadableError("the table has delete files; pass its rows, or rewrite its data files")
         return files([task.file.file_path for task in planned])
@@ -166,9 +196,16 @@ def files(source: Any) -> list[File]:
 
 
 def plan(
-    source: Any, *, since: Any = None, changed: Changed = "refuse", split_bytes: int = SPLIT_BYTES
+    source: Any,
+    *,
+    since: Any = None,
+    changed: Changed = "refuse",
+    split_bytes: int = SPLIT_BYTES,
+    shares: int = 1,
 ) -> Plan:
     """Compares the files of a source with earlier segments.
+
+    A file is read again if its earlier segments are not those of one run, as after two runs at the same time.
 
     Args:
         source: The files: see `files`.
@@ -176,31 +213,55 @@ def plan(
         changed: `read` reads files again that were rewritten, and forgets those that were deleted; `refuse`
             raises an error that names them.
         split_bytes: Larger files of Parquet are shared among tasks.
+        shares: Divides the segments of each task by device, unless earlier segments are used, which decide.
 
     Raises:
         ValueError: A file was rewritten or deleted, and `changed` is `refuse`.
+        UnreadableError: `since` does not have the segments of files.
     """
     if changed not in ("refuse", "read"):
         raise ValueError(f'changed is "refuse" or "read", not {changed!r}')
+    if split_bytes < 1:
+        raise ValueError(f"split_bytes must be a number from 1, not {split_bytes}")
     found = {file.path: file for file in files(source)}
-    earlier: dict[File, list[Task]] = {}
-    for task in since if isinstance(since, list) else tasks_of(since):
-        earlier.setdefault(task.file, []).append(task)
-    kept = {file: tasks for file, tasks in earlier.items() if found.get(file.path) == file and _whole(tasks)}
-    names = {file.path for file in kept}
-    # Segments of an older version beside those of the present one are of no use.
-    others = {file.path for file in earlier} - names
-    rewritten, deleted = sorted(others & found.keys()), sorted(others - found.keys())
+    earlier = since if isinstance(since, list) else tasks_of(since)
+    kept = _kept(earlier, found)
+    known = {task.file for task in earlier}
+    paths = {file.path for file in known}
+    deleted = sorted(paths - found.keys())
+    rewritten = sorted(path for path in paths & found.keys() if found[path] not in known)
     if changed == "refuse" and (rewritten or deleted):
         raise ValueError(_refusal(rewritten, deleted))
-    position = max((task.position for tasks in earlier.values() for task in tasks), default=-1) + 1
+    position = max((task.position for task in earlier), default=-1) + 1
+    run = secrets.randbits(62)
+    shares = kept[0].shares if kept else shares
+    names = {task.file.path for task in kept}
     tasks = []
     for file in found.values():
         if file.path not in names:
             for start in range(0, max(file.bytes, 1), split_bytes):
-                tasks.append(Task(file, position, start, min(start + split_bytes, file.bytes)))
+                tasks.append(Task(file, position, start, min(start + split_bytes, file.bytes), run, shares))
                 position += 1
-    return Plan(tasks, [task for tasks in kept.values() for task in tasks], rewritten, deleted)
+    return Plan(tasks, kept, rewritten, deleted)
+
+
+def _kept(earlier: list[Task], found: Mapping[str, File]) -> list[Task]:
+    """Returns the tasks of unchanged files whose positions no other task has: their segments are used."""
+    claims: dict[int, int] = {}
+    of_files: dict[File, list[Task]] = {}
+    for task in earlier:
+        claims[task.position] = claims.get(task.position, 0) + 1
+        of_files.setdefault(task.file, []).append(task)
+    kept: list[Task] = []
+    for file, tasks in of_files.items():
+        unclaimed = [task for task in tasks if claims[task.position] == 1]
+        for run in {task.run: None for task in unclaimed}:
+            of_run = [task for task in unclaimed if task.run == run]
+            shares = {task.shares for task in (*kept[:1], *of_run)}
+            if found.get(file.path) == file and _whole(of_run) and len(shares) == 1:
+                kept += of_run
+                break
+    return kept
 
 
 def _whole(tasks: list[Task]) -> bool:
@@ -228,28 +289,55 @@ def _few(paths: list[str]) -> str:
 
 
 def tasks_of(segments: Any) -> list[Task]:
-    """Returns the files and ranges in a table of segments, which is any object with `__arrow_c_stream__`."""
-    import pyarrow as pa
+    """Returns the files and ranges in a table of segments, which is any object with `__arrow_c_stream__`.
 
+    Raises:
+        UnreadableError: The table does not have the segments of files, or lacks some of them.
+    """
     if segments is None:
         return []
-    table = pa.table(segments).select(["path", "bytes", "version", "start", "end", "position"])
-    rows = table.group_by(table.column_names).aggregate([]).to_pylist()
-    tasks = [Task(File(row["path"], row["bytes"], row["version"]), *_range(row)) for row in rows]
-    return sorted(tasks, key=lambda task: task.position)
+    table = _columns(segments, [*PLACES, "share"])
+    rows = table.group_by(list(PLACES)).aggregate([("share", "count_distinct")])
+    tasks = []
+    for row in rows.to_pylist():
+        numbers = [row[name] for name in PLACES if name not in ("path", "version")]
+        if None in row.values() or min(numbers) < 0 or not row["start"] <= row["end"] <= row["bytes"]:
+            raise UnreadableError(f"the segments have an impossible row; {AGAIN}")
+        if row["position"] > _MAX_POSITION or not 1 <= row["shares"] <= _MAX_SHARES:
+            raise UnreadableError(f"the segments have an impossible row; {AGAIN}")
+        if row["share_count_distinct"] != row["shares"]:
+            raise UnreadableError(f"{row['path']}: segments of the file are missing; {AGAIN}")
+        file = File(row["path"], row["bytes"], row["version"])
+        tasks.append(Task(file, *(row[name] for name in ("position", "start", "end", "run", "shares"))))
+    return sorted(tasks, key=lambda task: (task.position, task.file.path, task.run))
 
 
-def _range(row: dict[str, Any]) -> tuple[int, int, int]:
-    return row["position"], row["start"], row["end"]
+def _columns(segments: Any, names: Sequence[str]) -> Any:
+    """Returns columns of a table of segments as pyarrow, in their types."""
+    import pyarrow as pa
+
+    table = pa.table(segments)
+    kinds = {"path": pa.string(), "version": pa.string(), "device_id": pa.string(), "state": pa.binary()}
+    kinds |= {"shares": pa.int32(), "share": pa.int32()}
+    columns = []
+    for name in names:
+        kind = kinds.get(name, pa.int64())
+        if name not in table.column_names:
+            raise UnreadableError(f"the segments have no column {name}; {AGAIN}")
+        try:
+            columns.append(table[name].cast(kind))
+        except pa.ArrowException as error:
+            problem = f"the column {name} of the segments has type {table[name].type}, expected {kind}"
+            raise UnreadableError(f"{problem}; {AGAIN}") from error
+    return pa.table(columns, names=list(names))
 
 
-def verify_task(task: Task, options: Options, *, shares: int = 1) -> Any:
+def verify_task(task: Task, options: Options) -> Any:
     """Verifies a task, and returns its segments as a pyarrow table; each row names the file.
 
     Args:
         task: The file, or its range.
         options: The arguments of the verification.
-        shares: Divides the segments by device, as `Segments.split`; the column `share` has the number.
 
     Raises:
         UnreadableError: The file is not the one that was listed.
@@ -259,10 +347,10 @@ def verify_task(task: Task, options: Options, *, shares: int = 1) -> Any:
         task.file.path,
         position=task.position,
         byte_ranges=[(task.start, task.end)],
-        **options.arguments(options.keys_of_task(task)),
+        **options.arguments(options.devices_of(task)),
     )
     _check_version(task)
-    rows = table_of(part, task, shares)
+    rows = table_of(part, task)
     del part
     release()
     return rows
@@ -278,20 +366,26 @@ def release() -> None:
             trim(0)
 
 
-def table_of(part: Segments, task: Task, shares: int = 1) -> Any:
-    """Returns segments as a pyarrow table whose rows name the file, divided by device."""
+def table_of(part: Segments, task: Task) -> Any:
+    """Returns segments as a pyarrow table whose rows name the task, divided by device.
+
+    The column `share` has the number of the share, as in `Segments.split`.
+    """
     import pyarrow as pa
 
+    file, int64 = task.file, pa.int64()
     tables = []
-    for share, one in enumerate(part.share_tables(shares)):
+    for share, one in enumerate(part.share_tables(task.shares)):
         rows = pa.RecordBatchReader.from_stream(one).read_all()
         names: dict[str, tuple[Any, Any]] = {
-            "path": (task.file.path, pa.string()),
-            "bytes": (task.file.bytes, pa.int64()),
-            "version": (task.file.version, pa.string()),
-            "start": (task.start, pa.int64()),
-            "end": (task.end, pa.int64()),
-            "position": (task.position, pa.int64()),
+            "path": (file.path, pa.string()),
+            "bytes": (file.bytes, int64),
+            "version": (file.version, pa.string()),
+            "start": (task.start, int64),
+            "end": (task.end, int64),
+            "run": (task.run, int64),
+            "position": (task.position, int64),
+            "shares": (task.shares, pa.int32()),
             "share": (share, pa.int32()),
         }
         columns = [repeated(value, kind, len(rows)) for value, kind in names.values()]
@@ -337,7 +431,7 @@ def verify_contested(tasks: Sequence[Task], contested: Contested, options: Optio
         position=[task.position for task in tasks],
         byte_ranges=[(task.start, task.end) for task in tasks],
         contested=contested,
-        **options.arguments(options.keys_of(contested)),
+        **options.arguments(contested),
     )
     for task in tasks:
         _check_version(task)
@@ -428,6 +522,8 @@ def verify(
 
     log = log_of(source, checkpoint, policy, log_layout, previous, max_age, timestamps, tsa_roots)
 
+    # A stream is read once.
+    since = None if since is None else _columns(since, [*PLACES, *_OF_SEGMENTS])
     planned = plan(source, since=since, changed=changed, split_bytes=split_bytes)
     ring = ring_of(keys)
     packed = ring if ring is None or run is map else PackedKeys(ring)
@@ -444,10 +540,8 @@ def verify(
     )
     tables = list(run(_Verify(options), planned.tasks))
     if planned.kept:
-        earlier = pa.table(since)
         positions = pa.array([task.position for task in planned.kept], pa.int64())
-        kept = earlier.filter(pa.compute.is_in(earlier["position"], positions))
-        tables.append(kept.cast(tables[0].schema) if tables else kept)
+        tables.append(since.filter(pa.compute.is_in(since["position"], positions)))
     rows = pa.concat_tables(tables) if tables else None
     if rows is None:
         raise UnreadableError("there are no files to verify")
@@ -509,7 +603,11 @@ def _with(rows: Any, contested: Contested, tasks: Mapping[int, Task]) -> list[Ta
     positions = {
         position
         for position, device, first, last in zip(*columns, strict=True)
-        if any(low <= last and first <= high for low, high, _ in contested[device])
+        # No signed number holds a sequence that is missing here.
+        if any(
+            (last is None or low <= last) and (first is None or first <= high)
+            for low, high, _ in contested[device]
+        )
     }
     return [tasks[position] for position in sorted(positions)]
 

@@ -16,9 +16,12 @@ from itertools import chain, groupby
 from operator import itemgetter
 from typing import Any
 
-from edgesentry._core import PackedKeys, Report, Segments, Verifier, merge, verify_part
+from edgesentry._core import PackedHeads, PackedKeys, Report, Segments, Verifier, merge, verify_part
 from edgesentry._typing import Contested, Path
+from edgesentry.exceptions import UnreadableError
 from edgesentry.lake import (
+    AGAIN,
+    PLACES,
     SPLIT_BYTES,
     Changed,
     File,
@@ -42,7 +45,10 @@ _MERGED = (
     "share int, device_id string, first_sequence bigint, last_sequence bigint, records bigint, "
     "findings bigint, state binary"
 )
-SCHEMA = f"path string, bytes bigint, version string, start bigint, end bigint, position bigint, {_MERGED}"
+SCHEMA = (
+    "path string, bytes bigint, version string, start bigint, end bigint, run bigint, position bigint, "
+    f"shares int, {_MERGED}"
+)
 # Rows that are verified at a time: enough to group them by device, in eight batches as Spark makes them. With
 # more devices there is little to group.
 _WINDOW_ROWS = 80_000
@@ -51,7 +57,8 @@ _WINDOW_DEVICES = 20_000
 _SHARE_DEVICES = 25_000
 # Partitions of a job at most; a partition then has several files.
 _PARTITIONS = 20_000
-_PLACE, _GROUP = "edgesentry_place", "edgesentry_group"
+_PLACE, _GROUP, _DEVICE = "edgesentry_place", "edgesentry_group", "edgesentry_device"
+_FIRST, _LAST = "edgesentry_first", "edgesentry_last"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +113,11 @@ def verify(
         source: A DataFrame, or the files of a table, which the executors read themselves: see
             `edgesentry.lake.files`.
         spark: The session; by default the active one.
-        since: Segments of an earlier run: a DataFrame, or the path of Parquet files. Their files are not read
+        since: Segments of earlier runs: a DataFrame, or the `save` of these runs. Their files are not read
             again. Only for files.
-        save: A path to which the segments of the files of this run are appended as Parquet, before they are
-            merged: a `since` of the next run, also if this one fails later. Only for files.
+        save: A path below which the segments of the files of this run are written as Parquet, before they are
+            merged, in a directory of their own: a `since` of the next run, also if this one fails later. Only
+            for files.
         changed: See `edgesentry.lake.plan`.
         keys: Public keys, as for `verify_chain`.
         heads: Trusted heads, as for `verify_chain`, or a DataFrame. With `since` or `save` they are compared
@@ -150,7 +158,7 @@ def verify(
     log = log_of(files, checkpoint, policy, log_layout, previous, max_age, timestamps, tsa_roots)
     options = Options(
         None if ring is None else PackedKeys(ring),
-        None if is_kept else heads,
+        None if is_kept or heads is None else PackedHeads(heads),
         columns,
         ignore,
         payloads and str(payloads),
@@ -238,7 +246,7 @@ class _Job:
         if not parts:
             # The frame has no partitions.
             options = self.shipped.options()
-            parts = [verify_part([], position=0, **options.arguments(options.keys_of([])))]
+            parts = [verify_part([], position=0, **options.arguments([]))]
         return Segments.unite(parts)
 
     def kept(self, rows: Any) -> Any:
@@ -261,43 +269,44 @@ class _Files:
         split_bytes: int,
         shares: int | None,
     ) -> None:
-        self.job, self.save = job, save
-        self.earlier = (
-            job.spark.read.parquet(os.fspath(since)) if isinstance(since, str | os.PathLike) else since
-        )
+        self.job, self.save = job, None if save is None else os.fspath(save)
+        self.earlier = None
         before: list[Task] = []
-        if self.earlier is not None:
-            # One row for each input and share has no device.
-            inputs = self.earlier.where("device_id IS NULL").drop("device_id", "state")
-            table = inputs.toArrow()
-            before = tasks_of(table)
-            if table.num_rows:
-                job.shares = max(table["share"].to_pylist()) + 1
-                if shares not in (None, job.shares):
-                    raise ValueError(f"the segments of since have {job.shares} shares, not {shares}")
-        self.plan = plan(source, since=before, changed=changed, split_bytes=split_bytes)
+        if since is not None:
+            path = isinstance(since, str | os.PathLike)
+            self.earlier = _typed(job.spark.read.parquet(os.fspath(since)) if path else since)
+            # Each share of an input has one row without a device, or several.
+            before = tasks_of(self.earlier.where("device_id IS NULL").select(*PLACES, "share").toArrow())
+        self.plan = plan(source, since=before, changed=changed, split_bytes=split_bytes, shares=job.shares)
+        if not self.plan.inputs:
+            raise UnreadableError("there are no files to verify")
+        kept = self.plan.kept[0].shares if self.plan.kept else job.shares
+        if shares not in (None, kept):
+            raise ValueError(f"the segments of since have {kept} shares, not {shares}")
+        job.shares = kept
 
     def segments(self) -> Any:
         job, tasks = self.job, self.plan.tasks
-        shipped, shares = job.shipped, job.shares
+        shipped = job.shipped
 
         def verified(task: Task) -> Any:
-            return verify_task(task, shipped.options(), shares=shares)
+            return verify_task(task, shipped.options())
 
         kept = self._kept()
         if not tasks and kept is not None:
             return kept
         rows = job.each(tasks, verified, SCHEMA)
         with job.described(f"verify {len(tasks)} files or ranges of files"):
-            if self.save is None:
-                rows = job.kept(rows)
-            else:
-                rows.write.mode("append").parquet(self.save)
-                positions = [task.position for task in tasks]
-                written = job.spark.read.parquet(self.save)
-                rows = _at(written, positions[0], positions[-1])
+            rows = job.kept(rows) if self.save is None else self._saved(rows, tasks[0].run)
             rows.count()
         return rows if kept is None else kept.unionByName(rows)
+
+    def _saved(self, rows: Any, run: int) -> Any:
+        """Writes rows into a directory of their own: another run may write at the same time."""
+        path = f"{self.save}/run={run}"
+        # The name of the directory is the column. A task has all its rows in one file, or none.
+        rows.drop("run").write.option("maxRecordsPerFile", 0).parquet(path)
+        return _typed(self.job.spark.read.option("basePath", self.save).parquet(path))
 
     def _kept(self) -> Any:
         """Returns the earlier rows of files that did not change."""
@@ -308,8 +317,7 @@ class _Files:
         kept = self.job.spark.createDataFrame(
             [(task.position,) for task in self.plan.kept], "position bigint"
         )
-        names = [name.split()[0] for name in SCHEMA.split(", ")]
-        return self.earlier.select(names).join(functions.broadcast(kept), "position", "left_semi")
+        return self.earlier.join(functions.broadcast(kept), "position", "left_semi")
 
     def inputs(self, _whole: Segments) -> int:
         return self.plan.inputs
@@ -320,8 +328,11 @@ class _Files:
         job, shipped = self.job, self.job.shipped
         groups = groups_of(contested, job.context.defaultParallelism)
         ranges = _ranges(job.spark, groups)
-        touched = rows.join(functions.broadcast(ranges), "device_id").where(
-            "first_sequence <= last AND first <= last_sequence"
+        touched = rows.join(functions.broadcast(ranges), functions.col("device_id") == functions.col(_DEVICE))
+        # No signed number holds a sequence that is missing here.
+        touched = touched.where(
+            f"(first_sequence IS NULL OR first_sequence <= {_LAST}) AND "
+            f"(last_sequence IS NULL OR {_FIRST} <= last_sequence)"
         )
         tasks = {task.position: task for task in (*self.plan.tasks, *self.plan.kept)}
         with job.described("find the files of contested records"):
@@ -372,17 +383,18 @@ class _Frame:
             context = TaskContext.get()
             position = context.partitionId() if context else 0
             options = shipped.options()
-            arguments = options.arguments(options.keys_of([]))
+            arguments = options.arguments([])
             verifier = Verifier(position=position, name=f"partition {position}", **arguments)
             _push(verifier, batches, device, options)
-            task = Task(File(f"partition {position}", 0, ""), position, 0, 0)
+            task = Task(File(f"partition {position}", 0, ""), position, 0, 0, shares=shares)
             part = verifier.finish()
             del verifier
             # The keys are of no more use.
             release()
-            yield from table_of(part, task, shares).to_batches()
+            rows = table_of(part, task)
             del part
             release()
+            yield from rows.to_batches()
 
         with job.described("verify the partitions of a DataFrame"):
             rows = job.kept(self.read.mapInArrow(verified, SCHEMA))
@@ -401,12 +413,13 @@ class _Frame:
         job, shipped = self.job, self.job.shipped
         groups = groups_of(contested, job.context.defaultParallelism)
         ranges = _ranges(job.spark, groups)
-        device, sequence = functions.col(self.device), functions.col(self.sequence)
+        device, sequence = functions.col(_quoted(self.device)), functions.col(_quoted(self.sequence))
         numbered = self.read.withColumn(_PLACE, functions.monotonically_increasing_id())
         records = numbered.join(
-            functions.broadcast(ranges.withColumnRenamed("device_id", "contested_device")),
-            (device == functions.col("contested_device")) & sequence.between(ranges["first"], ranges["last"]),
-        ).drop("contested_device", "first", "last")
+            functions.broadcast(ranges),
+            (device == functions.col(_DEVICE))
+            & sequence.between(functions.col(_FIRST), functions.col(_LAST)),
+        ).drop(_DEVICE, _FIRST, _LAST)
         sorted_ = records.repartition(len(groups), _GROUP).sortWithinPartitions(_GROUP, _PLACE)
 
         def verified(batches: Iterator[Any]) -> Iterator[Any]:
@@ -419,7 +432,7 @@ class _Frame:
                     position=0,
                     contested=groups[number],
                     places=[(place >> 33) << 40 | place & (1 << 33) - 1 for place in places],
-                    **options.arguments(options.keys_of(groups[number])),
+                    **options.arguments(groups[number]),
                 )
                 yield from _pickled(part).to_batches()
 
@@ -499,13 +512,16 @@ def _by_share(batches: list[Any]) -> Iterator[Any]:
 
 
 def _push(verifier: Verifier, batches: Iterator[Any], device: str, options: Options) -> None:
-    """Verifies batches with the keys of their devices, in the memory of a window."""
+    """Verifies batches with the keys and heads of their devices, in the memory of a window."""
     known: set[str | None] = set()
     for window, devices in _windows(batches, device):
-        keys = options.keys_of(devices - known)
+        given = options.of_devices(devices - known)
         known |= devices
-        verifier.push(_reader(_drained(window)), keys=keys)
-        del keys, devices
+        verifier.push(_reader(_drained(window)), **given)
+        is_large = len(devices) >= _WINDOW_DEVICES
+        del given, devices
+        if is_large:
+            release()
 
 
 def _windows(batches: Iterator[Any], device: str) -> Iterator[tuple[list[Any], set[str | None]]]:
@@ -539,17 +555,25 @@ def _ranges(spark: Any, groups: list[Contested]) -> Any:
         for device, ranges in group.items()
         for first, last, _ in ranges
     ]
-    frame = spark.createDataFrame(rows, f"device_id string, first string, last string, {_GROUP} int")
+    schema = f"{_DEVICE} string, {_FIRST} string, {_LAST} string, {_GROUP} int"
+    frame = spark.createDataFrame(rows, schema)
     # Some sequences fit in no signed number of 64 bits.
-    return frame.selectExpr(
-        "device_id", "CAST(first AS decimal(20, 0)) first", "CAST(last AS decimal(20, 0)) last", _GROUP
-    )
+    numbers = [f"CAST({name} AS decimal(20, 0)) {name}" for name in (_FIRST, _LAST)]
+    return frame.selectExpr(_DEVICE, *numbers, _GROUP)
 
 
-def _at(rows: Any, first: int, last: int) -> Any:
-    from pyspark.sql import functions
+def _quoted(name: str) -> str:
+    """Returns the name of a column in which a dot does not stand for a field."""
+    return "`" + name.replace("`", "``") + "`"
 
-    return rows.where(functions.col("position").between(first, last))
+
+def _typed(rows: Any) -> Any:
+    """Returns segments with the columns of `SCHEMA`, in its types."""
+    names = dict(column.split() for column in SCHEMA.split(", "))
+    missing = names.keys() - set(rows.columns)
+    if missing:
+        raise UnreadableError(f"the segments have no column {min(missing)}; {AGAIN}")
+    return rows.selectExpr(*(f"CAST({name} AS {kind}) {name}" for name, kind in names.items()))
 
 
 def _pickled(part: Segments) -> Any:

@@ -270,7 +270,8 @@ impl Part {
     /// Makes the part of consecutive inputs, the first of which has this number.
     ///
     /// # Errors
-    /// The number of an input is above [`MAX_NUMBER`], an input has 2^40 records, or a device had other keys before.
+    /// The number of an input is above [`MAX_NUMBER`], an input has 2^40 records, or a device had other keys or
+    /// heads before.
     pub fn new(
         checks: &Checks<'_>,
         order: Order,
@@ -279,6 +280,7 @@ impl Part {
         verified: Verified,
     ) -> Result<Part, PartError> {
         check_keys(&verified.segments, checks)?;
+        check_ends(&verified.segments, checks)?;
         let mut part = Part::empty(checks, order, &verified);
         let Settled { mut segments, findings, last, withheld } =
             part.settled(Places::From(number), &inputs, verified)?;

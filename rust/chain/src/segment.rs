@@ -86,10 +86,13 @@ impl Basis {
         basis
     }
 
-    /// Marks a segment of which some records were verified with other keys: no device has this basis.
+    /// Marks a segment of which some records were verified with other keys or heads: no device has this basis.
     fn join(&mut self, other: Basis) {
         if (self.keyless, self.keys) != (other.keyless, other.keys) {
             (self.keyless, self.keys) = (true, [u8::MAX; 4]);
+        }
+        if self.heads != other.heads {
+            self.heads = [u8::MAX; 4];
         }
     }
 

@@ -337,8 +337,8 @@ impl PartVerifier {
         PartVerifier { fold: Fold::new(&options), options, number, name }
     }
 
-    /// Verifies the next records. All calls have the same checks and the same log, except that a call may add the keys of
-    /// devices that had no records before. After an error the part has an unknown part of the records, so it is of no use.
+    /// Verifies the next records. All calls have the same checks and the same log, except that a call may add the keys and
+    /// heads of devices that had no records before. After an error the part has an unknown part of the records, so it is of no use.
     ///
     /// # Errors
     /// The source or a payload cannot be read.
@@ -357,7 +357,7 @@ impl PartVerifier {
     /// Returns the part. The next one has the next number.
     ///
     /// # Errors
-    /// The position of the part is too high, or keys came after records of their device.
+    /// The position of the part is too high, or keys or heads came after records of their device.
     pub fn finish(
         &mut self,
         checks: &Checks<'_>,

@@ -22,6 +22,7 @@ use crate::errors::{
 use crate::findings::Finding;
 use crate::frames::Batches;
 use crate::ledger::LedgerCore;
+use crate::packed_heads::PackedHeads;
 use crate::progress::Bar;
 use crate::record::{bytes, unsigned};
 use crate::report::{Call, Report};
@@ -235,6 +236,9 @@ pub(crate) fn heads_from_any(value: &Bound<'_, PyAny>) -> PyResult<Heads> {
     }
     if let Ok(report) = value.cast::<Report>() {
         return heads_of_report(&report.get().0);
+    }
+    if let Ok(packed) = value.cast::<PackedHeads>() {
+        return packed.get().heads();
     }
     let Ok(mapping) = value.cast::<PyMapping>() else {
         if tables::is_table(value)? {

@@ -13,6 +13,7 @@ mod columns;
 mod command;
 mod coverage;
 mod device;
+mod device_ids;
 mod difference;
 mod errors;
 mod finding_table;
@@ -27,6 +28,7 @@ mod log_inputs;
 mod manifest;
 mod monitor;
 mod outbox;
+mod packed_heads;
 mod packed_keys;
 mod pickle;
 mod progress;
@@ -71,6 +73,8 @@ mod _core {
     #[pymodule_export]
     use crate::device::Device;
     #[pymodule_export]
+    use crate::device_ids::DeviceIds;
+    #[pymodule_export]
     use crate::errors::shown;
     #[pymodule_export]
     use crate::findings::{Cause, Finding, Findings};
@@ -88,6 +92,8 @@ mod _core {
     use crate::monitor::MonitorCore;
     #[pymodule_export]
     use crate::outbox::Outbox;
+    #[pymodule_export]
+    use crate::packed_heads::PackedHeads;
     #[pymodule_export]
     use crate::packed_keys::PackedKeys;
     #[pymodule_export]

@@ -1,23 +1,16 @@
 //! Keys on their way to workers.
 
-use std::collections::{BTreeMap, HashSet};
-
 use edgesentry_chain as chain;
 use edgesentry_chain::{PublicKey, RingKey};
-use edgesentry_formats::devices_of;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
-use crate::columns::{Ignored, column_names};
+use crate::device_ids::SomeDevices;
 use crate::errors::UnreadableError;
 use crate::keys::{KeyRing, KeyState};
 use crate::pickle::{Reduced, reduced, sealed, unsealed};
-use crate::progress::Bar;
-use crate::segments::in_ranges;
-use crate::source::named_inputs;
-use crate::work::{Work, wait};
 
 const KIND: &str = "PackedKeys";
 
@@ -78,31 +71,9 @@ impl PackedKeys {
     }
 
     /// Returns the ring of some devices.
-    fn of_devices(&self, py: Python<'_>, devices: HashSet<String>) -> PyResult<KeyRing> {
-        py.detach(|| self.ring(|device_id| devices.contains(device_id)))
-    }
-
-    /// Returns the ring of the devices in some files, of which Parquet is read in part.
-    ///
-    /// Args:
-    ///     paths: As the source of `verify_part`.
-    ///     byte_ranges: As for `verify_part`.
-    ///     columns: As for `verify_chain`.
-    ///     ignore: As for `verify_chain`.
-    #[pyo3(signature = (paths, byte_ranges, *, columns = None, ignore = None))]
-    fn of_files(
-        &self,
-        py: Python<'_>,
-        paths: &Bound<'_, PyAny>,
-        byte_ranges: Vec<(u64, u64)>,
-        columns: Option<BTreeMap<String, String>>,
-        ignore: Option<Ignored>,
-    ) -> PyResult<KeyRing> {
-        let inputs = in_ranges(named_inputs(paths, &column_names(columns, ignore)?)?, byte_ranges)?;
-        let work =
-            Work::start(inputs, |sources, progress, results| results.put(devices_of(sources, progress)?))?;
-        let devices = wait(py, work, Bar::new(None)?)?;
-        py.detach(|| self.ring(|device_id| devices.contains(device_id)))
+    fn of_devices(&self, py: Python<'_>, devices: SomeDevices<'_>) -> PyResult<KeyRing> {
+        let wanted = devices.ids();
+        py.detach(|| self.ring(|device_id| wanted.contains(device_id)))
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {

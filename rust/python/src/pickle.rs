@@ -21,6 +21,7 @@ use crate::errors::UnreadableError;
 use crate::findings::{Cause, Finding, Findings};
 use crate::keys::KeyRing;
 use crate::log_inputs::LogInputs;
+use crate::packed_heads::PackedHeads;
 use crate::packed_keys::PackedKeys;
 use crate::report::Report;
 use crate::segments::Segments;
@@ -95,6 +96,10 @@ pub(crate) fn restore(py: Python<'_>, kind: &str, state: PyBackedBytes) -> PyRes
         "PackedKeys" => {
             opened(py, kind, bytes)?;
             Ok(Py::new(py, PackedKeys::from_state(state))?.into_any())
+        }
+        "PackedHeads" => {
+            opened(py, kind, bytes)?;
+            Ok(Py::new(py, PackedHeads::from_state(state))?.into_any())
         }
         "LogInputs" => object(py, kind, bytes, LogInputs::from_state),
         "Segments" => object(py, kind, bytes, Segments::from_state),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow_array::ArrayRef;
 use arrow_array::builder::{BinaryBuilder, StringBuilder};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use edgesentry_chain::escape::quoted;
 use edgesentry_chain::{Checks, Claims, Heads, Order, Payloads, Scheme, count};
 use edgesentry_formats::{
     ColumnNames, Contested, ContestedRange, Ends, Options, Part, PartError, PartRow, PartVerifier,
@@ -489,14 +490,14 @@ impl Given {
     }
 
     fn checks(&self) -> Checks<'_> {
-        self.checks_with(self.keys.as_ref())
+        self.checks_with(self.keys.as_ref(), self.heads.as_ref())
     }
 
-    fn checks_with<'c>(&'c self, keys: Option<&'c GivenKeys>) -> Checks<'c> {
+    fn checks_with<'c>(&'c self, keys: Option<&'c GivenKeys>, heads: Option<&'c Heads>) -> Checks<'c> {
         Checks {
             keys: keys.and_then(GivenKeys::brought),
             payloads: self.payloads.as_deref().map(|payloads| payloads as &dyn Payloads),
-            heads: self.heads.as_ref(),
+            heads,
             claims: Claims { keys: keys.and_then(GivenKeys::claimed), ..Claims::default() },
             ..Checks::default()
         }
@@ -534,9 +535,10 @@ fn opened_payloads(py: Python<'_>, payloads: &Bound<'_, PyAny>) -> PyResult<Box<
 ///     max_findings: Findings to keep; all are counted. The same in all parts.
 #[pyclass(frozen, module = "edgesentry")]
 pub(crate) struct Verifier {
-    /// Without the keys.
+    /// Without the keys and the heads.
     given: Arc<Given>,
     keys: Mutex<Option<GivenKeys>>,
+    heads: Mutex<Option<Arc<Heads>>>,
     scheme: Option<Scheme>,
     names: Arc<ColumnNames>,
     pool: Arc<rayon::ThreadPool>,
@@ -575,6 +577,7 @@ impl Verifier {
         let mut given = Given::from_any(py, keys, payloads, payload_sample, heads, log, scheme)?;
         Ok(Verifier {
             keys: Mutex::new(given.keys.take()),
+            heads: Mutex::new(given.heads.take().map(Arc::new)),
             scheme: scheme.map(scheme_of).transpose()?,
             given: Arc::new(given),
             names: column_names(columns, ignore)?,
@@ -588,31 +591,33 @@ impl Verifier {
     /// Args:
     ///     batch: The records.
     ///     keys: Public keys of devices without records in earlier batches.
+    ///     heads: Trusted heads of devices without records in earlier batches.
     ///
     /// Raises:
     ///     UnreadableError: The batch is not in a format that holds records.
     ///     StoreError: A payload exists but cannot be read.
-    ///     ValueError: The verifier has ended, or a call has failed, or keys differ from earlier ones.
-    #[pyo3(signature = (batch, *, keys = None))]
+    ///     ValueError: The verifier has ended or failed, or keys or heads differ from earlier ones.
+    #[pyo3(signature = (batch, *, keys = None, heads = None))]
     fn push(
         &self,
         py: Python<'_>,
         batch: &Bound<'_, PyAny>,
         keys: Option<&Bound<'_, PyAny>>,
+        heads: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let mut verifier = self.take()?;
-        let keys = self.known_keys(keys)?;
+        let (keys, heads) = (self.known_keys(keys)?, self.known_heads(heads)?);
         let (given, pool) = (Arc::clone(&self.given), Arc::clone(&self.pool));
         let work = Work::start(named_inputs(batch, &self.names)?, move |sources, progress, results| {
-            let checks = given.checks_with(keys.as_ref());
+            let checks = given.checks_with(keys.as_ref(), heads.as_deref());
             let log = given.log.as_ref().map(SharedLog::check);
             pool.install(|| {
                 let mut sources = sources.into_iter();
                 sources.try_for_each(|source| verifier.push(source, &checks, log.as_ref(), progress))
             })?;
             drop(log);
-            // The next call adds keys to the ring in place.
-            drop(keys);
+            // The next call adds keys and heads in place.
+            drop((keys, heads));
             results.put(verifier)
         })?;
         let verifier = wait(py, work, Bar::new(None)?)?;
@@ -630,9 +635,10 @@ impl Verifier {
     ///     ValueError: The verifier has ended, or a call has failed.
     fn finish(&self, py: Python<'_>) -> PyResult<Segments> {
         let mut verifier = self.take()?;
-        let (given, pool, keys) = (&self.given, &self.pool, self.known_keys(None)?);
+        let (given, pool) = (&self.given, &self.pool);
+        let (keys, heads) = (self.known_keys(None)?, self.known_heads(None)?);
         let part = py.detach(|| {
-            let checks = given.checks_with(keys.as_ref());
+            let checks = given.checks_with(keys.as_ref(), heads.as_deref());
             let log = given.log.as_ref().map(SharedLog::check);
             pool.install(|| verifier.finish(&checks, log.as_ref(), &Arc::new(Progress::default())))
         });
@@ -651,6 +657,26 @@ impl Verifier {
                 return Err(PyValueError::new_err(message));
             };
             known.extend(&more)?;
+        }
+        Ok(known.clone())
+    }
+
+    /// Returns the heads so far, with those of the next batch.
+    fn known_heads(&self, more: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Arc<Heads>>> {
+        let more = more.map(heads_from_any).transpose()?;
+        let mut known = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        for (device_id, head) in more.into_iter().flatten() {
+            let Some(known) = known.as_mut() else {
+                let message = "heads of a batch need heads= of the verifier, such as {}";
+                return Err(PyValueError::new_err(message));
+            };
+            let before = Arc::make_mut(known).insert(Arc::clone(&device_id), head);
+            if before.is_some_and(|before| before != head) {
+                return Err(PyValueError::new_err(format!(
+                    "device {}: its head differs from that of an earlier batch; use the same for all",
+                    quoted(&device_id)
+                )));
+            }
         }
         Ok(known.clone())
     }

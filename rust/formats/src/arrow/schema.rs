@@ -113,7 +113,7 @@ impl Selection {
     /// Finds the column of each field. Other columns are rejected because a record hash would not cover them, unless the
     /// caller leaves them out. A name may be in another case if only one column has it.
     pub(crate) fn of(name: &Arc<str>, schema: &Schema, names: &ColumnNames) -> Result<Selection, Error> {
-        select(schema, names).map_err(|problem| Error::Unreadable { name: name.clone(), problem })
+        select(name, schema, names).map_err(|problem| Error::Unreadable { name: name.clone(), problem })
     }
 
     /// Returns the position of the column of each field, in the order of [`FIELDS`].
@@ -154,7 +154,7 @@ impl Selection {
     }
 }
 
-fn select(schema: &Schema, names: &ColumnNames) -> Result<Selection, String> {
+fn select(input: &str, schema: &Schema, names: &ColumnNames) -> Result<Selection, String> {
     let mut found: [Option<usize>; FIELDS.len()] = [None; FIELDS.len()];
     for (position, field) in schema.fields().iter().enumerate() {
         let column = shown(field.name());
@@ -192,8 +192,15 @@ fn select(schema: &Schema, names: &ColumnNames) -> Result<Selection, String> {
             return Err(format!("column {column} has type {data_type}; cast it to {}", kind.wanted()));
         }
     }
-    let missing: Vec<String> = (0..FIELDS.len())
-        .filter(|index| found[*index].is_none())
+    let missing = || (0..FIELDS.len()).filter(|index| found[*index].is_none());
+    if let Some(column) = missing().map(|index| names.of(index)).find(|column| is_partition(input, column)) {
+        return Err(format!(
+            "column {} is missing: it is only in the names of the directories; pass the rows with this column, such as a \
+             dataset of pyarrow or a DataFrame",
+            shown(column)
+        ));
+    }
+    let missing: Vec<String> = missing()
         .map(|index| match names.of(index) {
             name if name == FIELDS[index] => name.to_owned(),
             name => format!("{} for {}", shown(name), FIELDS[index]),
@@ -219,6 +226,12 @@ fn select(schema: &Schema, names: &ColumnNames) -> Result<Selection, String> {
     let is_whole = schema.fields().len() == FIELDS.len()
         && positions.iter().enumerate().all(|(index, at)| schema.field(*at).name() == FIELDS[index]);
     Ok(Selection { positions, is_whole })
+}
+
+/// Returns true if a directory in the path has values of this column, as in Hive.
+fn is_partition(input: &str, column: &str) -> bool {
+    let mut names = input.rsplit('/').skip(1).filter_map(|name| name.split_once('='));
+    names.any(|(key, _)| key.eq_ignore_ascii_case(column))
 }
 
 /// Quotes text of an input, shortened to fit a sentence.
