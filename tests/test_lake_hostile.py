@@ -17,7 +17,7 @@ import pytest
 from edgesentry import EdgesentryError, KeyRing, UnreadableError, lake, verify_chain, write_records
 from edgesentry.testing import attacks
 from support import device
-from test_engines import FLEET, days, in_time, plain
+from test_spark import FLEET, days, in_time, plain
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -150,7 +150,7 @@ def test_paths_have_any_characters(tmp_path: Path, name: str) -> None:
 
 def test_a_name_that_is_not_text_is_refused(tmp_path: Path) -> None:
     write_records(in_time(), tmp_path / "a.parquet")
-    shutil.copy(tmp_path / "a.parquet", bytes(tmp_path) + b"/\xff.parquet")
+    shutil.copy(bytes(tmp_path / "a.parquet"), bytes(tmp_path) + b"/\xff.parquet")
     with pytest.raises(UnreadableError, match="the path is not UTF-8; rename the file"):
         lake.verify(tmp_path)
 
@@ -161,11 +161,16 @@ def test_a_file_that_is_replaced_after_the_listing_is_an_error(table: Path) -> N
     path = Path(task.file.path)
     other = attacks.delete(in_time(), "lift-02", 5).records
     write_records(other, table.parent / "other.parquet")
+
+    def becomes_a_directory() -> None:
+        path.unlink()
+        path.mkdir()
+
     for replace in (
         lambda: (table.parent / "other.parquet").replace(path),
         lambda: path.write_bytes(b"PAR1"),
-        lambda: (path.unlink(), path.mkdir()),
-        lambda: path.rmdir(),
+        becomes_a_directory,
+        path.rmdir,
     ):
         replace()
         with pytest.raises((EdgesentryError, OSError)) as refused:

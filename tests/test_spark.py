@@ -227,7 +227,7 @@ def test_a_task_decodes_the_heads_of_its_devices(spark: Any, tmp_path: Path) -> 
     options = edgesentry.lake.Options(heads=PackedHeads(heads))
     (task,) = edgesentry.lake.plan(tmp_path / "day-00.parquet").tasks
     of_task = options.of_devices(options.devices_of(task))["heads"]
-    assert len(of_task.__reduce__()[1][1]) == len(options.heads.__reduce__()[1][1])  # type: ignore[union-attr]
+    assert len(of_task.__reduce__()[1][1]) == len(options.heads.__reduce__()[1][1])
     some = options.of_devices({"lift-01"})["heads"]
     assert len(some.__reduce__()[1][1]) < len(of_task.__reduce__()[1][1]) / 4
 

@@ -1603,7 +1603,13 @@ class Verifier:
         threads: int | None = None,
         max_findings: int = 100_000,
     ) -> Self: ...
-    def push(self, batch: Source, *, keys: Keys | None = None, heads: Heads | None = None) -> None:
+    def push(
+        self,
+        batch: Source,
+        *,
+        keys: Keys | None = None,
+        heads: Heads | PackedHeads | None = None,
+    ) -> None:
         """Verifies the next records, as `verify_chain` takes them. After an error the verifier is of no use.
 
         Args:

@@ -134,10 +134,13 @@ class Options:
 
     def of_devices(self, devices: DeviceIds | Iterable[str | None]) -> dict[str, Any]:
         """Returns the keys and heads of some devices, and all keys if they are not packed."""
-        if not isinstance(devices, DeviceIds):
-            devices = {device for device in devices if device is not None}
-        keys = self.keys.of_devices(devices) if isinstance(self.keys, PackedKeys) else self.keys
-        return {"keys": keys, "heads": self.heads and self.heads.of_devices(devices)}
+        ids: DeviceIds | set[str]
+        if isinstance(devices, DeviceIds):
+            ids = devices
+        else:
+            ids = {device for device in devices if device is not None}
+        keys = self.keys.of_devices(ids) if isinstance(self.keys, PackedKeys) else self.keys
+        return {"keys": keys, "heads": self.heads and self.heads.of_devices(ids)}
 
     def devices_of(self, task: Task) -> DeviceIds | set[str]:
         """Returns the devices in a file or a range of it; none if the keys and heads are not packed."""
