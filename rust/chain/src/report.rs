@@ -320,7 +320,7 @@ impl Checks<'_> {
 
     /// Step 6: the heads of a chain with records.
     fn end(&self, device_id: &Arc<str>, segment: &Segment) -> Vec<Finding> {
-        let heads = self.heads_of(device_id).into_iter().zip(segment.sights);
+        let heads = self.heads_of(device_id).into_iter().zip(segment.sights());
         let finding = |(head, sight): (Option<(&Head, ProvidedBy)>, HeadSight)| {
             let (head, by) = head?;
             let actual = match sight {

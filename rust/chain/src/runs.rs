@@ -29,57 +29,77 @@ pub(crate) enum Runs {
     None,
     /// Most chains have one run, and a map of it would take 200 bytes more.
     One(Box<Segment>),
-    /// At least two.
+    /// In the order of their sequences: every chain has two while one file is missing between others.
+    Two([Box<Segment>; 2]),
+    /// At least three.
     Many(BTreeMap<u64, Box<Segment>>),
 }
 
 impl Runs {
     fn of(mut runs: BTreeMap<u64, Box<Segment>>) -> Runs {
-        if runs.len() > 1 {
+        if runs.len() > 2 {
             return Runs::Many(runs);
         }
-        runs.pop_first().map_or(Runs::None, |(_, run)| Runs::One(run))
+        let mut first = || runs.pop_first().map(|(_, run)| run);
+        match (first(), first()) {
+            (Some(one), Some(next)) => Runs::Two([one, next]),
+            (Some(one), None) => Runs::One(one),
+            (None, _) => Runs::None,
+        }
+    }
+
+    fn into_map(self) -> BTreeMap<u64, Box<Segment>> {
+        match self {
+            Runs::None => BTreeMap::new(),
+            Runs::One(run) => BTreeMap::from([(run.first.sequence, run)]),
+            Runs::Two(runs) => runs.map(|run| (run.first.sequence, run)).into(),
+            Runs::Many(runs) => runs,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
         match self {
             Runs::None => 0,
             Runs::One(_) => 1,
+            Runs::Two(_) => 2,
             Runs::Many(runs) => runs.len(),
         }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Segment> {
-        let (one, many) = match self {
-            Runs::None => (None, None),
-            Runs::One(run) => (Some(run), None),
-            Runs::Many(runs) => (None, Some(runs)),
+        let (few, many): (&[Box<Segment>], _) = match self {
+            Runs::None => (&[], None),
+            Runs::One(run) => (std::slice::from_ref(run), None),
+            Runs::Two(runs) => (&runs[..], None),
+            Runs::Many(runs) => (&[], Some(runs)),
         };
-        one.into_iter().chain(many.into_iter().flat_map(BTreeMap::values)).map(|run| &**run)
+        few.iter().chain(many.into_iter().flat_map(BTreeMap::values)).map(|run| &**run)
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Segment> {
-        let (one, many) = match self {
-            Runs::None => (None, None),
-            Runs::One(run) => (Some(run), None),
-            Runs::Many(runs) => (None, Some(runs)),
+        let (few, many): (&mut [Box<Segment>], _) = match self {
+            Runs::None => (&mut [], None),
+            Runs::One(run) => (std::slice::from_mut(run), None),
+            Runs::Two(runs) => (&mut runs[..], None),
+            Runs::Many(runs) => (&mut [], Some(runs)),
         };
-        one.into_iter().chain(many.into_iter().flat_map(BTreeMap::values_mut)).map(|run| &mut **run)
+        few.iter_mut().chain(many.into_iter().flat_map(BTreeMap::values_mut)).map(|run| &mut **run)
     }
 
     pub(crate) fn into_segments(self) -> impl Iterator<Item = Segment> {
-        let (one, many) = match self {
-            Runs::None => (None, None),
-            Runs::One(run) => (Some(run), None),
-            Runs::Many(runs) => (None, Some(runs)),
+        let (few, many) = match self {
+            Runs::None => ([None, None], None),
+            Runs::One(run) => ([Some(run), None], None),
+            Runs::Two(runs) => (runs.map(Some), None),
+            Runs::Many(runs) => ([None, None], Some(runs)),
         };
-        one.into_iter().chain(many.into_iter().flat_map(BTreeMap::into_values)).map(|run| *run)
+        few.into_iter().flatten().chain(many.into_iter().flat_map(BTreeMap::into_values)).map(|run| *run)
     }
 
     pub(crate) fn last(&self) -> Option<&Segment> {
         match self {
             Runs::None => None,
-            Runs::One(run) => Some(&**run),
+            Runs::One(run) | Runs::Two([_, run]) => Some(&**run),
             Runs::Many(runs) => runs.last_key_value().map(|(_, run)| &**run),
         }
     }
@@ -89,6 +109,8 @@ impl Runs {
         let run = match self {
             Runs::None => return None,
             Runs::One(run) => run,
+            Runs::Two([run, next]) if sequence < next.first.sequence => run,
+            Runs::Two([_, run]) => run,
             Runs::Many(runs) => runs.range_mut(..=sequence).next_back()?.1,
         };
         Some(&mut **run).filter(|run| (run.first.sequence..=run.last.sequence).contains(&sequence))
@@ -100,12 +122,9 @@ impl Runs {
         if (run.first.sequence, run.last.sequence) != (first, last) {
             return None;
         }
-        let (taken, rest) = match std::mem::take(self) {
-            Runs::None => (None, Runs::None),
-            Runs::One(run) => (Some(run), Runs::None),
-            Runs::Many(mut runs) => (runs.remove(&first), Runs::of(runs)),
-        };
-        *self = rest;
+        let mut runs = std::mem::take(self).into_map();
+        let taken = runs.remove(&first);
+        *self = Runs::of(runs);
         taken.map(|run| *run)
     }
 
@@ -116,8 +135,10 @@ impl Runs {
         *self = match std::mem::take(self) {
             Runs::None => Runs::One(run),
             Runs::One(own) if are_near(&own, &run) => Runs::One(join(device_id, own, run, found)),
-            Runs::One(own) => Runs::Many([own, run].map(|run| (run.first.sequence, run)).into()),
-            Runs::Many(mut runs) => {
+            Runs::One(own) if own.first.sequence < run.first.sequence => Runs::Two([own, run]),
+            Runs::One(own) => Runs::Two([run, own]),
+            own => {
+                let mut runs = own.into_map();
                 let (first, last) = (run.first.sequence, run.last.sequence);
                 let before = runs.range(..first).next_back().filter(|(_, before)| are_near(before, &run));
                 let touching = before.into_iter().chain(runs.range(first..=last.saturating_add(1)));
@@ -199,6 +220,9 @@ mod tests {
     fn runs_that_touch_are_joined() {
         assert_eq!(ranges(&runs(&[5, 7, 1, 6, 2])), [(1, 2), (5, 7)]);
         assert_eq!(ranges(&runs(&[3, 5, 4, 4])), [(3, 5)]);
+        assert_eq!(ranges(&runs(&[9, 1, 5, 4, 8])), [(1, 1), (4, 5), (8, 9)]);
+        assert_eq!(ranges(&runs(&[9, 1, 5, 2, 3, 4])), [(1, 5), (9, 9)]);
+        assert_eq!(ranges(&runs(&[1, 3, 7, 5])), [(1, 1), (3, 3), (5, 5), (7, 7)]);
         assert_eq!(ranges(&runs(&[u64::MAX, 0, u64::MAX - 1])), [(0, 0), (u64::MAX - 1, u64::MAX)]);
     }
 

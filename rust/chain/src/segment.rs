@@ -51,10 +51,10 @@ pub(crate) struct Segment {
     pub(crate) span: ChainSpan,
     /// The failing links, if any.
     pub(crate) breaks: Option<Box<Breaks>>,
-    /// For the auditor's head, and for the claimed one.
-    pub(crate) sights: [HeadSight; 2],
+    /// For the auditor's head, and for the claimed one; None if both are none, as in most segments.
+    sights: Option<Box<[HeadSight; 2]>>,
     /// None if the records come in the order of their sequence, or if the segment has left the process that made it.
-    pub(crate) history: Option<History>,
+    pub(crate) history: Option<Box<History>>,
     /// The number of its findings by code.
     pub(crate) faults: Faults,
     /// True if a sequence runs backwards.
@@ -450,7 +450,7 @@ impl Segments {
 
 impl Segment {
     pub(crate) fn new(first: Link, order: Order) -> Segment {
-        let mut history = (order == Order::Position).then(History::default);
+        let mut history = (order == Order::Position).then(Box::<History>::default);
         if let Some(history) = &mut history {
             history.push(first.sequence, &first.hash, first.index);
         }
@@ -460,7 +460,7 @@ impl Segment {
             tally: Tally::default(),
             span: ChainSpan::of(&first),
             breaks: None,
-            sights: [HeadSight::None; 2],
+            sights: None,
             history,
             faults: Faults::default(),
             runs_backwards: false,
@@ -491,7 +491,7 @@ impl Segment {
         }
         self.history = match (self.history.take(), next.history) {
             (Some(mut history), Some(next)) => {
-                history.append(next);
+                history.append(*next);
                 Some(history)
             }
             _ => None,
@@ -500,7 +500,7 @@ impl Segment {
         self.tally.add(&next.tally);
         self.basis.join(next.basis);
         self.span.add(next.span);
-        for (which, sight) in next.sights.into_iter().enumerate() {
+        for (which, sight) in next.sights.into_iter().flat_map(|sights| *sights).enumerate() {
             self.see(which, sight);
         }
     }
@@ -555,13 +555,23 @@ impl Segment {
     }
 
     pub(crate) fn see(&mut self, which: usize, sight: HeadSight) {
-        self.sights[which] = match (self.sights[which], sight) {
+        let mut sights = self.sights();
+        sights[which] = match (sights[which], sight) {
             (HeadSight::Matches, _) | (_, HeadSight::Matches) => HeadSight::Matches,
             (HeadSight::Differs(hash), _) | (HeadSight::None, HeadSight::Differs(hash)) => {
                 HeadSight::Differs(hash)
             }
             (HeadSight::None, HeadSight::None) => HeadSight::None,
         };
+        self.set_sights(sights);
+    }
+
+    pub(crate) fn sights(&self) -> [HeadSight; 2] {
+        self.sights.as_deref().copied().unwrap_or([HeadSight::None; 2])
+    }
+
+    pub(crate) fn set_sights(&mut self, sights: [HeadSight; 2]) {
+        self.sights = (sights != [HeadSight::None; 2]).then(|| Box::new(sights));
     }
 }
 

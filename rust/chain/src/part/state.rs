@@ -378,7 +378,7 @@ fn row(device_id: &Arc<str>, segment: &Segment, findings: Vec<FindingState>, aga
         )),
         tally: segment.tally,
         span: (*span != implied).then_some(*span),
-        sights: segment.sights,
+        sights: segment.sights(),
         faults: segment.faults.iter().collect(),
         runs_backwards: segment.runs_backwards,
         contested: segment.contested,
@@ -435,7 +435,7 @@ impl SegmentState {
         segment.last = last;
         segment.tally = self.tally;
         segment.span = span;
-        segment.sights = self.sights;
+        segment.set_sights(self.sights);
         let mut faults = Faults::default();
         self.faults.into_iter().for_each(|(code, count)| faults.add(code, count));
         segment.faults = faults;
