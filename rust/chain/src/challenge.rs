@@ -1,9 +1,9 @@
-//! SHA-512(R ‖ A ‖ message), the challenge of a signature, eight at a time where the CPU has AVX-512.
+//! SHA-512(R ‖ A ‖ message), the challenge of a signature, eight at a time if the CPU has AVX-512, or four if it has AVX2.
 
 use sha2::{Digest, Sha512};
 
 use crate::signature::Signed;
-use crate::vector::{Step, Vector, each};
+use crate::vector::{Longs, Step, each};
 
 /// A message up to this length fits one block with R and A, the end of the message and its length.
 const ONE_BLOCK: usize = 128 - 32 - 32 - 1 - 16;
@@ -21,21 +21,25 @@ pub(crate) fn challenge(signed: &Signed<'_>) -> [u8; 64] {
 pub(crate) fn challenges(batch: &[Signed<'_>]) -> Vec<[u8; 64]> {
     #[cfg(target_arch = "x86_64")]
     if let Some(cpu) = crate::vector::ifma::Cpu::detect() {
-        return in_lanes::<crate::vector::ifma::Zmm>(cpu, batch);
+        return in_lanes::<crate::vector::ifma::Zmm, 8>(cpu, batch);
+    }
+    #[cfg(target_arch = "x86_64")]
+    if let Some(cpu) = crate::vector::avx2::Cpu::detect() {
+        return in_lanes::<crate::vector::avx2::YmmLongs, 4>(cpu, batch);
     }
     batch.iter().map(challenge).collect()
 }
 
 /// Like [`challenges`], by vectors.
-fn in_lanes<V: Vector>(cpu: V::Cpu, batch: &[Signed<'_>]) -> Vec<[u8; 64]> {
+fn in_lanes<L: Longs<N>, const N: usize>(cpu: L::Cpu, batch: &[Signed<'_>]) -> Vec<[u8; 64]> {
     let mut challenges = Vec::with_capacity(batch.len());
-    let (groups, rest) = batch.as_chunks::<8>();
-    for eight in groups {
-        if eight.iter().all(|signed| signed.message.len() <= ONE_BLOCK) {
-            let blocks = eight.map(|signed| only_block(&signed));
-            challenges.extend(V::run(cpu, Blocks::<V> { cpu, blocks: &blocks }));
+    let (groups, rest) = batch.as_chunks::<N>();
+    for group in groups {
+        if group.iter().all(|signed| signed.message.len() <= ONE_BLOCK) {
+            let blocks = group.map(|signed| only_block(&signed));
+            challenges.extend(L::run(cpu, Blocks::<L, N> { cpu, blocks: &blocks }));
         } else {
-            challenges.extend(eight.iter().map(challenge));
+            challenges.extend(group.iter().map(challenge));
         }
     }
     challenges.extend(rest.iter().map(challenge));
@@ -54,61 +58,59 @@ fn only_block(signed: &Signed<'_>) -> [u8; 128] {
     block
 }
 
-/// SHA-512 of eight messages of one block (FIPS 180-4, 6.4).
-struct Blocks<'a, V: Vector> {
-    cpu: V::Cpu,
-    blocks: &'a [[u8; 128]; 8],
+/// SHA-512 of messages of one block (FIPS 180-4, 6.4).
+struct Blocks<'a, L: Longs<N>, const N: usize> {
+    cpu: L::Cpu,
+    blocks: &'a [[u8; 128]; N],
 }
 
-impl<V: Vector> Step for Blocks<'_, V> {
-    type Output = [[u8; 64]; 8];
+impl<L: Longs<N>, const N: usize> Step for Blocks<'_, L, N> {
+    type Output = [[u8; 64]; N];
 
     #[inline(always)]
     fn compute(self) -> Self::Output {
         let Self { cpu, blocks } = self;
-        let zero = V::load(cpu, &[0; 8]);
+        let zero = L::load(cpu, &[0; N]);
         let mut w = [zero; 16];
-        for (half, words) in w.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-            *words = V::transpose(each!(8, lane => V::load(cpu, &big_endian(&blocks[lane], half))));
-        }
-        let initial = each!(8, i => zero.fill(INITIAL[i]));
-        let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = initial;
-        for (round, constant) in ROUND.into_iter().enumerate() {
-            let at = round % 16;
-            if round >= 16 {
-                let (w1, w14) = (w[(at + 1) % 16], w[(at + 14) % 16]);
-                let s0 = w1.rotate::<1>().xor(w1.rotate::<8>(), w1.shr::<7>());
-                let s1 = w14.rotate::<19>().xor(w14.rotate::<61>(), w14.shr::<6>());
-                w[at] = w[at].add(s0).add(w[(at + 9) % 16]).add(s1);
+        for (part, words) in w.as_chunks_mut::<N>().0.iter_mut().enumerate() {
+            let mut rows = [zero; N];
+            for (row, block) in rows.iter_mut().zip(blocks) {
+                let mut lanes = [0; N];
+                for (lane, bytes) in lanes.iter_mut().zip(&block.as_chunks().0[N * part..]) {
+                    *lane = u64::from_be_bytes(*bytes);
+                }
+                *row = L::load(cpu, &lanes);
             }
-            let s1 = e.rotate::<14>().xor(e.rotate::<18>(), e.rotate::<41>());
-            let first = h.add(s1).add(e.choose(f, g)).add(zero.fill(constant)).add(w[at]);
-            let s0 = a.rotate::<28>().xor(a.rotate::<34>(), a.rotate::<39>());
-            let second = s0.add(a.majority(b, c));
-            (h, g, f, e) = (g, f, e, d.add(first));
-            (d, c, b, a) = (c, b, a, first.add(second));
+            *words = L::transpose(rows);
+        }
+        let initial = each!(8, i => L::load(cpu, &[INITIAL[i]; N]));
+        let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = initial;
+        for (sixteen, constants) in ROUND.as_chunks::<16>().0.iter().enumerate() {
+            each!(16, at => {
+                if sixteen > 0 {
+                    let (w1, w14) = (w[(at + 1) % 16], w[(at + 14) % 16]);
+                    let s0 = w1.rotate::<1>().xor(w1.rotate::<8>(), w1.shift::<7>());
+                    let s1 = w14.rotate::<19>().xor(w14.rotate::<61>(), w14.shift::<6>());
+                    w[at] = w[at].add(s0).add(w[(at + 9) % 16]).add(s1);
+                }
+                let s1 = e.rotate::<14>().xor(e.rotate::<18>(), e.rotate::<41>());
+                let constant = L::load(cpu, &[constants[at]; N]);
+                let first = h.add(s1).add(e.choose(f, g)).add(constant).add(w[at]);
+                let s0 = a.rotate::<28>().xor(a.rotate::<34>(), a.rotate::<39>());
+                let second = s0.add(a.majority(b, c));
+                (h, g, f, e) = (g, f, e, d.add(first));
+                (d, c, b, a) = (c, b, a, first.add(second));
+            });
         }
         let state = [a, b, c, d, e, f, g, h];
-        let digests = V::transpose(each!(8, i => state[i].add(initial[i])));
-        each!(8, lane => bytes(digests[lane].lanes()))
+        let mut digests = [[0; 64]; N];
+        for (i, (word, initial)) in state.into_iter().zip(initial).enumerate() {
+            for (digest, lane) in digests.iter_mut().zip(word.add(initial).lanes()) {
+                digest[8 * i..][..8].copy_from_slice(&lane.to_be_bytes());
+            }
+        }
+        digests
     }
-}
-
-/// Returns the words of one half of a block.
-#[inline(always)]
-fn big_endian(block: &[u8; 128], half: usize) -> [u64; 8] {
-    let words = &block.as_chunks::<8>().0[8 * half..];
-    each!(8, i => u64::from_be_bytes(words[i]))
-}
-
-/// Returns the bytes of a digest.
-#[inline(always)]
-fn bytes(words: [u64; 8]) -> [u8; 64] {
-    let mut bytes = [0; 64];
-    for (bytes, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words) {
-        *bytes = word.to_be_bytes();
-    }
-    bytes
 }
 
 /// The initial state: the fractions of the square roots of the first eight primes.
@@ -214,7 +216,7 @@ mod tests {
     use super::*;
     use crate::device::Device;
     use crate::key::Scheme;
-    use crate::vector::Plain;
+    use crate::vector::plain_lanes::PlainLanes;
 
     /// Checks both ways for messages of these lengths.
     fn check(lengths: &[usize]) {
@@ -227,8 +229,16 @@ mod tests {
         let batch: Vec<Signed<'_>> =
             made.iter().map(|(message, signature)| Signed { key: &key, message, signature }).collect();
         let expected: Vec<[u8; 64]> = batch.iter().map(challenge).collect();
-        assert_eq!(in_lanes::<Plain>((), &batch), expected);
+        assert_eq!(in_lanes::<PlainLanes<u64, 8>, 8>((), &batch), expected);
+        assert_eq!(in_lanes::<PlainLanes<u64, 4>, 4>((), &batch), expected);
         assert_eq!(challenges(&batch), expected);
+        #[cfg(target_arch = "x86_64")]
+        {
+            use crate::vector::{avx2, ifma};
+            let eight = ifma::Cpu::detect().map(|cpu| in_lanes::<ifma::Zmm, 8>(cpu, &batch));
+            let four = avx2::Cpu::detect().map(|cpu| in_lanes::<avx2::YmmLongs, 4>(cpu, &batch));
+            assert!([eight, four].iter().flatten().all(|challenges| *challenges == expected));
+        }
     }
 
     #[test]

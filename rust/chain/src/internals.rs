@@ -1,8 +1,9 @@
-//! The ways to sum the R of a batch, for benchmarks and fuzzing. Not part of the interface.
+//! The ways to verify a batch, for tests, benchmarks and fuzzing. Not part of the interface.
 
 use curve25519_dalek::edwards::EdwardsPoint;
 
 use crate::rsum;
+pub use crate::vector::Instructions;
 
 /// Returns the sum of `coefficients[i]`·R_i over the encodings that decode, and the indices of the others. `None` if
 /// this CPU lacks the instructions.

@@ -1,16 +1,51 @@
-//! Eight lanes of 64 bits and sixteen of 32, with the operations of AVX-512 that batches of signatures and hashes need.
+//! Lanes of 32 and 64 bits, with the operations that batches of signatures and hashes need.
 //!
-//! The code above this trait is written once. [`ifma`] has the instructions of the CPU, [`Plain`] computes the same
-//! results in plain Rust on any CPU, and the tests carry the bounds of the lanes through the same code.
+//! The code above these traits is written once. [`ifma`] has the instructions of AVX-512 and [`avx2`] those of AVX2.
+//! Models compute the same results in plain Rust on any CPU, and the tests carry the bounds of the lanes through the same
+//! code.
 
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod ifma;
 #[cfg(test)]
 pub(crate) mod interval;
 #[cfg(test)]
-pub(crate) mod plain_words;
+mod lane_tests;
+#[cfg(test)]
+pub(crate) mod plain_lanes;
 #[cfg(test)]
 mod tests;
+
+/// The instructions that a computation may use, from the fewest to the most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Instructions {
+    /// Those of every CPU, and those that the libraries choose.
+    Plain,
+    /// Also AVX2.
+    Avx2,
+    /// Also AVX-512 F, DQ and IFMA.
+    Avx512,
+}
+
+/// The most that are used, for tests and benchmarks.
+static MOST: AtomicU8 = AtomicU8::new(Instructions::Avx512 as u8);
+
+impl Instructions {
+    /// Uses at most these from now on, in the whole process.
+    pub fn limit(self) {
+        MOST.store(self as u8, Relaxed);
+    }
+
+    /// Returns true if the limit allows these. The CPU may lack them.
+    #[cfg(target_arch = "x86_64")]
+    fn may_be_used(self) -> bool {
+        self as u8 <= MOST.load(Relaxed)
+    }
+}
 
 /// A register. A value of a type that needs instructions exists only if the CPU has them, so the methods are safe.
 pub(crate) trait Register: Copy {
@@ -21,13 +56,16 @@ pub(crate) trait Register: Copy {
     fn run<S: Step>(cpu: Self::Cpu, step: S) -> S::Output;
 }
 
-/// Sixteen lanes of 32 bits.
-pub(crate) trait Words: Register {
-    /// Loads sixteen lanes, lane 0 first.
-    fn load(cpu: Self::Cpu, lanes: &[u32; 16]) -> Self;
+/// `N` lanes of 32 bits, 8 or 16.
+pub(crate) trait Words<const N: usize>: Register {
+    /// Loads all lanes, lane 0 first.
+    fn load(cpu: Self::Cpu, lanes: &[u32; N]) -> Self;
+
+    /// Like [`Words::load`], from little-endian bytes.
+    fn load_bytes(cpu: Self::Cpu, lanes: &[[u8; 4]; N]) -> Self;
 
     /// Returns the lanes, lane 0 first.
-    fn lanes(self) -> [u32; 16];
+    fn lanes(self) -> [u32; N];
 
     /// Returns the sum, mod 2^32.
     fn add(self, other: Self) -> Self;
@@ -37,9 +75,42 @@ pub(crate) trait Words: Register {
 
     /// Rotates each lane to the right by `BITS`.
     fn rotate<const BITS: i32>(self) -> Self;
+
+    /// Returns vectors of which vector `i` has lane `i` of every row.
+    fn transpose(rows: [Self; N]) -> [Self; N];
 }
 
-/// Eight lanes of 64 bits.
+/// `N` lanes of 64 bits, 4 or 8.
+pub(crate) trait Longs<const N: usize>: Register {
+    /// Loads all lanes, lane 0 first.
+    fn load(cpu: Self::Cpu, lanes: &[u64; N]) -> Self;
+
+    /// Returns the lanes, lane 0 first.
+    fn lanes(self) -> [u64; N];
+
+    /// Returns the sum, mod 2^64.
+    fn add(self, other: Self) -> Self;
+
+    /// Shifts each lane to the right by `BITS`.
+    fn shift<const BITS: i32>(self) -> Self;
+
+    /// Rotates each lane to the right by `BITS`.
+    fn rotate<const BITS: i32>(self) -> Self;
+
+    /// Returns the exclusive or of three vectors.
+    fn xor(self, b: Self, c: Self) -> Self;
+
+    /// Returns the bits of `b` at ones and those of `c` at zeros.
+    fn choose(self, b: Self, c: Self) -> Self;
+
+    /// Returns the bits that at least two of three vectors have.
+    fn majority(self, b: Self, c: Self) -> Self;
+
+    /// Returns vectors of which vector `i` has lane `i` of every row.
+    fn transpose(rows: [Self; N]) -> [Self; N];
+}
+
+/// Eight lanes of 64 bits, with products.
 pub(crate) trait Vector: Register {
     /// Loads eight lanes, lane 0 first.
     fn load(cpu: Self::Cpu, lanes: &[u64; 8]) -> Self;
@@ -61,18 +132,6 @@ pub(crate) trait Vector: Register {
 
     /// Shifts each lane to the right by `BITS`.
     fn shr<const BITS: u32>(self) -> Self;
-
-    /// Rotates each lane to the right by `BITS`.
-    fn rotate<const BITS: i32>(self) -> Self;
-
-    /// Returns the exclusive or of three vectors.
-    fn xor(self, b: Self, c: Self) -> Self;
-
-    /// Returns the bits of `b` at ones and those of `c` at zeros.
-    fn choose(self, b: Self, c: Self) -> Self;
-
-    /// Returns the bits that at least two of three vectors have.
-    fn majority(self, b: Self, c: Self) -> Self;
 
     /// Returns 19 times each lane, mod 2^64.
     fn times_19(self) -> Self;
@@ -110,14 +169,20 @@ pub(crate) trait Step {
     fn compute(self) -> Self::Output;
 }
 
-/// Evaluates an expression for each of five limbs or eight lanes. `core::array::from_fn` is a function that is not compiled
+/// Evaluates an expression for each of five limbs, eight lanes, and seven or sixteen rounds. `core::array::from_fn` is a function that is not compiled
 /// for the instructions, and neither is its closure.
 macro_rules! each {
     (5, $i:ident => $value:expr) => {
         $crate::vector::each!(@ $i => $value, 0 1 2 3 4)
     };
+    (7, $i:ident => $value:expr) => {
+        $crate::vector::each!(@ $i => $value, 0 1 2 3 4 5 6)
+    };
     (8, $i:ident => $value:expr) => {
         $crate::vector::each!(@ $i => $value, 0 1 2 3 4 5 6 7)
+    };
+    (16, $i:ident => $value:expr) => {
+        $crate::vector::each!(@ $i => $value, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
     };
     (@ $i:ident => $value:expr, $($at:literal)*) => {
         [$({
@@ -181,22 +246,6 @@ impl Vector for Plain {
 
     fn shr<const BITS: u32>(self) -> Self {
         Self(self.0.map(|lane| lane >> BITS))
-    }
-
-    fn rotate<const BITS: i32>(self) -> Self {
-        Self(self.0.map(|lane| lane.rotate_right(BITS as u32)))
-    }
-
-    fn xor(self, b: Self, c: Self) -> Self {
-        self.each(b, |a, b| a ^ b).each(c, |a, c| a ^ c)
-    }
-
-    fn choose(self, b: Self, c: Self) -> Self {
-        Self(core::array::from_fn(|i| self.0[i] & b.0[i] | !self.0[i] & c.0[i]))
-    }
-
-    fn majority(self, b: Self, c: Self) -> Self {
-        Self(core::array::from_fn(|i| self.0[i] & b.0[i] | self.0[i] & c.0[i] | b.0[i] & c.0[i]))
     }
 
     fn times_19(self) -> Self {

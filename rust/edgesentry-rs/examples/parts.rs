@@ -1,8 +1,10 @@
 //! Runs one part of the work in memory, `ROUNDS` times, on one thread: `make bench-quick` counts its instructions.
 //!
 //! ```text
-//! parts PART ROUNDS
+//! parts PART ROUNDS [plain | avx2]
 //! ```
+//!
+//! The third word limits the instructions that batches use, if the processor has more.
 //!
 //! The preparation does not depend on the rounds, so the difference of two runs is the cost of the rounds alone. Prints
 //! the number of units of a round: records, or slices that are merged.
@@ -12,6 +14,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use edgesentry_chain::internals::Instructions;
 use edgesentry_chain::{
     AuditRecord, Checks, Device, Head, KeyRing, PublicKey, RingKey, SLICE_RECORDS, Scheme, Segments, Signed,
     signed_message, verify_signatures,
@@ -57,6 +60,16 @@ fn record_hash(fleet: &Fleet, rounds: usize) -> usize {
         black_box(black_box(record).hash_with(&mut bytes));
     }
     fleet.records.len()
+}
+
+/// The links of a slice whose records are sorted by device.
+fn links(fleet: &Fleet, rounds: usize) -> usize {
+    let mut records = fleet.records.clone();
+    records.sort_by(AuditRecord::cmp_in_table);
+    for _ in 0..rounds {
+        black_box(Checks::default().verify(black_box(&records), 0).unwrap());
+    }
+    records.len()
 }
 
 /// A batch of signatures.
@@ -117,14 +130,26 @@ fn admission(fleet: &Fleet, rounds: usize) -> usize {
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [part, rounds] = words.as_slice() else { panic!("expected: parts PART ROUNDS") };
+    let (part, rounds) = match words.as_slice() {
+        [part, rounds] => (part, rounds),
+        [part, rounds, level] => {
+            match level.as_str() {
+                "plain" => Instructions::Plain.limit(),
+                "avx2" => Instructions::Avx2.limit(),
+                other => panic!("{other}: expected plain or avx2"),
+            }
+            (part, rounds)
+        }
+        _ => panic!("expected: parts PART ROUNDS [plain | avx2]"),
+    };
     let rounds = rounds.parse().expect("ROUNDS: a number");
     let run: fn(&Fleet, usize) -> usize = match part.as_str() {
         "record-hash" => record_hash,
+        "links" => links,
         "signatures" => signatures,
         "fold" => fold,
         "admission" => admission,
-        other => panic!("{other}: expected record-hash, signatures, fold or admission"),
+        other => panic!("{other}: expected record-hash, links, signatures, fold or admission"),
     };
     println!("{}", run(&fleet(), rounds));
 }

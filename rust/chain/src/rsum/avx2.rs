@@ -10,12 +10,11 @@
 use core::arch::x86_64::*;
 
 use super::RSum;
+use crate::vector::avx2::Cpu;
 
 /// Computes the sum by the AVX2 path, or returns `None` if the CPU lacks AVX2.
 pub(super) fn r_sum(encodings: &[[u8; 32]], coefficients: &[u128]) -> Option<RSum> {
-    if !is_x86_feature_detected!("avx2") {
-        return None;
-    }
+    Cpu::detect()?;
     // SAFETY: the CPU has AVX2, the only feature the function is compiled for.
     Some(unsafe { super::msm4::r_sum(encodings, coefficients) })
 }

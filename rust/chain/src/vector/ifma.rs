@@ -10,23 +10,24 @@
 
 use core::arch::x86_64::*;
 
-use super::{Register, Step, Vector, Words};
+use super::{Instructions, Longs, Register, Step, Vector, Words};
 
 /// The proof that the CPU has the instructions.
 #[derive(Clone, Copy)]
 pub(crate) struct Cpu(());
 
 impl Cpu {
-    /// Asks the CPU.
+    /// Asks the CPU, if the instructions may be used.
     pub(crate) fn detect() -> Option<Self> {
-        let has_all = is_x86_feature_detected!("avx512f")
+        let has_all = Instructions::Avx512.may_be_used()
+            && is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512ifma");
         has_all.then_some(Self(()))
     }
 }
 
-/// Eight lanes in a register.
+/// Eight lanes of 64 bits in a register.
 #[derive(Clone, Copy)]
 pub(crate) struct Zmm(__m512i);
 
@@ -40,7 +41,7 @@ impl Register for Zmm {
     }
 }
 
-/// Sixteen lanes in a register.
+/// Sixteen lanes of 32 bits in a register.
 #[derive(Clone, Copy)]
 pub(crate) struct ZmmWords(__m512i);
 
@@ -61,9 +62,15 @@ fn compiled<S: Step>(step: S) -> S::Output {
     step.compute()
 }
 
-impl Words for ZmmWords {
+impl Words<16> for ZmmWords {
     #[inline(always)]
     fn load(_: Cpu, lanes: &[u32; 16]) -> Self {
+        // SAFETY: the CPU has AVX-512 F; the reference is valid for a read of 64 bytes, and no alignment is needed.
+        Self(unsafe { _mm512_loadu_si512(lanes.as_ptr().cast()) })
+    }
+
+    #[inline(always)]
+    fn load_bytes(_: Cpu, lanes: &[[u8; 4]; 16]) -> Self {
         // SAFETY: the CPU has AVX-512 F; the reference is valid for a read of 64 bytes, and no alignment is needed.
         Self(unsafe { _mm512_loadu_si512(lanes.as_ptr().cast()) })
     }
@@ -93,6 +100,112 @@ impl Words for ZmmWords {
     fn rotate<const BITS: i32>(self) -> Self {
         // SAFETY: a vector exists, so the CPU has AVX-512 F.
         Self(unsafe { _mm512_ror_epi32::<BITS>(self.0) })
+    }
+
+    #[inline(always)]
+    fn transpose(rows: [Self; 16]) -> [Self; 16] {
+        let (rows, _) = rows.as_chunks::<4>();
+        // SAFETY: vectors exist, so the CPU has AVX-512 F.
+        unsafe {
+            let [a0, a1, a2, a3] = fours(rows[0]);
+            let [b0, b1, b2, b3] = fours(rows[1]);
+            let [c0, c1, c2, c3] = fours(rows[2]);
+            let [d0, d1, d2, d3] = fours(rows[3]);
+            let [r0, r4, r8, r12] = quads(a0, b0, c0, d0);
+            let [r1, r5, r9, r13] = quads(a1, b1, c1, d1);
+            let [r2, r6, r10, r14] = quads(a2, b2, c2, d2);
+            let [r3, r7, r11, r15] = quads(a3, b3, c3, d3);
+            [
+                Self(r0),
+                Self(r1),
+                Self(r2),
+                Self(r3),
+                Self(r4),
+                Self(r5),
+                Self(r6),
+                Self(r7),
+                Self(r8),
+                Self(r9),
+                Self(r10),
+                Self(r11),
+                Self(r12),
+                Self(r13),
+                Self(r14),
+                Self(r15),
+            ]
+        }
+    }
+}
+
+/// Transposes four lanes of 32 bits of four vectors in each quarter.
+///
+/// # Safety
+///
+/// The CPU has AVX-512 F.
+#[inline(always)]
+unsafe fn fours([a, b, c, d]: [ZmmWords; 4]) -> [__m512i; 4] {
+    // SAFETY: the caller's.
+    unsafe {
+        let (low, high) = (_mm512_unpacklo_epi32(a.0, b.0), _mm512_unpackhi_epi32(a.0, b.0));
+        let (low_2, high_2) = (_mm512_unpacklo_epi32(c.0, d.0), _mm512_unpackhi_epi32(c.0, d.0));
+        [
+            _mm512_unpacklo_epi64(low, low_2),
+            _mm512_unpackhi_epi64(low, low_2),
+            _mm512_unpacklo_epi64(high, high_2),
+            _mm512_unpackhi_epi64(high, high_2),
+        ]
+    }
+}
+
+impl Longs<8> for Zmm {
+    #[inline(always)]
+    fn load(cpu: Cpu, lanes: &[u64; 8]) -> Self {
+        <Self as Vector>::load(cpu, lanes)
+    }
+
+    #[inline(always)]
+    fn lanes(self) -> [u64; 8] {
+        Vector::lanes(self)
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        Vector::add(self, other)
+    }
+
+    #[inline(always)]
+    fn shift<const BITS: i32>(self) -> Self {
+        // SAFETY: a vector exists, so the CPU has AVX-512 F.
+        Self(unsafe { _mm512_srl_epi64(self.0, _mm_cvtsi32_si128(BITS)) })
+    }
+
+    #[inline(always)]
+    fn rotate<const BITS: i32>(self) -> Self {
+        // SAFETY: a vector exists, so the CPU has AVX-512 F.
+        Self(unsafe { _mm512_ror_epi64::<BITS>(self.0) })
+    }
+
+    #[inline(always)]
+    fn xor(self, b: Self, c: Self) -> Self {
+        // SAFETY: a vector exists, so the CPU has AVX-512 F.
+        Self(unsafe { _mm512_ternarylogic_epi64::<0b1001_0110>(self.0, b.0, c.0) })
+    }
+
+    #[inline(always)]
+    fn choose(self, b: Self, c: Self) -> Self {
+        // SAFETY: a vector exists, so the CPU has AVX-512 F.
+        Self(unsafe { _mm512_ternarylogic_epi64::<0b1100_1010>(self.0, b.0, c.0) })
+    }
+
+    #[inline(always)]
+    fn majority(self, b: Self, c: Self) -> Self {
+        // SAFETY: a vector exists, so the CPU has AVX-512 F.
+        Self(unsafe { _mm512_ternarylogic_epi64::<0b1110_1000>(self.0, b.0, c.0) })
+    }
+
+    #[inline(always)]
+    fn transpose(rows: [Self; 8]) -> [Self; 8] {
+        Vector::transpose(rows)
     }
 }
 
@@ -140,30 +253,6 @@ impl Vector for Zmm {
     fn shr<const BITS: u32>(self) -> Self {
         // SAFETY: a vector exists, so the CPU has AVX-512 F.
         Self(unsafe { _mm512_srli_epi64::<BITS>(self.0) })
-    }
-
-    #[inline(always)]
-    fn rotate<const BITS: i32>(self) -> Self {
-        // SAFETY: a vector exists, so the CPU has AVX-512 F.
-        Self(unsafe { _mm512_ror_epi64::<BITS>(self.0) })
-    }
-
-    #[inline(always)]
-    fn xor(self, b: Self, c: Self) -> Self {
-        // SAFETY: a vector exists, so the CPU has AVX-512 F.
-        Self(unsafe { _mm512_ternarylogic_epi64::<0b1001_0110>(self.0, b.0, c.0) })
-    }
-
-    #[inline(always)]
-    fn choose(self, b: Self, c: Self) -> Self {
-        // SAFETY: a vector exists, so the CPU has AVX-512 F.
-        Self(unsafe { _mm512_ternarylogic_epi64::<0b1100_1010>(self.0, b.0, c.0) })
-    }
-
-    #[inline(always)]
-    fn majority(self, b: Self, c: Self) -> Self {
-        // SAFETY: a vector exists, so the CPU has AVX-512 F.
-        Self(unsafe { _mm512_ternarylogic_epi64::<0b1110_1000>(self.0, b.0, c.0) })
     }
 
     #[inline(always)]
@@ -233,15 +322,15 @@ impl Vector for Zmm {
     #[inline(always)]
     fn column(rows: [Self; 8], lane: usize) -> [u64; 8] {
         // SAFETY: vectors exist, so the CPU has AVX-512 F. The permutation reads the low three bits of an index.
-        Self(unsafe {
+        let column = unsafe {
             let lane = _mm512_set1_epi64(lane as i64);
             let mut column = _mm512_setzero_si512();
             for (i, row) in rows.into_iter().enumerate() {
                 column = _mm512_mask_permutexvar_epi64(column, 1 << i, lane, row.0);
             }
             column
-        })
-        .lanes()
+        };
+        Vector::lanes(Self(column))
     }
 
     #[inline(always)]

@@ -72,22 +72,6 @@ impl Vector for Interval {
         Self { min: self.min >> BITS, max: self.max >> BITS }
     }
 
-    fn rotate<const BITS: i32>(self) -> Self {
-        Self::up_to(u64::MAX)
-    }
-
-    fn xor(self, _: Self, _: Self) -> Self {
-        Self::up_to(u64::MAX)
-    }
-
-    fn choose(self, _: Self, _: Self) -> Self {
-        Self::up_to(u64::MAX)
-    }
-
-    fn majority(self, _: Self, _: Self) -> Self {
-        Self::up_to(u64::MAX)
-    }
-
     fn times_19(self) -> Self {
         let times = |value: u64| value.checked_mul(19).expect("the product fits 64 bits");
         Self { min: times(self.min), max: times(self.max) }
