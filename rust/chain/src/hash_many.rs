@@ -3,7 +3,8 @@
 
 use std::sync::LazyLock;
 
-use crate::record::{AuditRecord, RECORD_SIGNATURE_CONTEXT, record_signature_hasher};
+use crate::record::{RECORD_SIGNATURE_CONTEXT, record_signature_hasher};
+use crate::record_ref::RecordRef;
 use crate::vector::{Step, Words, each};
 
 /// The size of a chunk: longer inputs are hashed one at a time.
@@ -93,16 +94,16 @@ impl Input<'_> {
 
 /// Returns the hashes, or the digests to sign, of at most [`LANES`] records, in order; those after the last record mean
 /// nothing. `scratch` is a buffer that the caller reuses.
-pub(crate) fn hash_records<'r>(
+pub(crate) fn hash_records<'s, 'r: 's>(
     function: Function,
-    records: impl Iterator<Item = &'r AuditRecord>,
+    records: impl Iterator<Item = &'s RecordRef<'r>>,
     scratch: &mut Vec<u8>,
 ) -> [[u8; 32]; LANES] {
     scratch.clear();
     let (mut sizes, mut count) = ([0; LANES], 0);
     for record in records {
         let start = scratch.len();
-        record.write_canonical(scratch, function == Function::Hash);
+        record.write(scratch, function == Function::Hash);
         sizes[count] = scratch.len() - start;
         scratch.resize(scratch.len().next_multiple_of(BLOCK), 0);
         count += 1;
@@ -278,6 +279,8 @@ fn mix<W: Words<N>, const N: usize>(v: &mut [W; 16], [a, b, c, d]: [usize; 4], x
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::Scheme;
+    use crate::record::AuditRecord;
     use crate::vector::plain_lanes::PlainLanes;
 
     /// Checks every way for inputs of these lengths.
@@ -345,7 +348,7 @@ mod tests {
         }
     }
 
-    /// A record is hashed as by [`AuditRecord::hash`] if its group is full, or if it has few records.
+    /// A record is hashed as by [`RecordRef::hash`] if its group is full, or if it has few records.
     #[test]
     fn hashes_of_records_are_those_of_their_canonical_bytes() {
         let record = |at: usize| AuditRecord {
@@ -358,13 +361,18 @@ mod tests {
             object_ref: "x".repeat(at * at * at),
         };
         let records: Vec<AuditRecord> = (0..LANES).map(record).collect();
+        let records: Vec<RecordRef<'_>> = records.iter().map(RecordRef::from).collect();
         let mut scratch = Vec::new();
         for count in 0..=LANES {
             let some = || records[..count].iter();
             let hashes = hash_records(Function::Hash, some(), &mut scratch);
             assert!(some().zip(hashes).all(|(record, hash)| record.hash().0 == hash));
             let messages = hash_records(Function::RecordSignature, some(), &mut scratch);
-            assert!(some().zip(messages).all(|(record, message)| record.signing_digest() == message));
+            assert!(
+                some()
+                    .zip(messages)
+                    .all(|(record, message)| record.signed_message(Scheme::Record) == message)
+            );
         }
     }
 }

@@ -52,6 +52,12 @@ pub struct BufferTooSmall {
     pub available: usize,
 }
 
+impl<'a> From<&'a AuditRecord> for RecordRef<'a> {
+    fn from(record: &'a AuditRecord) -> RecordRef<'a> {
+        record.borrowed()
+    }
+}
+
 impl<'a> RecordRef<'a> {
     /// Decodes a record from its canonical bytes; its text borrows from them.
     ///
@@ -154,7 +160,7 @@ impl<'a> RecordRef<'a> {
         verify_signature(&Signed { key, message: &message, signature: &self.signature })
     }
 
-    fn write(&self, out: &mut impl Output, with_signature: bool) {
+    pub(crate) fn write(&self, out: &mut impl Output, with_signature: bool) {
         let fields = Fields {
             device_id: self.device_id,
             sequence: self.sequence,

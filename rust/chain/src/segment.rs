@@ -18,6 +18,7 @@ use crate::kept::Kept;
 use crate::key::RingKey;
 use crate::order::Breaks;
 use crate::record::AuditRecord;
+use crate::record_ref::RecordRef;
 use crate::runs::{Order, Runs};
 use crate::slice::Slice;
 
@@ -32,6 +33,13 @@ pub(crate) struct Link {
     pub(crate) prev: Hash,
     pub(crate) timestamp_ms: u64,
     pub(crate) index: u64,
+}
+
+impl Link {
+    pub(crate) fn of(record: &RecordRef<'_>, hash: Hash, index: u64) -> Link {
+        let RecordRef { sequence, timestamp_ms, prev_record_hash: prev, .. } = *record;
+        Link { sequence, hash, prev, timestamp_ms, index }
+    }
 }
 
 /// The record of the chain at the sequence of a head that it must contain.
@@ -255,13 +263,13 @@ impl Checks<'_> {
     ///
     /// # Errors
     /// As [`Checks::verify`].
-    pub fn verify_indexed<'r>(
+    pub fn verify_indexed<'r, R: Into<RecordRef<'r>>>(
         &self,
-        records: impl IntoIterator<Item = (&'r AuditRecord, u64)>,
+        records: impl IntoIterator<Item = (R, u64)>,
     ) -> Result<Segments, PayloadError> {
         let mut slice = Slice::new(self);
         for (record, index) in records {
-            slice.push(record, index)?;
+            slice.push(record.into(), index)?;
         }
         slice.finish()
     }
@@ -271,13 +279,13 @@ impl Checks<'_> {
     ///
     /// # Errors
     /// As [`Checks::verify`].
-    pub fn verify_sorted<'r>(
+    pub fn verify_sorted<'r, R: Into<RecordRef<'r>>>(
         &self,
-        records: impl IntoIterator<Item = (&'r AuditRecord, u64)>,
+        records: impl IntoIterator<Item = (R, u64)>,
     ) -> Result<Segments, PayloadError> {
         let mut slice = Slice::in_order(self, Order::Sequence);
         for (record, index) in records {
-            slice.push(record, index)?;
+            slice.push(record.into(), index)?;
         }
         slice.finish()
     }

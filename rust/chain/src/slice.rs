@@ -10,10 +10,10 @@ use crate::hash::Hash;
 use crate::hash_many::{Function, LANES, hash_records};
 use crate::head::Head;
 use crate::key::{RingKey, Scheme, key_at};
-use crate::record::AuditRecord;
+use crate::record_ref::RecordRef;
 use crate::runs::Order;
 use crate::segment::{Basis, Found, HeadSight, Link, Segment, Segments, at_link};
-use crate::signature::{Signed, signed_message, verify_signatures, verify_singly};
+use crate::signature::{Signed, verify_signatures, verify_singly};
 use crate::succession::{Succession, SuccessionError};
 
 /// The maximum length of text from a record in evidence: a device may have chosen it.
@@ -32,7 +32,7 @@ pub(crate) struct Slice<'c, 'r> {
     signers: Vec<Signer<'r>>,
     found: Found,
     /// Records whose hashes are computed together.
-    waiting: Vec<(&'r AuditRecord, u64)>,
+    waiting: Vec<(RecordRef<'r>, u64)>,
     scratch: Vec<u8>,
 }
 
@@ -48,18 +48,23 @@ struct Signer<'r> {
     chain: usize,
     key: &'r RingKey,
     message: [u8; 32],
-    record: &'r AuditRecord,
-    link: Link,
+    record: RecordRef<'r>,
+    hash: Hash,
+    index: u64,
 }
 
 impl Signer<'_> {
+    fn link(&self) -> Link {
+        Link::of(&self.record, self.hash, self.index)
+    }
+
     fn signed(&self) -> Signed<'_> {
         Signed { key: &self.key.key, message: &self.message, signature: &self.record.signature }
     }
 
     /// Returns the message that a key registered for `scheme` signs.
     fn message_under(&self, scheme: Scheme) -> [u8; 32] {
-        if scheme == self.key.scheme { self.message } else { signed_message(self.record, scheme) }
+        if scheme == self.key.scheme { self.message } else { self.record.signed_message(scheme) }
     }
 }
 
@@ -91,14 +96,14 @@ impl<'c: 'r, 'r> Slice<'c, 'r> {
         }
     }
 
-    pub(crate) fn push(&mut self, record: &'r AuditRecord, index: u64) -> Result<(), PayloadError> {
+    pub(crate) fn push(&mut self, record: RecordRef<'r>, index: u64) -> Result<(), PayloadError> {
         self.waiting.push((record, index));
         if self.waiting.len() == LANES { self.check_waiting() } else { Ok(()) }
     }
 
     /// Step 1: the record hashes. Then checks the records in their order.
     fn check_waiting(&mut self) -> Result<(), PayloadError> {
-        let records = self.waiting.iter().map(|(record, _)| *record);
+        let records = self.waiting.iter().map(|(record, _)| record);
         let hashes = hash_records(Function::Hash, records, &mut self.scratch);
         let waiting = std::mem::take(&mut self.waiting);
         for ((record, index), hash) in waiting.iter().zip(hashes) {
@@ -109,16 +114,10 @@ impl<'c: 'r, 'r> Slice<'c, 'r> {
         Ok(())
     }
 
-    fn check(&mut self, record: &'r AuditRecord, index: u64, hash: Hash) -> Result<(), PayloadError> {
-        let link = Link {
-            sequence: record.sequence,
-            hash,
-            prev: record.prev_record_hash,
-            timestamp_ms: record.timestamp_ms,
-            index,
-        };
+    fn check(&mut self, record: &RecordRef<'r>, index: u64, hash: Hash) -> Result<(), PayloadError> {
+        let link = Link::of(record, hash, index);
         // Step 4: the link.
-        let at = self.link(&record.device_id, link);
+        let at = self.link(record.device_id, link);
         let checks = self.checks;
         let chain = &mut self.chains[at];
         // Step 2.2: the key; `finish` verifies the signatures of a slice together.
@@ -130,21 +129,24 @@ impl<'c: 'r, 'r> Slice<'c, 'r> {
                     None => chain.no_key_yet(&link, keys, &mut self.found),
                     Some(key) => {
                         // Step 12: the ring decides, so that a verdict depends on no other record.
-                        if let Some(succession) = Succession::of(record) {
-                            let checked = succession.and_then(|succession| succession.check(record, key));
+                        if let Some(succession) = Succession::stated(record.object_ref) {
+                            let checked = succession.and_then(|succession| succession.check_ref(record, key));
                             chain.succession(&link, keys, checked, &mut self.found);
                         }
                         // That of scheme record follows in `finish`.
                         let message = record.payload_hash.0;
-                        self.signers.push(Signer { chain: at, key, message, record, link });
+                        self.signers.push(Signer { chain: at, key, message, record: *record, hash, index });
                     }
                 },
             }
         }
         // Step 5: the payload.
-        if let Some(payloads) = checks.payload_source().filter(|payloads| payloads.is_checked(record)) {
-            let payload_hash = payloads.payload_hash(record)?;
-            chain.payload(&link, record, payload_hash, &mut self.found);
+        if let Some(payloads) = checks.payload_source() {
+            let owned = record.to_record();
+            if payloads.is_checked(&owned) {
+                let payload_hash = payloads.payload_hash(&owned)?;
+                chain.payload(&link, record, payload_hash, &mut self.found);
+            }
         }
         // Step 6: the heads.
         for (which, head) in chain.heads.into_iter().enumerate() {
@@ -256,7 +258,7 @@ impl<'c: 'r, 'r> Slice<'c, 'r> {
         let of_record = self.signers.iter_mut().filter(|signer| signer.key.scheme == Scheme::Record);
         let mut of_record: Vec<&mut Signer<'r>> = of_record.collect();
         for group in of_record.chunks_mut(LANES) {
-            let records = group.iter().map(|signer| signer.record);
+            let records = group.iter().map(|signer| &signer.record);
             let messages = hash_records(Function::RecordSignature, records, &mut self.scratch);
             for (signer, message) in group.iter_mut().zip(messages) {
                 signer.message = message;
@@ -290,7 +292,7 @@ impl Chain<'_> {
             Some((key, scheme)) => (FindingCode::KeyNotValidAtSequence, Evidence::Key { key, scheme }),
             None => (FindingCode::SignatureInvalid, Evidence::Signature(Box::new(signer.record.signature))),
         };
-        let finding = self.finding(code, &signer.link, due, actual);
+        let finding = self.finding(code, &signer.link(), due, actual);
         self.segment.fault(finding, found);
     }
 
@@ -320,7 +322,13 @@ impl Chain<'_> {
         self.segment.fault(finding, found);
     }
 
-    fn payload(&mut self, link: &Link, record: &AuditRecord, payload_hash: Option<Hash>, found: &mut Found) {
+    fn payload(
+        &mut self,
+        link: &Link,
+        record: &RecordRef<'_>,
+        payload_hash: Option<Hash>,
+        found: &mut Found,
+    ) {
         self.segment.tally.payloads += 1;
         let (code, expected, actual) = match payload_hash {
             Some(hash) if hash == record.payload_hash => return,
@@ -328,7 +336,7 @@ impl Chain<'_> {
                 (FindingCode::PayloadHashMismatch, Evidence::Hash(record.payload_hash), Evidence::Hash(hash))
             }
             None => {
-                let expected = Evidence::text(format!("a payload at {:?}", shown(&record.object_ref)));
+                let expected = Evidence::text(format!("a payload at {:?}", shown(record.object_ref)));
                 (FindingCode::PayloadMissing, expected, Evidence::text("nothing"))
             }
         };

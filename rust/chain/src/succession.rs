@@ -9,6 +9,7 @@ use crate::canonical::{write_text, write_varint};
 use crate::hash::Hash;
 use crate::key::{KeyError, PublicKey, RingKey, Scheme};
 use crate::record::AuditRecord;
+use crate::record_ref::RecordRef;
 use crate::signature::{Signed, verify_signature};
 use crate::signer::SignerError;
 
@@ -122,7 +123,12 @@ impl SuccessionError {
 impl Succession {
     /// Returns the succession that a record states; `None` if its object reference does not begin as one.
     pub fn of(record: &AuditRecord) -> Option<Result<Succession, SuccessionError>> {
-        let rest = record.object_ref.strip_prefix(SUCCESSION_PREFIX)?;
+        Succession::stated(&record.object_ref)
+    }
+
+    /// Like [`Succession::of`], by the object reference.
+    pub(crate) fn stated(object_ref: &str) -> Option<Result<Succession, SuccessionError>> {
+        let rest = object_ref.strip_prefix(SUCCESSION_PREFIX)?;
         Some(parse(rest).ok_or(SuccessionError::Malformed))
     }
 
@@ -132,6 +138,14 @@ impl Succession {
     /// # Errors
     /// The first check of step 12.2 that fails.
     pub fn check(&self, record: &AuditRecord, old: &RingKey) -> Result<RingKey, SuccessionError> {
+        self.check_ref(&record.borrowed(), old)
+    }
+
+    pub(crate) fn check_ref(
+        &self,
+        record: &RecordRef<'_>,
+        old: &RingKey,
+    ) -> Result<RingKey, SuccessionError> {
         let valid_from = record.sequence.checked_add(1).ok_or(SuccessionError::ChainFull)?;
         if self.key == *old.key.as_bytes() {
             return Err(SuccessionError::SameKey(hex::encode(self.key)));
@@ -140,7 +154,7 @@ impl Succession {
             return Err(SuccessionError::WeakerScheme);
         }
         // Before the costly checks: a valid signature does not get past it without the old key.
-        let mut payload = statement(&record.device_id, valid_from, old, &self.key, self.scheme);
+        let mut payload = statement(record.device_id, valid_from, old, &self.key, self.scheme);
         let signed_bytes = payload.len();
         payload.extend_from_slice(&self.proof);
         let expected = Hash::of(&payload);

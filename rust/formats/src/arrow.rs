@@ -25,7 +25,7 @@ use arrow_array::ArrayRef;
 use arrow_array::builder::{FixedSizeBinaryBuilder, StringBuilder, UInt64Builder};
 pub(crate) use arrow_array::{RecordBatch, RecordBatchReader};
 use arrow_schema::Schema;
-use edgesentry_chain::AuditRecord;
+use edgesentry_chain::{AuditRecord, RecordRef};
 
 pub(crate) use self::batches::BatchChunks;
 pub(crate) use self::column::{RecordColumns, device_ids};
@@ -138,6 +138,32 @@ pub(crate) fn decode_batch(batch: &RecordBatch, rows: Range<usize>, first_row: u
         }
     }
     decoded
+}
+
+/// Rows of a batch whose text is lent: no record is made of them.
+pub(crate) struct LentRows {
+    columns: RecordColumns,
+    /// The index of the first row in the source, from 0.
+    first_row: u64,
+}
+
+impl LentRows {
+    /// Returns the rows, if the columns lend their text.
+    pub(crate) fn of(batch: &RecordBatch, rows: Range<usize>, first_row: u64) -> Option<LentRows> {
+        let first_row = first_row + rows.start as u64;
+        let columns = RecordColumns::of(&batch.slice(rows.start, rows.len())).ok()?;
+        columns.lend_text().then_some(LentRows { columns, first_row })
+    }
+
+    /// Returns the record in a row, counted from the first of these.
+    pub(crate) fn record(&self, row: usize) -> Result<RecordRef<'_>, Malformed> {
+        self.columns.row(row).map_err(|fault| fault.at(self.first_row + row as u64 + 1))
+    }
+
+    /// Returns the device of a row; `None` if there is none that is text.
+    pub(crate) fn device_id(&self, row: usize) -> Option<&str> {
+        self.columns.device_id(row)
+    }
 }
 
 /// Collects rows into a batch.

@@ -3,6 +3,8 @@
 //! Records of many devices interleave in files that keep the order of arrival. A slice of them has a chain for nearly every
 //! record, and each chain costs as much as dozens of records. A window is then larger, and its records are grouped by
 //! device before they are cut into slices. Neither changes a result.
+//!
+//! Rows of Arrow and Parquet are verified as they are, and grouped by their places: no record is made of them.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -12,6 +14,7 @@ use edgesentry_chain::part::is_contested;
 use edgesentry_chain::{AuditRecord, Finding, Kept, Order, SLICE_RECORDS, slice_size};
 use rayon::prelude::*;
 
+use crate::arrow::LentRows;
 use crate::error::Error;
 use crate::read::{Chunk, ChunkReader, Decoded};
 use crate::verify::{Piece, Plan, join, keep, verify_some};
@@ -84,6 +87,15 @@ impl Window {
                 gathered: Vec::new(),
             });
         }
+        if self.order == Order::Position
+            && let Some(lent) = Lent::of(&chunks, first_index, plan)
+        {
+            drop(chunks);
+            let groups = grouped(lent.device_ids());
+            let window = self.after(&groups);
+            let total = lent.verify(kept, total, &groups.places, plan)?;
+            return Ok(Verified { total, window, gathered: Vec::new() });
+        }
         let decoded = decode(chunks, first_index, plan)?;
         let records = decoded.iter().flat_map(|(decoded, index)| with_positions(decoded, *index));
         if let Some(only) = plan.only {
@@ -92,7 +104,7 @@ impl Window {
                 let gathered = records.map(|(record, index)| (record.clone(), index)).collect();
                 return Ok(Verified { total, window: *self, gathered });
             }
-            let Grouped { records, .. } = grouped(&records.collect::<Vec<_>>());
+            let records = by_device(&records.collect::<Vec<_>>()).0;
             let total = verify_records(kept, total, &records, plan)?;
             return Ok(Verified { total, window: *self, gathered: Vec::new() });
         }
@@ -109,9 +121,9 @@ impl Window {
         match self.order {
             Order::Sequence => sort(&mut records),
             Order::Position => {
-                let groups = grouped(&records);
+                let groups;
+                (records, groups) = by_device(&records);
                 window = self.after(&groups);
-                records = groups.records;
             }
         }
         let total = verify_records(kept, total, &records, plan)?;
@@ -119,12 +131,12 @@ impl Window {
     }
 
     /// Returns the form of the next windows, by the records of this one.
-    fn after(&self, groups: &Grouped<'_>) -> Window {
-        let Grouped { records, rows, devices } = groups;
-        if rows * SHORT_ROW <= records.len() {
+    fn after(&self, groups: &Grouped) -> Window {
+        let Grouped { places, rows, devices } = groups;
+        if rows * SHORT_ROW <= places.len() {
             return Window::new(self.order);
         }
-        let is_small = devices * LONG_ROW > records.len();
+        let is_small = devices * LONG_ROW > places.len();
         Window { chunks: if is_small { (self.chunks * 2).min(WINDOW_CHUNKS) } else { self.chunks }, ..*self }
     }
 }
@@ -150,10 +162,7 @@ fn verify_in_place(
             return Err(Error::Cancelled);
         }
         let entries = range.len() as u64;
-        let mut piece = match chunk {
-            Chunk::Records(records) => verify_some(records[range].iter().zip(first_index..), plan)?,
-            _ => verify_decoded(chunk.decode(range), first_index, plan)?,
-        };
+        let mut piece = verify_slice(chunk, range, first_index, plan)?;
         plan.progress.add_records(entries);
         let rows = piece.segments.count();
         piece.segments = keep(kept, piece.segments);
@@ -163,6 +172,105 @@ fn verify_in_place(
         let rows = left.rows + right.rows;
         Ok(InPlace { piece: join(kept, left.piece, right.piece, plan), rows })
     })
+}
+
+/// Verifies entries as they are.
+fn verify_slice(
+    chunk: &Chunk,
+    range: Range<usize>,
+    first_index: u64,
+    plan: &Plan<'_>,
+) -> Result<Piece, Error> {
+    if let Some(rows) = lent_rows(chunk, range.clone(), plan) {
+        let entries = (0..range.len()).zip(first_index..);
+        return verify_rows(entries.map(|(row, index)| (&rows, row, index)), plan);
+    }
+    match chunk {
+        Chunk::Records(records) => Ok(verify_some(records[range].iter().zip(first_index..), plan)?),
+        _ => verify_decoded(chunk.decode(range), first_index, plan),
+    }
+}
+
+/// Returns the rows of a chunk, if it lends them. Payloads and the levels of a log need records.
+fn lent_rows(chunk: &Chunk, range: Range<usize>, plan: &Plan<'_>) -> Option<LentRows> {
+    let is_plain = plan.checks.payload_source().is_none()
+        && plan.log.is_none()
+        && plan.only.is_none()
+        && plan.withheld == 0;
+    match chunk {
+        Chunk::Batch(batch, first_row) if is_plain => LentRows::of(batch, range, *first_row),
+        _ => None,
+    }
+}
+
+/// Verifies rows, each with its position in the whole input.
+fn verify_rows<'r>(
+    rows: impl Iterator<Item = (&'r LentRows, usize, u64)>,
+    plan: &Plan<'_>,
+) -> Result<Piece, Error> {
+    let mut malformed = Vec::new();
+    let records = rows.filter_map(|(rows, row, index)| match rows.record(row) {
+        Ok(record) => Some((record, index)),
+        Err(fault) => {
+            malformed.push(Finding::malformed(index, fault.expected, fault.actual));
+            None
+        }
+    });
+    let mut segments = plan.checks.verify_indexed(records)?;
+    malformed.into_iter().for_each(|finding| segments.add(finding));
+    Ok(Piece { segments, ..Piece::default() })
+}
+
+/// The rows of a window.
+struct Lent {
+    /// Each with the number of its first row in the window.
+    chunks: Vec<(usize, LentRows)>,
+    len: usize,
+    first_index: u64,
+}
+
+impl Lent {
+    /// Returns the rows, if all chunks lend them.
+    fn of(chunks: &[Chunk], first_index: u64, plan: &Plan<'_>) -> Option<Lent> {
+        let mut lent = Lent { chunks: Vec::with_capacity(chunks.len()), len: 0, first_index };
+        for chunk in chunks {
+            lent.chunks.push((lent.len, lent_rows(chunk, 0..chunk.len(), plan)?));
+            lent.len += chunk.len();
+        }
+        Some(lent)
+    }
+
+    /// Returns the device of each row. One without a device is not a record, in any group.
+    fn device_ids(&self) -> impl Iterator<Item = &str> {
+        (0..self.len).map(|at| {
+            let (rows, row) = self.row(at);
+            rows.device_id(row).unwrap_or_default()
+        })
+    }
+
+    fn row(&self, at: usize) -> (&LentRows, usize) {
+        let chunk = self.chunks.partition_point(|(first, _)| *first <= at) - 1;
+        let (first, rows) = &self.chunks[chunk];
+        (rows, at - first)
+    }
+
+    /// Verifies the rows in the order of `places`; `total` is the result up to them.
+    fn verify(
+        &self,
+        kept: &Mutex<Kept>,
+        total: Piece,
+        places: &[usize],
+        plan: &Plan<'_>,
+    ) -> Result<Piece, Error> {
+        let size = slice_size(places.len()).min(SLICE_RECORDS);
+        verify_slices(kept, total, places.chunks(size).collect(), plan, |slice| {
+            let rows = slice.iter().map(|at| {
+                let (rows, row) = self.row(*at);
+                (rows, row, self.first_index + *at as u64)
+            });
+            verify_rows(rows, plan)
+        })
+    }
 }
 
 /// Cuts chunks into slices, each with the position of its first entry.
@@ -224,11 +332,22 @@ pub(crate) fn verify_records(
         Order::Position => records.chunks(size).collect(),
         Order::Sequence => sorted_slices(records, size),
     };
-    let verify = |slice: &[(&AuditRecord, u64)]| {
+    verify_slices(kept, total, slices, plan, |slice| Ok(verify_some(slice.iter().copied(), plan)?))
+}
+
+/// Verifies slices of entries; `total` is the result up to them.
+fn verify_slices<T: Sync>(
+    kept: &Mutex<Kept>,
+    total: Piece,
+    slices: Vec<&[T]>,
+    plan: &Plan<'_>,
+    verify: impl Fn(&[T]) -> Result<Piece, Error> + Sync,
+) -> Result<Piece, Error> {
+    let verify = |slice: &[T]| {
         if plan.progress.is_cancelled() {
             return Err(Error::Cancelled);
         }
-        let mut piece = verify_some(slice.iter().copied(), plan)?;
+        let mut piece = verify(slice)?;
         plan.progress.add_records(slice.len() as u64);
         piece.segments = keep(kept, piece.segments);
         Ok(piece)
@@ -242,22 +361,27 @@ pub(crate) fn verify_records(
     Ok(join(total, verified.try_reduce(Piece::default, |left, right| Ok(join(left, right)))?))
 }
 
-/// Records by device; those of a device keep their order.
-struct Grouped<'r> {
-    records: Vec<(&'r AuditRecord, u64)>,
+/// The places of entries by device; those of a device keep their order.
+struct Grouped {
+    places: Vec<usize>,
     /// How often the device changed before.
     rows: usize,
     devices: usize,
 }
 
-fn grouped<'r>(records: &[(&'r AuditRecord, u64)]) -> Grouped<'r> {
+/// Returns records by device, and their places.
+fn by_device<'r>(records: &[(&'r AuditRecord, u64)]) -> (Vec<(&'r AuditRecord, u64)>, Grouped) {
+    let groups = grouped(records.iter().map(|(record, _)| record.device_id.as_str()));
+    (groups.places.iter().map(|at| records[*at]).collect(), groups)
+}
+
+fn grouped<'r>(device_ids: impl Iterator<Item = &'r str>) -> Grouped {
     let mut numbers: HashMap<&str, u32> = HashMap::new();
     let mut ends: Vec<usize> = Vec::new();
     let mut last: Option<(&str, u32)> = None;
-    let mut devices = Vec::with_capacity(records.len());
+    let mut devices = Vec::with_capacity(device_ids.size_hint().0);
     let mut rows = 0;
-    for (record, _) in records {
-        let id = record.device_id.as_str();
+    for id in device_ids {
         let number = match last {
             Some((last, number)) if last == id => number,
             _ => {
@@ -277,13 +401,13 @@ fn grouped<'r>(records: &[(&'r AuditRecord, u64)]) -> Grouped<'r> {
         end += *size;
         *size = end;
     }
-    let mut places = vec![0; records.len()];
+    let mut places = vec![0; devices.len()];
     for (at, number) in devices.into_iter().enumerate().rev() {
         let end = &mut ends[number as usize];
         *end -= 1;
         places[*end] = at;
     }
-    Grouped { records: places.into_iter().map(|at| records[at]).collect(), rows, devices: numbers.len() }
+    Grouped { places, rows, devices: numbers.len() }
 }
 
 /// Cuts sorted records into slices. Records of one device and sequence stay together, because their order decides about

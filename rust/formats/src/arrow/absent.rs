@@ -5,13 +5,13 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::Arc;
 
-use edgesentry_chain::AuditRecord;
+use edgesentry_chain::{AuditRecord, RecordRef};
 
 use crate::columns::ColumnNames;
 use crate::error::Error;
 use crate::format::Format;
 use crate::progress::Progress;
-use crate::read::{Chunk, ChunkReader, Decoded, ReadSeek};
+use crate::read::{Chunk, ChunkReader, Decoded, Malformed, ReadSeek};
 use crate::write::Output;
 
 const ABSENT: &str = "this build has no Arrow and Parquet support; build with --features columnar";
@@ -35,6 +35,23 @@ pub trait RecordBatchReader {}
 
 pub(crate) fn decode_batch(batch: &RecordBatch, _: Range<usize>, _: u64) -> Decoded {
     match *batch {}
+}
+
+/// Rows of a batch.
+pub(crate) enum LentRows {}
+
+impl LentRows {
+    pub(crate) fn of(batch: &RecordBatch, _: Range<usize>, _: u64) -> Option<LentRows> {
+        match *batch {}
+    }
+
+    pub(crate) fn record(&self, _: usize) -> Result<RecordRef<'_>, Malformed> {
+        match *self {}
+    }
+
+    pub(crate) fn device_id(&self, _: usize) -> Option<&str> {
+        match *self {}
+    }
 }
 
 pub(crate) fn device_ids(batch: &RecordBatch, _: impl FnMut(&str)) {

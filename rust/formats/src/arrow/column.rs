@@ -7,7 +7,7 @@ use arrow_array::types::*;
 use arrow_array::*;
 use arrow_buffer::i256;
 use arrow_schema::{DataType, TimeUnit};
-use edgesentry_chain::{AuditRecord, FIELDS, Hash};
+use edgesentry_chain::{AuditRecord, FIELDS, Hash, RecordRef};
 
 use super::schema::{Kind, shown};
 use crate::Malformed;
@@ -34,19 +34,55 @@ impl RecordColumns {
     /// Returns the record in a row.
     pub(crate) fn record(&self, row: usize) -> Result<AuditRecord, Fault> {
         // Text comes last: it may be long, and shared by many rows that are not records.
-        let (sequence, timestamp_ms) = (self.integer(1, row)?, self.integer(2, row)?);
-        let (payload_hash, signature) = (Hash(self.bytes(3, row)?), self.bytes(4, row)?);
-        let prev_record_hash = Hash(self.bytes(5, row)?);
+        let without_text = self.without_text(row)?;
         let (device_id, object_ref) = (self.text(0, row)?, self.text(6, row)?);
-        Ok(AuditRecord {
-            device_id,
-            sequence,
-            timestamp_ms,
-            payload_hash,
-            signature,
-            prev_record_hash,
-            object_ref,
+        Ok(AuditRecord { device_id, object_ref, ..without_text.to_record() })
+    }
+
+    /// Like [`RecordColumns::record`], without a copy of the text; only for columns that lend it.
+    pub(crate) fn row(&self, row: usize) -> Result<RecordRef<'_>, Fault> {
+        let without_text = self.without_text(row)?;
+        let (device_id, object_ref) = (self.lent_text(0, row)?, self.lent_text(6, row)?);
+        Ok(RecordRef { device_id, object_ref, ..without_text })
+    }
+
+    #[inline]
+    fn without_text(&self, row: usize) -> Result<RecordRef<'static>, Fault> {
+        Ok(RecordRef {
+            device_id: "",
+            sequence: self.integer(1, row)?,
+            timestamp_ms: self.integer(2, row)?,
+            payload_hash: Hash(self.bytes(3, row)?),
+            signature: self.bytes(4, row)?,
+            prev_record_hash: Hash(self.bytes(5, row)?),
+            object_ref: "",
         })
+    }
+
+    /// Returns true if the text of each row is text already, in memory of this process: [`RecordColumns::row`] can lend it.
+    pub(crate) fn lend_text(&self) -> bool {
+        [0, 6].into_iter().all(|index| {
+            let values = &self.columns[index].values;
+            matches!(values, Values::Utf8(_) | Values::LargeUtf8(_) | Values::Utf8View(_))
+        })
+    }
+
+    /// Returns the device of a row; `None` if there is none that is text.
+    pub(crate) fn device_id(&self, row: usize) -> Option<&str> {
+        self.lent_text(0, row).ok()
+    }
+
+    #[inline]
+    fn lent_text(&self, index: usize, row: usize) -> Result<&str, Fault> {
+        if let Column { keys: None, values: Values::Utf8View(array) } = &self.columns[index]
+            && array.null_count() == 0
+        {
+            return Ok(array.value(row));
+        }
+        match self.columns[index].value(row) {
+            Value::Text(text) => Ok(text),
+            other => Err(unexpected(index, &other)),
+        }
     }
 
     /// Returns true if rows may share their text, so that records are larger than their batch.
@@ -74,7 +110,25 @@ impl RecordColumns {
         }
     }
 
+    /// Returns the number in a row. The usual columns come first.
+    #[inline]
     fn integer(&self, index: usize, row: usize) -> Result<u64, Fault> {
+        if let Column { keys: None, values: Values::Integer(integers) } = &self.columns[index] {
+            match integers {
+                Integers::UInt64(array) if array.null_count() == 0 => return Ok(array.value(row)),
+                Integers::Int64(array) if array.null_count() == 0 => {
+                    if let Ok(value) = u64::try_from(array.value(row)) {
+                        return Ok(value);
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.any_integer(index, row)
+    }
+
+    #[inline(never)]
+    fn any_integer(&self, index: usize, row: usize) -> Result<u64, Fault> {
         match self.columns[index].value(row) {
             Value::Integer(value) => u64::try_from(value).map_err(|_| {
                 let expected = format!("{} from 0 to {}", FIELDS[index], u64::MAX);
@@ -92,7 +146,20 @@ impl RecordColumns {
         }
     }
 
+    /// Returns the bytes in a row. The usual columns come first.
+    #[inline]
     fn bytes<const N: usize>(&self, index: usize, row: usize) -> Result<[u8; N], Fault> {
+        if let Column { keys: None, values: Values::FixedSizeBinary(array) } = &self.columns[index]
+            && array.null_count() == 0
+            && let Ok(bytes) = array.value(row).try_into()
+        {
+            return Ok(bytes);
+        }
+        self.any_bytes(index, row)
+    }
+
+    #[inline(never)]
+    fn any_bytes<const N: usize>(&self, index: usize, row: usize) -> Result<[u8; N], Fault> {
         let field = FIELDS[index];
         let fault = |actual| Fault::new(format!("{field} of {N} bytes"), actual);
         let text_fault = |text: &str| {
