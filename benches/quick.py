@@ -152,8 +152,6 @@ FILES = {
 # The parts of the example, the rounds of both runs, and the instructions.
 MEMORY = {
     "canonical bytes and hash": ("record-hash", (2, 22), "avx2"),
-    "links of a slice": ("links", (2, 22), "avx2"),
-    "links of a slice, without AVX2": ("links", (2, 22), "plain"),
     "batch of signatures": ("signatures", (1, 3), "avx2"),
     "fold of slices": ("fold", (20, 220), "avx2"),
     "admission of a batch": ("admission", (1, 3), "avx2"),
