@@ -16,14 +16,16 @@ mod schema;
 mod tests;
 mod writer;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow_array::ArrayRef;
 use arrow_array::builder::{FixedSizeBinaryBuilder, StringBuilder, UInt64Builder};
+use arrow_array::{Array as _, ArrayRef};
 pub(crate) use arrow_array::{RecordBatch, RecordBatchReader};
+use arrow_data::ArrayData;
 use arrow_schema::Schema;
 use edgesentry_chain::{AuditRecord, RecordRef};
 
@@ -138,6 +140,20 @@ pub(crate) fn decode_batch(batch: &RecordBatch, rows: Range<usize>, first_row: u
         }
     }
     decoded
+}
+
+/// Returns the size of the allocations behind a batch, except those whose address is in `counted`, to which it adds them.
+pub(crate) fn buffer_bytes(batch: &RecordBatch, counted: &mut HashSet<usize>) -> usize {
+    fn of(data: &ArrayData, counted: &mut HashSet<usize>) -> usize {
+        let mut bytes: usize = 0;
+        for buffer in data.buffers() {
+            if counted.insert(buffer.data_ptr().addr().get()) {
+                bytes = bytes.saturating_add(buffer.capacity());
+            }
+        }
+        data.child_data().iter().fold(bytes, |bytes, child| bytes.saturating_add(of(child, counted)))
+    }
+    batch.columns().iter().fold(0, |bytes, column| bytes.saturating_add(of(&column.to_data(), counted)))
 }
 
 /// Rows of a batch whose text is lent: no record is made of them.

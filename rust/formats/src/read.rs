@@ -1,6 +1,6 @@
 //! Sources of records in any format, and their chunks.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -149,6 +149,15 @@ impl Chunk {
             Chunk::Batch(batch, _) => batch.num_rows(),
             Chunk::Records(records) => records.len(),
             Chunk::Malformed(_) => 1,
+        }
+    }
+
+    /// Returns the size of the buffers of the chunk, except those in `counted`, to which it adds them. Rows may refer to
+    /// far more than their text: pages, dictionaries and the rest of a batch.
+    pub(crate) fn buffer_bytes(&self, counted: &mut HashSet<usize>) -> usize {
+        match self {
+            Chunk::Batch(batch, _) => arrow::buffer_bytes(batch, counted),
+            Chunk::Text(_) | Chunk::Records(_) | Chunk::Malformed(_) => 0,
         }
     }
 

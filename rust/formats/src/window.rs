@@ -6,7 +6,7 @@
 //!
 //! Rows of Arrow and Parquet are verified as they are, and grouped by their places: no record is made of them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Mutex;
 
@@ -23,7 +23,10 @@ use crate::verify::{Piece, Plan, join, keep, verify_some};
 const WINDOW_ENTRIES: usize = 1 << 17;
 /// The size of the text after which a window gets no further chunk.
 const WINDOW_TEXT_BYTES: usize = 32 << 20;
-/// The largest number of chunks in a window: chunks have a bounded size of their own.
+/// The size of the buffers of Arrow after which a window gets no further chunk. Those of its first chunk do not count: slices
+/// of one large batch are grouped.
+const WINDOW_BUFFER_BYTES: usize = 128 << 20;
+/// The largest number of chunks in a window.
 const WINDOW_CHUNKS: usize = 8;
 /// Grouping pays if a device has fewer records than this in a row.
 const SHORT_ROW: usize = 8;
@@ -56,11 +59,20 @@ impl Window {
     /// Reads the chunks of a window; none at the end of the source.
     pub(crate) fn read(&self, chunks: &mut dyn ChunkReader, plan: &Plan<'_>) -> Result<Vec<Chunk>, Error> {
         let mut window = Vec::new();
-        let (mut entries, mut text_bytes) = (0, 0);
-        while window.len() < self.chunks && entries < WINDOW_ENTRIES && text_bytes < WINDOW_TEXT_BYTES {
+        let (mut entries, mut text_bytes, mut buffer_bytes) = (0, 0, 0);
+        let mut counted = HashSet::new();
+        while window.len() < self.chunks
+            && entries < WINDOW_ENTRIES
+            && text_bytes < WINDOW_TEXT_BYTES
+            && buffer_bytes < WINDOW_BUFFER_BYTES
+        {
             let Some(chunk) = chunks.next_chunk(plan.progress)? else { break };
             entries += chunk.len();
             text_bytes += chunk.text_bytes();
+            if self.chunks > 1 {
+                let bytes = chunk.buffer_bytes(&mut counted);
+                buffer_bytes += if window.is_empty() { 0 } else { bytes };
+            }
             window.push(chunk);
         }
         Ok(window)

@@ -8,14 +8,25 @@ mod tampered;
 use std::io::Cursor;
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int32Type;
 use arrow_array::{
-    ArrayRef, FixedSizeBinaryArray, Int64Array, RecordBatch, RecordBatchIterator, StringArray,
+    ArrayRef, DictionaryArray, FixedSizeBinaryArray, Int64Array, LargeStringArray, RecordBatch,
+    RecordBatchIterator, StringArray, StringViewArray,
 };
+use arrow_ipc::writer::StreamWriter;
 use edgesentry_chain::{AuditRecord, Checks, FIELDS, Report};
 use edgesentry_formats::{Options, Source, verify};
 use parquet::arrow::ArrowWriter;
 use proptest::prelude::*;
 use tampered::{Entry, KEYS, entries};
+
+/// The type of text, and the number of rows in a batch.
+#[derive(Clone, Copy, Debug)]
+struct Form {
+    text: usize,
+    rows: usize,
+}
 
 /// Returns a table of entries. A malformed entry lacks the field of this number.
 fn table(entries: &[Entry], absent: usize) -> RecordBatch {
@@ -55,6 +66,26 @@ fn parquet(name: Arc<str>, table: &RecordBatch) -> Source {
     Source::Reader { name, reader: Box::new(Cursor::new(writer.into_inner().unwrap())) }
 }
 
+/// Returns an Arrow stream of batches, each a chunk, so that a window has several.
+fn stream(name: Arc<str>, table: &RecordBatch, Form { text, rows }: Form) -> Source {
+    let columns = table.columns().iter().map(|column| -> ArrayRef {
+        let Some(values) = column.as_string_opt::<i32>() else { return Arc::clone(column) };
+        match text {
+            0 => Arc::clone(column),
+            1 => Arc::new(LargeStringArray::from_iter(values)),
+            2 => Arc::new(StringViewArray::from_iter(values)),
+            _ => Arc::new(DictionaryArray::<Int32Type>::from_iter(values)),
+        }
+    });
+    let columns = FIELDS.into_iter().zip(columns).map(|(name, column)| (name, column, true));
+    let table = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+    let mut writer = StreamWriter::try_new(Vec::new(), &table.schema()).unwrap();
+    for start in (0..table.num_rows()).step_by(rows) {
+        writer.write(&table.slice(start, rows.min(table.num_rows() - start))).unwrap();
+    }
+    Source::Reader { name, reader: Box::new(Cursor::new(writer.into_inner().unwrap())) }
+}
+
 fn batches(name: Arc<str>, table: &RecordBatch) -> Source {
     let batches = RecordBatchIterator::new([Ok(table.clone())], table.schema());
     Source::Batches { name, batches: Box::new(batches) }
@@ -63,15 +94,16 @@ fn batches(name: Arc<str>, table: &RecordBatch) -> Source {
 /// Returns the report of tables, one source each, without the form of the sources.
 fn report(
     tables: &[RecordBatch],
-    source: fn(Arc<str>, &RecordBatch) -> Source,
+    source: impl Fn(Arc<str>, &RecordBatch) -> Source,
     has_keys: bool,
     threads: usize,
 ) -> Report {
-    let sources = tables.iter().enumerate().map(|(at, table)| source(format!("table {at}").into(), table));
+    let named = |(at, table): (usize, &RecordBatch)| source(format!("table {at}").into(), table);
+    let sources: Vec<Source> = tables.iter().enumerate().map(named).collect();
     let checks = Checks { keys: has_keys.then_some(&KEYS), ..Checks::default() };
     let options = Options { max_findings: 50, ..Options::default() };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-    let mut report = pool.install(|| verify(sources.collect(), &checks, &options, &Arc::default())).unwrap();
+    let mut report = pool.install(|| verify(sources, &checks, &options, &Arc::default())).unwrap();
     for input in &mut report.inputs {
         (input.format, input.bytes) = (String::new(), None);
     }
@@ -84,12 +116,15 @@ proptest! {
     /// The second table and those after it are grouped by device if their rows interleave.
     #[test]
     fn rows_have_the_report_of_records(
-        entries in entries(), pieces in 1usize..5, absent in 0usize..7, has_keys: bool,
+        entries in entries(), pieces in 1usize..5, absent in 0usize..7, has_keys: bool, text in 0usize..4,
+        rows in 1usize..30,
     ) {
         let size = entries.len().div_ceil(pieces).max(1);
         let tables: Vec<RecordBatch> = entries.chunks(size).map(|piece| table(piece, absent)).collect();
         let expected = report(&tables, batches, has_keys, 1);
         prop_assert_eq!(report(&tables, parquet, has_keys, 1), expected.clone());
-        prop_assert_eq!(report(&tables, parquet, has_keys, 2), expected);
+        prop_assert_eq!(report(&tables, parquet, has_keys, 2), expected.clone());
+        let streamed = |name, table: &RecordBatch| stream(name, table, Form { text, rows });
+        prop_assert_eq!(report(&tables, streamed, has_keys, 2), expected);
     }
 }
