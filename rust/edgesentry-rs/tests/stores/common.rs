@@ -1,9 +1,9 @@
 //! Stores for the tests, and devices that sign.
 
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use edgesentry_chain::{AuditRecord, Device, Head, Heads, KeyRing, Report, Scheme};
@@ -113,10 +113,14 @@ pub async fn postgres(url: &str) -> Postgres {
     Postgres::connect(&settings).await.unwrap()
 }
 
+/// Returns a part of a name on a server. The server outlives the processes of tests, whose numbers repeat.
+pub fn unique() -> String {
+    format!("{:016x}", RandomState::new().hash_one(0))
+}
+
 /// Creates a database on a server, and returns its URL.
 pub async fn database(server: &str) -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let name = format!("test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let name = format!("test_{}", unique());
     let mut connection = sqlx::PgConnection::connect(server).await.unwrap();
     let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
     sqlx::query(create).execute(&mut connection).await.unwrap();
@@ -153,8 +157,7 @@ pub fn s3_client_of(endpoint: &str, role: &str) -> aws_sdk_s3::Client {
 
 /// Creates a bucket on a server, and returns its store and its name.
 pub async fn bucket(endpoint: &str) -> (S3, String) {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let name = format!("test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let name = format!("test-{}", unique());
     s3_client(endpoint).create_bucket().bucket(&name).send().await.unwrap();
     (S3::connect(&name, &s3_settings(endpoint)).await.unwrap(), name)
 }

@@ -26,7 +26,7 @@ use tokio::sync::Notify;
 
 use crate::common::{
     Kind, Place, all, bucket, chain, devices, names, next_with, records, s3_client, s3_client_of,
-    s3_settings, server,
+    s3_settings, server, unique,
 };
 use crate::log::{Faulty, How, audit, copy, ingest, key, lead, leaf_bytes, log, objects, open, write_sql};
 use crate::on_every_ledger;
@@ -782,9 +782,7 @@ async fn every_version_goes_unless_object_lock_keeps_it() {
         let (store, name) = match lock {
             false => bucket(&endpoint).await,
             true => {
-                static NEXT: AtomicU64 = AtomicU64::new(0);
-                let at = NEXT.fetch_add(1, Ordering::Relaxed);
-                let name = format!("test-locked-{}-{at}", std::process::id());
+                let name = format!("test-locked-{}", unique());
                 let create = client.create_bucket().bucket(&name).object_lock_enabled_for_bucket(true);
                 create.send().await.unwrap();
                 let settings = s3_settings(&endpoint);

@@ -14,7 +14,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
 
 use crate::common::{
     Kind, Place, Server, chain, database, device, devices, names, postgres, records, registration, server,
-    verify,
+    unique, verify,
 };
 
 /// Bytes, mode, time of the last change and inode of a file.
@@ -280,7 +280,7 @@ async fn a_computed_table_in_a_file_is_refused() {
 async fn a_role_that_may_only_select_verifies() {
     let place = Place::new(Kind::Postgres).await;
     fill(&place).await;
-    let role = format!("auditor_{}", std::process::id());
+    let role = format!("auditor_{}", unique());
     let database = place.url.rsplit('/').next().unwrap();
     run(
         &place.url,

@@ -1,5 +1,6 @@
 //! `eds serve` and `eds push`: processes that communicate, and processes that are killed.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -192,7 +193,8 @@ pub(crate) async fn database(purpose: &str) -> String {
         "EDGESENTRY_TEST_POSTGRES is not set: run the tests by make test, or under scripts/servers/with",
     );
     let mut connection = sqlx::PgConnection::connect(&server).await.unwrap();
-    let name = format!("{purpose}_{}", std::process::id());
+    // The server outlives the processes of tests, whose numbers repeat.
+    let name = format!("{purpose}_{:016x}", RandomState::new().hash_one(0));
     let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
     sqlx::query(create).execute(&mut connection).await.unwrap();
     format!("{}/{name}", server.rsplit_once('/').unwrap().0)
