@@ -65,7 +65,9 @@ def ingest(folder: Path) -> None:
             for attempt in range(ATTEMPTS):
                 outcomes = ledger.ingest_many(batch)
                 for outcome in outcomes:
-                    say(outcome.outcome, outcome.device_id, outcome.sequence, outcome.retryable, outcome.error)
+                    say(
+                        outcome.outcome, outcome.device_id, outcome.sequence, outcome.retryable, outcome.error
+                    )
                 if outcomes.ok:
                     break
                 if attempt + 1 == ATTEMPTS:
