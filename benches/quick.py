@@ -134,9 +134,9 @@ def instructions(command: list[str], scratch: Path) -> int:
         return int(found[1].replace(",", ""))
 
 
-def of_memory(parts: Path, part: str, rounds: tuple[int, int], level: str, scratch: Path) -> float:
-    """Counts a part of the example `parts` with these instructions at most."""
-    short, long = (instructions([str(parts), part, str(number), level], scratch) for number in rounds)
+def of_memory(parts: Path, part: str, rounds: tuple[int, int], scratch: Path) -> float:
+    """Counts a part of the example `parts`."""
+    short, long = (instructions([str(parts), part, str(number)], scratch) for number in rounds)
     units = subprocess.run([parts, part, "1"], capture_output=True, text=True, check=True)
     return per_unit(short, long, (rounds[1] - rounds[0]) * int(units.stdout))
 
@@ -149,12 +149,12 @@ FILES = {
     "reading JSON, links and signatures": ("json", True),
     "reading Parquet and links": ("parquet", False),
 }
-# The parts of the example, the rounds of both runs, and the instructions.
+# The parts of the example, and the rounds of both runs.
 MEMORY = {
-    "canonical bytes and hash": ("record-hash", (2, 22), "avx2"),
-    "batch of signatures": ("signatures", (1, 3), "avx2"),
-    "fold of slices": ("fold", (20, 220), "avx2"),
-    "admission of a batch": ("admission", (1, 3), "avx2"),
+    "canonical bytes and hash": ("record-hash", (2, 22)),
+    "batch of signatures": ("signatures", (1, 3)),
+    "fold of slices": ("fold", (20, 220)),
+    "admission of a batch": ("admission", (1, 3)),
 }
 
 
@@ -182,8 +182,8 @@ def measure(eds: Path, parts: Path, fleet: Path) -> Parts:
                 ]
                 subprocess.run(place, check=True)
         jobs: dict[str, Callable[[], float]] = {}
-        for name, of_part in MEMORY.items():
-            jobs[name] = lambda of_part=of_part: of_memory(parts, *of_part, folder)  # type: ignore[misc]
+        for name, (part, rounds) in MEMORY.items():
+            jobs[name] = lambda part=part, rounds=rounds: of_memory(parts, part, rounds, folder)  # type: ignore[misc]
         for name, (suffix, has_keys) in FILES.items():
             jobs[name] = lambda suffix=suffix, has_keys=has_keys: of_file(eds, folder, suffix, has_keys)  # type: ignore[misc]
         with ThreadPoolExecutor(max_workers=2) as pool:
