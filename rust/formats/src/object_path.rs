@@ -55,13 +55,6 @@ pub fn device_name(device_id: &str) -> String {
     if name.is_empty() { "!".to_owned() } else { name }
 }
 
-/// Returns the possible paths of the payload of a record, relative to the directory: by device and content, and by
-/// object reference. If several exist, the file whose hash matches the record is its payload.
-pub(crate) fn payload_paths(record: &AuditRecord) -> Vec<PathBuf> {
-    let by_content = PathBuf::from(content_path(record));
-    std::iter::once(by_content).chain(object_paths(&record.object_ref)).collect()
-}
-
 /// Returns the possible paths of an object reference, in this order, relative to the directory: its key, then bucket
 /// and key. Empty if the reference could lead outside.
 pub(crate) fn object_paths(object_ref: &str) -> Vec<PathBuf> {

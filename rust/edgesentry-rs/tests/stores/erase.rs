@@ -570,7 +570,7 @@ async fn a_restored_ledger_erases_again(place: Place) {
         Kind::Sqlite => backup.payloads().await,
         Kind::Postgres => {
             let root = setting.place.path("payloads");
-            std::fs::write(root.join(content_path(&record)), "lift-01 2").unwrap();
+            setting.place.write_payload(&record, "lift-01 2");
             Arc::new(Folder::open(&root).unwrap())
         }
     };
@@ -587,7 +587,7 @@ async fn a_restored_ledger_erases_again(place: Place) {
     assert_eq!((restored.leaf, restored.versions), (erasure.leaf, erasure.versions));
     // A payload store that was restored alone is cleared by a pass over all erasures.
     if backup.kind == Kind::Postgres {
-        std::fs::write(setting.place.path("payloads").join(content_path(&record)), "lift-01 2").unwrap();
+        setting.place.write_payload(&record, "lift-01 2");
         let report = setting.report(&key()).await;
         assert_eq!(report.counts, [].into());
         assert_eq!(report.coverage.payloads.unwrap().erased_present, 1);

@@ -1,0 +1,517 @@
+//! Writing payloads into packs: one sync for a group of payloads.
+//!
+//! A writer has a pack of its own, and holds a lock on it; the next writer appends to a pack that nobody locks. A frame
+//! never moves, so readers of other processes need no lock. Bytes of a write that failed are taken back; those of a
+//! process that was killed are cut off when the pack has its next writer.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, TryLockError};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use edgesentry_chain::Hash;
+use edgesentry_formats::DEVICES;
+use edgesentry_formats::packs::{
+    self, FULL_PACK_BYTES, FULL_PACK_FRAMES, Frame, Offsets, Open, PACK_HEADER_BYTES, PACKS, Pack, PackFile,
+    PackFolder, PackKey, Packs, key_of_name,
+};
+use tracing::warn;
+
+use super::Put;
+use crate::admission::MAX_PAYLOAD_BYTES;
+use crate::files::unique_name;
+
+/// Bytes of small payloads that one write has.
+const WRITE_BYTES: usize = 1 << 20;
+/// Packs without an index and without a writer that stay for the next writers.
+const SPARE_PACKS: usize = 8;
+/// A pack of a network file system without writes for this long has no writer.
+const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 3600);
+
+/// Appends payloads to packs.
+#[derive(Debug)]
+pub(super) struct PackWriter {
+    root: PathBuf,
+    packs: Arc<Packs>,
+    writing: Mutex<Writing>,
+}
+
+#[derive(Default, Debug)]
+struct Writing {
+    current: Option<Current>,
+    /// Packs whose last frames may not be on the disk: locked, so that no writer of this time continues them.
+    set_aside: Vec<PackFile>,
+}
+
+/// The pack of this writer.
+#[derive(Debug)]
+struct Current {
+    folder: PackFolder,
+    pack: Arc<Pack>,
+    file: PackFile,
+    /// The end of the last frame that is on the disk.
+    end: u64,
+    frames: u64,
+    /// The frames that this writer has synced, by name.
+    own: HashMap<[u8; 16], Own>,
+}
+
+/// A frame of this writer.
+#[derive(Clone, Copy, Debug)]
+struct Own {
+    offset: u64,
+    /// True if several records rely on it.
+    is_shared: bool,
+}
+
+/// The result of [`PackWriter::unpack`].
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Unpacked {
+    /// The payloads that are files now.
+    pub payloads: u64,
+    /// The packs that were removed.
+    pub packs: u64,
+    /// The payloads that do not have the hash in their names; their packs stay.
+    pub damaged: u64,
+}
+
+impl PackWriter {
+    pub(super) fn new(root: &Path, packs: &Arc<Packs>) -> PackWriter {
+        PackWriter { root: root.to_owned(), packs: Arc::clone(packs), writing: Mutex::default() }
+    }
+
+    /// Stores payloads under their names; all are durable when it returns. After an error none counts as stored.
+    pub(super) fn put_all(&self, payloads: &[(&str, &Bytes)], now_ms: u64) -> io::Result<Vec<Put>> {
+        let mut writing = self.writing();
+        let mut puts = Vec::with_capacity(payloads.len());
+        while puts.len() < payloads.len() {
+            let current = self.current(&mut writing)?;
+            let rest = &payloads[puts.len()..];
+            match current.append(rest, now_ms) {
+                Ok(done) => puts.extend(done),
+                Err(Failed::Write(error)) if is_too_large(&error) && current.frames > 0 => {
+                    // A limit on the size of files: another pack may have room.
+                    self.retire(&mut writing)?;
+                }
+                Err(Failed::Write(error)) => return Err(error),
+                Err(Failed::Unsure(error)) => {
+                    self.set_aside(&mut writing);
+                    return Err(error);
+                }
+            }
+            if writing.current.as_ref().is_some_and(Current::is_full) {
+                self.retire(&mut writing)?;
+            }
+        }
+        Ok(puts)
+    }
+
+    /// Removes a payload that this writer stored for one record only, which was rejected. Other copies stay.
+    pub(super) fn discard(&self, name: &str) -> io::Result<()> {
+        let mut writing = self.writing();
+        let Some(current) = &mut writing.current else { return Ok(()) };
+        let key = key_of_name(name);
+        if current.own.get(&key).is_none_or(|own| own.is_shared) {
+            return Ok(());
+        }
+        let Some(own) = current.own.remove(&key) else { return Ok(()) };
+        match current.pack.frame(&current.file, own.offset)? {
+            Some(frame) if frame.name == name => {
+                overwrite(&current.file, &frame)?;
+                frame.mark_erased(&current.file)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Erases every copy of a payload; durable when it returns.
+    pub(super) fn erase(&self, name: &str) -> io::Result<()> {
+        let mut writing = self.writing();
+        // Cuts off copies of which a killed process wrote only a part.
+        if writing.current.is_none() {
+            self.acquire(&mut writing)?;
+        }
+        if let Some(current) = &mut writing.current {
+            current.own.remove(&key_of_name(name));
+        }
+        let found = self.packs.all(name)?;
+        let (Some(folder), _) = self.packs.known() else { return Ok(()) };
+        for (pack, frame) in found {
+            let Some(file) = folder.pack(pack.stem(), Open::Write)? else { continue };
+            overwrite(&file, &frame)?;
+            file.file().sync_data()?;
+            if !is_overwritten(&file, &frame)? {
+                let problem =
+                    format!("{}: the payload is still there after it was overwritten", file.path().display());
+                return Err(io::Error::other(problem));
+            }
+            frame.mark_erased(&file)?;
+            file.file().sync_data()?;
+        }
+        Ok(())
+    }
+
+    /// Gives every payload to `put`, which stores it elsewhere, durably, and removes the packs. `is_there` returns true for
+    /// a payload that is stored elsewhere.
+    pub(super) fn unpack(
+        &self,
+        put: impl Fn(&str, &[u8]) -> io::Result<()>,
+        is_there: impl Fn(&str, &Hash) -> io::Result<bool>,
+    ) -> io::Result<Unpacked> {
+        let mut writing = self.writing();
+        writing.current = None;
+        self.packs.refresh()?;
+        let (Some(folder), packs) = self.packs.known() else { return Ok(Unpacked::default()) };
+        let mut locked = Vec::new();
+        // A pack with an index has no writer.
+        for pack in packs.iter().filter(|pack| pack.is_in_memory()) {
+            let Some(file) = folder.pack(pack.stem(), Open::Write)? else { continue };
+            if let Err(TryLockError::WouldBlock) = file.file().try_lock() {
+                let problem =
+                    format!("{}: another process writes to it; stop that process", file.path().display());
+                return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+            }
+            locked.push(file);
+        }
+        let mut unpacked = Unpacked::default();
+        for pack in packs {
+            let Some(file) = folder.pack(pack.stem(), Open::Read)? else { continue };
+            let mut others = Vec::new();
+            packs::for_each(&file, pack.key(), |found| {
+                let (name, hash) = (&found.frame.name, found.frame.payload_hash().unwrap_or(Hash::ZERO));
+                let mut payload = Vec::new();
+                found.payload().take(MAX_PAYLOAD_BYTES as u64).read_to_end(&mut payload)?;
+                if is_name(name) && Hash::of(&payload) == hash {
+                    unpacked.payloads += 1;
+                    return put(name, &payload);
+                }
+                others.push((name.clone(), hash));
+                Ok(())
+            })?;
+            let mut damaged = 0;
+            for (name, hash) in others {
+                // A machine that failed leaves frames of which only the header is on the disk; the payload was sent again.
+                if !(is_name(&name) && is_there(&name, &hash)?) {
+                    damaged += 1;
+                }
+            }
+            if damaged == 0 {
+                folder.remove(pack.stem())?;
+                unpacked.packs += 1;
+            }
+            unpacked.damaged += damaged;
+        }
+        self.packs.refresh()?;
+        Ok(unpacked)
+    }
+
+    /// Takes a pack without a writer, and gives an index to others, except those that the next writers continue.
+    pub(super) fn tidy(&self) -> io::Result<()> {
+        let mut writing = self.writing();
+        if writing.current.is_none() {
+            self.acquire(&mut writing)?;
+        }
+        Ok(())
+    }
+
+    fn current<'a>(&self, writing: &'a mut Writing) -> io::Result<&'a mut Current> {
+        // Another process has closed the pack, because it was idle on a network file system.
+        if writing.current.as_ref().is_some_and(|current| current.folder.has_index(current.pack.stem())) {
+            writing.current = None;
+        }
+        if writing.current.is_none() {
+            self.acquire(writing)?;
+        }
+        if writing.current.is_none() {
+            writing.current = Some(self.create()?);
+        }
+        writing.current.as_mut().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Takes a pack that has no writer, if there is one.
+    fn acquire(&self, writing: &mut Writing) -> io::Result<()> {
+        // First, because the places of their frames would be in memory.
+        index_abandoned(&self.root)?;
+        self.packs.refresh()?;
+        let (Some(folder), packs) = self.packs.known() else { return Ok(()) };
+        for pack in packs {
+            if !pack.is_in_memory() {
+                continue;
+            }
+            let Some(file) = folder.pack(pack.stem(), Open::Write)? else { continue };
+            if is_on_network(&file) {
+                if is_abandoned(&file) {
+                    folder.put_index(pack.stem(), &pack.index(&file)?)?;
+                }
+                continue;
+            }
+            if file.file().try_lock().is_err() {
+                continue;
+            }
+            // Another process has closed the pack meanwhile, or its index is damaged.
+            let has_index = folder.has_index(pack.stem());
+            let (offsets, has_gaps) = packs::scanned(&file, pack.key())?;
+            let length = file.length()?;
+            if length > offsets.end {
+                file.file().set_len(offsets.end)?;
+            }
+            // A killed process may have written them without a sync.
+            file.file().sync_data()?;
+            let is_full = is_full(offsets.end, offsets.frames);
+            if has_gaps {
+                warn!(
+                    pack = %file.path().display(),
+                    "a pack of payloads has bytes that are no payload; it is damaged, or the machine failed while \
+                     they were written"
+                );
+            }
+            if has_index || has_gaps || is_full {
+                folder.put_index(pack.stem(), &offsets.encode(pack.key()))?;
+                pack.read_index(&folder)?;
+            } else if writing.current.is_none() {
+                let Offsets { end, frames, .. } = offsets;
+                let own = HashMap::new();
+                writing.current = Some(Current { folder: folder.clone(), pack, file, end, frames, own });
+            }
+        }
+        self.packs.refresh()
+    }
+
+    fn create(&self) -> io::Result<Current> {
+        let path = self.root.join(PACKS);
+        match fs::create_dir(&path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => fs::File::open(&self.root)?.sync_all()?,
+        }
+        let folder = PackFolder::open(&self.root)?.ok_or(io::ErrorKind::NotFound)?;
+        let mut random = [0; 32];
+        getrandom::fill(&mut random).map_err(io::Error::other)?;
+        let stem = unique_name();
+        let file = folder.create(&stem, |file| {
+            // A file system without locks has none that another writer could take.
+            if let Err(TryLockError::WouldBlock) = file.file().try_lock() {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            file.write_all_at(&PackKey::new(random).encode(), 0)
+        })?;
+        self.packs.refresh()?;
+        let pack = self.packs.known().1.into_iter().find(|pack| pack.stem() == stem);
+        let pack = pack.ok_or(io::ErrorKind::NotFound)?;
+        let end = PACK_HEADER_BYTES as u64;
+        Ok(Current { folder, pack, file, end, frames: 0, own: HashMap::new() })
+    }
+
+    /// Closes the pack: it gets its index, and no writer continues it.
+    fn retire(&self, writing: &mut Writing) -> io::Result<()> {
+        let Some(current) = writing.current.take() else { return Ok(()) };
+        current.folder.put_index(current.pack.stem(), &current.pack.index(&current.file)?)?;
+        self.packs.refresh()
+    }
+
+    /// Leaves a pack whose last frames may be in memory only.
+    fn set_aside(&self, writing: &mut Writing) {
+        let Some(current) = writing.current.take() else { return };
+        let index = packs::scanned(&current.file, current.pack.key()).and_then(|(offsets, _)| {
+            current.folder.put_index(current.pack.stem(), &offsets.encode(current.pack.key()))
+        });
+        if index.is_err() {
+            writing.set_aside.push(current.file);
+        }
+    }
+
+    fn writing(&self) -> MutexGuard<'_, Writing> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A failed append.
+enum Failed {
+    /// The pack is as before.
+    Write(io::Error),
+    /// The pack must not be continued.
+    Unsure(io::Error),
+}
+
+impl Current {
+    fn is_full(&self) -> bool {
+        is_full(self.end, self.frames)
+    }
+
+    /// Appends payloads until the pack is full, and syncs it once.
+    fn append(&mut self, payloads: &[(&str, &Bytes)], now_ms: u64) -> Result<Vec<Put>, Failed> {
+        let mut group = Group { end: self.end, ..Group::default() };
+        let written = self.write(payloads, now_ms, &mut group);
+        let result = match written {
+            Ok(()) if group.frames.is_empty() => Ok(()),
+            Ok(()) => self.file.file().sync_data().map_err(|error| (error, false)),
+            Err(error) => Err((error, true)),
+        };
+        if let Err((error, was_written)) = result {
+            // Drops the pages of the failed write, too.
+            let is_back = self.file.file().set_len(self.end).and_then(|()| self.file.file().sync_data());
+            return Err(if was_written && is_back.is_ok() {
+                Failed::Write(error)
+            } else {
+                Failed::Unsure(error)
+            });
+        }
+        for frame in &group.frames {
+            let own = Own { offset: frame.offset, is_shared: false };
+            self.own.insert(key_of_name(&frame.name), own);
+        }
+        for key in group.shared {
+            if let Some(own) = self.own.get_mut(&key) {
+                own.is_shared = true;
+            }
+        }
+        self.pack.add(&group.frames);
+        (self.end, self.frames) = (group.end, self.frames + group.frames.len() as u64);
+        Ok(group.puts)
+    }
+
+    fn write(&self, payloads: &[(&str, &Bytes)], now_ms: u64, group: &mut Group) -> io::Result<()> {
+        let mut names = HashSet::new();
+        let mut buffer = Vec::with_capacity(WRITE_BYTES / 4);
+        let mut at = self.end;
+        for (name, payload) in payloads {
+            let key = key_of_name(name);
+            if self.own.contains_key(&key) || !names.insert(key) {
+                group.shared.push(key);
+                group.puts.push(Put::AlreadyThere);
+                continue;
+            }
+            if is_full(group.end, self.frames + group.frames.len() as u64) {
+                break;
+            }
+            let frame = Frame::encode(self.pack.key(), (group.end, now_ms), (name, payload), &mut buffer)?;
+            group.end = frame.end();
+            group.frames.push(frame);
+            group.puts.push(Put::Stored);
+            if buffer.len() >= WRITE_BYTES {
+                self.file.write_all_at(&buffer, at)?;
+                at = group.end;
+                buffer.clear();
+            }
+        }
+        self.file.write_all_at(&buffer, at)
+    }
+}
+
+/// Gives an index to the packs without a writer if there are many of them.
+fn index_abandoned(root: &Path) -> io::Result<()> {
+    let Some(folder) = PackFolder::open(root)? else { return Ok(()) };
+    let without_index = folder.list()?.into_iter().filter(|stem| !folder.has_index(stem));
+    for stem in without_index.skip(SPARE_PACKS) {
+        let Some(file) = folder.pack(&stem, Open::Write)? else { continue };
+        if is_on_network(&file) || file.file().try_lock().is_err() || folder.has_index(&stem) {
+            continue;
+        }
+        let Some(key) = packs::read_key(&file)? else { continue };
+        let (offsets, _) = packs::scanned(&file, &key)?;
+        if file.length()? > offsets.end {
+            file.file().set_len(offsets.end)?;
+        }
+        file.file().sync_data()?;
+        folder.put_index(&stem, &offsets.encode(&key))?;
+    }
+    Ok(())
+}
+
+/// Payloads on their way into a pack.
+#[derive(Default)]
+struct Group {
+    frames: Vec<Frame>,
+    puts: Vec<Put>,
+    shared: Vec<[u8; 16]>,
+    end: u64,
+}
+
+fn is_full(end: u64, frames: u64) -> bool {
+    end >= FULL_PACK_BYTES || frames >= FULL_PACK_FRAMES
+}
+
+fn is_too_large(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::FileTooLarge
+}
+
+/// Returns true for the name of a payload, see [`edgesentry_formats::content_path`].
+fn is_name(name: &str) -> bool {
+    let plain = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains(['\0', '\\']);
+    let mut parts = name.split('/');
+    parts.next() == Some(DEVICES) && parts.clone().count() == 3 && parts.all(plain)
+}
+
+/// Overwrites a payload with zeros, and gives its blocks back if the file system can.
+fn overwrite(file: &PackFile, frame: &Frame) -> io::Result<()> {
+    let (mut at, end) = (frame.payload_at(), frame.end());
+    if punch(file, at, end - at) {
+        return Ok(());
+    }
+    let zeros = [0; 64 << 10];
+    while at < end {
+        let part = usize::try_from(end - at).unwrap_or(usize::MAX).min(zeros.len());
+        file.write_all_at(&zeros[..part], at)?;
+        at += part as u64;
+    }
+    Ok(())
+}
+
+fn is_overwritten(file: &PackFile, frame: &Frame) -> io::Result<bool> {
+    let mut bytes = vec![0; 64 << 10];
+    let (mut at, end) = (frame.payload_at(), frame.end());
+    while at < end {
+        let part = usize::try_from(end - at).unwrap_or(usize::MAX).min(bytes.len());
+        let read = file.read_at(&mut bytes[..part], at)?;
+        if read < part || bytes[..read].iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        at += read as u64;
+    }
+    Ok(true)
+}
+
+#[cfg(target_os = "linux")]
+fn punch(file: &PackFile, at: u64, length: u64) -> bool {
+    use rustix::fs::{FallocateFlags, fallocate};
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    length > 0 && fallocate(file.file(), flags, at, length).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn punch(_file: &PackFile, _at: u64, _length: u64) -> bool {
+    false
+}
+
+/// Returns true on a file system where a lock may hold on one machine only.
+#[cfg(target_os = "linux")]
+fn is_on_network(file: &PackFile) -> bool {
+    // NFS, SMB in three versions, FUSE, 9P, Ceph, Lustre, AFS, OCFS2, GPFS: see statfs(2).
+    const NETWORK: [u32; 11] = [
+        0x6969,
+        0x517b,
+        0xff53_4d42,
+        0xfe53_4d42,
+        0x6573_5546,
+        0x0102_1997,
+        0x00c3_6400,
+        0x0bd0_0bd0,
+        0x5346_414f,
+        0x7461_636f,
+        0x4750_4653,
+    ];
+    let status = rustix::fs::fstatfs(file.file());
+    status.is_ok_and(|status| NETWORK.iter().any(|network| i128::from(*network) == i128::from(status.f_type)))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_on_network(_file: &PackFile) -> bool {
+    false
+}
+
+fn is_abandoned(file: &PackFile) -> bool {
+    let modified = file.file().metadata().and_then(|metadata| metadata.modified());
+    modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > ABANDONED_AFTER))
+}
