@@ -1,13 +1,15 @@
 //! Packs: many payloads in one append-only file with an index, below the root of a payload directory.
 //!
 //! A frame of a pack is the truth about a payload, and an index only leads there: a frame counts if its check, its name
-//! and, for the reader, its payload hash are right. A damaged index costs a scan of its pack. Anybody may have written
-//! the files: sizes and counts have limits, and nothing leads out of the directory.
+//! and, for the reader, its payload hash are right. A damaged index costs a scan of its pack. An attacker may have
+//! written the files: sizes and counts have limits, and nothing leads out of the directory.
 
+mod directory;
 mod file;
 mod frame;
 mod index;
 
+use std::collections::HashSet;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use edgesentry_chain::Hash;
 
 use file::invalid;
-pub use file::{MAX_PACKS, Open, PACKS, PackFile, PackFolder};
+pub use file::{MAX_PACKS, Open, PACKS, PackFile, PackFolder, is_packs};
 pub use frame::{FRAME_HEADER_BYTES, Frame, MAX_NAME_BYTES, PACK_HEADER_BYTES, PackKey, Scan};
 use index::{EntryKey, IndexHeader};
 pub use index::{Offsets, key_of_hash, key_of_name};
@@ -38,11 +40,11 @@ pub struct Packs {
     in_memory: Arc<AtomicU64>,
 }
 
-#[derive(Default, Debug)]
+#[derive(Clone, Default, Debug)]
 struct State {
     folder: Option<PackFolder>,
     /// The pack of the last hit is the first.
-    packs: Vec<Arc<Pack>>,
+    packs: Arc<Vec<Arc<Pack>>>,
 }
 
 /// A pack, and where its frames are.
@@ -51,7 +53,6 @@ pub struct Pack {
     stem: String,
     key: PackKey,
     places: Mutex<Places>,
-    /// The frames of all packs that are in memory.
     in_memory: Arc<AtomicU64>,
 }
 
@@ -60,9 +61,28 @@ enum Places {
     /// In the index beside the pack.
     Indexed(IndexHeader),
     /// In memory: the pack grows.
-    Growing(Offsets),
+    Growing(Held),
     /// In memory: the index is damaged or gone.
-    Rebuilt(Offsets),
+    Rebuilt(Held),
+}
+
+/// Places in memory. The frames of all packs that are in memory count.
+#[derive(Debug)]
+struct Held {
+    offsets: Offsets,
+    has_gaps: bool,
+    in_memory: Arc<AtomicU64>,
+}
+
+/// The extent of a pack that is in memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Extent {
+    /// The end of the last frame.
+    pub end: u64,
+    /// The number of frames.
+    pub frames: u64,
+    /// True if bytes before the last frame are not of any frame.
+    pub has_gaps: bool,
 }
 
 /// A payload in a pack.
@@ -78,6 +98,18 @@ impl Found<'_> {
     /// Returns a reader of the payload.
     pub fn payload(&self) -> impl Read + '_ {
         self.file.part(self.frame.payload_at(), self.frame.payload_bytes.into())
+    }
+
+    /// Reads the payload, or at most its first `most_bytes`.
+    ///
+    /// # Errors
+    /// The pack cannot be read.
+    pub fn read(&self, most_bytes: usize) -> io::Result<Vec<u8>> {
+        let size = usize::try_from(self.frame.payload_bytes).unwrap_or(usize::MAX);
+        let mut payload = vec![0; size.min(most_bytes)];
+        let read = self.file.read_at(&mut payload, self.frame.payload_at())?;
+        payload.truncate(read);
+        Ok(payload)
     }
 }
 
@@ -99,7 +131,7 @@ impl Packs {
         self.look_up(&key_of_name(name), |frame| frame.name == name, visit)
     }
 
-    /// Calls `visit` with payloads that have a hash by their names, at most one of a pack, until it returns a result.
+    /// Calls `visit` with the payloads that have a hash by their names, until it returns a result.
     ///
     /// # Errors
     /// As for [`Packs::find`].
@@ -117,27 +149,22 @@ impl Packs {
         is_wanted: impl Fn(&Frame) -> bool,
         mut visit: impl FnMut(&Found<'_>) -> io::Result<Option<T>>,
     ) -> io::Result<Option<T>> {
-        let (folder, packs) = self.known();
-        if let Some(folder) = folder
-            && let Some(found) = self.search((&folder, &packs), key, &is_wanted, &mut visit)?
-        {
+        if let Some(found) = self.search(&self.snapshot(), key, &is_wanted, &mut visit)? {
             return Ok(Some(found));
         }
         // Other processes may have added payloads.
         self.refresh()?;
-        match self.known() {
-            (Some(folder), packs) => self.search((&folder, &packs), key, &is_wanted, &mut visit),
-            (None, _) => Ok(None),
-        }
+        self.search(&self.snapshot(), key, &is_wanted, &mut visit)
     }
 
     fn search<T>(
         &self,
-        (folder, packs): (&PackFolder, &[Arc<Pack>]),
+        State { folder, packs }: &State,
         key: &EntryKey,
         is_wanted: &impl Fn(&Frame) -> bool,
         visit: &mut impl FnMut(&Found<'_>) -> io::Result<Option<T>>,
     ) -> io::Result<Option<T>> {
+        let Some(folder) = folder else { return Ok(None) };
         for (place, pack) in packs.iter().enumerate() {
             let offsets = pack.find(folder, key)?;
             if offsets.is_empty() {
@@ -167,10 +194,10 @@ impl Packs {
     /// As for [`Packs::find`], or a frame to which an index leads is damaged.
     pub fn all(&self, name: &str) -> io::Result<Vec<(Arc<Pack>, Frame)>> {
         self.refresh()?;
-        let (Some(folder), packs) = self.known() else { return Ok(Vec::new()) };
+        let State { folder: Some(folder), packs } = self.snapshot() else { return Ok(Vec::new()) };
         let key = key_of_name(name);
         let mut found = Vec::new();
-        for pack in packs {
+        for pack in packs.iter() {
             let offsets = pack.find(&folder, &key)?;
             if offsets.is_empty() {
                 continue;
@@ -183,7 +210,7 @@ impl Packs {
                         return Err(invalid(&file, &problem));
                     }
                     Some(frame) if frame.name == name && !frame.is_erased => {
-                        found.push((Arc::clone(&pack), frame));
+                        found.push((Arc::clone(pack), frame));
                     }
                     Some(_) => {}
                 }
@@ -195,7 +222,7 @@ impl Packs {
     fn put_first(&self, pack: &Arc<Pack>) {
         let packs = &mut self.state().packs;
         if let Some(at) = packs.iter().position(|other| Arc::ptr_eq(other, pack)) {
-            packs[..=at].rotate_right(1);
+            Arc::make_mut(packs)[..=at].rotate_right(1);
         }
     }
 
@@ -205,26 +232,39 @@ impl Packs {
     /// The packs cannot be read, or have too many payloads without an index.
     pub fn refresh(&self) -> io::Result<()> {
         let mut state = self.state();
-        if state.folder.is_none() {
-            state.folder = PackFolder::open(&self.root)?;
+        let is_in_place = state.folder.as_ref().map(PackFolder::is_in_place).transpose()?;
+        if is_in_place != Some(true) {
+            *state = State { folder: PackFolder::open(&self.root)?, ..State::default() };
         }
         let Some(folder) = state.folder.clone() else { return Ok(()) };
         let stems = folder.list()?;
-        state.packs.retain(|pack| stems.binary_search(&pack.stem).is_ok());
-        for stem in stems {
-            if !state.packs.iter().any(|pack| pack.stem == stem)
-                && let Some(pack) = Pack::open(&folder, &stem, &self.in_memory)?
-            {
-                state.packs.push(Arc::new(pack));
+        let known: HashSet<&str> = state.packs.iter().map(|pack| &*pack.stem).collect();
+        let is_gone = |pack: &Arc<Pack>| stems.binary_search(&pack.stem).is_err();
+        let new: Vec<&String> = stems.iter().filter(|stem| !known.contains(&***stem)).collect();
+        if !new.is_empty() || state.packs.iter().any(is_gone) {
+            let mut packs = state.packs.to_vec();
+            packs.retain(|pack| !is_gone(pack));
+            for stem in new {
+                packs.extend(Pack::open(&folder, stem, &self.in_memory)?.map(Arc::new));
             }
+            state.packs = Arc::new(packs);
         }
         state.packs.iter().try_for_each(|pack| pack.refresh(&folder))
     }
 
     /// Returns the directory of packs and the packs that are known.
-    pub fn known(&self) -> (Option<PackFolder>, Vec<Arc<Pack>>) {
-        let state = self.state();
-        (state.folder.clone(), state.packs.clone())
+    pub fn known(&self) -> (Option<PackFolder>, Arc<Vec<Arc<Pack>>>) {
+        let State { folder, packs } = self.snapshot();
+        (folder, packs)
+    }
+
+    /// Returns true if the root has a directory of packs, as far as is known.
+    pub fn has_folder(&self) -> bool {
+        self.state().folder.is_some()
+    }
+
+    fn snapshot(&self) -> State {
+        self.state().clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -239,7 +279,7 @@ impl Pack {
         let Some(key) = PackKey::read(&file)? else { return Ok(None) };
         let places = match indexed(folder, stem, &key, &file)? {
             Some(header) => Places::Indexed(header),
-            None => Places::Growing(Offsets::default()),
+            None => Places::Growing(Held::new(in_memory)),
         };
         let in_memory = Arc::clone(in_memory);
         Ok(Some(Pack { stem: stem.to_owned(), key, places: Mutex::new(places), in_memory }))
@@ -268,6 +308,16 @@ impl Pack {
         !matches!(*self.places(), Places::Indexed(_))
     }
 
+    /// Returns the extent of a pack that is in memory, as far as it is read.
+    pub fn extent(&self) -> Option<Extent> {
+        match &*self.places() {
+            Places::Indexed(_) => None,
+            Places::Growing(held) | Places::Rebuilt(held) => {
+                Some(Extent { end: held.offsets.end, frames: held.offsets.frames, has_gaps: held.has_gaps })
+            }
+        }
+    }
+
     /// Reads the index again, after it was written.
     ///
     /// # Errors
@@ -276,24 +326,18 @@ impl Pack {
         let mut places = self.places();
         let Some(file) = folder.pack(&self.stem, Open::Read)? else { return Ok(()) };
         if let Some(header) = indexed(folder, &self.stem, &self.key, &file)? {
-            self.forget(&places);
             *places = Places::Indexed(header);
         }
         Ok(())
     }
 
-    fn forget(&self, places: &Places) {
-        if let Places::Growing(offsets) | Places::Rebuilt(offsets) = places {
-            self.in_memory.fetch_sub(offsets.frames, Ordering::Relaxed);
-        }
-    }
-
     /// Adds frames that this process has written.
     pub fn add(&self, frames: &[Frame]) {
-        if let Places::Growing(offsets) = &mut *self.places() {
+        if let Places::Growing(held) | Places::Rebuilt(held) = &mut *self.places() {
+            let Held { offsets, in_memory, .. } = held;
             let before = offsets.frames;
             frames.iter().for_each(|frame| offsets.add(frame));
-            self.in_memory.fetch_add(offsets.frames - before, Ordering::Relaxed);
+            in_memory.fetch_add(offsets.frames - before, Ordering::Relaxed);
         }
     }
 
@@ -302,8 +346,9 @@ impl Pack {
     /// # Errors
     /// The pack cannot be read.
     pub fn index(&self, file: &PackFile) -> io::Result<Vec<u8>> {
-        if let Places::Growing(offsets) = &*self.places()
+        if let Places::Growing(Held { offsets, .. }) | Places::Rebuilt(Held { offsets, .. }) = &*self.places()
             && offsets.end == file.length()?
+            && offsets.is_in(file, &self.key)?
         {
             return Ok(offsets.encode(&self.key));
         }
@@ -312,54 +357,63 @@ impl Pack {
 
     /// Returns the places of the frames with a key.
     fn find(&self, folder: &PackFolder, key: &EntryKey) -> io::Result<Vec<u64>> {
-        let header = match &*self.places() {
-            Places::Growing(offsets) | Places::Rebuilt(offsets) => return Ok(offsets.get(key)),
-            Places::Indexed(header) => *header,
-        };
-        if let Some(index) = folder.index(&self.stem)?
-            && let Ok(offsets) = header.find(&index, &self.key, key)?
-        {
-            return Ok(offsets);
+        let mut is_first = true;
+        loop {
+            let header = match &*self.places() {
+                Places::Growing(held) | Places::Rebuilt(held) => return Ok(held.offsets.get(key)),
+                Places::Indexed(header) => *header,
+            };
+            if let Some(index) = folder.index(&self.stem)?
+                && let Ok(offsets) = header.find(&index, &self.key, key)?
+            {
+                return Ok(offsets);
+            }
+            // Another process has replaced the index, or it is damaged or gone.
+            let Some(file) = folder.pack(&self.stem, Open::Read)? else { return Ok(Vec::new()) };
+            let mut places = self.places();
+            let replaced = indexed(folder, &self.stem, &self.key, &file)?;
+            if let Some(replaced) = replaced.filter(|replaced| is_first && *replaced != header) {
+                *places = Places::Indexed(replaced);
+            } else if matches!(*places, Places::Indexed(_)) {
+                let mut held = Held::new(&self.in_memory);
+                held.grow(&file, &self.key)?;
+                *places = Places::Rebuilt(held);
+            }
+            is_first = false;
         }
-        // The index is damaged or gone.
-        let Some(file) = folder.pack(&self.stem, Open::Read)? else { return Ok(Vec::new()) };
-        let mut places = self.places();
-        if matches!(*places, Places::Indexed(_)) {
-            let mut offsets = Offsets::default();
-            self.grow(&mut offsets, &file)?;
-            *places = Places::Rebuilt(offsets);
-        }
-        drop(places);
-        self.find(folder, key)
     }
 
     /// Adds the frames that were written since the last call.
-    fn refresh(&self, folder: &PackFolder) -> io::Result<()> {
-        if !matches!(*self.places(), Places::Growing(_)) {
-            return Ok(());
-        }
-        self.read_index(folder)?;
+    ///
+    /// # Errors
+    /// The pack cannot be read, or packs have too many payloads without an index.
+    pub fn refresh(&self, folder: &PackFolder) -> io::Result<()> {
         let mut places = self.places();
-        let Places::Growing(offsets) = &mut *places else { return Ok(()) };
+        let has_no_index = match &*places {
+            // That index is damaged.
+            Places::Rebuilt(_) => true,
+            Places::Indexed(header) if folder.pack_bytes(&self.stem)? == Some(header.covered) => {
+                return Ok(());
+            }
+            // Its writer, on another machine, did not see the index in time.
+            Places::Indexed(_) => {
+                *places = Places::Growing(Held::new(&self.in_memory));
+                false
+            }
+            Places::Growing(_) => false,
+        };
+        drop(places);
+        if !has_no_index {
+            self.read_index(folder)?;
+        }
+        let mut places = self.places();
+        let (Places::Growing(held) | Places::Rebuilt(held)) = &mut *places else { return Ok(()) };
         let Some(file) = folder.pack(&self.stem, Open::Read)? else { return Ok(()) };
         // A writer took back frames of a write that failed.
-        if !offsets.is_in(&file, &self.key)? {
-            self.in_memory.fetch_sub(offsets.frames, Ordering::Relaxed);
-            *offsets = Offsets::default();
+        if !held.offsets.is_in(&file, &self.key)? {
+            *held = Held::new(&self.in_memory);
         }
-        self.grow(offsets, &file)
-    }
-
-    /// Adds the frames of the file that are not in memory.
-    fn grow(&self, offsets: &mut Offsets, file: &PackFile) -> io::Result<()> {
-        grow(offsets, file, &self.key, |_| {
-            if self.in_memory.fetch_add(1, Ordering::Relaxed) >= MAX_FRAMES_IN_MEMORY {
-                let problem = "and others have too many payloads without an index; run eds config check --create with                                this directory as the payload store, which indexes them";
-                return Err(invalid(file, problem));
-            }
-            Ok(())
-        })
-        .map(|_| ())
+        held.grow(&file, &self.key)
     }
 
     fn places(&self) -> MutexGuard<'_, Places> {
@@ -367,9 +421,30 @@ impl Pack {
     }
 }
 
-impl Drop for Pack {
+impl Held {
+    fn new(in_memory: &Arc<AtomicU64>) -> Held {
+        Held { offsets: Offsets::default(), has_gaps: false, in_memory: Arc::clone(in_memory) }
+    }
+
+    /// Adds the frames of the file that are not in memory.
+    fn grow(&mut self, file: &PackFile, key: &PackKey) -> io::Result<()> {
+        let Held { offsets, has_gaps, in_memory } = self;
+        *has_gaps |= grow(offsets, file, key, |_| {
+            if in_memory.fetch_add(1, Ordering::Relaxed) >= MAX_FRAMES_IN_MEMORY {
+                in_memory.fetch_sub(1, Ordering::Relaxed);
+                let problem = "and others have too many payloads without an index; run eds config check --create with \
+                               this directory as the payload store, which indexes them";
+                return Err(invalid(file, problem));
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+}
+
+impl Drop for Held {
     fn drop(&mut self) {
-        self.forget(&self.places());
+        self.in_memory.fetch_sub(self.offsets.frames, Ordering::Relaxed);
     }
 }
 
@@ -383,8 +458,8 @@ fn indexed(
     let Some(index) = folder.index(stem)? else { return Ok(None) };
     let length = pack.length()?;
     let header = IndexHeader::read(&index, key)?.ok();
-    // A pack that was copied earlier than its index lacks frames.
-    Ok(header.filter(|header| header.covered <= length))
+    // A pack that was copied earlier than its index lacks frames, and one that a writer has continued has further ones.
+    Ok(header.filter(|header| header.covered == length))
 }
 
 /// Returns the places of all frames of a pack, and whether it has gaps.
@@ -406,15 +481,20 @@ fn grow(
     key: &PackKey,
     mut count: impl FnMut(u64) -> io::Result<()>,
 ) -> io::Result<bool> {
-    if file.length()? > MAX_PACK_BYTES {
-        return Err(invalid(file, "is larger than any pack; move it away"));
-    }
+    check_size(file)?;
     let scan = frame::scan(file, key, offsets.end, |frame| {
         count(offsets.frames)?;
         offsets.add(frame);
         Ok(())
     })?;
     Ok(scan.has_gaps)
+}
+
+fn check_size(file: &PackFile) -> io::Result<()> {
+    if file.length()? > MAX_PACK_BYTES {
+        return Err(invalid(file, "is larger than any pack; move it away"));
+    }
+    Ok(())
 }
 
 /// Calls `visit` with every payload of a pack that is not erased. Returns whether the pack has gaps.
@@ -426,6 +506,7 @@ pub fn for_each(
     key: &PackKey,
     mut visit: impl FnMut(&Found<'_>) -> io::Result<()>,
 ) -> io::Result<bool> {
+    check_size(file)?;
     let scan = frame::scan(file, key, PACK_HEADER_BYTES as u64, |frame| {
         if frame.is_erased { Ok(()) } else { visit(&Found { file, frame }) }
     })?;

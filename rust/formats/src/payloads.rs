@@ -101,6 +101,13 @@ impl PayloadFolder {
         if let Some(found) = self.packs.find(&own, |found| consider(&mut found.payload()))? {
             return Ok(Some(found));
         }
+        // Another process may have written the payloads of the packs into files meanwhile.
+        if self.packs.has_folder()
+            && let Some(mut file) = self.regular_file(Path::new(&own))?
+            && let Some(found) = consider(&mut file)?
+        {
+            return Ok(Some(found));
+        }
         for candidate in object_paths(&record.object_ref) {
             if let Some(mut file) = self.regular_file(&candidate)?
                 && let Some(found) = consider(&mut file)?

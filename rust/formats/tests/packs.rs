@@ -117,6 +117,13 @@ fn equal_names_and_equal_payloads_are_all_found() {
         assert!(packs.find_hash(&Hash::of(b"same"), |_| Ok(Some(()))).unwrap().is_some());
         packed.seal();
     }
+    // The copies of one name are erased, and that of the other is found by its hash.
+    for frame in [&packed.frames[0], &packed.frames[2]] {
+        frame.mark_erased(&packed.open()).unwrap();
+    }
+    let packs = Packs::new(packed.root());
+    let found = packs.find_hash(&Hash::of(b"same"), |found| Ok(Some(found.frame.clone())));
+    assert_eq!(found.unwrap().unwrap(), packed.frames[1]);
 }
 
 #[test]
@@ -146,6 +153,23 @@ fn a_pack_that_grows_is_read_on() {
     file.write_all_at(&bytes, start).unwrap();
     assert_eq!(read(&packs, &name).unwrap(), Some(payload));
     assert_eq!(read(&packs, &all[10].0).unwrap(), None);
+    // Or others of the same sizes.
+    let write = |from: u64, stored_at_ms| {
+        file.file().set_len(start).unwrap();
+        let mut bytes = Vec::new();
+        let names: Vec<String> = (from..from + 3).map(|at| format!("devices/lift-09/0/{at}")).collect();
+        for name in &names {
+            let at = start + bytes.len() as u64;
+            Frame::encode(&key, (at, stored_at_ms), (name, b"x"), &mut bytes).unwrap();
+        }
+        file.write_all_at(&bytes, start).unwrap();
+        names
+    };
+    let before = write(10, 6);
+    assert!(before.iter().all(|name| read(&packs, name).unwrap().is_some()));
+    let after = write(20, 7);
+    assert!(after.iter().all(|name| read(&packs, name).unwrap().is_some()));
+    assert!(before.iter().all(|name| read(&packs, name).unwrap().is_none()));
     // And closes the pack.
     packed.seal();
     assert_eq!(read(&packs, &all[10].0).unwrap(), None);
@@ -186,7 +210,8 @@ fn a_payload_directory_reads_packs_and_files() {
     ]);
     let folder = PayloadFolder::open(packed.root()).unwrap();
     assert_eq!(folder.payload_hash(&right).unwrap(), Some(right.payload_hash));
-    assert_eq!(folder.read(&right, 3).unwrap().unwrap(), b"rig");
+    assert_eq!(folder.read(&right, 5).unwrap().unwrap(), b"right");
+    assert_eq!(folder.read(&right, 3).unwrap().unwrap().len(), 3);
     // Other bytes are returned, so that verification reports them.
     assert_eq!(folder.payload_hash(&other).unwrap(), Some(Hash::of(b"bytes of an attacker")));
     fs::write(packed.root().join("x"), b"other").unwrap();
@@ -240,6 +265,89 @@ fn a_damaged_index_is_rebuilt() {
         }
         assert_eq!(read(&packs, "devices/absent").unwrap(), None);
     }
+}
+
+/// An attacker who can write the files knows the key of a pack, and can make an index with right checks.
+#[test]
+fn an_index_of_an_attacker_leads_to_no_other_payload() {
+    let all = payloads(3);
+    let packed = Packed::new(&all);
+    let (key, length) = (PackKey::new(KEY), packed.open().length().unwrap());
+    let frame = |name: &str, offset| Frame { name: name.to_owned(), offset, ..packed.frames[0].clone() };
+    let mut offsets = Offsets::default();
+    // To the payload of another name, into the middle of a frame, and to places that no file has.
+    offsets.add(&frame(&all[0].0, packed.frames[1].offset));
+    for (name, offset) in [
+        ("middle", packed.frames[2].offset + 3),
+        ("end", length),
+        ("far", i64::MAX as u64),
+        ("farther", i64::MAX as u64 + 100_000),
+        ("farthest", u64::MAX - 1),
+    ] {
+        offsets.end = offset;
+        offsets.add(&frame(name, offset));
+    }
+    offsets.end = length;
+    packed.folder().put_index("1-a", &offsets.encode(&key)).unwrap();
+    let packs = Packs::new(packed.root());
+    for name in [&*all[0].0, &*all[1].0, "middle", "end", "far", "farther", "farthest"] {
+        assert_eq!(read(&packs, name).unwrap(), None, "{name}");
+    }
+    let found = packs.find_hash(&Hash::of(&all[0].1), |found| Ok(Some(found.frame.name.clone())));
+    assert_eq!(found.unwrap(), None);
+}
+
+/// Another process has replaced the index, or continued the pack.
+#[test]
+fn an_index_that_changes_is_read_again() {
+    let all = payloads(400);
+    let packed = Packed::new(&all);
+    packed.seal();
+    let packs = Packs::new(packed.root());
+    assert_eq!(read(&packs, &all[0].0).unwrap().as_ref(), Some(&all[0].1));
+    for frame in &packed.frames[..300] {
+        frame.mark_erased(&packed.open()).unwrap();
+    }
+    packed.seal();
+    for (at, (name, payload)) in all.iter().enumerate() {
+        assert_eq!(read(&packs, name).unwrap().as_ref(), Some(payload).filter(|_| at >= 300), "{at}");
+    }
+    let (key, file) = (PackKey::new(KEY), packed.open());
+    let (name, payload) = payload_of("lift-02/0/1", b"late");
+    let mut bytes = Vec::new();
+    let end = file.length().unwrap();
+    Frame::encode(&key, (end, 5), (&name, &payload), &mut bytes).unwrap();
+    file.write_all_at(&bytes, end).unwrap();
+    assert_eq!(read(&packs, &name).unwrap(), Some(payload.clone()));
+    assert_eq!(read(&Packs::new(packed.root()), &name).unwrap(), Some(payload));
+    // The index is lost, and a writer continues the pack.
+    packed.seal();
+    let packs = Packs::new(packed.root());
+    assert!(read(&packs, &name).unwrap().is_some());
+    fs::remove_file(packed.index()).unwrap();
+    assert!(read(&packs, &name).unwrap().is_some());
+    let (name, payload) = payload_of("lift-03/0/1", b"later");
+    bytes.clear();
+    let end = file.length().unwrap();
+    Frame::encode(&key, (end, 5), (&name, &payload), &mut bytes).unwrap();
+    file.write_all_at(&bytes, end).unwrap();
+    assert_eq!(read(&packs, &name).unwrap(), Some(payload));
+}
+
+#[test]
+fn a_pack_that_shrinks_while_it_is_read_gives_less() {
+    let all = payloads(3);
+    let packed = Packed::new(&all);
+    packed.seal();
+    let packs = Packs::new(packed.root());
+    let cut = packed.frames[2].end() - 3;
+    let found = packs.find(&all[2].0, |found| {
+        packed.open().file().set_len(cut)?;
+        found.read(1 << 20).map(Some)
+    });
+    assert_eq!(found.unwrap().unwrap(), all[2].1[..all[2].1.len() - 3]);
+    assert_eq!(read(&packs, &all[2].0).unwrap(), None);
+    assert_eq!(read(&packs, &all[1].0).unwrap().as_ref(), Some(&all[1].1));
 }
 
 fn flipped(bytes: &[u8], at: usize) -> Vec<u8> {

@@ -10,11 +10,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use edgesentry_chain::{AuditRecord, Hash};
 use edgesentry_formats::content_path;
-use edgesentry_formats::packs::{PACKS, Packs};
+use edgesentry_formats::packs::{Packs, is_packs};
 use edgesentry_formats::times::now_ms;
 use futures::StreamExt;
 
-use super::pack::{PackWriter, Unpacked};
+use super::pack::{Files, PackWriter, Unpacked};
 use super::{Leftovers, PayloadStore, Put, Version, damaged, is_of};
 use crate::admission::{Admitted, MAX_PAYLOAD_BYTES};
 use crate::error::{Component, StoreError};
@@ -113,11 +113,7 @@ impl Folder {
     /// # Errors
     /// A file cannot be written, or another process writes into the packs.
     pub fn unpack(&self) -> Result<Unpacked, StoreError> {
-        let put = |name: &str, payload: &[u8]| self.put_file(name, payload).map(|_| ());
-        let is_there = |name: &str, hash: &Hash| {
-            Ok(read(&self.root.join(name))?.is_some_and(|there| Hash::of(&there) == *hash))
-        };
-        let unpacked = self.writer.unpack(put, is_there);
+        let unpacked = self.writer.unpack(self);
         unpacked.map_err(|source| error(&self.place, "write the payloads of packs into files", source))
     }
 
@@ -210,12 +206,9 @@ impl Folder {
         let path = object_ref.split_once("://").map_or(object_ref, |(_, path)| path);
         let path = path.trim_start_matches('/');
         let ordinary = |name: &str| {
-            !(name.is_empty()
-                || name == "."
-                || name == ".."
-                || name == PARTIAL
-                || name == PACKS
-                || name.contains('\0'))
+            // Some file systems do not distinguish upper case.
+            let ours = name.eq_ignore_ascii_case(PARTIAL) || is_packs(name);
+            !(name.is_empty() || name == "." || name == ".." || ours || name.contains('\0'))
         };
         path.split('/').all(ordinary).then(|| self.root.join(path))
     }
@@ -227,8 +220,7 @@ impl Folder {
             return Ok(own.map(Bytes::from));
         }
         let packed = self.packs.find(&name, |found| {
-            let mut payload = Vec::new();
-            found.payload().take(MAX_PAYLOAD_BYTES as u64).read_to_end(&mut payload)?;
+            let payload = found.read(MAX_PAYLOAD_BYTES)?;
             if is_of(record, &payload) {
                 return Ok(Some(payload));
             }
@@ -237,6 +229,10 @@ impl Folder {
         })?;
         if packed.is_some() {
             return Ok(packed.map(Bytes::from));
+        }
+        // Another process may have written the payloads of the packs into files meanwhile.
+        if own.is_none() && self.packs.has_folder() {
+            own = read(&self.root.join(&name))?;
         }
         let old = self.old_path(&record.object_ref).map_or(Ok(None), |path| read(&path))?;
         let old_is_right = own.is_none() || old.as_ref().is_some_and(|old| is_of(record, old));
@@ -294,10 +290,7 @@ impl Folder {
             Some(_) => read(&path)?.is_some_and(|there| is_of(record, &there)),
         };
         if goes {
-            match fs::remove_file(&path) {
-                Err(error) if is_absence(&error) => {}
-                removed => removed?,
-            }
+            remove(&path)?;
         }
         // An earlier attempt may have ended between the removal and the sync.
         match sync_parent(&path) {
@@ -312,10 +305,7 @@ impl Folder {
         for entry in fs::read_dir(&folder)? {
             let path = entry?.path();
             if read(&path)?.is_some_and(|there| is_of(record, &there)) {
-                match fs::remove_file(&path) {
-                    Err(error) if is_absence(&error) => {}
-                    removed => removed?,
-                }
+                remove(&path)?;
             }
         }
         File::open(folder)?.sync_all()
@@ -343,6 +333,21 @@ impl Folder {
         done.map_err(io::Error::other)
             .and_then(|done| done)
             .map_err(|source| error(&self.place, action, source))
+    }
+}
+
+impl Files for Folder {
+    fn add_file(&self, name: &str, payload: &[u8]) -> io::Result<()> {
+        self.put_file(name, payload).map(|_| ())
+    }
+
+    fn remove_file(&self, name: &str) -> io::Result<()> {
+        let path = self.root.join(name);
+        remove(&path).and_then(|()| sync_parent(&path))
+    }
+
+    fn has_file(&self, name: &str, hash: &Hash) -> io::Result<bool> {
+        Ok(read(&self.root.join(name))?.is_some_and(|there| Hash::of(&there) == *hash))
     }
 }
 
@@ -433,6 +438,14 @@ fn metadata(path: &Path) -> io::Result<Option<fs::Metadata>> {
         Ok(metadata) => Ok(metadata.is_file().then_some(metadata)),
         Err(error) if is_absence(&error) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// Removes a file; it may be gone.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if !is_absence(&error) => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -1,12 +1,12 @@
 //! Writing payloads into packs: one sync for a group of payloads.
 //!
-//! A writer has a pack of its own, and holds a lock on it; the next writer appends to a pack that nobody locks. A frame
+//! A writer has a pack of its own, and holds a lock on it; the next writer appends to a pack without a lock. A frame
 //! never moves, so readers of other processes need no lock. Bytes of a write that failed are taken back; those of a
 //! process that was killed are cut off when the pack has its next writer.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, TryLockError};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,8 +15,8 @@ use bytes::Bytes;
 use edgesentry_chain::Hash;
 use edgesentry_formats::DEVICES;
 use edgesentry_formats::packs::{
-    self, FULL_PACK_BYTES, FULL_PACK_FRAMES, Frame, Offsets, Open, PACK_HEADER_BYTES, PACKS, Pack, PackFile,
-    PackFolder, PackKey, Packs, key_of_name,
+    self, Extent, FRAME_HEADER_BYTES, FULL_PACK_BYTES, FULL_PACK_FRAMES, Found, Frame, Open,
+    PACK_HEADER_BYTES, PACKS, Pack, PackFile, PackFolder, PackKey, Packs, key_of_name,
 };
 use tracing::warn;
 
@@ -30,6 +30,8 @@ const WRITE_BYTES: usize = 1 << 20;
 const SPARE_PACKS: usize = 8;
 /// A pack of a network file system without writes for this long has no writer.
 const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// A pack or an index that was begun this long ago, and did not get its name, has no writer.
+const UNFINISHED_AFTER: Duration = Duration::from_secs(3600);
 
 /// Appends payloads to packs.
 #[derive(Debug)]
@@ -55,6 +57,9 @@ struct Current {
     /// The end of the last frame that is on the disk.
     end: u64,
     frames: u64,
+    /// The earliest time of the next frame: later than that of frames that were taken back. Readers distinguish them by
+    /// it.
+    from_ms: u64,
     /// The frames that this writer has synced, by name.
     own: HashMap<[u8; 16], Own>,
 }
@@ -65,6 +70,17 @@ struct Own {
     offset: u64,
     /// True if several records rely on it.
     is_shared: bool,
+}
+
+/// The holder of the lock on a pack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Lock {
+    /// This process, as long as the file is open.
+    Ours,
+    /// Another writer.
+    Theirs,
+    /// The file system has no locks, or those of one machine only.
+    Unknown,
 }
 
 /// The result of [`PackWriter::unpack`].
@@ -120,7 +136,9 @@ impl PackWriter {
         let Some(own) = current.own.remove(&key) else { return Ok(()) };
         match current.pack.frame(&current.file, own.offset)? {
             Some(frame) if frame.name == name => {
-                overwrite(&current.file, &frame)?;
+                if !punch(&current.file, &frame) {
+                    overwrite(&current.file, &frame)?;
+                }
                 frame.mark_erased(&current.file)
             }
             _ => Ok(()),
@@ -130,15 +148,13 @@ impl PackWriter {
     /// Erases every copy of a payload; durable when it returns.
     pub(super) fn erase(&self, name: &str) -> io::Result<()> {
         let mut writing = self.writing();
-        // Cuts off copies of which a killed process wrote only a part.
-        if writing.current.is_none() {
-            self.acquire(&mut writing)?;
-        }
         if let Some(current) = &mut writing.current {
             current.own.remove(&key_of_name(name));
         }
         let found = self.packs.all(name)?;
-        let (Some(folder), _) = self.packs.known() else { return Ok(()) };
+        let (Some(folder), packs) = self.packs.known() else { return Ok(()) };
+        let others = packs.iter().filter(|pack| !writing.is_current(pack));
+        others.map(|pack| cut(&folder, pack)).collect::<io::Result<()>>()?;
         for (pack, frame) in found {
             let Some(file) = folder.pack(pack.stem(), Open::Write)? else { continue };
             overwrite(&file, &frame)?;
@@ -148,19 +164,16 @@ impl PackWriter {
                     format!("{}: the payload is still there after it was overwritten", file.path().display());
                 return Err(io::Error::other(problem));
             }
+            // The blocks go after the bytes in them, if the file system can give them back.
+            punch(&file, &frame);
             frame.mark_erased(&file)?;
             file.file().sync_data()?;
         }
         Ok(())
     }
 
-    /// Gives every payload to `put`, which stores it elsewhere, durably, and removes the packs. `is_there` returns true for
-    /// a payload that is stored elsewhere.
-    pub(super) fn unpack(
-        &self,
-        put: impl Fn(&str, &[u8]) -> io::Result<()>,
-        is_there: impl Fn(&str, &Hash) -> io::Result<bool>,
-    ) -> io::Result<Unpacked> {
+    /// Gives every payload to `files`, which stores it elsewhere, durably, and removes the packs.
+    pub(super) fn unpack(&self, files: &impl Files) -> io::Result<Unpacked> {
         let mut writing = self.writing();
         writing.current = None;
         self.packs.refresh()?;
@@ -169,7 +182,7 @@ impl PackWriter {
         // A pack with an index has no writer.
         for pack in packs.iter().filter(|pack| pack.is_in_memory()) {
             let Some(file) = folder.pack(pack.stem(), Open::Write)? else { continue };
-            if let Err(TryLockError::WouldBlock) = file.file().try_lock() {
+            if lock(&file) == Lock::Theirs {
                 let problem =
                     format!("{}: another process writes to it; stop that process", file.path().display());
                 return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
@@ -177,26 +190,33 @@ impl PackWriter {
             locked.push(file);
         }
         let mut unpacked = Unpacked::default();
-        for pack in packs {
+        for pack in packs.iter() {
             let Some(file) = folder.pack(pack.stem(), Open::Read)? else { continue };
-            let mut others = Vec::new();
+            let mut others = 0_u64;
             packs::for_each(&file, pack.key(), |found| {
-                let (name, hash) = (&found.frame.name, found.frame.payload_hash().unwrap_or(Hash::ZERO));
-                let mut payload = Vec::new();
-                found.payload().take(MAX_PAYLOAD_BYTES as u64).read_to_end(&mut payload)?;
-                if is_name(name) && Hash::of(&payload) == hash {
-                    unpacked.payloads += 1;
-                    return put(name, &payload);
+                let Some(payload) = whole(found)? else {
+                    others += 1;
+                    return Ok(());
+                };
+                let name = &found.frame.name;
+                unpacked.payloads += 1;
+                files.add_file(name, &payload)?;
+                // Another process has erased it meanwhile, and perhaps before it was in a file.
+                match pack.frame(&file, found.frame.offset)? {
+                    Some(frame) if frame.is_erased => files.remove_file(name),
+                    _ => Ok(()),
                 }
-                others.push((name.clone(), hash));
-                Ok(())
             })?;
             let mut damaged = 0;
-            for (name, hash) in others {
-                // A machine that failed leaves frames of which only the header is on the disk; the payload was sent again.
-                if !(is_name(&name) && is_there(&name, &hash)?) {
-                    damaged += 1;
-                }
+            if others > 0 {
+                packs::for_each(&file, pack.key(), |found| {
+                    // A machine that failed leaves frames of which only the header is on the disk; the payload was sent
+                    // again.
+                    if whole(found)?.is_none() && !is_elsewhere(files, found.frame)? {
+                        damaged += 1;
+                    }
+                    Ok(())
+                })?;
             }
             if damaged == 0 {
                 folder.remove(pack.stem())?;
@@ -210,6 +230,9 @@ impl PackWriter {
 
     /// Takes a pack without a writer, and gives an index to others, except those that the next writers continue.
     pub(super) fn tidy(&self) -> io::Result<()> {
+        if let Some(folder) = PackFolder::open(&self.root)? {
+            folder.remove_unfinished(UNFINISHED_AFTER)?;
+        }
         let mut writing = self.writing();
         if writing.current.is_none() {
             self.acquire(&mut writing)?;
@@ -218,8 +241,9 @@ impl PackWriter {
     }
 
     fn current<'a>(&self, writing: &'a mut Writing) -> io::Result<&'a mut Current> {
-        // Another process has closed the pack, because it was idle on a network file system.
-        if writing.current.as_ref().is_some_and(|current| current.folder.has_index(current.pack.stem())) {
+        if let Some(current) = &writing.current
+            && !current.is_usable()?
+        {
             writing.current = None;
         }
         if writing.current.is_none() {
@@ -237,44 +261,42 @@ impl PackWriter {
         index_abandoned(&self.root)?;
         self.packs.refresh()?;
         let (Some(folder), packs) = self.packs.known() else { return Ok(()) };
-        for pack in packs {
-            if !pack.is_in_memory() {
-                continue;
-            }
+        for pack in packs.iter().filter(|pack| pack.is_in_memory()) {
             let Some(file) = folder.pack(pack.stem(), Open::Write)? else { continue };
-            if is_on_network(&file) {
-                if is_abandoned(&file) {
-                    folder.put_index(pack.stem(), &pack.index(&file)?)?;
+            match lock(&file) {
+                Lock::Theirs => continue,
+                Lock::Unknown => {
+                    if is_abandoned(&file) {
+                        close(&folder, pack.stem(), &file, pack.key())?;
+                    }
+                    continue;
                 }
-                continue;
+                // Another process may have unpacked it before the lock.
+                Lock::Ours if !file.is_in_place()? => continue,
+                Lock::Ours => {}
             }
-            if file.file().try_lock().is_err() {
-                continue;
-            }
-            // Another process has closed the pack meanwhile, or its index is damaged.
-            let has_index = folder.has_index(pack.stem());
-            let (offsets, has_gaps) = packs::scanned(&file, pack.key())?;
-            let length = file.length()?;
-            if length > offsets.end {
-                file.file().set_len(offsets.end)?;
-            }
-            // A killed process may have written them without a sync.
-            file.file().sync_data()?;
-            let is_full = is_full(offsets.end, offsets.frames);
+            // Now that it has no other writer.
+            pack.refresh(&folder)?;
+            let Some(Extent { end, frames, has_gaps }) = pack.extent() else { continue };
             if has_gaps {
                 warn!(
                     pack = %file.path().display(),
-                    "a pack of payloads has bytes that are no payload; it is damaged, or the machine failed while \
+                    "a pack of payloads has bytes outside of its payloads; it is damaged, or the machine failed while \
                      they were written"
                 );
             }
-            if has_index || has_gaps || is_full {
-                folder.put_index(pack.stem(), &offsets.encode(pack.key()))?;
+            // A killed process may have written the frames without a sync.
+            cut_and_sync(&file, end)?;
+            // With an index, another process has closed the pack meanwhile, or its index is damaged.
+            if folder.has_index(pack.stem())? || has_gaps || is_full(end, frames) {
+                folder.put_index(pack.stem(), &pack.index(&file)?)?;
                 pack.read_index(&folder)?;
-            } else if writing.current.is_none() {
-                let Offsets { end, frames, .. } = offsets;
+                continue;
+            }
+            if writing.current.is_none() {
+                let (folder, pack, from_ms) = (folder.clone(), Arc::clone(pack), 0);
                 let own = HashMap::new();
-                writing.current = Some(Current { folder: folder.clone(), pack, file, end, frames, own });
+                writing.current = Some(Current { folder, pack, file, end, frames, from_ms, own });
             }
         }
         self.packs.refresh()
@@ -292,16 +314,16 @@ impl PackWriter {
         let stem = unique_name();
         let file = folder.create(&stem, |file| {
             // A file system without locks has none that another writer could take.
-            if let Err(TryLockError::WouldBlock) = file.file().try_lock() {
+            if lock(file) == Lock::Theirs {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             file.write_all_at(&PackKey::new(random).encode(), 0)
         })?;
         self.packs.refresh()?;
-        let pack = self.packs.known().1.into_iter().find(|pack| pack.stem() == stem);
-        let pack = pack.ok_or(io::ErrorKind::NotFound)?;
-        let end = PACK_HEADER_BYTES as u64;
-        Ok(Current { folder, pack, file, end, frames: 0, own: HashMap::new() })
+        let (_, packs) = self.packs.known();
+        let pack = packs.iter().find(|pack| pack.stem() == stem).ok_or(io::ErrorKind::NotFound)?;
+        let (pack, end) = (Arc::clone(pack), PACK_HEADER_BYTES as u64);
+        Ok(Current { folder, pack, file, end, frames: 0, from_ms: 0, own: HashMap::new() })
     }
 
     /// Closes the pack: it gets its index, and no writer continues it.
@@ -327,6 +349,40 @@ impl PackWriter {
     }
 }
 
+impl Writing {
+    fn is_current(&self, pack: &Arc<Pack>) -> bool {
+        self.current.as_ref().is_some_and(|current| current.pack.stem() == pack.stem())
+    }
+}
+
+/// The place to which [`PackWriter::unpack`] writes payloads.
+pub(super) trait Files {
+    /// Stores a payload, durably.
+    fn add_file(&self, name: &str, payload: &[u8]) -> io::Result<()>;
+
+    /// Removes it again, durably.
+    fn remove_file(&self, name: &str) -> io::Result<()>;
+
+    /// Returns true if it is stored.
+    fn has_file(&self, name: &str, hash: &Hash) -> io::Result<bool>;
+}
+
+/// Returns a payload that has the hash in its name; `None` for any other.
+fn whole(found: &Found<'_>) -> io::Result<Option<Vec<u8>>> {
+    let Some(hash) = found.frame.payload_hash().filter(|_| is_name(&found.frame.name)) else {
+        return Ok(None);
+    };
+    let payload = found.read(MAX_PAYLOAD_BYTES)?;
+    Ok((Hash::of(&payload) == hash).then_some(payload))
+}
+
+fn is_elsewhere(files: &impl Files, frame: &Frame) -> io::Result<bool> {
+    match frame.payload_hash().filter(|_| is_name(&frame.name)) {
+        Some(hash) => files.has_file(&frame.name, &hash),
+        None => Ok(false),
+    }
+}
+
 /// A failed append.
 enum Failed {
     /// The pack is as before.
@@ -340,8 +396,15 @@ impl Current {
         is_full(self.end, self.frames)
     }
 
+    /// Returns false if the pack was moved away, such as for a restore, or another process has closed it, because it was
+    /// idle on a network file system.
+    fn is_usable(&self) -> io::Result<bool> {
+        Ok(self.file.is_in_place()? && !self.folder.has_index(self.pack.stem())?)
+    }
+
     /// Appends payloads until the pack is full, and syncs it once.
     fn append(&mut self, payloads: &[(&str, &Bytes)], now_ms: u64) -> Result<Vec<Put>, Failed> {
+        let now_ms = now_ms.max(self.from_ms);
         let mut group = Group { end: self.end, ..Group::default() };
         let written = self.write(payloads, now_ms, &mut group);
         let result = match written {
@@ -350,6 +413,7 @@ impl Current {
             Err(error) => Err((error, true)),
         };
         if let Err((error, was_written)) = result {
+            self.from_ms = now_ms.saturating_add(1);
             // Drops the pages of the failed write, too.
             let is_back = self.file.file().set_len(self.end).and_then(|()| self.file.file().sync_data());
             return Err(if was_written && is_back.is_ok() {
@@ -372,13 +436,21 @@ impl Current {
         Ok(group.puts)
     }
 
+    /// Returns true if this writer has stored a payload, and no other process has erased it.
+    fn has(&self, name: &str, key: &[u8; 16]) -> io::Result<bool> {
+        let Some(own) = self.own.get(key) else { return Ok(false) };
+        let frame = self.pack.frame(&self.file, own.offset)?;
+        Ok(frame.is_some_and(|frame| frame.name == name && !frame.is_erased))
+    }
+
     fn write(&self, payloads: &[(&str, &Bytes)], now_ms: u64, group: &mut Group) -> io::Result<()> {
         let mut names = HashSet::new();
-        let mut buffer = Vec::with_capacity(WRITE_BYTES / 4);
+        let sizes = payloads.iter().map(|(name, payload)| FRAME_HEADER_BYTES + name.len() + payload.len());
+        let mut buffer = Vec::with_capacity(sizes.sum::<usize>().min(WRITE_BYTES));
         let mut at = self.end;
         for (name, payload) in payloads {
             let key = key_of_name(name);
-            if self.own.contains_key(&key) || !names.insert(key) {
+            if self.has(name, &key)? || !names.insert(key) {
                 group.shared.push(key);
                 group.puts.push(Put::AlreadyThere);
                 continue;
@@ -403,21 +475,49 @@ impl Current {
 /// Gives an index to the packs without a writer if there are many of them.
 fn index_abandoned(root: &Path) -> io::Result<()> {
     let Some(folder) = PackFolder::open(root)? else { return Ok(()) };
-    let without_index = folder.list()?.into_iter().filter(|stem| !folder.has_index(stem));
-    for stem in without_index.skip(SPARE_PACKS) {
+    let mut spare = 0;
+    for stem in folder.list()? {
+        if folder.has_index(&stem)? {
+            continue;
+        }
+        spare += 1;
+        if spare <= SPARE_PACKS {
+            continue;
+        }
         let Some(file) = folder.pack(&stem, Open::Write)? else { continue };
-        if is_on_network(&file) || file.file().try_lock().is_err() || folder.has_index(&stem) {
+        if lock(&file) != Lock::Ours || folder.has_index(&stem)? {
             continue;
         }
         let Some(key) = packs::read_key(&file)? else { continue };
-        let (offsets, _) = packs::scanned(&file, &key)?;
-        if file.length()? > offsets.end {
-            file.file().set_len(offsets.end)?;
-        }
-        file.file().sync_data()?;
-        folder.put_index(&stem, &offsets.encode(&key))?;
+        close(&folder, &stem, &file, &key)?;
     }
     Ok(())
+}
+
+/// Cuts off the bytes behind the last frame, of a write that was interrupted, and syncs the pack.
+fn cut_and_sync(file: &PackFile, end: u64) -> io::Result<()> {
+    if file.length()? > end {
+        file.file().set_len(end)?;
+    }
+    file.file().sync_data()
+}
+
+/// Gives a pack its index: no writer continues it.
+fn close(folder: &PackFolder, stem: &str, file: &PackFile, key: &PackKey) -> io::Result<()> {
+    let (offsets, _) = packs::scanned(file, key)?;
+    cut_and_sync(file, offsets.end)?;
+    folder.put_index(stem, &offsets.encode(key))
+}
+
+/// Cuts off bytes behind the last frame of a pack without a writer: they may be a part of a payload.
+fn cut(folder: &PackFolder, pack: &Pack) -> io::Result<()> {
+    let Some(known) = pack.extent() else { return Ok(()) };
+    let Some(file) = folder.pack(pack.stem(), Open::Write)? else { return Ok(()) };
+    if file.length()? <= known.end || lock(&file) != Lock::Ours {
+        return Ok(());
+    }
+    pack.refresh(folder)?;
+    pack.extent().map_or(Ok(()), |extent| cut_and_sync(&file, extent.end))
 }
 
 /// Payloads on their way into a pack.
@@ -444,12 +544,9 @@ fn is_name(name: &str) -> bool {
     parts.next() == Some(DEVICES) && parts.clone().count() == 3 && parts.all(plain)
 }
 
-/// Overwrites a payload with zeros, and gives its blocks back if the file system can.
+/// Overwrites a payload with zeros.
 fn overwrite(file: &PackFile, frame: &Frame) -> io::Result<()> {
     let (mut at, end) = (frame.payload_at(), frame.end());
-    if punch(file, at, end - at) {
-        return Ok(());
-    }
     let zeros = [0; 64 << 10];
     while at < end {
         let part = usize::try_from(end - at).unwrap_or(usize::MAX).min(zeros.len());
@@ -473,16 +570,30 @@ fn is_overwritten(file: &PackFile, frame: &Frame) -> io::Result<bool> {
     Ok(true)
 }
 
+/// Replaces a payload by zeros without blocks; returns false if the file system cannot.
 #[cfg(target_os = "linux")]
-fn punch(file: &PackFile, at: u64, length: u64) -> bool {
+fn punch(file: &PackFile, frame: &Frame) -> bool {
     use rustix::fs::{FallocateFlags, fallocate};
     let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-    length > 0 && fallocate(file.file(), flags, at, length).is_ok()
+    let length = u64::from(frame.payload_bytes);
+    length == 0 || fallocate(file.file(), flags, frame.payload_at(), length).is_ok()
 }
 
 #[cfg(not(target_os = "linux"))]
-fn punch(_file: &PackFile, _at: u64, _length: u64) -> bool {
+fn punch(_file: &PackFile, _frame: &Frame) -> bool {
     false
+}
+
+/// Takes the lock on a pack.
+fn lock(file: &PackFile) -> Lock {
+    if is_on_network(file) {
+        return Lock::Unknown;
+    }
+    match file.file().try_lock() {
+        Ok(()) => Lock::Ours,
+        Err(TryLockError::WouldBlock) => Lock::Theirs,
+        Err(TryLockError::Error(_)) => Lock::Unknown,
+    }
 }
 
 /// Returns true on a file system where a lock may hold on one machine only.

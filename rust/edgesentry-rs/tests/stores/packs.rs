@@ -83,7 +83,7 @@ async fn writers_have_packs_of_their_own_and_continue_those_without_one() {
     }
 }
 
-/// A process is killed after any byte of its write: what was acknowledged stays, and the rest can be stored.
+/// A process is killed after any byte of its write: each acknowledged payload stays, and the rest can be stored.
 #[tokio::test]
 async fn a_pack_that_ends_anywhere_is_continued() {
     let place = TempDir::new().unwrap();
@@ -95,6 +95,10 @@ async fn a_pack_that_ends_anywhere_is_continued() {
     put(&store, &all[3..]).await;
     drop(store);
     let bytes = std::fs::read(&pack).unwrap();
+    let end_of = |admitted: &Admitted| {
+        let payload = admitted.payload();
+        payload.len() + bytes.windows(payload.len()).position(|window| window == payload).unwrap()
+    };
     for (at, length) in (acknowledged..=bytes.len()).step_by(7).enumerate() {
         let root = place.path().join(format!("copy-{at}"));
         std::fs::create_dir_all(root.join(PACKS)).unwrap();
@@ -104,7 +108,9 @@ async fn a_pack_that_ends_anywhere_is_continued() {
         std::fs::write(&copy, [&bytes[..length], &zeros].concat()).unwrap();
         holds(&Folder::read(&root).unwrap(), &all[..3]).await;
         let store = open(&root);
-        assert!(std::fs::metadata(&copy).unwrap().len() as usize <= length);
+        // Zeros may complete a frame. It stays, like one with damage, and is of no harm.
+        let kept = std::fs::metadata(&copy).unwrap().len() as usize;
+        assert!(kept <= length || all.iter().any(|admitted| end_of(admitted) == kept), "{length} {kept}");
         put(&store, &all).await;
         holds(&store, &all).await;
         drop(store);
@@ -130,7 +136,8 @@ async fn a_damaged_pack_is_not_continued_and_its_other_payloads_stay() {
     assert_eq!(read(&store, &all[0]).await, None);
     // A payload with other bytes is returned as it is, for verification, and can be stored again.
     let bytes = std::fs::read(&pack).unwrap();
-    let at = bytes.windows(24).position(|window| window == &all[5].payload()[..24]).unwrap();
+    let payload = all[5].payload();
+    let at = bytes.windows(payload.len()).position(|window| window == payload).unwrap();
     let forged = [&bytes[..at], b"forged", &bytes[at + 6..]].concat();
     std::fs::write(&pack, forged).unwrap();
     assert_eq!(&read(&store, &all[5]).await.unwrap()[..6], b"forged");
@@ -187,11 +194,113 @@ async fn an_erased_payload_is_nowhere_any_more() {
         }
     }
     holds(&store, &others[..3]).await;
-    // It can come back, as after a restore.
-    for store in [&store, &another] {
-        put(store, std::slice::from_ref(&small)).await;
+    // It can be stored again, as after a restore, also by the writer whose copy another process has erased.
+    for store in [&another, &store] {
+        assert_eq!(put(store, std::slice::from_ref(&small)).await, [Put::Stored]);
         holds(store, std::slice::from_ref(&small)).await;
     }
+}
+
+/// A part of a payload that a killed process has left is erased by a service that runs.
+#[tokio::test]
+async fn a_part_of_an_erased_payload_is_cut_off() {
+    let place = TempDir::new().unwrap();
+    let (all, root) = (some(3), place.path());
+    let (service, killed) = (open(root), open(root));
+    put(&service, &all[..1]).await;
+    put(&killed, &all[1..2]).await;
+    drop(killed);
+    let (record, name) = (all[0].record(), content_path(all[0].record()));
+    let service_pack = files(root, "pack").into_iter().find(|pack| is_in(pack, all[0].payload())).unwrap();
+    let other_pack = files(root, "pack").into_iter().find(|pack| *pack != service_pack).unwrap();
+    let before = std::fs::read(&other_pack).unwrap();
+    let mut torn = before.clone();
+    torn.extend_from_slice(&std::fs::read(&service_pack).unwrap()[64..]);
+    std::fs::write(&other_pack, torn).unwrap();
+    service.erase(record, &name).await.unwrap();
+    assert!(!is_anywhere(root, all[0].payload()));
+    assert_eq!(std::fs::read(&other_pack).unwrap(), before);
+    holds(&service, &all[1..2]).await;
+}
+
+fn is_in(file: &Path, bytes: &[u8]) -> bool {
+    std::fs::read(file).unwrap().windows(bytes.len()).any(|window| window == bytes)
+}
+
+/// A directory that is restored, or removed, while a service runs.
+#[tokio::test]
+async fn a_directory_that_is_replaced_is_used() {
+    let place = TempDir::new().unwrap();
+    let (all, root) = (some(6), place.path().join("payloads"));
+    let (service, reader) = (open(&root), Folder::read(place.path()).unwrap());
+    put(&service, &all[..2]).await;
+    let reads = Folder::read(&root).unwrap();
+    holds(&reads, &all[..2]).await;
+    std::fs::rename(root.join(PACKS), place.path().join("kept")).unwrap();
+    put(&service, &all[2..4]).await;
+    holds(&reads, &all[2..4]).await;
+    std::fs::rename(root.join(PACKS), place.path().join("other")).unwrap();
+    std::fs::rename(place.path().join("kept"), root.join(PACKS)).unwrap();
+    for store in [&reads, &service] {
+        holds(store, &all[..2]).await;
+        assert_eq!(read(store, &all[2]).await, None);
+    }
+    // The pack alone is moved away.
+    std::fs::rename(&files(&root, "pack")[0], place.path().join("moved")).unwrap();
+    assert_eq!(put(&service, &all[4..]).await, [Put::Stored; 2]);
+    holds(&service, &all[4..]).await;
+    holds(&reads, &all[4..]).await;
+    assert_eq!(read(&reads, &all[0]).await, None);
+    assert_eq!(read(&reader, &all[0]).await, None);
+}
+
+#[tokio::test]
+async fn unfinished_files_of_killed_writers_are_removed() {
+    let place = TempDir::new().unwrap();
+    put(&open(place.path()), &some(1)).await;
+    let packs = place.path().join(PACKS);
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(2 * 3600);
+    for name in ["1-a.new", "1-b.partial", "1-a.other", "A.new"] {
+        std::fs::File::create(packs.join(name)).unwrap().set_modified(old).unwrap();
+    }
+    std::fs::write(packs.join("1-c.new"), "").unwrap();
+    holds(&open(place.path()), &some(1)).await;
+    let kept =
+        ["1-a.new", "1-b.partial", "1-a.other", "A.new", "1-c.new"].map(|name| packs.join(name).exists());
+    assert_eq!(kept, [false, false, true, true, true]);
+}
+
+/// A reader of another process never misses a payload that was stored before, and never reads other bytes.
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_see_each_payload_once_it_is_stored() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let place = TempDir::new().unwrap();
+    let (all, stored) = (Arc::new(some(400)), Arc::new(AtomicUsize::new(0)));
+    let store = open(place.path());
+    let readers: Vec<_> = (0..2)
+        .map(|seed| {
+            let (all, stored, root) = (Arc::clone(&all), Arc::clone(&stored), place.path().to_owned());
+            std::thread::spawn(move || {
+                let (folder, mut state) = (PayloadFolder::open(&root).unwrap(), seed);
+                loop {
+                    let there = stored.load(Ordering::SeqCst);
+                    for _ in 0..there.min(50) {
+                        state = (state * 31 + 7) % there;
+                        let found = folder.read(all[state].record(), 100).unwrap();
+                        assert_eq!(found.as_deref(), Some(&all[state].payload()[..]), "{state} of {there}");
+                    }
+                    if there == all.len() {
+                        return;
+                    }
+                }
+            })
+        })
+        .collect();
+    for group in all.chunks(5) {
+        put(&store, group).await;
+        stored.fetch_add(group.len(), Ordering::SeqCst);
+    }
+    readers.into_iter().for_each(|reader| reader.join().unwrap());
 }
 
 #[tokio::test]

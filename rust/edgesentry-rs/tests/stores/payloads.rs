@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use edgesentry_chain::{AuditRecord, Device, Hash, Head, Scheme};
-use edgesentry_formats::content_path;
+use edgesentry_formats::{content_path, describe};
 use edgesentry_rs::FailureKind;
 use edgesentry_rs::ingest::storage::{IngestService, Limits};
 use edgesentry_rs::ingest::verify::{Admitted, DeviceKeys, RegisteredKey, Registry, Submission, admit};
@@ -336,8 +336,8 @@ async fn other_bytes_in_the_place_of_a_payload_concern_only_its_device() {
 
     let outcomes = service.ingest_many(records.clone()).await;
     assert_eq!(names(&outcomes[..1]), ["accepted"]);
-    let error = outcomes[1].as_ref().unwrap_err().to_string();
-    assert!(error.contains("RawDataStore") || error.contains(&content_path(record)), "{error}");
+    let error = describe(outcomes[1].as_ref().unwrap_err());
+    assert!(error.contains(&content_path(record)), "{error}");
     assert!(outcomes[2].is_err());
     assert_eq!(names(&outcomes[3..]), all("accepted", 3));
     let count = "SELECT count(*) FROM record_payloads";

@@ -5,6 +5,9 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::directory::{Directory, is_not_a_file};
 
 /// The directory of packs, below the root of a payload directory. The name of a payload never leads there.
 pub const PACKS: &str = ".packs";
@@ -13,15 +16,23 @@ pub const MAX_PACKS: usize = 1 << 14;
 
 const PACK_ENDING: &str = ".pack";
 const INDEX_ENDING: &str = ".index";
+/// The endings of files whose writer has not finished.
 const NEW_ENDING: &str = ".new";
+const PARTIAL_ENDING: &str = ".partial";
 const MAX_STEM_BYTES: usize = 100;
+
+/// Returns true for a name that may lead to the directory of packs, also on a file system that does not distinguish
+/// upper case.
+pub fn is_packs(name: &str) -> bool {
+    let folded = name.to_lowercase().to_uppercase();
+    folded.eq_ignore_ascii_case(PACKS)
+}
 
 /// The open directory of packs.
 #[derive(Clone, Debug)]
 pub struct PackFolder {
     path: PathBuf,
-    #[cfg(unix)]
-    folder: Arc<std::os::fd::OwnedFd>,
+    folder: Arc<Directory>,
 }
 
 /// An open pack or index.
@@ -33,6 +44,7 @@ pub struct PackFile {
 
 /// The purpose for which a file is opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Open {
     /// An existing file, for reading.
     Read,
@@ -58,17 +70,16 @@ impl PackFolder {
             }
             Ok(_) => {}
         }
-        #[cfg(unix)]
-        let folder = {
-            use rustix::fs::{Mode, OFlags, open};
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            Arc::new(open(&path, flags, Mode::empty())?)
-        };
-        Ok(Some(PackFolder {
-            path,
-            #[cfg(unix)]
-            folder,
-        }))
+        let folder = Arc::new(Directory::open(&path)?);
+        Ok(Some(PackFolder { path, folder }))
+    }
+
+    /// Returns false once the directory was removed, or another one has its path, as after a restore.
+    ///
+    /// # Errors
+    /// The system does not report it.
+    pub fn is_in_place(&self) -> io::Result<bool> {
+        self.folder.is_at(&self.path)
     }
 
     /// Returns the stems of all packs, in order.
@@ -77,10 +88,9 @@ impl PackFolder {
     /// The directory cannot be read, or has too many packs.
     pub fn list(&self) -> io::Result<Vec<String>> {
         let mut stems = Vec::new();
-        for entry in fs::read_dir(&self.path)? {
-            let name = entry?.file_name();
-            let stem = name.to_str().and_then(|name| name.strip_suffix(PACK_ENDING));
-            let Some(stem) = stem.filter(|stem| is_stem(stem)) else { continue };
+        self.folder.for_each_name(|name| {
+            let stem = name.strip_suffix(PACK_ENDING).filter(|stem| is_stem(stem));
+            let Some(stem) = stem else { return Ok(()) };
             if stems.len() == MAX_PACKS {
                 let problem = format!(
                     "{} has more than {MAX_PACKS} packs of payloads; write the payloads into files with eds unpack DIR",
@@ -89,7 +99,8 @@ impl PackFolder {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
             }
             stems.push(stem.to_owned());
-        }
+            Ok(())
+        })?;
         stems.sort_unstable();
         Ok(stems)
     }
@@ -113,11 +124,16 @@ impl PackFolder {
     ) -> io::Result<PackFile> {
         let partial = format!("{stem}{NEW_ENDING}");
         let mut file = self.file(&partial, Open::New)?.ok_or(io::ErrorKind::NotFound)?;
-        prepare(&file)?;
-        file.file.sync_all()?;
-        let path = self.path.join(format!("{stem}{PACK_ENDING}"));
-        fs::rename(self.path.join(&partial), &path)?;
-        file.path = path;
+        let name = format!("{stem}{PACK_ENDING}");
+        let placed = prepare(&file)
+            .and_then(|()| file.file.sync_all())
+            .and_then(|()| self.folder.rename(&partial, &name));
+        if let Err(error) = placed {
+            // It has no payload.
+            let _ = self.folder.remove(&partial);
+            return Err(error);
+        }
+        file.path = self.path.join(name);
         self.sync()?;
         Ok(file)
     }
@@ -131,8 +147,19 @@ impl PackFolder {
     }
 
     /// Returns true if a pack has an index.
-    pub fn has_index(&self, stem: &str) -> bool {
-        fs::symlink_metadata(self.index_path(stem)).is_ok()
+    ///
+    /// # Errors
+    /// The system does not report it.
+    pub fn has_index(&self, stem: &str) -> io::Result<bool> {
+        self.folder.status(&format!("{stem}{INDEX_ENDING}")).map(|status| status.is_some())
+    }
+
+    /// Returns the size of a pack; `None` if there is none.
+    ///
+    /// # Errors
+    /// The system does not report it.
+    pub(super) fn pack_bytes(&self, stem: &str) -> io::Result<Option<u64>> {
+        Ok(self.folder.status(&format!("{stem}{PACK_ENDING}"))?.map(|status| status.bytes))
     }
 
     /// Puts the index of a pack into place, durably.
@@ -140,15 +167,17 @@ impl PackFolder {
     /// # Errors
     /// It cannot be written.
     pub fn put_index(&self, stem: &str, bytes: &[u8]) -> io::Result<()> {
-        let partial = format!("{stem}.partial");
-        match fs::remove_file(self.path.join(&partial)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        let partial = format!("{stem}{PARTIAL_ENDING}");
+        self.folder.remove(&partial)?;
+        let file = self.file(&partial, Open::New)?.ok_or(io::ErrorKind::NotFound)?;
+        let placed = file
+            .write_all_at(bytes, 0)
+            .and_then(|()| file.file.sync_all())
+            .and_then(|()| self.folder.rename(&partial, &format!("{stem}{INDEX_ENDING}")));
+        if let Err(error) = placed {
+            let _ = self.folder.remove(&partial);
+            return Err(error);
         }
-        let Some(file) = self.file(&partial, Open::New)? else { return Err(io::ErrorKind::NotFound.into()) };
-        file.write_all_at(bytes, 0)?;
-        file.file.sync_all()?;
-        fs::rename(self.path.join(&partial), self.index_path(stem))?;
         self.sync()
     }
 
@@ -157,13 +186,33 @@ impl PackFolder {
     /// # Errors
     /// They cannot be removed.
     pub fn remove(&self, stem: &str) -> io::Result<()> {
-        for path in [self.path.join(format!("{stem}{PACK_ENDING}")), self.index_path(stem)] {
-            match fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+        for ending in [PACK_ENDING, INDEX_ENDING] {
+            self.folder.remove(&format!("{stem}{ending}"))?;
         }
         self.sync()
+    }
+
+    /// Removes files of writers that were interrupted at least this long ago. None of them has a payload.
+    ///
+    /// # Errors
+    /// The directory cannot be read, or a file cannot be removed.
+    pub fn remove_unfinished(&self, age: Duration) -> io::Result<()> {
+        let mut names = Vec::new();
+        self.folder.for_each_name(|name| {
+            let stem = name.strip_suffix(NEW_ENDING).or_else(|| name.strip_suffix(PARTIAL_ENDING));
+            if stem.is_some_and(is_stem) && names.len() < MAX_PACKS {
+                names.push(name.to_owned());
+            }
+            Ok(())
+        })?;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        for name in names {
+            let modified_s = self.folder.status(&name)?.map(|status| status.modified_s);
+            if modified_s.is_some_and(|time| time.saturating_add(age.as_secs()) < now.as_secs()) {
+                self.folder.remove(&name)?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes the names in the directory durable.
@@ -171,7 +220,7 @@ impl PackFolder {
     /// # Errors
     /// The directory cannot be synced.
     pub fn sync(&self) -> io::Result<()> {
-        File::open(&self.path)?.sync_all()
+        self.folder.sync()
     }
 
     /// Returns its path.
@@ -179,47 +228,15 @@ impl PackFolder {
         &self.path
     }
 
-    fn index_path(&self, stem: &str) -> PathBuf {
-        self.path.join(format!("{stem}{INDEX_ENDING}"))
-    }
-
     fn file(&self, name: &str, how: Open) -> io::Result<Option<PackFile>> {
         let path = self.path.join(name);
-        match self.open_file(name, how) {
+        match self.folder.file(name, how) {
             Ok(file) if file.metadata()?.is_file() => Ok(Some(PackFile { path, file })),
             Ok(_) => Err(not_a_file(&path)),
             Err(error) if error.kind() == io::ErrorKind::NotFound && how != Open::New => Ok(None),
+            Err(error) if is_not_a_file(&error) => Err(not_a_file(&path)),
             Err(error) => Err(error),
         }
-    }
-
-    #[cfg(unix)]
-    fn open_file(&self, name: &str, how: Open) -> io::Result<File> {
-        use rustix::fs::{Mode, OFlags, openat};
-        use rustix::io::Errno;
-        let flags = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let flags = flags
-            | match how {
-                Open::Read => OFlags::RDONLY,
-                Open::Write => OFlags::RDWR,
-                Open::New => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
-            };
-        let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::WGRP | Mode::ROTH | Mode::WOTH;
-        match openat(&self.folder, name, flags, mode) {
-            Ok(file) => Ok(file.into()),
-            // A link, a pipe without a reader, a directory.
-            Err(Errno::LOOP | Errno::NXIO | Errno::ISDIR) => Err(not_a_file(&self.path.join(name))),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    #[cfg(not(unix))]
-    fn open_file(&self, name: &str, how: Open) -> io::Result<File> {
-        let path = self.path.join(name);
-        if how != Open::New && !fs::symlink_metadata(&path)?.is_file() {
-            return Err(not_a_file(&path));
-        }
-        fs::OpenOptions::new().read(true).write(how != Open::Read).create_new(how == Open::New).open(path)
     }
 }
 
@@ -275,6 +292,18 @@ impl PackFile {
         self.file.metadata().map(|metadata| metadata.len())
     }
 
+    /// Returns false once the file was removed, or another one has its path.
+    ///
+    /// # Errors
+    /// The system does not report it.
+    pub fn is_in_place(&self) -> io::Result<bool> {
+        match fs::symlink_metadata(&self.path) {
+            Ok(there) => Ok(is_same(&there, &self.file.metadata()?)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Returns the file.
     pub fn file(&self) -> &File {
         &self.file
@@ -305,6 +334,17 @@ impl Read for Part<'_> {
         self.left -= read as u64;
         Ok(read)
     }
+}
+
+#[cfg(unix)]
+fn is_same(one: &fs::Metadata, other: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+#[cfg(not(unix))]
+fn is_same(one: &fs::Metadata, _other: &fs::Metadata) -> bool {
+    one.is_file()
 }
 
 #[cfg(unix)]

@@ -15,7 +15,7 @@ pub const MAX_NAME_BYTES: usize = 512;
 
 const PACK_MAGIC: &[u8; 8] = b"edspack\n";
 const VERSION: u32 = 1;
-/// In each header of a frame, behind its state: where a scan looks for the next frame.
+/// In each header of a frame, behind its state. A scan finds the next frame by it.
 const FRAME_MAGIC: &[u8; 4] = b"EdsF";
 const LIVE: &[u8; 4] = b"live";
 const GONE: &[u8; 4] = b"gone";
@@ -120,9 +120,13 @@ impl Frame {
 
     /// Returns the frame at a place in a pack; `None` if there is none, or only a part of it.
     pub(super) fn read(file: &PackFile, key: &PackKey, offset: u64) -> io::Result<Option<Frame>> {
+        let length = file.length()?;
+        // Systems refuse to read at places that no file has.
+        if offset >= length {
+            return Ok(None);
+        }
         let mut bytes = [0; FRAME_HEADER_BYTES + MAX_NAME_BYTES];
         let read = file.read_at(&mut bytes, offset)?;
-        let length = file.length()?;
         Ok(Frame::parse(key, offset, &bytes[..read]).filter(|frame| frame.end() <= length))
     }
 

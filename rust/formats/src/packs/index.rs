@@ -1,6 +1,7 @@
 //! Where the payloads of a pack are: in memory while the pack grows, in a file beside it afterwards.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 
 use edgesentry_chain::Hash;
@@ -15,6 +16,9 @@ const PAGE_BYTES: usize = 4096;
 const CHECK_BYTES: usize = 16;
 const ENTRY_BYTES: usize = 24;
 const ENTRIES_OF_A_PAGE: usize = (PAGE_BYTES - CHECK_BYTES) / ENTRY_BYTES;
+
+/// An index with more entries is damaged: two for each frame of a pack, at most.
+const MAX_ENTRIES: u64 = 2 * super::MAX_FRAMES_IN_MEMORY;
 
 /// The key of an entry: the first half of the hash of a name, or of a payload hash.
 pub(super) type EntryKey = [u8; 16];
@@ -39,14 +43,27 @@ fn key_of(kind: &[u8], bytes: &[u8]) -> EntryKey {
 #[derive(Clone, Debug)]
 pub struct Offsets {
     first: HashMap<EntryKey, u64>,
-    /// Further frames of a name.
+    /// Further frames with the same key.
     more: HashMap<EntryKey, Vec<u64>>,
     /// The number of frames.
     pub frames: u64,
     /// The end of the last frame.
     pub end: u64,
-    /// The place of the last frame.
-    last: u64,
+    last: Last,
+}
+
+/// The last frame that was added.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+struct Last {
+    offset: u64,
+    name: EntryKey,
+    stored_at_ms: u64,
+}
+
+impl Last {
+    fn of(frame: &Frame) -> Last {
+        Last { offset: frame.offset, name: key_of_name(&frame.name), stored_at_ms: frame.stored_at_ms }
+    }
 }
 
 impl Default for Offsets {
@@ -56,7 +73,7 @@ impl Default for Offsets {
             more: HashMap::new(),
             frames: 0,
             end: PACK_HEADER_BYTES as u64,
-            last: 0,
+            last: Last::default(),
         }
     }
 }
@@ -67,27 +84,28 @@ impl Offsets {
         if frame.offset < self.end {
             return;
         }
-        (self.end, self.last, self.frames) = (frame.end(), frame.offset, self.frames + 1);
+        (self.end, self.last, self.frames) = (frame.end(), Last::of(frame), self.frames + 1);
         if frame.is_erased {
             return;
         }
-        let name = key_of_name(&frame.name);
-        if let Some(first) = self.first.insert(name, frame.offset) {
-            self.first.insert(name, first);
-            self.more.entry(name).or_default().push(frame.offset);
-        }
-        // One place suffices to read a payload by its hash.
-        if let Some(hash) = frame.payload_hash() {
-            self.first.entry(key_of_hash(&hash)).or_insert(frame.offset);
+        // Each copy of a payload has its places: another one may be erased.
+        let hash = frame.payload_hash().map(|hash| key_of_hash(&hash));
+        for key in std::iter::once(self.last.name).chain(hash) {
+            match self.first.entry(key) {
+                Entry::Vacant(place) => _ = place.insert(frame.offset),
+                Entry::Occupied(_) => self.more.entry(key).or_default().push(frame.offset),
+            }
         }
     }
 
-    /// Returns true if the last frame is still in the pack.
+    /// Returns true if the last frame is still in the pack. A writer that takes frames back stores others with a later
+    /// time.
     pub(super) fn is_in(&self, file: &PackFile, key: &PackKey) -> io::Result<bool> {
         if self.frames == 0 {
             return Ok(true);
         }
-        Ok(Frame::read(file, key, self.last)?.is_some_and(|frame| frame.end() == self.end))
+        let frame = Frame::read(file, key, self.last.offset)?;
+        Ok(frame.is_some_and(|frame| frame.end() == self.end && Last::of(&frame) == self.last))
     }
 
     pub(super) fn get(&self, key: &EntryKey) -> Vec<u64> {
@@ -109,7 +127,7 @@ impl Offsets {
                 place[..16].copy_from_slice(*key);
                 place[16..].copy_from_slice(&offset.to_le_bytes());
             }
-            let check = key.check(&[&(number as u64).to_le_bytes(), &page[CHECK_BYTES..]]);
+            let check = header.check_of_page(key, number as u64, &page[CHECK_BYTES..]);
             page[..CHECK_BYTES].copy_from_slice(&check);
             index.extend_from_slice(&page);
         }
@@ -141,6 +159,12 @@ impl IndexHeader {
         header
     }
 
+    /// Returns the check of a page, which is valid with this header only.
+    fn check_of_page(&self, key: &PackKey, number: u64, entries: &[u8]) -> [u8; CHECK_BYTES] {
+        let of_header = [self.covered.to_le_bytes(), self.entries.to_le_bytes()];
+        key.check(&[of_header.as_flattened(), &number.to_le_bytes(), entries])
+    }
+
     fn pages(&self) -> u64 {
         self.entries.div_ceil(ENTRIES_OF_A_PAGE as u64)
     }
@@ -154,7 +178,8 @@ impl IndexHeader {
         let number = |at: usize| u64::from_le_bytes(header[at..at + 8].try_into().unwrap_or_default());
         let index = IndexHeader { covered: number(16), entries: number(24) };
         let length = index.pages().checked_mul(PAGE_BYTES as u64).and_then(|pages| pages.checked_add(64));
-        let is_whole = index.encode(key) == header && length == Some(file.length()?);
+        let is_whole =
+            index.encode(key) == header && index.entries <= MAX_ENTRIES && length == Some(file.length()?);
         Ok(if is_whole { Ok(index) } else { Err(Damaged) })
     }
 
@@ -222,10 +247,10 @@ impl Page {
     ) -> io::Result<Result<(), Damaged>> {
         let read = file.read_at(&mut self.bytes, (HEADER_BYTES as u64) + number * PAGE_BYTES as u64)?;
         let (check, entries) = self.bytes.split_at(CHECK_BYTES);
-        if read < PAGE_BYTES || key.check(&[&number.to_le_bytes(), entries]) != *check {
+        if read < PAGE_BYTES || index.check_of_page(key, number, entries) != *check {
             return Ok(Err(Damaged));
         }
-        let left = index.entries - number * ENTRIES_OF_A_PAGE as u64;
+        let left = index.entries.saturating_sub(number.saturating_mul(ENTRIES_OF_A_PAGE as u64));
         self.number = number;
         self.entries = usize::try_from(left).unwrap_or(usize::MAX).min(ENTRIES_OF_A_PAGE);
         Ok(Ok(()))
