@@ -153,8 +153,8 @@ impl PackWriter {
         }
         let found = self.packs.all(name)?;
         let (Some(folder), packs) = self.packs.known() else { return Ok(()) };
-        let others = packs.iter().filter(|pack| !writing.is_current(pack));
-        others.map(|pack| cut(&folder, pack)).collect::<io::Result<()>>()?;
+        let mut others = packs.iter().filter(|pack| !writing.is_current(pack));
+        others.try_for_each(|pack| cut(&folder, pack))?;
         for (pack, frame) in found {
             let Some(file) = folder.pack(pack.stem(), Open::Write)? else { continue };
             overwrite(&file, &frame)?;
