@@ -53,6 +53,8 @@ class Job:
 
 def packed(argument: str) -> str:
     """Puts the payloads of our build into packs."""
+    if argument == "--payloads":
+        return "--payload-store"
     return argument.replace("folder:", "packs:", 1) if argument.startswith("folder:") else argument
 
 
