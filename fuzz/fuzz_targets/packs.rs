@@ -49,12 +49,12 @@ fn frames(root: &std::path::Path) -> Vec<String> {
     let file = folder.pack("a", Open::Read).unwrap().unwrap();
     let Ok(Some(key)) = read_key(&file) else { return Vec::new() };
     let mut names = Vec::new();
-    let has_gaps = for_each(&file, &key, |found| {
+    let scan = for_each(&file, &key, |found| {
         names.push(found.frame.name.clone());
         Ok(())
     });
     let (offsets, also) = scanned(&file, &key).unwrap();
-    assert_eq!(has_gaps.unwrap(), also);
+    assert_eq!(scan.unwrap(), also);
     assert!(offsets.frames >= names.len() as u64);
     let _ = offsets.encode(&key);
     names

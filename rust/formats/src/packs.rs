@@ -30,14 +30,29 @@ pub const FULL_PACK_FRAMES: u64 = 1 << 18;
 /// A reader refuses a larger pack.
 const MAX_PACK_BYTES: u64 = 1 << 30;
 /// A reader refuses more frames in packs without an index: their places are in memory.
-const MAX_FRAMES_IN_MEMORY: u64 = 8 * FULL_PACK_FRAMES;
+pub const MAX_FRAMES_IN_MEMORY: u64 = 8 * FULL_PACK_FRAMES;
+
+/// Numbers that the packs of a root share.
+#[derive(Default, Debug)]
+struct Counts {
+    /// Frames whose places are in memory.
+    in_memory: AtomicU64,
+    /// Changes of the packs that are known, or of the places in them.
+    changes: AtomicU64,
+}
+
+impl Counts {
+    fn change(&self) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
+    }
+}
 
 /// The packs below a root.
 #[derive(Debug)]
 pub struct Packs {
     root: PathBuf,
     state: Mutex<State>,
-    in_memory: Arc<AtomicU64>,
+    counts: Arc<Counts>,
 }
 
 #[derive(Clone, Default, Debug)]
@@ -53,7 +68,7 @@ pub struct Pack {
     stem: String,
     key: PackKey,
     places: Mutex<Places>,
-    in_memory: Arc<AtomicU64>,
+    counts: Arc<Counts>,
 }
 
 #[derive(Debug)]
@@ -71,7 +86,8 @@ enum Places {
 struct Held {
     offsets: Offsets,
     has_gaps: bool,
-    in_memory: Arc<AtomicU64>,
+    has_damaged_end: bool,
+    counts: Arc<Counts>,
 }
 
 /// The extent of a pack that is in memory.
@@ -83,6 +99,8 @@ pub struct Extent {
     pub frames: u64,
     /// True if bytes before the last frame are not of any frame.
     pub has_gaps: bool,
+    /// True if bytes behind the last frame are not those of an interrupted write.
+    pub has_damaged_end: bool,
 }
 
 /// A payload in a pack.
@@ -116,7 +134,7 @@ impl Found<'_> {
 impl Packs {
     /// Makes the packs below a root; it reads them when a payload is looked up.
     pub fn new(root: &Path) -> Packs {
-        Packs { root: root.to_owned(), state: Mutex::default(), in_memory: Arc::default() }
+        Packs { root: root.to_owned(), state: Mutex::default(), counts: Arc::default() }
     }
 
     /// Calls `visit` with the payloads that have a name, until it returns a result.
@@ -149,11 +167,16 @@ impl Packs {
         is_wanted: impl Fn(&Frame) -> bool,
         mut visit: impl FnMut(&Found<'_>) -> io::Result<Option<T>>,
     ) -> io::Result<Option<T>> {
+        let changes = || self.counts.changes.load(Ordering::SeqCst);
+        let before = changes();
         if let Some(found) = self.search(&self.snapshot(), key, &is_wanted, &mut visit)? {
             return Ok(Some(found));
         }
-        // Other processes may have added payloads.
+        // Other processes may have added payloads; another thread may have read of them since the search.
         self.refresh()?;
+        if changes() == before {
+            return Ok(None);
+        }
         self.search(&self.snapshot(), key, &is_wanted, &mut visit)
     }
 
@@ -234,7 +257,11 @@ impl Packs {
         let mut state = self.state();
         let is_in_place = state.folder.as_ref().map(PackFolder::is_in_place).transpose()?;
         if is_in_place != Some(true) {
-            *state = State { folder: PackFolder::open(&self.root)?, ..State::default() };
+            let folder = PackFolder::open(&self.root)?;
+            if folder.is_some() || state.folder.is_some() {
+                self.counts.change();
+            }
+            *state = State { folder, ..State::default() };
         }
         let Some(folder) = state.folder.clone() else { return Ok(()) };
         let stems = folder.list()?;
@@ -245,7 +272,11 @@ impl Packs {
             let mut packs = state.packs.to_vec();
             packs.retain(|pack| !is_gone(pack));
             for stem in new {
-                packs.extend(Pack::open(&folder, stem, &self.in_memory)?.map(Arc::new));
+                packs.extend(Pack::open(&folder, stem, &self.counts)?.map(Arc::new));
+            }
+            // A file without a header is new each time.
+            if packs.len() != state.packs.len() || state.packs.iter().any(is_gone) {
+                self.counts.change();
             }
             state.packs = Arc::new(packs);
         }
@@ -274,15 +305,23 @@ impl Packs {
 
 impl Pack {
     /// Opens a pack; `None` if it has no header, or is gone.
-    fn open(folder: &PackFolder, stem: &str, in_memory: &Arc<AtomicU64>) -> io::Result<Option<Pack>> {
+    fn open(folder: &PackFolder, stem: &str, counts: &Arc<Counts>) -> io::Result<Option<Pack>> {
         let Some(file) = folder.pack(stem, Open::Read)? else { return Ok(None) };
         let Some(key) = PackKey::read(&file)? else { return Ok(None) };
         let places = match indexed(folder, stem, &key, &file)? {
             Some(header) => Places::Indexed(header),
-            None => Places::Growing(Held::new(in_memory)),
+            None => Places::Growing(Held::new(counts)),
         };
-        let in_memory = Arc::clone(in_memory);
-        Ok(Some(Pack { stem: stem.to_owned(), key, places: Mutex::new(places), in_memory }))
+        let counts = Arc::clone(counts);
+        Ok(Some(Pack { stem: stem.to_owned(), key, places: Mutex::new(places), counts }))
+    }
+
+    /// Opens a pack alone; `None` if it has no header, or is gone. No frame of it is in memory.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not a pack.
+    pub fn read(folder: &PackFolder, stem: &str) -> io::Result<Option<Pack>> {
+        Pack::open(folder, stem, &Arc::default())
     }
 
     /// Returns its name without the ending.
@@ -313,7 +352,9 @@ impl Pack {
         match &*self.places() {
             Places::Indexed(_) => None,
             Places::Growing(held) | Places::Rebuilt(held) => {
-                Some(Extent { end: held.offsets.end, frames: held.offsets.frames, has_gaps: held.has_gaps })
+                let Held { offsets: Offsets { end, frames, .. }, has_gaps, has_damaged_end, .. } = held;
+                let (has_gaps, has_damaged_end) = (*has_gaps, *has_damaged_end);
+                Some(Extent { end: *end, frames: *frames, has_gaps, has_damaged_end })
             }
         }
     }
@@ -327,31 +368,41 @@ impl Pack {
         let Some(file) = folder.pack(&self.stem, Open::Read)? else { return Ok(()) };
         if let Some(header) = indexed(folder, &self.stem, &self.key, &file)? {
             *places = Places::Indexed(header);
+            self.counts.change();
         }
         Ok(())
     }
 
-    /// Adds frames that this process has written.
-    pub fn add(&self, frames: &[Frame]) {
-        if let Places::Growing(held) | Places::Rebuilt(held) = &mut *self.places() {
-            let Held { offsets, in_memory, .. } = held;
-            let before = offsets.frames;
-            frames.iter().for_each(|frame| offsets.add(frame));
-            in_memory.fetch_add(offsets.frames - before, Ordering::Relaxed);
+    /// Forgets the places in memory, after frames were taken back that a reader may have added meanwhile.
+    pub fn forget(&self) {
+        let mut places = self.places();
+        if !matches!(*places, Places::Indexed(_)) {
+            *places = Places::Growing(Held::new(&self.counts));
+            self.counts.change();
         }
     }
 
-    /// Returns the bytes of its index.
+    /// Adds frames that this process has written, unless the pack is to be read again from an earlier place.
+    pub fn add(&self, frames: &[Frame]) {
+        if let Places::Growing(held) | Places::Rebuilt(held) = &mut *self.places() {
+            let Held { offsets, counts, .. } = held;
+            let before = offsets.frames;
+            for frame in frames {
+                if frame.offset > offsets.end {
+                    break;
+                }
+                offsets.add(frame);
+            }
+            counts.in_memory.fetch_add(offsets.frames - before, Ordering::Relaxed);
+            counts.change();
+        }
+    }
+
+    /// Returns the bytes of its index, after a scan of the whole pack.
     ///
     /// # Errors
     /// The pack cannot be read.
     pub fn index(&self, file: &PackFile) -> io::Result<Vec<u8>> {
-        if let Places::Growing(Held { offsets, .. }) | Places::Rebuilt(Held { offsets, .. }) = &*self.places()
-            && offsets.end == file.length()?
-            && offsets.is_in(file, &self.key)?
-        {
-            return Ok(offsets.encode(&self.key));
-        }
         Ok(scanned(file, &self.key)?.0.encode(&self.key))
     }
 
@@ -375,8 +426,9 @@ impl Pack {
             if let Some(replaced) = replaced.filter(|replaced| is_first && *replaced != header) {
                 *places = Places::Indexed(replaced);
             } else if matches!(*places, Places::Indexed(_)) {
-                let mut held = Held::new(&self.in_memory);
+                let mut held = Held::new(&self.counts);
                 held.grow(&file, &self.key)?;
+                self.counts.change();
                 *places = Places::Rebuilt(held);
             }
             is_first = false;
@@ -397,7 +449,8 @@ impl Pack {
             }
             // Its writer, on another machine, did not see the index in time.
             Places::Indexed(_) => {
-                *places = Places::Growing(Held::new(&self.in_memory));
+                *places = Places::Growing(Held::new(&self.counts));
+                self.counts.change();
                 false
             }
             Places::Growing(_) => false,
@@ -411,7 +464,8 @@ impl Pack {
         let Some(file) = folder.pack(&self.stem, Open::Read)? else { return Ok(()) };
         // A writer took back frames of a write that failed.
         if !held.offsets.is_in(&file, &self.key)? {
-            *held = Held::new(&self.in_memory);
+            *held = Held::new(&self.counts);
+            self.counts.change();
         }
         held.grow(&file, &self.key)
     }
@@ -422,14 +476,17 @@ impl Pack {
 }
 
 impl Held {
-    fn new(in_memory: &Arc<AtomicU64>) -> Held {
-        Held { offsets: Offsets::default(), has_gaps: false, in_memory: Arc::clone(in_memory) }
+    fn new(counts: &Arc<Counts>) -> Held {
+        let offsets = Offsets::default();
+        Held { offsets, has_gaps: false, has_damaged_end: false, counts: Arc::clone(counts) }
     }
 
     /// Adds the frames of the file that are not in memory.
     fn grow(&mut self, file: &PackFile, key: &PackKey) -> io::Result<()> {
-        let Held { offsets, has_gaps, in_memory } = self;
-        *has_gaps |= grow(offsets, file, key, |_| {
+        let Held { offsets, has_gaps, has_damaged_end, counts } = self;
+        let in_memory = &counts.in_memory;
+        let scan = grow(offsets, file, key, |_| {
+            counts.change();
             if in_memory.fetch_add(1, Ordering::Relaxed) >= MAX_FRAMES_IN_MEMORY {
                 in_memory.fetch_sub(1, Ordering::Relaxed);
                 let problem = "and others have too many payloads without an index; run eds config check --create with \
@@ -438,13 +495,15 @@ impl Held {
             }
             Ok(())
         })?;
+        *has_gaps |= scan.has_gaps;
+        *has_damaged_end = scan.has_damaged_end;
         Ok(())
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.in_memory.fetch_sub(self.offsets.frames, Ordering::Relaxed);
+        self.counts.in_memory.fetch_sub(self.offsets.frames, Ordering::Relaxed);
     }
 }
 
@@ -462,17 +521,20 @@ fn indexed(
     Ok(header.filter(|header| header.covered == length))
 }
 
-/// Returns the places of all frames of a pack, and whether it has gaps.
+/// Returns the places of all frames of a pack, and the result of the scan. Damaged bytes at the end count as covered.
 ///
 /// # Errors
 /// The pack cannot be read, or is larger than any that a writer makes.
-pub fn scanned(file: &PackFile, key: &PackKey) -> io::Result<(Offsets, bool)> {
+pub fn scanned(file: &PackFile, key: &PackKey) -> io::Result<(Offsets, Scan)> {
     let mut offsets = Offsets::default();
-    let has_gaps = grow(&mut offsets, file, key, |frames| {
+    let scan = grow(&mut offsets, file, key, |frames| {
         let problem = "has more payloads than any pack; move it away";
         if frames > MAX_FRAMES_IN_MEMORY { Err(invalid(file, problem)) } else { Ok(()) }
     })?;
-    Ok((offsets, has_gaps))
+    if scan.has_damaged_end {
+        offsets.end = scan.length;
+    }
+    Ok((offsets, scan))
 }
 
 fn grow(
@@ -480,14 +542,13 @@ fn grow(
     file: &PackFile,
     key: &PackKey,
     mut count: impl FnMut(u64) -> io::Result<()>,
-) -> io::Result<bool> {
+) -> io::Result<Scan> {
     check_size(file)?;
-    let scan = frame::scan(file, key, offsets.end, |frame| {
+    frame::scan(file, key, offsets.end, |frame| {
         count(offsets.frames)?;
         offsets.add(frame);
         Ok(())
-    })?;
-    Ok(scan.has_gaps)
+    })
 }
 
 fn check_size(file: &PackFile) -> io::Result<()> {
@@ -497,7 +558,7 @@ fn check_size(file: &PackFile) -> io::Result<()> {
     Ok(())
 }
 
-/// Calls `visit` with every payload of a pack that is not erased. Returns whether the pack has gaps.
+/// Calls `visit` with every payload of a pack that is not erased.
 ///
 /// # Errors
 /// The pack cannot be read, or `visit` fails.
@@ -505,12 +566,11 @@ pub fn for_each(
     file: &PackFile,
     key: &PackKey,
     mut visit: impl FnMut(&Found<'_>) -> io::Result<()>,
-) -> io::Result<bool> {
+) -> io::Result<Scan> {
     check_size(file)?;
-    let scan = frame::scan(file, key, PACK_HEADER_BYTES as u64, |frame| {
+    frame::scan(file, key, PACK_HEADER_BYTES as u64, |frame| {
         if frame.is_erased { Ok(()) } else { visit(&Found { file, frame }) }
-    })?;
-    Ok(scan.has_gaps)
+    })
 }
 
 /// Reads the key of a pack; `None` if the file is too short to have one.

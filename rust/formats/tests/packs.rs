@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use common::some_records;
 use edgesentry_chain::{AuditRecord, Hash, Payloads};
 use edgesentry_formats::packs::{
-    Frame, Offsets, Open, PACK_HEADER_BYTES, PACKS, PackFile, PackFolder, PackKey, Packs, for_each, scanned,
+    FRAME_HEADER_BYTES, Frame, Offsets, Open, PACK_HEADER_BYTES, PACKS, PackFile, PackFolder, PackKey, Packs,
+    for_each, scanned,
 };
 use edgesentry_formats::{PayloadFolder, content_path};
 use proptest::prelude::*;
@@ -174,6 +175,69 @@ fn a_pack_that_grows_is_read_on() {
     packed.seal();
     assert_eq!(read(&packs, &all[10].0).unwrap(), None);
     assert_eq!(read(&packs, &all[9].0).unwrap().as_ref(), Some(&all[9].1));
+}
+
+/// A reader of the writer's process has added frames of a write that failed.
+#[test]
+fn frames_that_were_taken_back_are_forgotten() {
+    let all = payloads(3);
+    let packed = Packed::new(&all);
+    let packs = Packs::new(packed.root());
+    let (key, file) = (PackKey::new(KEY), packed.open());
+    let start = file.length().unwrap();
+    let write = |(name, payload): &(String, Vec<u8>), stored_at_ms| {
+        let mut bytes = Vec::new();
+        let frame = Frame::encode(&key, (start, stored_at_ms), (name, payload), &mut bytes).unwrap();
+        file.write_all_at(&bytes, start).unwrap();
+        frame
+    };
+    let (failed, stored) = (payload_of("lift-09/0/1", &[1; 3000]), payload_of("lift-09/0/2", b"short"));
+    write(&failed, 5);
+    assert!(read(&packs, &failed.0).unwrap().is_some());
+    file.file().set_len(start).unwrap();
+    let pack = packs.known().1[0].clone();
+    pack.forget();
+    pack.add(&[write(&stored, 6)]);
+    assert_eq!(read(&packs, &stored.0).unwrap(), Some(stored.1));
+    assert_eq!(packs.all(&stored.0).unwrap().len(), 1);
+    assert_eq!(read(&packs, &failed.0).unwrap(), None);
+    assert!(all.iter().all(|(name, payload)| read(&packs, name).unwrap().as_ref() == Some(payload)));
+    let index = pack.index(&file).unwrap();
+    assert_eq!(index, scanned(&file, &key).unwrap().0.encode(&key));
+    packed.folder().put_index("1-a", &index).unwrap();
+    assert!(read(&Packs::new(packed.root()), &stored.0).unwrap().is_some());
+}
+
+/// The end of a pack is that of an interrupted write if it can be one, and damaged otherwise.
+#[test]
+fn an_interrupted_write_differs_from_a_damaged_end() {
+    let all = payloads(2);
+    let packed = Packed::new(&all);
+    let bytes = fs::read(packed.pack()).unwrap();
+    let last = usize::try_from(packed.frames[1].offset).unwrap();
+    let header = FRAME_HEADER_BYTES + all[1].0.len();
+    let scan = |bytes: &[u8]| {
+        fs::write(packed.pack(), bytes).unwrap();
+        scanned(&packed.open(), &PackKey::new(KEY)).unwrap()
+    };
+    for length in last..bytes.len() {
+        let (offsets, found) = scan(&bytes[..length]);
+        assert_eq!((found.has_damaged_end, offsets.frames, offsets.end), (false, 1, last as u64), "{length}");
+    }
+    for zeros in [1, 100, 100_000] {
+        for length in [last, last + 1, last + 13, last + header - 1] {
+            assert!(!scan(&[&bytes[..length], &vec![0; zeros]].concat()).1.has_damaged_end, "{length}");
+        }
+        let damaged = [&bytes[..last + 50], &vec![0; zeros], b"x"].concat();
+        assert!(scan(&damaged).1.has_damaged_end || zeros == 1);
+    }
+    for at in (0..header).filter(|at| !(0..4).contains(at)) {
+        let (offsets, found) = scan(&flipped(&bytes, last + at));
+        assert!(found.has_damaged_end && offsets.frames == 1, "{at}");
+        // An index covers it, so that no writer continues the pack.
+        assert_eq!(offsets.end, bytes.len() as u64);
+    }
+    assert_eq!(scan(&bytes).1.end, bytes.len() as u64);
 }
 
 #[test]

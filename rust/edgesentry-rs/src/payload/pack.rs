@@ -277,7 +277,7 @@ impl PackWriter {
             }
             // Now that it has no other writer.
             pack.refresh(&folder)?;
-            let Some(Extent { end, frames, has_gaps }) = pack.extent() else { continue };
+            let Some(Extent { end, frames, has_gaps, .. }) = pack.extent() else { continue };
             if has_gaps {
                 warn!(
                     pack = %file.path().display(),

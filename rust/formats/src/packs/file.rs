@@ -87,13 +87,39 @@ impl PackFolder {
     /// # Errors
     /// The directory cannot be read, or has too many packs.
     pub fn list(&self) -> io::Result<Vec<String>> {
+        self.list_up_to(MAX_PACKS)
+    }
+
+    /// Like [`PackFolder::list`], of any number of packs.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn list_all(&self) -> io::Result<Vec<String>> {
+        self.list_up_to(usize::MAX)
+    }
+
+    /// Returns the number of packs without an index.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn count_without_index(&self) -> io::Result<u64> {
+        let (mut packs, mut indexes) = (0_u64, 0);
+        self.folder.for_each_name(|name| {
+            packs += u64::from(name.ends_with(PACK_ENDING));
+            indexes += u64::from(name.ends_with(INDEX_ENDING));
+            Ok(())
+        })?;
+        Ok(packs.saturating_sub(indexes))
+    }
+
+    fn list_up_to(&self, most: usize) -> io::Result<Vec<String>> {
         let mut stems = Vec::new();
         self.folder.for_each_name(|name| {
             let stem = name.strip_suffix(PACK_ENDING).filter(|stem| is_stem(stem));
             let Some(stem) = stem else { return Ok(()) };
-            if stems.len() == MAX_PACKS {
+            if stems.len() == most {
                 let problem = format!(
-                    "{} has more than {MAX_PACKS} packs of payloads; write the payloads into files with eds unpack DIR",
+                    "{} has more than {most} packs of payloads; write the payloads into files with eds unpack DIR",
                     self.path.display()
                 );
                 return Err(io::Error::new(io::ErrorKind::InvalidData, problem));

@@ -185,6 +185,10 @@ pub struct Scan {
     pub end: u64,
     /// True if bytes before the last frame are not of any frame.
     pub has_gaps: bool,
+    /// True if bytes behind the last frame are not those of an interrupted write: they may be a damaged frame.
+    pub has_damaged_end: bool,
+    /// The length of the file at the begin of the scan.
+    pub length: u64,
 }
 
 /// Finds the frames of a pack from a place on. Behind bytes that are not a frame it looks for the next one.
@@ -199,7 +203,7 @@ pub(super) fn scan(
 ) -> io::Result<Scan> {
     let length = file.length()?;
     let mut window = Window { file, start: 0, bytes: Vec::new() };
-    let mut scan = Scan { end: from, has_gaps: false };
+    let mut scan = Scan { end: from, has_gaps: false, has_damaged_end: false, length };
     let mut at = from;
     while at < length {
         let bytes = window.at(at, FRAME_HEADER_BYTES + MAX_NAME_BYTES)?;
@@ -221,7 +225,48 @@ pub(super) fn scan(
             }
         }
     }
+    scan.has_damaged_end = scan.end < length && !is_interrupted(file, key, scan.end, length)?;
     Ok(scan)
+}
+
+/// Returns true if the bytes from a place to the end are those of an interrupted write: a whole header whose payload is
+/// cut, or a part of a header and the zeros of a machine that failed.
+fn is_interrupted(file: &PackFile, key: &PackKey, from: u64, length: u64) -> io::Result<bool> {
+    let mut bytes = [0; FRAME_HEADER_BYTES + MAX_NAME_BYTES];
+    let read = file.read_at(&mut bytes, from)?;
+    let bytes = &bytes[..read.min(usize::try_from(length - from).unwrap_or(usize::MAX))];
+    if Frame::parse(key, from, bytes).is_some() {
+        return Ok(true);
+    }
+    let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    Ok(is_part_of_header(&bytes[..written]) && is_zero(file, from + written as u64, length)?)
+}
+
+/// Returns true if a header can begin with these bytes and has more.
+fn is_part_of_header(bytes: &[u8]) -> bool {
+    let begin = [*LIVE, *FRAME_MAGIC];
+    let begin = begin.as_flattened();
+    let compared = bytes.len().min(begin.len());
+    let name_bytes = bytes.get(12..14).map_or(0, |bytes| usize::from(bytes[0]) | usize::from(bytes[1]) << 8);
+    bytes[..compared] == begin[..compared]
+        && name_bytes <= MAX_NAME_BYTES
+        && bytes.len() < FRAME_HEADER_BYTES + name_bytes
+}
+
+fn is_zero(file: &PackFile, mut from: u64, to: u64) -> io::Result<bool> {
+    let mut bytes = vec![0; WINDOW_BYTES];
+    while from < to {
+        let most = usize::try_from(to - from).unwrap_or(usize::MAX).min(bytes.len());
+        let read = file.read_at(&mut bytes[..most], from)?;
+        if bytes[..read].iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        if read == 0 {
+            break;
+        }
+        from += read as u64;
+    }
+    Ok(true)
 }
 
 /// A part of a file in memory.
