@@ -13,6 +13,7 @@ use edgesentry_formats::content_path;
 use edgesentry_formats::packs::{Packs, is_packs};
 use edgesentry_formats::times::now_ms;
 use futures::StreamExt;
+use tracing::warn;
 
 use super::pack::{Files, PackWriter, Unpacked};
 use super::{Leftovers, PayloadStore, Put, Version, damaged, is_of};
@@ -81,8 +82,10 @@ impl Folder {
                 }
                 let folder = Folder::new(root, place, layout);
                 if layout == Layout::Packs {
-                    let tidied = folder.writer.tidy();
-                    tidied.map_err(|source| error(&folder.place, "open the packs of payloads", source))?;
+                    // A damaged pack does not keep the service from starting; writes that need it fail.
+                    if let Err(error) = folder.writer.tidy() {
+                        warn!(place = %folder.place, %error, "the packs of payloads could not be tidied");
+                    }
                 }
                 Ok(folder)
             }

@@ -15,8 +15,8 @@ use bytes::Bytes;
 use edgesentry_chain::Hash;
 use edgesentry_formats::DEVICES;
 use edgesentry_formats::packs::{
-    self, Extent, FRAME_HEADER_BYTES, FULL_PACK_BYTES, FULL_PACK_FRAMES, Found, Frame, Open,
-    PACK_HEADER_BYTES, PACKS, Pack, PackFile, PackFolder, PackKey, Packs, key_of_name,
+    self, Extent, FRAME_HEADER_BYTES, FULL_PACK_BYTES, FULL_PACK_FRAMES, Found, Frame, MAX_FRAMES_IN_MEMORY,
+    MAX_PACKS, Open, PACK_HEADER_BYTES, PACKS, Pack, PackFile, PackFolder, PackKey, Packs, Scan, key_of_name,
 };
 use tracing::warn;
 
@@ -28,6 +28,14 @@ use crate::files::unique_name;
 const WRITE_BYTES: usize = 1 << 20;
 /// Packs without an index and without a writer that stay for the next writers.
 const SPARE_PACKS: usize = 8;
+/// A writer begins no pack in a directory with so many. Several may begin one at once, and readers accept a few more.
+const MOST_PACKS: usize = MAX_PACKS - 256;
+/// Packs of failed syncs without an index; a writer keeps them open.
+const MOST_SET_ASIDE: usize = 16;
+/// Frames of all packs without an index together, about: readers have their places in memory.
+const GROWING_FRAMES: u64 = MAX_FRAMES_IN_MEMORY / 4;
+/// A writer counts the packs without an index after so many frames.
+const FRAMES_OF_A_COUNT: u64 = 4096;
 /// A pack of a network file system without writes for this long has no writer.
 const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// A pack or an index that was begun this long ago, and did not get its name, has no writer.
@@ -45,7 +53,15 @@ pub(super) struct PackWriter {
 struct Writing {
     current: Option<Current>,
     /// Packs whose last frames may not be on the disk: locked, so that no writer of this time continues them.
-    set_aside: Vec<PackFile>,
+    set_aside: Vec<SetAside>,
+}
+
+/// A pack of a failed sync that could not get its index.
+#[derive(Debug)]
+struct SetAside {
+    folder: PackFolder,
+    pack: Arc<Pack>,
+    file: PackFile,
 }
 
 /// The pack of this writer.
@@ -57,6 +73,8 @@ struct Current {
     /// The end of the last frame that is on the disk.
     end: u64,
     frames: u64,
+    /// The number of frames at which the writer counts packs again.
+    next_count: u64,
     /// The earliest time of the next frame: later than that of frames that were taken back. Readers distinguish them by
     /// it.
     from_ms: u64,
@@ -90,7 +108,8 @@ pub struct Unpacked {
     pub payloads: u64,
     /// The packs that were removed.
     pub packs: u64,
-    /// The payloads that do not have the hash in their names; their packs stay.
+    /// The payloads that do not have the hash in their names, and one for each pack with other bytes that are not of any
+    /// payload; their packs stay.
     pub damaged: u64,
 }
 
@@ -118,7 +137,7 @@ impl PackWriter {
                     return Err(error);
                 }
             }
-            if writing.current.as_ref().is_some_and(Current::is_full) {
+            if writing.current.as_mut().is_some_and(Current::is_to_close) {
                 self.retire(&mut writing)?;
             }
         }
@@ -176,24 +195,18 @@ impl PackWriter {
     pub(super) fn unpack(&self, files: &impl Files) -> io::Result<Unpacked> {
         let mut writing = self.writing();
         writing.current = None;
-        self.packs.refresh()?;
-        let (Some(folder), packs) = self.packs.known() else { return Ok(Unpacked::default()) };
-        let mut locked = Vec::new();
-        // A pack with an index has no writer.
-        for pack in packs.iter().filter(|pack| pack.is_in_memory()) {
-            let Some(file) = folder.pack(pack.stem(), Open::Write)? else { continue };
-            if lock(&file) == Lock::Theirs {
-                let problem =
-                    format!("{}: another process writes to it; stop that process", file.path().display());
-                return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
-            }
-            locked.push(file);
-        }
         let mut unpacked = Unpacked::default();
-        for pack in packs.iter() {
-            let Some(file) = folder.pack(pack.stem(), Open::Read)? else { continue };
+        let Some(folder) = PackFolder::open(&self.root)? else { return Ok(unpacked) };
+        // Also of a directory with more packs, or more places of payloads, than a reader accepts.
+        let stems = folder.list_all()?;
+        // Before the first pack goes.
+        for stem in &stems {
+            without_writer(&folder, stem)?;
+        }
+        for stem in &stems {
+            let Some((pack, file)) = without_writer(&folder, stem)? else { continue };
             let mut others = 0_u64;
-            packs::for_each(&file, pack.key(), |found| {
+            let scan = packs::for_each(&file, pack.key(), |found| {
                 let Some(payload) = whole(found)? else {
                     others += 1;
                     return Ok(());
@@ -218,13 +231,16 @@ impl PackWriter {
                     Ok(())
                 })?;
             }
+            damaged += u64::from(scan.has_gaps || scan.has_damaged_end);
             if damaged == 0 {
-                folder.remove(pack.stem())?;
+                if file.length()? != scan.length {
+                    return Err(in_use(&file, WRITTEN));
+                }
+                folder.remove(stem)?;
                 unpacked.packs += 1;
             }
             unpacked.damaged += damaged;
         }
-        self.packs.refresh()?;
         Ok(unpacked)
     }
 
@@ -247,6 +263,7 @@ impl PackWriter {
             writing.current = None;
         }
         if writing.current.is_none() {
+            close_set_aside(&mut writing.set_aside)?;
             self.acquire(writing)?;
         }
         if writing.current.is_none() {
@@ -266,8 +283,9 @@ impl PackWriter {
             match lock(&file) {
                 Lock::Theirs => continue,
                 Lock::Unknown => {
+                    // Its index does not cover it, or it became old meanwhile.
                     if is_abandoned(&file) {
-                        close(&folder, pack.stem(), &file, pack.key())?;
+                        close(&folder, pack.stem(), (&file, Lock::Unknown), pack.key())?;
                     }
                     continue;
                 }
@@ -277,26 +295,29 @@ impl PackWriter {
             }
             // Now that it has no other writer.
             pack.refresh(&folder)?;
-            let Some(Extent { end, frames, has_gaps, .. }) = pack.extent() else { continue };
-            if has_gaps {
-                warn!(
-                    pack = %file.path().display(),
-                    "a pack of payloads has bytes outside of its payloads; it is damaged, or the machine failed while \
-                     they were written"
-                );
+            let Some(extent) = pack.extent() else { continue };
+            let Extent { end, frames, .. } = extent;
+            let is_damaged = extent.has_gaps || extent.has_damaged_end;
+            if is_damaged {
+                warn_of_damage(&file);
             }
             // A killed process may have written the frames without a sync.
-            cut_and_sync(&file, end)?;
+            if extent.has_damaged_end {
+                file.file().sync_data()?;
+            } else {
+                cut_and_sync(&file, end)?;
+            }
             // With an index, another process has closed the pack meanwhile, or its index is damaged.
-            if folder.has_index(pack.stem())? || has_gaps || is_full(end, frames) {
+            if folder.has_index(pack.stem())? || is_damaged || is_full(end, frames) {
                 folder.put_index(pack.stem(), &pack.index(&file)?)?;
                 pack.read_index(&folder)?;
                 continue;
             }
             if writing.current.is_none() {
-                let (folder, pack, from_ms) = (folder.clone(), Arc::clone(pack), 0);
-                let own = HashMap::new();
-                writing.current = Some(Current { folder, pack, file, end, frames, from_ms, own });
+                // Its creator may have been killed before the name was on the disk.
+                folder.sync()?;
+                let (folder, pack) = (folder.clone(), Arc::clone(pack));
+                writing.current = Some(Current::new(folder, pack, file, (end, frames)));
             }
         }
         self.packs.refresh()
@@ -309,6 +330,13 @@ impl PackWriter {
             _ => fs::File::open(&self.root)?.sync_all()?,
         }
         let folder = PackFolder::open(&self.root)?.ok_or(io::ErrorKind::NotFound)?;
+        if folder.list_all()?.len() >= MOST_PACKS {
+            let problem = format!(
+                "{} has {MOST_PACKS} packs of payloads or more; write the payloads into files with eds unpack DIR",
+                folder.path().display()
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+        }
         let mut random = [0; 32];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
         let stem = unique_name();
@@ -322,8 +350,7 @@ impl PackWriter {
         self.packs.refresh()?;
         let (_, packs) = self.packs.known();
         let pack = packs.iter().find(|pack| pack.stem() == stem).ok_or(io::ErrorKind::NotFound)?;
-        let (pack, end) = (Arc::clone(pack), PACK_HEADER_BYTES as u64);
-        Ok(Current { folder, pack, file, end, frames: 0, from_ms: 0, own: HashMap::new() })
+        Ok(Current::new(folder, Arc::clone(pack), file, (PACK_HEADER_BYTES as u64, 0)))
     }
 
     /// Closes the pack: it gets its index, and no writer continues it.
@@ -335,12 +362,10 @@ impl PackWriter {
 
     /// Leaves a pack whose last frames may be in memory only.
     fn set_aside(&self, writing: &mut Writing) {
-        let Some(current) = writing.current.take() else { return };
-        let index = packs::scanned(&current.file, current.pack.key()).and_then(|(offsets, _)| {
-            current.folder.put_index(current.pack.stem(), &offsets.encode(current.pack.key()))
-        });
-        if index.is_err() {
-            writing.set_aside.push(current.file);
+        let Some(Current { folder, pack, file, .. }) = writing.current.take() else { return };
+        let set_aside = SetAside { folder, pack, file };
+        if set_aside.close().is_err() {
+            writing.set_aside.push(set_aside);
         }
     }
 
@@ -352,6 +377,34 @@ impl PackWriter {
 impl Writing {
     fn is_current(&self, pack: &Arc<Pack>) -> bool {
         self.current.as_ref().is_some_and(|current| current.pack.stem() == pack.stem())
+    }
+}
+
+impl SetAside {
+    fn close(&self) -> io::Result<()> {
+        self.folder.put_index(self.pack.stem(), &self.pack.index(&self.file)?)
+    }
+}
+
+/// Closes packs that were set aside if they are many, and refuses to write if that fails: each is an open file.
+fn close_set_aside(set_aside: &mut Vec<SetAside>) -> io::Result<()> {
+    if set_aside.len() < MOST_SET_ASIDE {
+        return Ok(());
+    }
+    let mut failed = None;
+    set_aside.retain(|one| match one.close() {
+        Ok(()) => false,
+        Err(error) => {
+            failed = Some(error);
+            true
+        }
+    });
+    match failed {
+        Some(error) if set_aside.len() >= MOST_SET_ASIDE => {
+            let problem = format!("{MOST_SET_ASIDE} packs could not be synced; check the disk: {error}");
+            Err(io::Error::new(error.kind(), problem))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -376,6 +429,28 @@ fn whole(found: &Found<'_>) -> io::Result<Option<Vec<u8>>> {
     Ok((Hash::of(&payload) == hash).then_some(payload))
 }
 
+const WRITTEN: &str = "another process writes to it; stop that process";
+
+fn in_use(file: &PackFile, problem: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("{}: {problem}", file.path().display()))
+}
+
+/// Opens a pack that has no writer, and locks it; `None` if it is gone, or has no header.
+fn without_writer(folder: &PackFolder, stem: &str) -> io::Result<Option<(Pack, PackFile)>> {
+    let Some(pack) = Pack::read(folder, stem)? else { return Ok(None) };
+    let Some(file) = folder.pack(stem, Open::Write)? else { return Ok(None) };
+    match lock(&file) {
+        Lock::Theirs => Err(in_use(&file, WRITTEN)),
+        Lock::Unknown if pack.is_in_memory() && !is_abandoned(&file) => Err(in_use(
+            &file,
+            "its file system has no locks, and it was written in the last 24 hours; stop all writers and wait, or \
+             unpack a copy of the directory on a local disk",
+        )),
+        // Another process may have unpacked it before the lock.
+        Lock::Ours | Lock::Unknown => Ok(file.is_in_place()?.then_some((pack, file))),
+    }
+}
+
 fn is_elsewhere(files: &impl Files, frame: &Frame) -> io::Result<bool> {
     match frame.payload_hash().filter(|_| is_name(&frame.name)) {
         Some(hash) => files.has_file(&frame.name, &hash),
@@ -392,8 +467,19 @@ enum Failed {
 }
 
 impl Current {
-    fn is_full(&self) -> bool {
-        is_full(self.end, self.frames)
+    fn new(folder: PackFolder, pack: Arc<Pack>, file: PackFile, (end, frames): (u64, u64)) -> Current {
+        let own = HashMap::new();
+        Current { folder, pack, file, end, frames, next_count: FRAMES_OF_A_COUNT, from_ms: 0, own }
+    }
+
+    /// Returns true for a pack that is full, or large for one of many packs whose places readers have in memory.
+    fn is_to_close(&mut self) -> bool {
+        if is_full(self.end, self.frames) || self.frames < self.next_count {
+            return is_full(self.end, self.frames);
+        }
+        self.next_count = self.frames + FRAMES_OF_A_COUNT;
+        let growing = self.folder.count_without_index();
+        growing.is_ok_and(|growing| self.frames.saturating_mul(growing) >= GROWING_FRAMES)
     }
 
     /// Returns false if the pack was moved away, such as for a restore, or another process has closed it, because it was
@@ -416,6 +502,8 @@ impl Current {
             self.from_ms = now_ms.saturating_add(1);
             // Drops the pages of the failed write, too.
             let is_back = self.file.file().set_len(self.end).and_then(|()| self.file.file().sync_data());
+            // A reader of this process may have added frames of the failed write.
+            self.pack.forget();
             return Err(if was_written && is_back.is_ok() {
                 Failed::Write(error)
             } else {
@@ -472,7 +560,8 @@ impl Current {
     }
 }
 
-/// Gives an index to the packs without a writer if there are many of them.
+/// Gives an index to the packs without a writer if there are many of them, and to those without locks that were not
+/// written for long: no writer continues these.
 fn index_abandoned(root: &Path) -> io::Result<()> {
     let Some(folder) = PackFolder::open(root)? else { return Ok(()) };
     let mut spare = 0;
@@ -480,16 +569,24 @@ fn index_abandoned(root: &Path) -> io::Result<()> {
         if folder.has_index(&stem)? {
             continue;
         }
-        spare += 1;
-        if spare <= SPARE_PACKS {
-            continue;
-        }
         let Some(file) = folder.pack(&stem, Open::Write)? else { continue };
-        if lock(&file) != Lock::Ours || folder.has_index(&stem)? {
+        let held = lock(&file);
+        match held {
+            Lock::Theirs => continue,
+            Lock::Unknown if !is_abandoned(&file) => continue,
+            Lock::Unknown => {}
+            Lock::Ours => {
+                spare += 1;
+                if spare <= SPARE_PACKS {
+                    continue;
+                }
+            }
+        }
+        if folder.has_index(&stem)? {
             continue;
         }
         let Some(key) = packs::read_key(&file)? else { continue };
-        close(&folder, &stem, &file, &key)?;
+        close(&folder, &stem, (&file, held), &key)?;
     }
     Ok(())
 }
@@ -502,11 +599,27 @@ fn cut_and_sync(file: &PackFile, end: u64) -> io::Result<()> {
     file.file().sync_data()
 }
 
-/// Gives a pack its index: no writer continues it.
-fn close(folder: &PackFolder, stem: &str, file: &PackFile, key: &PackKey) -> io::Result<()> {
-    let (offsets, _) = packs::scanned(file, key)?;
-    cut_and_sync(file, offsets.end)?;
-    folder.put_index(stem, &offsets.encode(key))
+/// Gives a pack its index: no writer continues it. Without a lock, nothing is cut off, and the index must cover the
+/// whole pack.
+fn close(folder: &PackFolder, stem: &str, (file, held): (&PackFile, Lock), key: &PackKey) -> io::Result<()> {
+    let (offsets, Scan { has_gaps, has_damaged_end, .. }) = packs::scanned(file, key)?;
+    if has_gaps || has_damaged_end {
+        warn_of_damage(file);
+    }
+    if held == Lock::Ours {
+        cut_and_sync(file, offsets.end)?;
+    } else {
+        file.file().sync_data()?;
+    }
+    if file.length()? == offsets.end { folder.put_index(stem, &offsets.encode(key)) } else { Ok(()) }
+}
+
+fn warn_of_damage(file: &PackFile) {
+    warn!(
+        pack = %file.path().display(),
+        "a pack of payloads has bytes outside of its payloads; it is damaged, or the machine failed while they were \
+         written"
+    );
 }
 
 /// Cuts off bytes behind the last frame of a pack without a writer: they may be a part of a payload.
@@ -517,7 +630,8 @@ fn cut(folder: &PackFolder, pack: &Pack) -> io::Result<()> {
         return Ok(());
     }
     pack.refresh(folder)?;
-    pack.extent().map_or(Ok(()), |extent| cut_and_sync(&file, extent.end))
+    let extent = pack.extent().filter(|extent| !extent.has_damaged_end);
+    extent.map_or(Ok(()), |extent| cut_and_sync(&file, extent.end))
 }
 
 /// Payloads on their way into a pack.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use edgesentry_chain::Hash;
-use edgesentry_formats::packs::PACKS;
+use edgesentry_formats::packs::{MAX_PACKS, PACKS};
 use edgesentry_formats::{PayloadFolder, content_path};
 use edgesentry_rs::FailureKind;
 use edgesentry_rs::ingest::verify::Admitted;
@@ -143,6 +143,62 @@ async fn a_damaged_pack_is_not_continued_and_its_other_payloads_stay() {
     assert_eq!(&read(&store, &all[5]).await.unwrap()[..6], b"forged");
     put(&store, &all[5..6]).await;
     holds(&store, &all[5..6]).await;
+    // A pack with bytes that are not of any payload stays.
+    drop(store);
+    let unpacked = Folder::open(root).unwrap().unpack().unwrap();
+    assert!(unpacked.packs == 1 && unpacked.damaged > 0, "{unpacked:?}");
+    assert_eq!(files(root, "pack"), [pack]);
+}
+
+/// A damaged last frame is no interrupted write: it is kept as evidence.
+#[tokio::test]
+async fn a_damaged_last_frame_is_not_cut_off() {
+    let place = TempDir::new().unwrap();
+    let (all, root) = (some(10), place.path());
+    put(&open(root), &all[..5]).await;
+    let pack = files(root, "pack").remove(0);
+    let mut bytes = std::fs::read(&pack).unwrap();
+    let payload = all[4].payload();
+    let at = bytes.windows(payload.len()).position(|window| window == payload).unwrap();
+    bytes[at - 1] ^= 1;
+    std::fs::write(&pack, &bytes).unwrap();
+    for part in all[5..].chunks(3) {
+        let store = open(root);
+        put(&store, part).await;
+        holds(&store, &all[..4]).await;
+        holds(&store, part).await;
+        assert_eq!(read(&store, &all[4]).await, None);
+        assert_eq!((files(root, "pack").len(), files(root, "index").len()), (2, 1));
+        assert_eq!(std::fs::read(&pack).unwrap(), bytes);
+    }
+    let unpacked = Folder::open(root).unwrap().unpack().unwrap();
+    assert_eq!((unpacked.packs, unpacked.damaged), (1, 1), "{unpacked:?}");
+    assert_eq!(std::fs::read(&pack).unwrap(), bytes);
+}
+
+#[tokio::test]
+async fn a_writer_begins_no_pack_if_there_are_too_many() {
+    let place = TempDir::new().unwrap();
+    let (all, root) = (some(2), place.path());
+    put(&open(root), &all[..1]).await;
+    let packs = root.join(PACKS);
+    let fill = |numbers: std::ops::Range<usize>| {
+        numbers
+            .for_each(|number| drop(std::fs::File::create(packs.join(format!("z-{number}.pack"))).unwrap()));
+    };
+    fill(1..MAX_PACKS - 256);
+    let (one, other) = (open(root), open(root));
+    put(&one, &all[1..]).await;
+    let error = other.put(&all[1]).await.unwrap_err();
+    assert!(error.describe().contains("with eds unpack DIR"), "{}", error.describe());
+    assert_eq!(error.kind, FailureKind::Setup);
+    drop((one, other));
+    // More than readers accept: the service starts, says it, and unpacks them.
+    fill(MAX_PACKS - 256..MAX_PACKS + 10);
+    let store = open(root);
+    assert!(store.put(&all[1]).await.is_err());
+    let unpacked = store.unpack().unwrap();
+    assert_eq!((unpacked.payloads, unpacked.packs, unpacked.damaged), (2, 1, 0));
 }
 
 #[tokio::test]
@@ -152,8 +208,8 @@ async fn an_erased_payload_is_nowhere_any_more() {
     let large: Vec<u8> = (0..300_000).map(|at: u32| (at * 31 % 251) as u8).collect();
     let (large, small) = (admitted("x", &large), admitted("x", b"a small payload to erase"));
     let others = some(10);
-    // Copies in a file of an earlier release, in a pack without a writer, of which one is cut off, in the pack of another
-    // writer, and in our own.
+    // Copies in a file of an earlier release, in a pack without a writer, whose last copy is cut off, in the pack of
+    // another writer, and in our own.
     let files_of_old = Folder::open(&root).unwrap();
     for admitted in [&large, &small] {
         files_of_old.put(admitted).await.unwrap();
@@ -169,11 +225,10 @@ async fn an_erased_payload_is_nowhere_any_more() {
     drop(first);
     let pack = files(&root, "pack");
     let cut = pack.iter().find(|pack| std::fs::File::open(pack).unwrap().try_lock().is_ok()).unwrap();
-    let mut bytes = std::fs::read(cut).unwrap();
-    let start = bytes.len();
-    bytes.extend_from_within(64..start - 1000);
-    bytes.truncate(start + 250_000);
-    std::fs::write(cut, bytes).unwrap();
+    put(&open(&root), std::slice::from_ref(&large)).await;
+    let cut = std::fs::OpenOptions::new().write(true).open(cut).unwrap();
+    cut.set_len(cut.metadata().unwrap().len() - 50_000).unwrap();
+    drop(cut);
     let store = open(&root);
     put(&store, &[others[2].clone(), small.clone(), large.clone()]).await;
     std::fs::rename(hidden, old(&large)).unwrap();
@@ -209,14 +264,13 @@ async fn a_part_of_an_erased_payload_is_cut_off() {
     let (service, killed) = (open(root), open(root));
     put(&service, &all[..1]).await;
     put(&killed, &all[1..2]).await;
-    drop(killed);
     let (record, name) = (all[0].record(), content_path(all[0].record()));
-    let service_pack = files(root, "pack").into_iter().find(|pack| is_in(pack, all[0].payload())).unwrap();
-    let other_pack = files(root, "pack").into_iter().find(|pack| *pack != service_pack).unwrap();
+    let other_pack = files(root, "pack").into_iter().find(|pack| is_in(pack, all[1].payload())).unwrap();
     let before = std::fs::read(&other_pack).unwrap();
-    let mut torn = before.clone();
-    torn.extend_from_slice(&std::fs::read(&service_pack).unwrap()[64..]);
-    std::fs::write(&other_pack, torn).unwrap();
+    put(&killed, &all[..1]).await;
+    drop(killed);
+    let bytes = std::fs::read(&other_pack).unwrap();
+    std::fs::write(&other_pack, &bytes[..bytes.len() - 1]).unwrap();
     service.erase(record, &name).await.unwrap();
     assert!(!is_anywhere(root, all[0].payload()));
     assert_eq!(std::fs::read(&other_pack).unwrap(), before);
