@@ -14,7 +14,8 @@ use crate::text::count;
 ///
 /// For a release that cannot read packs, or for other programs. Stop the services that write into the directory, and
 /// set folder:PATH in place of packs:PATH. Repeating the command continues after an interruption. A pack with a
-/// payload that does not have the hash in its name stays. Exit code 0 if no pack is left, 3 otherwise.
+/// payload that does not have the hash in its name, or with other bytes, stays. Exit code 0 if no pack is left, 3
+/// otherwise.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -35,9 +36,10 @@ impl Unpack {
         let Unpacked { payloads, packs, damaged } = folder.unpack().map_err(Failure::from)?;
         let failure = (damaged > 0).then(|| {
             let message = format!(
-                "{}: {} in packs without the hash in the name; these packs stay: keep them as evidence",
+                "{}: {} in packs, without the hash in the name or without a header; these packs stay: keep them as \
+                 evidence",
                 self.directory.display(),
-                count(damaged, "payload")
+                count(damaged, "damaged payload")
             );
             Failure::unfinished("payloads_damaged", message)
         });
