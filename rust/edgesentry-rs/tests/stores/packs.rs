@@ -150,7 +150,7 @@ async fn a_damaged_pack_is_not_continued_and_its_other_payloads_stay() {
     assert_eq!(files(root, "pack"), [pack]);
 }
 
-/// A damaged last frame is no interrupted write: it is kept as evidence.
+/// A damaged last frame does not pass for an interrupted write: it is kept as evidence.
 #[tokio::test]
 async fn a_damaged_last_frame_is_not_cut_off() {
     let place = TempDir::new().unwrap();

@@ -187,7 +187,7 @@ pub struct Scan {
     pub has_gaps: bool,
     /// True if bytes behind the last frame are not those of an interrupted write: they may be a damaged frame.
     pub has_damaged_end: bool,
-    /// The length of the file at the begin of the scan.
+    /// The length of the file when the scan began.
     pub length: u64,
 }
 
