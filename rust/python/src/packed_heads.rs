@@ -34,7 +34,9 @@ impl PackedHeads {
     /// Decodes all heads.
     pub(crate) fn heads(&self) -> PyResult<Heads> {
         let mut heads = Heads::new();
-        self.each(|device_id, head| drop(heads.insert(Arc::from(device_id), head)))?;
+        self.each(|device_id, head| {
+            heads.insert(Arc::from(device_id), head);
+        })?;
         Ok(heads)
     }
 
