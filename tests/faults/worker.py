@@ -50,8 +50,7 @@ def persist(call: Callable[[], T]) -> T:
 
 
 def open_ledger(folder: Path) -> Ledger:
-    layout = "packs" if (folder / "in-packs").exists() else "folder"
-    payloads = None if (folder / "in-ledger").exists() else f"{layout}:{folder / 'payloads'}"
+    payloads = None if (folder / "in-ledger").exists() else f"folder:{folder / 'payloads'}"
     return persist(lambda: edgesentry.open(folder / "ledger.db", payloads))
 
 

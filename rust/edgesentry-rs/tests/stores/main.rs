@@ -19,7 +19,6 @@ mod keep;
 mod ledgers;
 mod log;
 mod metrics;
-mod packs;
 mod payloads;
 mod proofs;
 mod race;
