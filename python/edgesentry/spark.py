@@ -515,11 +515,12 @@ def _push(verifier: Verifier, batches: Iterator[Any], device: str, options: Opti
     """Verifies batches with the keys and heads of their devices, in the memory of a window."""
     known: set[str | None] = set()
     for window, devices in _windows(batches, device):
-        given = options.of_devices(devices - known)
+        new = devices - known
+        given = options.of_devices(new) if new else {}
         known |= devices
         verifier.push(_reader(_drained(window)), **given)
         is_large = len(devices) >= _WINDOW_DEVICES
-        del given, devices
+        del given, devices, new
         if is_large:
             release()
 
