@@ -8,6 +8,7 @@ use crate::head::{Head, Heads};
 use crate::key::KeyRing;
 use crate::level::{InputKind, ProvidedBy, Providers};
 use crate::record::AuditRecord;
+use crate::record_ref::RecordRef;
 
 /// A source of payloads.
 pub trait Payloads: Sync {
@@ -16,7 +17,7 @@ pub trait Payloads: Sync {
     fn payload_hash(&self, record: &AuditRecord) -> Result<Option<Hash>, PayloadError>;
 
     /// Returns false if the payload of a record is not checked, as it is not in the sample.
-    fn is_checked(&self, _record: &AuditRecord) -> bool {
+    fn is_checked(&self, _record: &RecordRef<'_>) -> bool {
         true
     }
 

@@ -141,12 +141,9 @@ impl<'c: 'r, 'r> Slice<'c, 'r> {
             }
         }
         // Step 5: the payload.
-        if let Some(payloads) = checks.payload_source() {
-            let owned = record.to_record();
-            if payloads.is_checked(&owned) {
-                let payload_hash = payloads.payload_hash(&owned)?;
-                chain.payload(&link, record, payload_hash, &mut self.found);
-            }
+        if let Some(payloads) = checks.payload_source().filter(|payloads| payloads.is_checked(record)) {
+            let payload_hash = payloads.payload_hash(&record.to_record())?;
+            chain.payload(&link, record, payload_hash, &mut self.found);
         }
         // Step 6: the heads.
         for (which, head) in chain.heads.into_iter().enumerate() {

@@ -169,8 +169,8 @@ pub(crate) trait Step {
     fn compute(self) -> Self::Output;
 }
 
-/// Evaluates an expression for each of five limbs, eight lanes, and seven or sixteen rounds. `core::array::from_fn` is a function that is not compiled
-/// for the instructions, and neither is its closure.
+/// Evaluates an expression for each of five limbs, eight lanes, and seven or sixteen rounds. `core::array::from_fn` is a
+/// function that is not compiled for the instructions, and neither is its closure.
 macro_rules! each {
     (5, $i:ident => $value:expr) => {
         $crate::vector::each!(@ $i => $value, 0 1 2 3 4)

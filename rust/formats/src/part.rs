@@ -338,7 +338,8 @@ impl PartVerifier {
     }
 
     /// Verifies the next records. All calls have the same checks and the same log, except that a call may add the keys and
-    /// heads of devices that had no records before. After an error the part has an unknown part of the records, so it is of no use.
+    /// heads of devices that had no records before. After an error the part has an unknown part of the records, so it is
+    /// of no use.
     ///
     /// # Errors
     /// The source or a payload cannot be read.

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use edgesentry_chain::{AuditRecord, Hash, PayloadError, Payloads};
+use edgesentry_chain::{AuditRecord, Hash, PayloadError, Payloads, RecordRef};
 
 use crate::Error;
 use crate::object_path::payload_paths;
@@ -160,7 +160,7 @@ impl Payloads for SampledPayloads {
         self.payloads.payload_hash(record)
     }
 
-    fn is_checked(&self, record: &AuditRecord) -> bool {
+    fn is_checked(&self, record: &RecordRef<'_>) -> bool {
         let mut drawn = Vec::with_capacity(48 + record.device_id.len());
         drawn.extend(self.seed.to_le_bytes());
         drawn.extend(record.sequence.to_le_bytes());
@@ -171,7 +171,7 @@ impl Payloads for SampledPayloads {
     }
 
     fn prepare(&self, records: &mut dyn Iterator<Item = &AuditRecord>) -> Result<(), PayloadError> {
-        self.payloads.prepare(&mut records.filter(|record| self.is_checked(record)))
+        self.payloads.prepare(&mut records.filter(|record| self.is_checked(&record.borrowed())))
     }
 }
 

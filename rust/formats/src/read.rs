@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use edgesentry_chain::AuditRecord;
+use edgesentry_chain::{AuditRecord, Finding};
 
 use crate::arrow::{self, RecordBatch, RecordBatchReader};
 use crate::columns::ColumnNames;
@@ -110,6 +110,13 @@ pub struct Malformed {
     pub expected: String,
     /// The fault of this entry, with its line and byte offset or its row.
     pub actual: String,
+}
+
+impl Malformed {
+    /// Returns the finding of the entry at this position in the whole input.
+    pub(crate) fn finding(self, index: u64) -> Finding {
+        Finding::malformed(index, self.expected, self.actual)
+    }
 }
 
 /// Decoded entries: the records, and the positions of malformed entries.

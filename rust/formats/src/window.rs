@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::Mutex;
 
 use edgesentry_chain::part::is_contested;
-use edgesentry_chain::{AuditRecord, Finding, Kept, Order, SLICE_RECORDS, slice_size};
+use edgesentry_chain::{AuditRecord, Kept, Order, SLICE_RECORDS, slice_size};
 use rayon::prelude::*;
 
 use crate::arrow::LentRows;
@@ -123,8 +123,7 @@ impl Window {
         let mut piece = Piece::default();
         for (decoded, first_index) in &decoded {
             for (at, malformed) in &decoded.malformed {
-                let (expected, actual) = (malformed.expected.clone(), malformed.actual.clone());
-                piece.segments.add(Finding::malformed(first_index + *at as u64, expected, actual));
+                piece.segments.add(malformed.clone().finding(first_index + *at as u64));
             }
         }
         let total = join(kept, total, piece, plan);
@@ -224,7 +223,7 @@ fn verify_rows<'r>(
     let records = rows.filter_map(|(rows, row, index)| match rows.record(row) {
         Ok(record) => Some((record, index)),
         Err(fault) => {
-            malformed.push(Finding::malformed(index, fault.expected, fault.actual));
+            malformed.push(fault.finding(index));
             None
         }
     });
@@ -462,8 +461,7 @@ fn with_positions(
 fn verify_decoded(decoded: Decoded, first_index: u64, plan: &Plan<'_>) -> Result<Piece, Error> {
     let mut piece = verify_some(with_positions(&decoded, first_index), plan)?;
     for (at, malformed) in decoded.malformed {
-        let index = first_index + at as u64;
-        piece.segments.add(Finding::malformed(index, malformed.expected, malformed.actual));
+        piece.segments.add(malformed.finding(first_index + at as u64));
     }
     Ok(piece)
 }
