@@ -41,12 +41,21 @@ class Job:
         limit: The maximum ratio of ours to theirs that passes.
         command: The arguments of `eds`, for a new directory.
         clean: Removes the traces of a run outside its directory.
+        ours: Arguments of our build that replace others, for options that earlier builds lack.
     """
 
     name: str
     limit: float
     command: Callable[[Path], list[str]]
     clean: Callable[[Path], None] = lambda _: None
+    ours: Callable[[str], str] = lambda argument: argument
+
+
+def packed(argument: str) -> str:
+    """Puts the payloads of our build into packs."""
+    if argument == "--payloads":
+        return "--payload-store"
+    return argument.replace("folder:", "packs:", 1) if argument.startswith("folder:") else argument
 
 
 @dataclass(frozen=True)
@@ -131,6 +140,7 @@ def ingests(folder: Path, count: int, postgres: str | None) -> Iterator[Job]:
 
     yield Job("ingest SQLite", INGEST_LIMIT, sqlite)
     yield Job("ingest SQLite and a folder", INGEST_LIMIT, sqlite_and_folder)
+    yield Job("ingest SQLite and packs, before: a folder", INGEST_LIMIT, sqlite_and_folder, ours=packed)
     if postgres is None:
         return
 
@@ -146,20 +156,21 @@ def ingests(folder: Path, count: int, postgres: str | None) -> Iterator[Job]:
         url = f"{base}/{database(place)}"
         return [*common, "--ledger", url, "--payloads", f"folder:{place / 'payloads'}"]
 
-    yield Job(
-        "ingest PostgreSQL and a folder",
-        INGEST_LIMIT,
-        into_postgres,
-        lambda place: psql(f"DROP DATABASE {database(place)}"),
-    )
+    def drop(place: Path) -> None:
+        psql(f"DROP DATABASE {database(place)}")
+
+    yield Job("ingest PostgreSQL and a folder", INGEST_LIMIT, into_postgres, drop)
+    yield Job("ingest PostgreSQL and packs, before: a folder", INGEST_LIMIT, into_postgres, drop, packed)
 
 
-def seconds(eds: Path, job: Job, scratch: Path) -> float:
+def seconds(eds: Path, job: Job, scratch: Path, is_ours: bool) -> float:
     """Returns the time of one process, from its start to its end."""
     place = scratch / uuid.uuid4().hex[:12]
     place.mkdir()
     try:
         arguments = job.command(place)
+        if is_ours:
+            arguments = [job.ours(argument) for argument in arguments]
         # The writes of the previous job reach the disk before this one begins.
         os.sync()
         begin = time.perf_counter()
@@ -183,7 +194,7 @@ def compare(job: Job, builds: tuple[Path, Path], pairs: int, scratch: Path) -> T
     times: Times = ([], [])
     for pair in range(-1, pairs):
         for which in (0, 1) if pair % 2 else (1, 0):
-            taken = seconds(builds[which], job, scratch)
+            taken = seconds(builds[which], job, scratch, is_ours=which == 1)
             if pair >= 0:
                 times[which].append(taken)
     return times

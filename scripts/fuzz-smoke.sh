@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../fuzz"
 
 seconds=${FUZZ_SECONDS:-60}
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(signatures json record arrow parquet key_ring heads chain part log_text log_binary log_tree log_proof log_witness bundle timestamp)
+[ ${#targets[@]} -gt 0 ] || targets=(signatures json record arrow parquet key_ring heads chain part log_text log_binary log_tree log_proof log_witness bundle timestamp packs)
 
 # Coverage counters, as in cargo-fuzz. With --target they stay out of build scripts and macros.
 host=$(rustc -vV | sed -n 's/^host: //p')

@@ -271,6 +271,38 @@ def test_payloads_in_s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         assert caught.value.component == "raw_data_store"
 
 
+def test_payloads_in_packs(tmp_path: Path) -> None:
+    """One directory has files of an earlier setting and packs, and several ledgers may use it at once."""
+    kept, lift = tmp_path / "kept", device(1)
+    records = chains([lift], 60)
+    with edgesentry.open(tmp_path / "ledger.db", f"folder:{kept}") as ledger:
+        ledger.register_device(lift)
+        assert ledger.ingest_many(pairs(records[:20])).ok
+    with (
+        edgesentry.open(tmp_path / "ledger.db", f"packs:{kept}") as one,
+        edgesentry.open(tmp_path / "ledger.db", f"packs:{kept}") as other,
+    ):
+        assert one.ingest_many(pairs(records[20:40])).ok
+        assert other.ingest_many(pairs(records[40:])).ok
+        for ledger in (one, other):
+            assert ledger.verify(keys="registered", payloads=True).ok
+            assert ledger.payload(records[30]) == payload(records[30])
+    assert len(list((kept / ".packs").glob("*.pack"))) == 2
+    for place in (f"packs:{kept}", f"folder:{kept}"):
+        with edgesentry.open(tmp_path / "ledger.db", place, read_only=True) as ledger:
+            assert ledger.verify(keys="registered", payloads=True).ok
+    assert edgesentry.verify_chain(records, payloads=kept).ok
+    # A payload in a pack is changed, and one is cut off.
+    pack = max((kept / ".packs").glob("*.pack"), key=lambda pack: payload(records[-1]) in pack.read_bytes())
+    content = pack.read_bytes()
+    pack.write_bytes(content.replace(payload(records[45]), b"?" * len(payload(records[45])))[:-1])
+    found = edgesentry.verify_chain(records, payloads=kept).findings
+    assert [(finding.code, finding.sequence) for finding in found] == [
+        ("payload_hash_mismatch", 46),
+        ("payload_missing", 60),
+    ]
+
+
 def test_opening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with edgesentry.open() as ledger:

@@ -10,6 +10,7 @@ use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 use arrow_schema::{Field, Schema};
 use edgesentry_chain::{AuditRecord, Checks, Device, Head, Heads, KeyRing, Order, RingKey, Scheme};
 use edgesentry_formats::fuzzing::rows_of;
+use edgesentry_formats::packs::{Frame, Offsets, PackKey};
 use edgesentry_formats::{
     Compression, Format, Options, Source, records_to_batch, verify_part, write_heads, write_key_ring,
 };
@@ -50,6 +51,23 @@ pub fn timestamps() -> Vec<Vec<u8>> {
     });
     // A name has two digits.
     seeds.filter(|seed| seed.len() <= 8192).take(100).collect()
+}
+
+/// Returns packs with their indexes, each behind the length of the pack.
+pub fn packs() -> Vec<Vec<u8>> {
+    let key = PackKey::new([7; 32]);
+    let pack = |names: &[&str]| {
+        let (mut bytes, mut offsets) = (key.encode().to_vec(), Offsets::default());
+        for (at, name) in names.iter().enumerate() {
+            let place = bytes.len() as u64;
+            let payload = vec![at as u8; at * 20];
+            offsets.add(&Frame::encode(&key, (place, 5), (name, &payload), &mut bytes).expect("a short name"));
+        }
+        [&(bytes.len() as u16).to_le_bytes(), &bytes[..], &offsets.encode(&key)].concat()
+    };
+    let hash = "07".repeat(32);
+    let named = [format!("devices/a/0/1-{hash}"), format!("devices/b/0/2-{hash}")];
+    vec![pack(&[]), pack(&["a"]), pack(&["a", "b", "a", "EdsF", ""]), pack(&[&named[0], &named[1]])]
 }
 
 /// Returns devices, the interleaved records of their first runs, and their keys.

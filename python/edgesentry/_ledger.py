@@ -214,8 +214,8 @@ def open(
     Args:
         url: `sqlite:PATH`, a path, or `postgres://user@host,host/database`; by default the ledger of the
             settings, else `edgesentry.db` in the current directory.
-        payloads: `ledger` (in the SQLite file), `folder:PATH`, the path of a directory, or `s3://BUCKET`; by
-            default `ledger` with SQLite.
+        payloads: `ledger` (in the SQLite file), `folder:PATH`, the path of a directory, `packs:PATH`, or
+            `s3://BUCKET`; by default `ledger` with SQLite.
         config: A TOML file of settings; by default the one that the variable EDS_CONFIG names. Variables
             `EDS_...` override it, and arguments override both.
         create: Create a missing file or directory.

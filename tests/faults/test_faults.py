@@ -82,7 +82,8 @@ def pairs(records: list[AuditRecord]) -> list[tuple[AuditRecord, bytes]]:
 
 
 def open_ledger(folder: Path) -> edgesentry.Ledger:
-    payloads = None if (folder / "in-ledger").exists() else f"folder:{folder / 'payloads'}"
+    layout = "packs" if (folder / "in-packs").exists() else "folder"
+    payloads = None if (folder / "in-ledger").exists() else f"{layout}:{folder / 'payloads'}"
     return edgesentry.open(folder / "ledger.db", payloads)
 
 
@@ -102,6 +103,25 @@ def with_ledger_alone(folder: Path) -> None:
     """Payloads in the ledger."""
     (folder / "in-ledger").touch()
     with_ledger(folder)
+
+
+def with_packs(folder: Path) -> None:
+    """Payloads in packs."""
+    (folder / "in-packs").touch()
+    with_ledger(folder)
+
+
+def with_new_packs(folder: Path) -> None:
+    (folder / "in-packs").touch()
+    write_input(folder)
+
+
+def with_files_and_packs(folder: Path) -> None:
+    """The first payloads in files, the others in packs."""
+    with_ledger(folder)
+    (folder / "in-packs").touch()
+    with open_ledger(folder) as ledger:
+        assert ledger.ingest_many(pairs(RECORDS)).ok
 
 
 # The ledger.
@@ -304,6 +324,35 @@ def with_log_alone(folder: Path) -> None:
     with_log(folder)
     settings = folder / "eds.toml"
     settings.write_text(settings.read_text().replace("folder:payloads", "ledger"))
+
+
+def with_log_and_packs(folder: Path) -> None:
+    """The same with payloads in packs."""
+    (folder / "in-packs").touch()
+    with_log(folder)
+    settings = folder / "eds.toml"
+    settings.write_text(settings.read_text().replace("folder:payloads", "packs:payloads"))
+
+
+def check_packed_erasure(folder: Path, struck: Struck, action: Action) -> None:
+    """Like `check_erasure`; no file has the bytes any more."""
+    check_erasure(folder, struck, action)
+    erased = payload(RECORDS[0])
+    files = [path for path in (folder / "payloads").rglob("*") if path.is_file()]
+    assert all(erased not in path.read_bytes() for path in files), struck
+
+
+def check_unpacked(folder: Path, struck: Struck, action: Action) -> None:
+    """Every payload is there, in a pack or in a file, and the same command finishes."""
+    if struck.code not in (0, 137):
+        assert json.loads(struck.stdout)["error"]["code"] == "store", struck
+    for _ in range(2):
+        with open_ledger(folder) as ledger:
+            assert ledger.verify(keys=KEYS, payloads=True).ok, struck
+        again = run([EDS, "--json", "unpack", "payloads"], folder)
+        assert again.code == 0, (again, struck)
+    assert not list((folder / "payloads" / ".packs").glob("*.pack")), struck
+    assert len(list((folder / "payloads" / "devices").rglob("*-*"))) == len(RECORDS) + 2, struck
 
 
 def check_erasure(folder: Path, struck: Struck, action: Action) -> None:
@@ -541,6 +590,9 @@ def eds(*arguments: str) -> list[str]:
 SCENES = {
     "ingest": Scene(with_ledger, [*WORKER, "ingest", "."], check_ledger),
     "ingest-in-ledger": Scene(with_ledger_alone, [*WORKER, "ingest", "."], check_ledger),
+    "ingest-in-packs": Scene(with_packs, [*WORKER, "ingest", "."], check_ledger),
+    "new-packs": Scene(with_new_packs, [*WORKER, "register", "."], check_ledger),
+    "unpack": Scene(with_files_and_packs, eds("--json", "unpack", "payloads"), check_unpacked),
     "new-ledger": Scene(write_input, [*WORKER, "register", "."], check_ledger),
     "command": Scene(
         write_input,
@@ -555,6 +607,7 @@ SCENES = {
     ),
     "heads": Scene(with_heads, eds("heads", "--ledger", "ledger.db", "-o", "heads.json"), check_heads),
     "erase": Scene(with_log, eds(*ERASE), check_erasure),
+    "erase-in-packs": Scene(with_log_and_packs, eds(*ERASE), check_packed_erasure),
     "erase-in-ledger": Scene(with_log_alone, eds(*ERASE), check_erasure),
     "witness": Scene(with_witness, eds(*COSIGN), check_witness),
     "bundle": Scene(with_bundle, eds(*BUNDLE), check_bundle),

@@ -50,7 +50,8 @@ def persist(call: Callable[[], T]) -> T:
 
 
 def open_ledger(folder: Path) -> Ledger:
-    payloads = None if (folder / "in-ledger").exists() else f"folder:{folder / 'payloads'}"
+    layout = "packs" if (folder / "in-packs").exists() else "folder"
+    payloads = None if (folder / "in-ledger").exists() else f"{layout}:{folder / 'payloads'}"
     return persist(lambda: edgesentry.open(folder / "ledger.db", payloads))
 
 

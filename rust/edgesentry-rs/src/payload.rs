@@ -12,6 +12,7 @@
 
 mod folder;
 mod memory;
+mod pack;
 #[cfg(feature = "s3")]
 pub(crate) mod s3;
 #[cfg(not(feature = "s3"))]
@@ -30,8 +31,9 @@ use crate::error::StoreError;
 use crate::sqlite::Database;
 
 pub use crate::s3_settings::S3Settings;
-pub use folder::Folder;
+pub use folder::{Folder, Layout};
 pub use memory::Memory;
+pub use pack::Unpacked;
 #[cfg(feature = "s3")]
 pub use s3::S3;
 pub use sqlite::SqlitePayloads;
@@ -108,6 +110,13 @@ pub trait PayloadStore: Send + Sync + 'static {
         // Collected first: a closure over borrowed items would tie the future to one lifetime.
         let puts: Vec<_> = admitted.iter().map(|admitted| self.put(admitted)).collect();
         futures::stream::iter(puts).buffered(concurrency.max(1)).collect().await
+    }
+
+    /// Removes the payload that [`PayloadStore::put`] has just stored for a record that the ledger then rejected, if the
+    /// store can tell that no other record relies on it. A store may keep it.
+    async fn discard(&self, record: &AuditRecord) -> Result<(), StoreError> {
+        let _ = record;
+        Ok(())
     }
 
     /// Returns the payload of a record: the bytes that it commits to if the store has them, else other bytes in their

@@ -29,7 +29,7 @@ use crate::error::Error;
 use crate::ingest::storage::Limits;
 use crate::ledger::{Ledger, LogTablesError, PostgresSettings, Sqlite, postgres};
 use crate::log::{EraseError, Eraser, LogSettings, WitnessSettings};
-use crate::payload::{Folder, PayloadStore, S3Settings, s3};
+use crate::payload::{Folder, Layout, PayloadStore, S3Settings, s3};
 use crate::secret::Secret;
 use crate::telemetry::TelemetrySettings;
 
@@ -50,7 +50,7 @@ pub const DEFAULT_LEDGER: &str = "sqlite:edgesentry.db";
 pub struct Settings {
     /// `sqlite:PATH`, a path, or `postgres://…`.
     pub ledger: Secret,
-    /// `ledger` (in the SQLite file), `folder:PATH` or `s3://BUCKET`; by default `ledger` with SQLite.
+    /// `ledger` (in the SQLite file), `folder:PATH`, `packs:PATH` or `s3://BUCKET`; by default `ledger` with SQLite.
     pub payloads: Option<String>,
     /// PostgreSQL.
     pub postgres: PostgresSettings,
@@ -176,7 +176,7 @@ impl Settings {
         let wanted = self.payloads.as_deref();
         let Location::Sqlite(path) = self.location()? else {
             if wanted == Some("ledger") {
-                let problem = "payloads: PostgreSQL does not store payloads; set folder:PATH or s3://BUCKET";
+                let problem = "payloads: PostgreSQL does not store payloads; set folder:PATH, packs:PATH or s3://BUCKET";
                 return Err(Error::Config(problem.to_owned()));
             }
             let settings = PostgresSettings { url: self.ledger.clone(), ..self.postgres.clone() };
@@ -217,7 +217,7 @@ impl Settings {
     pub fn payload_folder(&self) -> Option<PathBuf> {
         let wanted = self.payloads.as_deref().filter(|wanted| !matches!(*wanted, "" | "ledger"))?;
         match wanted.split_once(':') {
-            Some(("folder", path)) => Some(path.into()),
+            Some(("folder" | "packs", path)) => Some(path.into()),
             Some(("file", path)) => Some(path.strip_prefix("//").unwrap_or(path).into()),
             _ if wanted.contains("://") => None,
             _ => Some(wanted.into()),
@@ -242,22 +242,25 @@ impl Settings {
         if let Some(bucket) = wanted.strip_prefix("s3://") {
             return Ok(Some(s3::open(bucket.trim_end_matches('/'), &self.s3).await?));
         }
-        let path = match wanted.split_once(':') {
-            Some(("folder", path)) => path,
-            Some(("file", path)) => path.strip_prefix("//").unwrap_or(path),
+        let (path, layout) = match wanted.split_once(':') {
+            Some(("folder", path)) => (path, Layout::Files),
+            Some(("packs", path)) => (path, Layout::Packs),
+            Some(("file", path)) => (path.strip_prefix("//").unwrap_or(path), Layout::Files),
             _ if wanted.contains("://") || wanted.is_empty() => {
-                let problem =
-                    format!("payloads: expected ledger, folder:PATH or s3://BUCKET, got {wanted:?}");
+                let problem = format!(
+                    "payloads: expected ledger, folder:PATH, packs:PATH or s3://BUCKET, got {wanted:?}"
+                );
                 return Err(Error::Config(problem));
             }
-            _ => wanted,
+            _ => (wanted, Layout::Files),
         };
         let path = Path::new(path);
         if access != Access::Create && !path.is_dir() {
             let problem = "the payload directory does not exist; create it, or run eds config check --create";
             return Err(Error::Config(format!("{}: {problem}", path.display())));
         }
-        let folder = if access == Access::Read { Folder::read(path)? } else { Folder::open(path)? };
+        let folder =
+            if access == Access::Read { Folder::read(path)? } else { Folder::open_as(path, layout)? };
         Ok(Some(Arc::new(folder)))
     }
 }
@@ -274,7 +277,7 @@ pub struct Stores {
 impl Stores {
     /// Returns the payload store, or an error that says how to configure one.
     pub fn payloads(&self) -> Result<Arc<dyn PayloadStore>, Error> {
-        let problem = "payloads: no store is set; set folder:PATH or s3://BUCKET";
+        let problem = "payloads: no store is set; set folder:PATH, packs:PATH or s3://BUCKET";
         self.payloads.clone().ok_or_else(|| Error::Config(problem.to_owned()))
     }
 

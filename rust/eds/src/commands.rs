@@ -38,6 +38,7 @@ mod serve;
 mod sign_record;
 #[cfg(feature = "serve")]
 mod token;
+mod unpack;
 mod update;
 mod verify_bundle;
 mod verify_chain;
@@ -170,6 +171,7 @@ commands! {
     "erase" Erase(erase::Erase),
     "bundle" Bundle(bundle::Bundle),
     "config" Config(config::Config),
+    "unpack" Unpack(unpack::Unpack),
     "serve" Serve(serve::Serve),
     "push" Push(push::Push),
     "rotate" Rotate(rotate::Rotate),

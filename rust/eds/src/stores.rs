@@ -37,7 +37,7 @@ pub(crate) struct LedgerArgs {
 pub(crate) struct StoreArgs {
     #[command(flatten)]
     ledger: LedgerArgs,
-    /// Payload store: ledger, folder:PATH or s3://BUCKET [default: as configured, or ledger with SQLite]
+    /// Payload store: ledger, folder:PATH, packs:PATH or s3://BUCKET [default: as configured, or ledger with SQLite]
     #[arg(long, alias = "payloads", value_name = "STORE")]
     payload_store: Option<String>,
 }
@@ -265,7 +265,7 @@ impl Opened {
     /// Returns the payload store, or an error with the remedy.
     pub(crate) fn payloads(&self) -> Result<Arc<dyn PayloadStore>, Failure> {
         let missing = || {
-            let message = "no payload store is set; set folder:PATH or s3://BUCKET with --payload-store or the setting payloads";
+            let message = "no payload store is set; set folder:PATH, packs:PATH or s3://BUCKET with --payload-store or the setting payloads";
             Failure::usage("config", message)
         };
         self.payloads.clone().ok_or_else(missing)

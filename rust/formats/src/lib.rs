@@ -29,6 +29,7 @@ mod kind;
 mod log_files;
 mod new_file;
 mod object_path;
+pub mod packs;
 mod part;
 mod payloads;
 mod progress;

@@ -5,6 +5,8 @@ use std::path::{Component, Path, PathBuf};
 
 use edgesentry_chain::{AuditRecord, Hash};
 
+use crate::packs::is_packs;
+
 /// The directory of payloads stored by device and content.
 pub const DEVICES: &str = "devices";
 
@@ -55,13 +57,6 @@ pub fn device_name(device_id: &str) -> String {
     if name.is_empty() { "!".to_owned() } else { name }
 }
 
-/// Returns the possible paths of the payload of a record, relative to the directory: by device and content, and by
-/// object reference. If several exist, the file whose hash matches the record is its payload.
-pub(crate) fn payload_paths(record: &AuditRecord) -> Vec<PathBuf> {
-    let by_content = PathBuf::from(content_path(record));
-    std::iter::once(by_content).chain(object_paths(&record.object_ref)).collect()
-}
-
 /// Returns the possible paths of an object reference, in this order, relative to the directory: its key, then bucket
 /// and key. Empty if the reference could lead outside.
 pub(crate) fn object_paths(object_ref: &str) -> Vec<PathBuf> {
@@ -77,7 +72,7 @@ pub(crate) fn object_paths(object_ref: &str) -> Vec<PathBuf> {
     candidates.into_iter().flatten().collect()
 }
 
-/// Returns a path of ordinary names only.
+/// Returns a path of ordinary names only, which does not lead into packs of payloads.
 fn relative_path(key: &str) -> Option<PathBuf> {
     let ordinary = |name: &str| {
         let mut components = Path::new(name).components();
@@ -85,7 +80,8 @@ fn relative_path(key: &str) -> Option<PathBuf> {
         let one = matches!(components.next(), Some(Component::Normal(normal)) if normal == name);
         one && components.next().is_none() && !name.contains('\0')
     };
-    key.split('/').all(ordinary).then(|| key.split('/').collect())
+    let leads_to_packs = key.split('/').next().is_some_and(is_packs);
+    (!leads_to_packs && key.split('/').all(ordinary)).then(|| key.split('/').collect())
 }
 
 #[cfg(test)]
@@ -120,6 +116,8 @@ mod tests {
         assert_eq!(paths("file:///lift/1.bin"), ["lift/1.bin"]);
         assert_eq!(paths("lift/1.bin"), ["lift/1.bin"]);
         assert_eq!(paths("s3://../1.bin"), ["1.bin"]);
+        assert_eq!(paths("s3://.packs/1.bin"), ["1.bin"]);
+        assert_eq!(paths("lift/.packs/1.bin"), ["lift/.packs/1.bin"]);
         for traps in [
             "",
             "/",
@@ -140,6 +138,9 @@ mod tests {
             "s3://b/a/../../x",
             "file:////etc/passwd",
             "file:///../x",
+            ".packs/1-a.pack",
+            "file:///.Packs/1-a.pack",
+            ".PAC\u{212a}\u{17f}/1-a.pack",
         ] {
             assert!(paths(traps).is_empty(), "{traps:?} gives {:?}", paths(traps));
         }

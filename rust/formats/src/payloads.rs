@@ -10,10 +10,11 @@ use std::sync::Arc;
 use edgesentry_chain::{AuditRecord, Hash, PayloadError, Payloads, RecordRef};
 
 use crate::Error;
-use crate::object_path::payload_paths;
+use crate::object_path::{content_path, object_paths};
+use crate::packs::Packs;
 
 /// A directory of payloads under their object references, such as a download of a bucket, or as a store keeps them,
-/// under the names of their records ([`crate::content_path`]).
+/// under the names of their records ([`crate::content_path`]), in files or in [packs](crate::packs).
 ///
 /// The payload of `s3://bucket/lift-01/1.bin` is `lift-01/1.bin` or `bucket/lift-01/1.bin`; that of
 /// `file:///lift-01/1.bin` or just `lift-01/1.bin` is `lift-01/1.bin`. If several of these files exist, the payload is
@@ -27,6 +28,7 @@ pub struct PayloadFolder {
     /// The same directory, open.
     #[cfg(target_os = "linux")]
     directory: Arc<OwnedFd>,
+    packs: Arc<Packs>,
 }
 
 impl PayloadFolder {
@@ -48,8 +50,10 @@ impl PayloadFolder {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             Arc::new(open(&root, flags, Mode::empty()).map_err(|errno| error(errno.into()))?)
         };
+        let packs = Arc::new(Packs::new(&root));
         Ok(PayloadFolder {
             root,
+            packs,
             #[cfg(target_os = "linux")]
             directory,
         })
@@ -60,7 +64,7 @@ impl PayloadFolder {
     /// # Errors
     /// The file is there and cannot be read.
     pub fn read(&self, record: &AuditRecord, most_bytes: u64) -> Result<Option<Vec<u8>>, Error> {
-        let read = |file: File| {
+        let read = |file: &mut dyn Read| {
             let mut payload = Vec::new();
             file.take(most_bytes).read_to_end(&mut payload).map(|_| payload)
         };
@@ -72,21 +76,44 @@ impl PayloadFolder {
         })
     }
 
-    /// Returns the result of `read` for the first file of a record that `matches`, or else for its first file.
+    /// Returns the result of `read` for the first payload of a record that `matches`, or else for its first one.
     fn best<T>(
         &self,
         record: &AuditRecord,
-        read: impl Fn(File) -> io::Result<T>,
+        read: impl Fn(&mut dyn Read) -> io::Result<T>,
         matches: impl Fn(&T) -> bool,
     ) -> io::Result<Option<T>> {
         let mut first = None;
-        for candidate in payload_paths(record) {
-            let Some(file) = self.regular_file(&candidate)? else { continue };
-            let found = read(file)?;
+        let mut consider = |payload: &mut dyn Read| {
+            let found = read(payload)?;
             if matches(&found) {
                 return Ok(Some(found));
             }
             first.get_or_insert(found);
+            Ok(None)
+        };
+        let own = content_path(record);
+        if let Some(mut file) = self.regular_file(Path::new(&own))?
+            && let Some(found) = consider(&mut file)?
+        {
+            return Ok(Some(found));
+        }
+        if let Some(found) = self.packs.find(&own, |found| consider(&mut found.payload()))? {
+            return Ok(Some(found));
+        }
+        // Another process may have written the payloads of the packs into files meanwhile.
+        if self.packs.has_folder()
+            && let Some(mut file) = self.regular_file(Path::new(&own))?
+            && let Some(found) = consider(&mut file)?
+        {
+            return Ok(Some(found));
+        }
+        for candidate in object_paths(&record.object_ref) {
+            if let Some(mut file) = self.regular_file(&candidate)?
+                && let Some(found) = consider(&mut file)?
+            {
+                return Ok(Some(found));
+            }
         }
         Ok(first)
     }
@@ -175,7 +202,7 @@ impl Payloads for SampledPayloads {
     }
 }
 
-fn hash_of(file: File) -> io::Result<Hash> {
+fn hash_of(file: &mut dyn Read) -> io::Result<Hash> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(file)?;
     Ok(Hash(*hasher.finalize().as_bytes()))

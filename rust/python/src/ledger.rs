@@ -246,7 +246,9 @@ impl LedgerCore {
         let Some(service) = open.service else {
             let problem = match open.read_only {
                 true => "the ledger is open for reading only; open it without read_only=True",
-                false => "payloads: no store is configured; give payloads=\"folder:PATH\" or \"s3://BUCKET\"",
+                false => {
+                    "payloads: no store is configured; give payloads=\"folder:PATH\", \"packs:PATH\" or \"s3://BUCKET\""
+                }
             };
             return Err(service_failure(py, Error::Config(problem.to_owned())));
         };

@@ -5,7 +5,7 @@
 //!
 //! Variables: `LOAD_SECONDS` (limit of one measurement, 10), `LOAD_CLIENTS` (64), `LOAD_RECORDS` (of one measurement,
 //! 40000), `LOAD_ROUNDS` (of the batches, 3: in process, HTTP and HTTPS take turns, and the table has the median of the
-//! ratios), `LOAD_PAYLOADS` (`s3,folder,memory,sqlite`; with memory only the ledger is durable, which shows the cost of
+//! ratios), `LOAD_PAYLOADS` (`s3,folder,packs,memory,sqlite`; with memory only the ledger is durable, which shows the cost of
 //! the network and PostgreSQL; sqlite is a ledger with its payloads in one file, the others are in PostgreSQL),
 //! `LOAD_SOAK_SECONDS` (instead of all measurements: single records from all clients for this time, with the memory of
 //! the process every 10 s).
@@ -50,7 +50,8 @@ async fn main() {
         records: usize::try_from(variable("LOAD_RECORDS", 40_000)).unwrap(),
         rounds: variable("LOAD_ROUNDS", 3).max(1),
     };
-    let stores = std::env::var("LOAD_PAYLOADS").unwrap_or_else(|_| "s3,folder,memory,sqlite".to_owned());
+    let stores =
+        std::env::var("LOAD_PAYLOADS").unwrap_or_else(|_| "s3,folder,packs,memory,sqlite".to_owned());
     let folder = tempfile::tempdir().unwrap();
     let mut rows = Vec::new();
     for payloads in stores.split(',') {
@@ -93,7 +94,8 @@ impl Bench {
             }
             // The directory is then not written to.
             "folder" | "memory" => format!("folder:{}", folder.join("payloads").display()),
-            other => panic!("LOAD_PAYLOADS: s3, folder, memory or sqlite, not {other}"),
+            "packs" => format!("packs:{}", folder.join("payloads").display()),
+            other => panic!("LOAD_PAYLOADS: s3, folder, packs, memory or sqlite, not {other}"),
         });
         let stores = settings.open(Access::Create).await.unwrap();
         let kept = match payloads {

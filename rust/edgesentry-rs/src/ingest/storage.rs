@@ -472,6 +472,7 @@ impl Service {
         while !entries.is_empty() {
             let decisions = self.commit(&mut entries).await;
             self.erase_again(&entries, &decisions).await;
+            self.discard(&entries, &decisions).await;
             self.learn(&entries, &decisions);
             drop(claims.take());
             let mut wanted: Vec<(usize, Entry)> = Vec::new();
@@ -563,6 +564,19 @@ impl Service {
                     device_id,
                     sequence, error, "a payload that was erased may be stored again; run eds erase --again"
                 );
+            }
+        }
+    }
+
+    /// Removes the payloads of records that the ledger rejected, as far as the store can tell that no other record relies
+    /// on them.
+    async fn discard(&self, entries: &[Entry], decisions: &[Result<Decision, Error>]) {
+        for (entry, decision) in entries.iter().zip(decisions) {
+            if let (Entry::Record(stored), Ok(Decision::Decided(Outcome::Rejected(_)))) = (entry, decision)
+                && let Err(error) = self.puts.store().discard(stored.admitted().record()).await
+            {
+                // It only takes space.
+                debug!(error = error.describe(), "the payload of a rejected record stays");
             }
         }
     }

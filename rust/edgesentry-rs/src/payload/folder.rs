@@ -1,4 +1,4 @@
-//! Payloads in a directory, one file each.
+//! Payloads in a directory, in packs or in one file each.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -8,18 +8,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use edgesentry_chain::AuditRecord;
+use edgesentry_chain::{AuditRecord, Hash};
 use edgesentry_formats::content_path;
+use edgesentry_formats::packs::{Packs, is_packs};
+use edgesentry_formats::times::now_ms;
+use futures::StreamExt;
+use tracing::warn;
 
+use super::pack::{Files, PackWriter, Unpacked};
 use super::{Leftovers, PayloadStore, Put, Version, damaged, is_of};
-use crate::admission::Admitted;
+use crate::admission::{Admitted, MAX_PAYLOAD_BYTES};
 use crate::error::{Component, StoreError};
 use crate::files::{self, modified_ms, sync_parents, write_synced};
 
 /// A directory of payloads, each under the name of its record, see [`content_path`].
 ///
-/// A payload is written to a temporary file, synced, and linked into place: the write is atomic and never replaces a
-/// file. On a file system without hard links it uses renames that replace nothing.
+/// New payloads are in [packs](edgesentry_formats::packs), or in files ([`Layout`]); those of both are found. A file is
+/// written under a temporary name, synced, and linked into place: the write is atomic and never replaces a file. On a
+/// file system without hard links it uses renames that replace nothing.
 ///
 /// Payloads of earlier releases are found at their old paths: that of `s3://bucket/lift-01/1.bin` at
 /// `bucket/lift-01/1.bin`, the reference without its scheme.
@@ -29,6 +35,20 @@ pub struct Folder {
     place: Arc<str>,
     /// Directories below the root whose names are on the disk.
     synced: Arc<Mutex<HashSet<PathBuf>>>,
+    layout: Layout,
+    packs: Arc<Packs>,
+    writer: Arc<PackWriter>,
+}
+
+/// Where a directory keeps new payloads.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
+pub enum Layout {
+    /// One file each.
+    #[default]
+    Files,
+    /// Many in one file, with one sync for a group.
+    Packs,
 }
 
 /// The directory of temporary files, below the root. No payload's name leads there.
@@ -42,6 +62,14 @@ impl Folder {
     /// # Errors
     /// The directory can be neither opened nor created.
     pub fn open(root: &Path) -> Result<Folder, StoreError> {
+        Folder::open_as(root, Layout::default())
+    }
+
+    /// Like [`Folder::open`], with a choice for new payloads.
+    ///
+    /// # Errors
+    /// The directory can be neither opened nor created.
+    pub fn open_as(root: &Path, layout: Layout) -> Result<Folder, StoreError> {
         let place: Arc<str> = root.display().to_string().into();
         let opened = fs::create_dir_all(root.join(PARTIAL)).and_then(|()| root.canonicalize());
         match opened {
@@ -52,7 +80,14 @@ impl Folder {
                         let _ = fs::remove_file(entry.path());
                     }
                 }
-                Ok(Folder { root, place, synced: Arc::default() })
+                let folder = Folder::new(root, place, layout);
+                if layout == Layout::Packs {
+                    // A damaged pack does not keep the service from starting; writes that need it fail.
+                    if let Err(error) = folder.writer.tidy() {
+                        warn!(place = %folder.place, %error, "the packs of payloads could not be tidied");
+                    }
+                }
+                Ok(folder)
             }
             Err(source) => Err(error(&place, "open the payload directory", source)),
         }
@@ -65,12 +100,50 @@ impl Folder {
     pub fn read(root: &Path) -> Result<Folder, StoreError> {
         let place: Arc<str> = root.display().to_string().into();
         match root.canonicalize() {
-            Ok(root) => Ok(Folder { root, place, synced: Arc::default() }),
+            Ok(root) => Ok(Folder::new(root, place, Layout::default())),
             Err(source) => Err(error(&place, "open the payload directory", source)),
         }
     }
 
-    fn put_now(&self, key: &str, payload: &[u8]) -> io::Result<Put> {
+    fn new(root: PathBuf, place: Arc<str>, layout: Layout) -> Folder {
+        let packs = Arc::new(Packs::new(&root));
+        let writer = Arc::new(PackWriter::new(&root, &packs));
+        Folder { root, place, synced: Arc::default(), layout, packs, writer }
+    }
+
+    /// Writes every payload of the packs into a file of its own, as earlier releases read them, and removes the packs.
+    ///
+    /// # Errors
+    /// A file cannot be written, or another process writes into the packs.
+    pub fn unpack(&self) -> Result<Unpacked, StoreError> {
+        let unpacked = self.writer.unpack(self);
+        unpacked.map_err(|source| error(&self.place, "write the payloads of packs into files", source))
+    }
+
+    fn put_now(&self, payloads: &[(String, Bytes)]) -> io::Result<Vec<io::Result<Put>>> {
+        if self.layout == Layout::Files {
+            return Ok(payloads.iter().map(|(name, payload)| self.put_file(name, payload)).collect());
+        }
+        // Earlier releases may have stored some of them.
+        let mut puts = Vec::with_capacity(payloads.len());
+        let mut new = Vec::with_capacity(payloads.len());
+        for (name, payload) in payloads {
+            let path = self.root.join(name);
+            match read(&path)? {
+                Some(there) => puts.push(Some(self.already_there(&path, &there, payload))),
+                None => {
+                    puts.push(None);
+                    new.push((name.as_str(), payload));
+                }
+            }
+        }
+        let mut new = self.writer.put_all(&new, now_ms())?.into_iter();
+        let mut put = |put: Option<io::Result<Put>>| put.or_else(|| new.next().map(Ok));
+        let stopped = || Err(io::ErrorKind::Interrupted.into());
+        Ok(puts.into_iter().map(|done| put(done).unwrap_or_else(stopped)).collect())
+    }
+
+    fn put_file(&self, key: &str, payload: &[u8]) -> io::Result<Put> {
         let path = self.root.join(key);
         if let Some(there) = read(&path)? {
             return self.already_there(&path, &there, payload);
@@ -136,15 +209,33 @@ impl Folder {
         let path = object_ref.split_once("://").map_or(object_ref, |(_, path)| path);
         let path = path.trim_start_matches('/');
         let ordinary = |name: &str| {
-            !(name.is_empty() || name == "." || name == ".." || name == PARTIAL || name.contains('\0'))
+            // Some file systems do not distinguish upper case.
+            let ours = name.eq_ignore_ascii_case(PARTIAL) || is_packs(name);
+            !(name.is_empty() || name == "." || name == ".." || ours || name.contains('\0'))
         };
         path.split('/').all(ordinary).then(|| self.root.join(path))
     }
 
     fn get_now(&self, record: &AuditRecord) -> io::Result<Option<Bytes>> {
-        let own = read(&self.root.join(content_path(record)))?;
+        let name = content_path(record);
+        let mut own = read(&self.root.join(&name))?;
         if own.as_ref().is_some_and(|own| is_of(record, own)) {
             return Ok(own.map(Bytes::from));
+        }
+        let packed = self.packs.find(&name, |found| {
+            let payload = found.read(MAX_PAYLOAD_BYTES)?;
+            if is_of(record, &payload) {
+                return Ok(Some(payload));
+            }
+            own.get_or_insert(payload);
+            Ok(None)
+        })?;
+        if packed.is_some() {
+            return Ok(packed.map(Bytes::from));
+        }
+        // Another process may have written the payloads of the packs into files meanwhile.
+        if own.is_none() && self.packs.has_folder() {
+            own = read(&self.root.join(&name))?;
         }
         let old = self.old_path(&record.object_ref).map_or(Ok(None), |path| read(&path))?;
         let old_is_right = own.is_none() || old.as_ref().is_some_and(|old| is_of(record, old));
@@ -153,8 +244,23 @@ impl Folder {
 
     fn versions_now(&self, record: &AuditRecord) -> io::Result<Vec<Version>> {
         let mut versions = Vec::new();
+        let own = content_path(record);
         for path in self.paths(record) {
-            let Some(metadata) = metadata(&path)? else { continue };
+            let Some(metadata) = metadata(&path)? else {
+                if path == self.root.join(&own)
+                    && let Some((_, frame)) = self.packs.all(&own)?.into_iter().next_back()
+                {
+                    versions.push(Version {
+                        key: own.clone(),
+                        id: String::new(),
+                        size_bytes: frame.payload_bytes.into(),
+                        stored_at_ms: frame.stored_at_ms,
+                        current: true,
+                        deleted: false,
+                    });
+                }
+                continue;
+            };
             versions.push(Version {
                 key: self.name_of(&path),
                 id: String::new(),
@@ -179,6 +285,7 @@ impl Folder {
         let is_own = name == content_path(record);
         if is_own {
             self.erase_partial(record)?;
+            self.writer.erase(name)?;
         }
         let goes = match metadata(&path)? {
             None => false,
@@ -186,10 +293,7 @@ impl Folder {
             Some(_) => read(&path)?.is_some_and(|there| is_of(record, &there)),
         };
         if goes {
-            match fs::remove_file(&path) {
-                Err(error) if is_absence(&error) => {}
-                removed => removed?,
-            }
+            remove(&path)?;
         }
         // An earlier attempt may have ended between the removal and the sync.
         match sync_parent(&path) {
@@ -204,10 +308,7 @@ impl Folder {
         for entry in fs::read_dir(&folder)? {
             let path = entry?.path();
             if read(&path)?.is_some_and(|there| is_of(record, &there)) {
-                match fs::remove_file(&path) {
-                    Err(error) if is_absence(&error) => {}
-                    removed => removed?,
-                }
+                remove(&path)?;
             }
         }
         File::open(folder)?.sync_all()
@@ -215,6 +316,14 @@ impl Folder {
 
     fn name_of(&self, path: &Path) -> String {
         path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
+    }
+
+    async fn put_all(&self, admitted: &[Admitted]) -> Result<Vec<Result<Put, StoreError>>, StoreError> {
+        let action = "store the payload";
+        let payload = |admitted: &Admitted| (content_path(admitted.record()), admitted.payload().clone());
+        let payloads: Vec<(String, Bytes)> = admitted.iter().map(payload).collect();
+        let puts = self.run(action, move |folder| folder.put_now(&payloads)).await?;
+        Ok(puts.into_iter().map(|put| put.map_err(|source| error(&self.place, action, source))).collect())
     }
 
     async fn run<T: Send + 'static>(
@@ -230,6 +339,21 @@ impl Folder {
     }
 }
 
+impl Files for Folder {
+    fn add_file(&self, name: &str, payload: &[u8]) -> io::Result<()> {
+        self.put_file(name, payload).map(|_| ())
+    }
+
+    fn remove_file(&self, name: &str) -> io::Result<()> {
+        let path = self.root.join(name);
+        remove(&path).and_then(|()| sync_parent(&path))
+    }
+
+    fn has_file(&self, name: &str, hash: &Hash) -> io::Result<bool> {
+        Ok(read(&self.root.join(name))?.is_some_and(|there| Hash::of(&there) == *hash))
+    }
+}
+
 #[async_trait]
 impl PayloadStore for Folder {
     fn place(&self) -> &str {
@@ -241,9 +365,33 @@ impl PayloadStore for Folder {
             .await
     }
 
+    fn prefers_batches(&self) -> bool {
+        self.layout == Layout::Packs
+    }
+
     async fn put(&self, admitted: &Admitted) -> Result<Put, StoreError> {
-        let (key, payload) = (content_path(admitted.record()), admitted.payload().clone());
-        self.run("store the payload", move |folder| folder.put_now(&key, &payload)).await
+        self.put_all(std::slice::from_ref(admitted)).await?.remove(0)
+    }
+
+    async fn put_many(&self, admitted: &[Admitted], concurrency: usize) -> Vec<Result<Put, StoreError>> {
+        if self.layout == Layout::Packs {
+            match self.put_all(admitted).await {
+                Ok(puts) => return puts,
+                Err(error) if error.is_retryable() => return vec![Err(error); admitted.len()],
+                // One of them may be at fault; the others do not wait for it.
+                Err(_) => {}
+            }
+        }
+        let puts: Vec<_> = admitted.iter().map(|admitted| self.put(admitted)).collect();
+        futures::stream::iter(puts).buffered(concurrency.max(1)).collect().await
+    }
+
+    async fn discard(&self, record: &AuditRecord) -> Result<(), StoreError> {
+        if self.layout == Layout::Files {
+            return Ok(());
+        }
+        let name = content_path(record);
+        self.run("remove the payload of a rejected record", move |folder| folder.writer.discard(&name)).await
     }
 
     async fn get(&self, record: &AuditRecord) -> Result<Option<Bytes>, StoreError> {
@@ -293,6 +441,14 @@ fn metadata(path: &Path) -> io::Result<Option<fs::Metadata>> {
         Ok(metadata) => Ok(metadata.is_file().then_some(metadata)),
         Err(error) if is_absence(&error) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// Removes a file; it may be gone.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if !is_absence(&error) => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use edgesentry_chain::{AuditRecord, Device, Head, Heads, KeyRing, Report, Scheme};
-use edgesentry_formats::{Options, Progress};
+use edgesentry_formats::{Options, Progress, content_path};
 use edgesentry_rs::ingest::storage::{IngestService, Limits};
 use edgesentry_rs::ingest::verify::{Outcome, Submission};
 use edgesentry_rs::ledger::{self, Filter, Ledger, Postgres, PostgresSettings, Registration, Sqlite};
-use edgesentry_rs::payload::{Folder, PayloadStore, S3, S3Settings};
+use edgesentry_rs::payload::{Folder, Layout, PayloadStore, S3, S3Settings};
 use edgesentry_rs::telemetry::metrics::Metrics;
 use edgesentry_rs::verify::{Registered, Verification};
 use futures::TryStreamExt;
@@ -66,7 +66,7 @@ impl Place {
     pub async fn payloads(&self) -> Arc<dyn PayloadStore> {
         match self.kind {
             Kind::Sqlite => Arc::new(Sqlite::open(&self.path("ledger.db")).await.unwrap().payloads()),
-            Kind::Postgres => Arc::new(Folder::open(&self.path("payloads")).unwrap()),
+            Kind::Postgres => Arc::new(Folder::open_as(&self.path("payloads"), Layout::Packs).unwrap()),
         }
     }
 
@@ -85,6 +85,13 @@ impl Place {
                 IngestService::start_with(self.ledger().await, self.payloads().await, limits, metrics)
             }
         }
+    }
+
+    /// Writes a payload into a file, as earlier releases did.
+    pub fn write_payload(&self, record: &AuditRecord, payload: &str) {
+        let file = self.path("payloads").join(content_path(record));
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, payload).unwrap();
     }
 
     /// Changes the database without its service.

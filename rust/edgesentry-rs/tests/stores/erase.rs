@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use edgesentry_chain::{AuditRecord, FindingCode, Hint, NotChecked, Report};
+use edgesentry_formats::packs::PACKS;
 use edgesentry_formats::times::now_ms;
 use edgesentry_formats::{Options, Progress, content_path};
 use edgesentry_log::{Leaf, LogCheck, LogInputs, Note, Policy};
@@ -570,7 +571,7 @@ async fn a_restored_ledger_erases_again(place: Place) {
         Kind::Sqlite => backup.payloads().await,
         Kind::Postgres => {
             let root = setting.place.path("payloads");
-            std::fs::write(root.join(content_path(&record)), "lift-01 2").unwrap();
+            setting.place.write_payload(&record, "lift-01 2");
             Arc::new(Folder::open(&root).unwrap())
         }
     };
@@ -587,7 +588,7 @@ async fn a_restored_ledger_erases_again(place: Place) {
     assert_eq!((restored.leaf, restored.versions), (erasure.leaf, erasure.versions));
     // A payload store that was restored alone is cleared by a pass over all erasures.
     if backup.kind == Kind::Postgres {
-        std::fs::write(setting.place.path("payloads").join(content_path(&record)), "lift-01 2").unwrap();
+        setting.place.write_payload(&record, "lift-01 2");
         let report = setting.report(&key()).await;
         assert_eq!(report.counts, [].into());
         assert_eq!(report.coverage.payloads.unwrap().erased_present, 1);
@@ -732,7 +733,7 @@ async fn a_payload_that_another_record_needs_stays(place: Place) {
         }
         Kind::Postgres => {
             let root = setting.place.path("payloads");
-            std::fs::remove_dir_all(root.join("devices")).unwrap();
+            std::fs::remove_dir_all(root.join(PACKS)).unwrap();
             std::fs::create_dir(root.join("old")).unwrap();
             std::fs::write(root.join("old/1.bin"), "the same").unwrap();
         }
@@ -755,6 +756,7 @@ async fn a_payload_that_another_record_needs_stays(place: Place) {
 async fn a_reference_to_another_payload_deletes_nothing() {
     let mut setting = Setting::new(Place::new(Kind::Postgres).await, 1).await;
     let victim = setting.record(1).await;
+    setting.place.write_payload(&victim, "lift-01 1");
     let submission = next_with(&mut setting.lifts[1], "lift-01 1");
     let mut record = (*submission.record).clone();
     record.object_ref = content_path(&victim);

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use edgesentry_formats::content_path;
 use edgesentry_rs::ledger::{Filter, Ledger};
 use edgesentry_rs::log::{Eraser, request_erasure};
 use edgesentry_rs::objects::Objects;
@@ -224,7 +223,6 @@ async fn an_erased_payload_that_is_there_again_is_deleted(place: Place) {
     let mut lifts = devices(&*ledger, 1).await;
     ingest(&place, &mut lifts, 2).await;
     let record = records(&*ledger, &Filter::default()).await.remove(0);
-    let file = place.path("payloads").join(content_path(&record));
     if place.kind == Kind::Sqlite {
         place.tamper("CREATE TABLE kept AS SELECT * FROM record_payloads").await;
     }
@@ -252,7 +250,7 @@ async fn an_erased_payload_that_is_there_again_is_deleted(place: Place) {
                     )
                     .await
             }
-            Kind::Postgres => std::fs::write(&file, "lift-01 1").unwrap(),
+            Kind::Postgres => place.write_payload(&record, "lift-01 1"),
         }
     }
     node.stop().await;

@@ -19,6 +19,7 @@ mod keep;
 mod ledgers;
 mod log;
 mod metrics;
+mod packs;
 mod payloads;
 mod proofs;
 mod race;

@@ -9,7 +9,7 @@ use edgesentry_rs::FailureKind;
 use edgesentry_rs::ingest::storage::{IngestService, Limits};
 use edgesentry_rs::ingest::verify::{Admitted, DeviceKeys, RegisteredKey, Registry, Submission, admit};
 use edgesentry_rs::ledger::{Ledger, Sqlite};
-use edgesentry_rs::payload::{Folder, Memory, PayloadStore, Put};
+use edgesentry_rs::payload::{Folder, Layout, Memory, PayloadStore, Put};
 use sqlx::Connection;
 use tempfile::TempDir;
 
@@ -29,6 +29,15 @@ macro_rules! on_every_store {
                 super::$test(Arc::new(Folder::open(&folder.path().join("payloads")).unwrap())).await;
             })*
             use std::sync::Arc; use super::{Folder, TempDir};
+        }
+        mod packs {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                let folder = TempDir::new().unwrap();
+                let store = Folder::open_as(&folder.path().join("payloads"), Layout::Packs).unwrap();
+                super::$test(Arc::new(store)).await;
+            })*
+            use std::sync::Arc; use super::{Folder, Layout, TempDir};
         }
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread")]
@@ -61,7 +70,7 @@ on_every_store!(
 );
 
 /// Returns an admitted record of a device over a payload.
-fn admitted_of(device_id: &str, object_ref: &str, payload: &[u8]) -> Admitted {
+pub fn admitted_of(device_id: &str, object_ref: &str, payload: &[u8]) -> Admitted {
     let mut device = Device::from_seed(device_id, [1; 32], Scheme::Record);
     let record = Arc::new(device.sign(0, payload, object_ref).unwrap());
     let key = edgesentry_chain::RingKey {
@@ -75,7 +84,7 @@ fn admitted_of(device_id: &str, object_ref: &str, payload: &[u8]) -> Admitted {
     admit(vec![Submission { record, payload: Bytes::copy_from_slice(payload) }], &registry).remove(0).unwrap()
 }
 
-fn admitted(object_ref: &str, payload: &[u8]) -> Admitted {
+pub fn admitted(object_ref: &str, payload: &[u8]) -> Admitted {
     admitted_of("lift-01", object_ref, payload)
 }
 

@@ -27,7 +27,7 @@ pub fn command(job: &str, place: &Place) -> Command {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     if place.kind == Kind::Postgres {
-        command.env("EDS_PAYLOADS", format!("folder:{}", place.path("payloads").display()));
+        command.env("EDS_PAYLOADS", format!("packs:{}", place.path("payloads").display()));
     }
     command
 }
@@ -55,6 +55,7 @@ fn worker() {
             ["finish"] => load(&service, &folder, Some(0)).await,
             ["race", number] => race(&service, number.parse().unwrap()).await,
             ["fill"] => fill(&service).await,
+            ["packs"] => crate::packs::limited(&folder).await,
             ["large"] => say(&format!("answers {}", crate::admission::large(&service).await)),
             _ => panic!("no such job: {job:?}"),
         }

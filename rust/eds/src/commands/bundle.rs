@@ -60,7 +60,7 @@ pub(crate) struct Bundle {
     /// A checkpoint that the recipient kept: the bundle also shows that the log continues it
     #[arg(long, value_name = "CHECKPOINT")]
     since: Option<PathBuf>,
-    /// Include the payloads, from this store: ledger, folder:PATH or s3://BUCKET [without STORE: as configured]
+    /// Include the payloads, from this store: ledger, folder:PATH, packs:PATH or s3://BUCKET [without STORE: as configured]
     #[arg(long, alias = "payloads", value_name = "STORE")]
     #[arg(num_args = 0..=1, default_missing_value = "", require_equals = true)]
     payload_store: Option<String>,

@@ -50,7 +50,7 @@ pub(crate) struct Ingest {
     metrics_listen: Option<String>,
     #[command(flatten)]
     ledger: LedgerArgs,
-    /// Payload store: ledger, folder:PATH or s3://BUCKET [default: as configured, or ledger with SQLite]
+    /// Payload store: ledger, folder:PATH, packs:PATH or s3://BUCKET [default: as configured, or ledger with SQLite]
     #[arg(long, value_name = "STORE")]
     payload_store: Option<String>,
     #[command(flatten)]

@@ -48,6 +48,33 @@ fn payloads_can_go_into_a_folder() {
 }
 
 #[test]
+fn payloads_can_go_into_packs_and_back_into_files() {
+    let (folder, fleet) = fleet(100);
+    folder.write_payloads("payloads", &fleet);
+    let stores = "--ledger sqlite:audit.db --payload-store";
+    let run = folder.eds(&format!("{INGEST} --register keys.json {stores} packs:kept"));
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    let packs = || std::fs::read_dir(folder.path("kept/.packs")).unwrap().count();
+    assert_eq!(packs(), 1);
+    let verified = || {
+        let verify = "verify-chain --ledger audit.db --keys keys.json --require payloads --payload-store";
+        assert_eq!(folder.eds(&format!("{verify} packs:kept")).code, 0);
+        assert_eq!(folder.eds(&format!("{verify} folder:kept")).code, 0);
+        let of_files = "verify-chain export.ndjson --keys keys.json --require payloads --payloads kept";
+        assert_eq!(folder.eds(of_files).code, 0);
+    };
+    verified();
+    let run = folder.eds("--json unpack kept");
+    let answer = run.envelope()["unpacked"].clone();
+    assert_eq!((run.code, answer), (0, json!({"payloads": 100, "packs": 1, "damaged": 0})));
+    assert_eq!(packs(), 0);
+    verified();
+    assert_eq!(folder.eds("unpack kept").stdout, "0 payloads written into files, 0 packs removed\n");
+    let run = folder.eds("--json unpack absent");
+    assert_eq!((run.code, &run.envelope()["error"]["code"]), (2, &json!("payloads_unreadable")));
+}
+
+#[test]
 fn rejections_are_named_and_spare_other_devices() {
     let (folder, fleet) = fleet(200);
     folder.write_payloads("payloads", &fleet);

@@ -23,7 +23,7 @@ pub(super) struct InPlace {
     #[command(flatten)]
     ledger: InsteadOfFiles,
     /// Read the payloads of the ledger's records and verify their hashes: from the configured store, or from ledger,
-    /// folder:PATH or s3://BUCKET
+    /// folder:PATH, packs:PATH or s3://BUCKET
     #[arg(long, value_name = "STORE", num_args = 0..=1, default_missing_value = "", requires = "ledger", conflicts_with = "files")]
     payload_store: Option<String>,
     /// Use the keys, heads and start heads that the ledger has registered, if you give none. They are claims,
