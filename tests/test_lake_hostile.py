@@ -109,6 +109,14 @@ def test_segments_of_two_runs_at_the_same_time_are_used_once(table: Path) -> Non
     assert plain(again.report) == expected
 
 
+def test_a_run_without_free_positions_is_refused(table: Path) -> None:
+    last = lake.Task(lake.File("gone.parquet", 1, "v"), (1 << 23) - 1, 0, 1)
+    with pytest.raises(ValueError, match=r"needs 8388612 positions.*leave since out"):
+        lake.plan(table, since=[last], changed="read")
+    before = lake.Task(last.file, last.position - 4, 0, 1)
+    assert lake.plan(table, since=[before], changed="read").tasks[-1].position == last.position
+
+
 def test_a_file_with_segments_of_some_ranges_is_read_again(table: Path) -> None:
     path = table / "day-00.parquet"
     size = path.stat().st_size

@@ -224,6 +224,14 @@ def test_a_task_decodes_the_heads_of_its_devices(spark: Any, tmp_path: Path) -> 
         assert plain(edgesentry.spark.verify(frame, keys=FLEET.keys, heads=given).report) == plain(expected)
         without_keys = edgesentry.spark.verify(tmp_path, spark=spark, heads=given)
         assert without_keys.report.counts == expected.counts
+    binary = frame.withColumn("device_id", frame.device_id.cast("binary"))
+    basis: dict[str, Any]
+    for basis in ({"heads": heads}, {"keys": FLEET.keys}):
+        with pytest.raises(UnreadableError, match='"device_id" has type Binary; cast it to a string'):
+            edgesentry.spark.verify(binary, **basis)
+    # Segments that met heads in their tasks are of this run alone.
+    with pytest.raises(ValueError, match="heads are not the same in all parts"):
+        edgesentry.spark.verify(tmp_path, spark=spark, keys=FLEET.keys, since=result.segments)
     options = edgesentry.lake.Options(heads=PackedHeads(heads))
     (task,) = edgesentry.lake.plan(tmp_path / "day-00.parquet").tasks
     of_task = options.of_devices(options.devices_of(task))["heads"]

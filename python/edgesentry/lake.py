@@ -219,7 +219,7 @@ def plan(
         shares: Divides the segments of each task by device, unless earlier segments are used, which decide.
 
     Raises:
-        ValueError: A file was rewritten or deleted, and `changed` is `refuse`.
+        ValueError: A file was rewritten or deleted, and `changed` is `refuse`; or all positions are taken.
         UnreadableError: `since` does not have the segments of files.
     """
     if changed not in ("refuse", "read"):
@@ -245,6 +245,11 @@ def plan(
             for start in range(0, max(file.bytes, 1), split_bytes):
                 tasks.append(Task(file, position, start, min(start + split_bytes, file.bytes), run, shares))
                 position += 1
+    if position > _MAX_POSITION + 1:
+        raise ValueError(
+            f"the run needs {position} positions, and there are {_MAX_POSITION + 1}; leave since out, which "
+            "numbers all inputs anew, or raise split_bytes"
+        )
     return Plan(tasks, kept, rewritten, deleted)
 
 
@@ -315,6 +320,11 @@ def tasks_of(segments: Any) -> list[Task]:
     return sorted(tasks, key=lambda task: (task.position, task.file.path, task.run))
 
 
+def no_column(name: str) -> str:
+    """Returns the text of the error about segments without a column."""
+    return f"the segments have no column {name}: they are incomplete or of another release; {AGAIN}"
+
+
 def _columns(segments: Any, names: Sequence[str]) -> Any:
     """Returns columns of a table of segments as pyarrow, in their types."""
     import pyarrow as pa
@@ -326,7 +336,7 @@ def _columns(segments: Any, names: Sequence[str]) -> Any:
     for name in names:
         kind = kinds.get(name, pa.int64())
         if name not in table.column_names:
-            raise UnreadableError(f"the segments have no column {name}; {AGAIN}")
+            raise UnreadableError(no_column(name))
         try:
             columns.append(table[name].cast(kind))
         except pa.ArrowException as error:

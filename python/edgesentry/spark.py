@@ -20,7 +20,6 @@ from edgesentry._core import PackedHeads, PackedKeys, Report, Segments, Verifier
 from edgesentry._typing import Contested, Path
 from edgesentry.exceptions import UnreadableError
 from edgesentry.lake import (
-    AGAIN,
     PLACES,
     SPLIT_BYTES,
     Changed,
@@ -30,6 +29,7 @@ from edgesentry.lake import (
     Task,
     groups_of,
     log_of,
+    no_column,
     plan,
     release,
     repeated,
@@ -69,7 +69,8 @@ class SparkReport:
         report: The report on all records.
         findings: The findings of the report, a DataFrame.
         heads: The last link of each chain, a DataFrame.
-        segments: The segments of all inputs, a DataFrame: the checkpoint of a later run.
+        segments: The segments of all inputs, a DataFrame: the checkpoint of a later run. With heads, a later
+            run takes them only if this one had `since` or `save`.
         metrics: Records, findings and devices of each input, a DataFrame.
         plan: The files that were read, and those that were not; None for a DataFrame.
     """
@@ -573,7 +574,7 @@ def _typed(rows: Any) -> Any:
     names = dict(column.split() for column in SCHEMA.split(", "))
     missing = names.keys() - set(rows.columns)
     if missing:
-        raise UnreadableError(f"the segments have no column {min(missing)}; {AGAIN}")
+        raise UnreadableError(no_column(min(missing)))
     return rows.selectExpr(*(f"CAST({name} AS {kind}) {name}" for name, kind in names.items()))
 
 
