@@ -57,6 +57,8 @@ const NEVER: [(&str, &[&str], &[&str]); 14] = [
     ("edgesentry-rs", &["settings"], &["transport"]),
     ("edgesentry-serve", &["mqtt"], &["http"]),
     ("edgesentry-serve", &["http"], &["mqtt"]),
+    ("edgesentry-serve", &["app"], &["http", "console", "mqtt", "server"]),
+    ("edgesentry-serve", &["console"], &["http", "mqtt", "server"]),
     ("edgesentry-device", &["wire", "client"], &["outbox", "sql", "sqlite"]),
     ("edgesentry-ops", &["backup", "restore", "wal", "observe"], &["servers", "drill"]),
     ("edgesentry-ops", &["textfile"], &["drill", "servers"]),

@@ -25,12 +25,13 @@ mod snapshot;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::Request;
+use axum::extract::{FromRequestParts, Request};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use edgesentry_formats::read_file;
 use edgesentry_log::{MAX_POLICY_BYTES, Policy};
 use edgesentry_rs::error::{Error, StoreError};
@@ -46,7 +47,8 @@ use self::events::Events;
 use self::parts::{Page, note, protect};
 use self::session::{Session, Sessions};
 use self::snapshot::{SAMPLE_INTERVAL, Sources};
-use crate::http::{App, State};
+use crate::app::App;
+use crate::problem::Problem;
 use crate::rates::Logins;
 use crate::settings::ServeSettings;
 use crate::tokens::Scope;
@@ -117,7 +119,7 @@ impl Console {
     }
 
     /// Begins to measure the rate of accepted records, until the console stops.
-    pub(crate) fn start(&self) {
+    fn start(&self) {
         let (sources, stop) = (Arc::clone(&self.sources), self.stop.clone());
         tokio::spawn(async move {
             loop {
@@ -152,15 +154,16 @@ impl Console {
     }
 }
 
-/// Returns the console of a service, whose routes exist only if it is enabled.
-fn console(app: &App) -> Result<&Console, Page> {
-    app.console().ok_or_else(|| {
-        Page::trouble(
-            StatusCode::NOT_FOUND,
-            None,
-            note("This service has no console; see serve.console.enabled."),
-        )
-    })
+/// The console, as an extractor.
+struct Site(Arc<Console>);
+
+impl<S: Sync> FromRequestParts<S> for Site {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Site, Problem> {
+        let console = parts.extensions.get::<Arc<Console>>().cloned();
+        console.map(Site).ok_or_else(|| Problem::internal("the console is not attached to the request"))
+    }
 }
 
 /// Returns the views of the ledger.
@@ -168,8 +171,9 @@ fn views(app: &App) -> Result<Arc<dyn LedgerViews>, String> {
     app.service().ledger().views().ok_or_else(snapshot::no_views)
 }
 
-/// Returns the routes of the console.
-pub(crate) fn router() -> Router {
+/// Starts a console, and returns its routes.
+pub(crate) fn router(console: Arc<Console>) -> Router {
+    console.start();
     let inside = Router::new()
         .route("/console", get(fleet::fleet))
         .route("/console/devices", get(devices::devices))
@@ -187,6 +191,7 @@ pub(crate) fn router() -> Router {
         .route("/console/logout", post(sign::sign_out))
         .merge(inside)
         .route_layer(axum::middleware::from_fn(outside))
+        .layer(Extension(console))
 }
 
 /// Refuses requests that another site makes, and sets the headers of every response.
@@ -233,11 +238,7 @@ fn origin(method: &Method, uri: &Uri, headers: &HeaderMap) -> Origin {
 }
 
 /// Requires a session.
-async fn inside(State(app): State, mut request: Request, next: Next) -> Response {
-    let console = match console(&app) {
-        Ok(console) => console,
-        Err(page) => return page.into_response(),
-    };
+async fn inside(Site(console): Site, mut request: Request, next: Next) -> Response {
     let (sessions, headers) = (&console.sessions, request.headers());
     let session = match request.uri().path() {
         // The browser connects by itself, again and again.

@@ -1,10 +1,11 @@
 //! The ingest service on the network: HTTP and MQTT, TLS, access control, and limits per caller.
 //!
-//! `server` accepts connections (policy, TLS, limits), [`http`] has the routes, `bodies` reads in bounded memory and
-//! time, [`mqtt`] receives records from a broker, `console` has the pages for people.
+//! `server` accepts connections (policy, TLS, limits), `bodies` reads in bounded memory and time, [`http`] has the routes,
+//! and `app` the state of their handlers. [`mqtt`] receives records from a broker, `console` has the pages for people.
 
 mod activity;
 mod answer;
+mod app;
 mod bodies;
 mod console;
 mod failures;

@@ -19,7 +19,9 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::activity::{Activity, Bounds, Watched};
-use super::http::{App, router};
+use super::app::App;
+use super::console::Console;
+use super::http::router;
 use super::identity::{Peer, SenderKey, devices_of};
 use super::mqtt::MqttSource;
 use super::policy::NetworkPolicy;
@@ -80,13 +82,25 @@ pub(super) trait Served: Send + Sync {
     fn tidy(&self) {}
 }
 
-impl Served for App {
+/// The ingest service, with its console if that is enabled.
+struct Service {
+    app: Arc<App>,
+    console: Option<Arc<Console>>,
+}
+
+impl Served for Service {
     fn stop(&self) {
-        App::stop(self);
+        self.app.stop();
+        if let Some(console) = &self.console {
+            console.stop();
+        }
     }
 
     fn tidy(&self) {
-        App::tidy(self);
+        self.app.tidy();
+        if let Some(console) = &self.console {
+            console.tidy();
+        }
     }
 }
 
@@ -111,10 +125,13 @@ impl Server {
     ) -> Result<Server, Error> {
         let mqtt = settings.mqtt.as_ref().map(|mqtt| MqttSource::new(service.clone(), mqtt)).transpose()?;
         let metrics = service.metrics().clone();
-        let app = Arc::new(App::new(service, settings, log)?);
+        let console = Console::new(&service, settings, log.as_ref())?.map(Arc::new);
+        let app = Arc::new(App::new(service, settings, log));
         let mqtt = mqtt.map(|mqtt| mqtt.sharing(app.failures(), app.rejections()));
-        let (router, answers) = (router(Arc::clone(&app)), Arc::clone(app.answers()));
-        let server = Server::listen(settings, &metrics, Routes { router, answers, served: app }).await?;
+        let answers = Arc::clone(app.answers());
+        let router = router(Arc::clone(&app), console.clone());
+        let served = Arc::new(Service { app, console });
+        let server = Server::listen(settings, &metrics, Routes { router, answers, served }).await?;
         Ok(Server { mqtt, ..server })
     }
 

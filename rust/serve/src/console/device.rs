@@ -11,8 +11,8 @@ use maud::{Markup, html};
 
 use super::parts::{Page, ago, length, link, note, onward, record_link, record_path, stamp};
 use super::picture::{Chain, picture};
-use super::{Parameters, absent, console, entries, unavailable, views, wrong};
-use crate::http::State;
+use super::{Parameters, Site, absent, entries, unavailable, views, wrong};
+use crate::app::State;
 
 const PLACE: &str = "/console/devices";
 const PAGE_RECORDS: u32 = 50;
@@ -30,11 +30,7 @@ struct Found {
 }
 
 /// The page.
-pub(super) async fn device(State(app): State, uri: Uri) -> Response {
-    let console = match console(&app) {
-        Ok(console) => console,
-        Err(page) => return page.into_response(),
-    };
+pub(super) async fn device(State(app): State, Site(console): Site, uri: Uri) -> Response {
     let parameters = Parameters::of(&uri);
     let asked = (|| {
         let id = parameters.text("id")?.ok_or("The address of a device has the field id.")?;

@@ -8,18 +8,14 @@ use edgesentry_rs::ledger::{DeviceQuery, DeviceRow, SCANNED_DEVICES};
 use maud::{Markup, html};
 
 use super::parts::{Page, ago, device_link, link, note, onward, record_link, stamp};
-use super::{Parameters, console, unavailable, views, wrong};
-use crate::http::State;
+use super::{Parameters, Site, unavailable, views, wrong};
+use crate::app::State;
 
 const PLACE: &str = "/console/devices";
 const PAGE_DEVICES: u32 = 100;
 
 /// The page.
-pub(super) async fn devices(State(app): State, uri: Uri) -> Response {
-    let console = match console(&app) {
-        Ok(console) => console,
-        Err(page) => return page.into_response(),
-    };
+pub(super) async fn devices(State(app): State, Site(console): Site, uri: Uri) -> Response {
     let parameters = Parameters::of(&uri);
     let asked = (|| {
         let from = parameters.text("from")?.unwrap_or_default().to_owned();

@@ -8,8 +8,8 @@ use edgesentry_rs::ledger::{EntryQuery, LogEntry, SCANNED_ENTRIES};
 use maud::{Markup, html};
 
 use super::parts::{Page, device_link, link, note, onward, record_link, stamp};
-use super::{Parameters, console, unavailable, views, wrong};
-use crate::http::State;
+use super::{Parameters, Site, unavailable, views, wrong};
+use crate::app::State;
 
 const PLACE: &str = "/console/log";
 const PAGE_ENTRIES: u32 = 100;
@@ -46,11 +46,7 @@ fn query(parameters: &Parameters) -> Result<EntryQuery, String> {
 }
 
 /// The page.
-pub(super) async fn log(State(app): State, uri: Uri) -> Response {
-    let console = match console(&app) {
-        Ok(console) => console,
-        Err(page) => return page.into_response(),
-    };
+pub(super) async fn log(State(app): State, Site(console): Site, uri: Uri) -> Response {
     let query = match query(&Parameters::of(&uri)) {
         Ok(query) => query,
         Err(problem) => return wrong(PLACE, &problem).into_response(),

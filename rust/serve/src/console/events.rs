@@ -13,8 +13,7 @@ use futures::StreamExt;
 use super::kept::Kept;
 use super::session::SessionId;
 use super::snapshot::READ_INTERVAL;
-use super::{console, fleet, session};
-use crate::http::{App, State};
+use super::{Console, Site, fleet, session};
 
 /// Connections at once, and those of one session.
 const MAX_CONNECTIONS: usize = 64;
@@ -65,7 +64,7 @@ impl Drop for Open {
 }
 
 struct Stream {
-    app: Arc<App>,
+    console: Arc<Console>,
     place: Open,
     until: Instant,
     begun: bool,
@@ -73,14 +72,14 @@ struct Stream {
 }
 
 /// The figures as a stream. A caller that does not read it is cut off like one of any response.
-pub(super) async fn events(State(app): State, request: Request) -> Response {
-    let place = session(&request).and_then(|session| app.console()?.events.take(session.id));
+pub(super) async fn events(Site(console): Site, request: Request) -> Response {
+    let place = session(&request).and_then(|session| console.events.take(session.id));
     let Some(place) = place else {
         let busy = "too many pages are live at once; close some\n";
         return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "30")], busy).into_response();
     };
     let stream =
-        Stream { app, place, until: Instant::now() + MAX_CONNECTION_TIME, begun: false, ended: false };
+        Stream { console, place, until: Instant::now() + MAX_CONNECTION_TIME, begun: false, ended: false };
     let body = futures::stream::unfold(stream, next).map(Ok::<Bytes, std::convert::Infallible>);
     ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(body)).into_response()
 }
@@ -89,8 +88,7 @@ async fn next(mut stream: Stream) -> Option<(Bytes, Stream)> {
     if stream.ended || Instant::now() >= stream.until {
         return None;
     }
-    let app = Arc::clone(&stream.app);
-    let console = console(&app).ok()?;
+    let console = Arc::clone(&stream.console);
     if std::mem::replace(&mut stream.begun, true) {
         tokio::select! {
             () = tokio::time::sleep(READ_INTERVAL) => {}

@@ -15,8 +15,7 @@ use super::parts::{
     Page, Script, Standing, ago, device_link, length, link, note, record_link, record_path, stamp, standing,
 };
 use super::snapshot::{Checkpoint, Part, Snapshot};
-use super::{console, entries};
-use crate::http::State;
+use super::{Site, entries};
 
 /// The figures of the first page, by their names in the page.
 type Texts = BTreeMap<String, String>;
@@ -160,11 +159,7 @@ fn add_counts(values: &Values, set: &mut impl FnMut(&str, String)) {
 }
 
 /// The first page.
-pub(super) async fn fleet(State(app): State) -> axum::response::Response {
-    let console = match console(&app) {
-        Ok(console) => console,
-        Err(page) => return page.into_response(),
-    };
+pub(super) async fn fleet(Site(console): Site) -> axum::response::Response {
     let snapshot = console.sources.snapshot().await;
     let texts = texts(&snapshot);
     let content = html! {
@@ -397,11 +392,7 @@ fn rejections(texts: &Texts) -> Markup {
 }
 
 /// The page of alerts.
-pub(super) async fn alerts(State(app): State) -> axum::response::Response {
-    let console = match console(&app) {
-        Ok(console) => console,
-        Err(page) => return page.into_response(),
-    };
+pub(super) async fn alerts(Site(console): Site) -> axum::response::Response {
     let alerts = console.sources.alerts().await;
     let content = html! {
         section aria-labelledby="alerts-title" {

@@ -15,8 +15,8 @@ use maud::{Markup, html};
 use super::parts::{Page, Script, Standing, device_link, hash, record_link, record_path, stamp, standing};
 use super::session::Session;
 use super::snapshot::{log_trouble, trust};
-use super::{Console, Parameters, absent, console, session, unavailable, views, wrong};
-use crate::http::{App, State};
+use super::{Console, Parameters, Site, absent, session, unavailable, views, wrong};
+use crate::app::{App, State};
 use crate::identity::SenderKey;
 
 const PLACE: &str = "/console/devices";
@@ -75,17 +75,13 @@ async fn find(app: &App, console: &Console, id: &str, sequence: u64) -> Result<O
 }
 
 /// The page.
-pub(super) async fn record(State(app): State, request: Request) -> Response {
-    let console = match console(&app) {
-        Ok(console) => console,
-        Err(page) => return page.into_response(),
-    };
+pub(super) async fn record(State(app): State, Site(console): Site, request: Request) -> Response {
     let parameters = Parameters::of(request.uri());
     let (id, sequence) = match parameters.record() {
         Ok((id, sequence)) => (id.to_owned(), sequence),
         Err(problem) => return wrong(PLACE, &problem).into_response(),
     };
-    let found = match find(&app, console, &id, sequence).await {
+    let found = match find(&app, &console, &id, sequence).await {
         Ok(Some(found)) => found,
         Ok(None) => {
             let problem = "The ledger has no such record. A rejected one is in the operation log only.";
@@ -94,9 +90,9 @@ pub(super) async fn record(State(app): State, request: Request) -> Response {
         Err(problem) => return unavailable(PLACE, &problem).into_response(),
     };
     let mut checks = chain_checks(&found);
-    checks.push(payload_check(&app, console, &found.row.record).await);
+    checks.push(payload_check(&app, &console, &found.row.record).await);
     let proof = prove(&app, session(&request), &id, sequence).await;
-    checks.extend(log_checks(console, &found.row.record, &proof));
+    checks.extend(log_checks(&console, &found.row.record, &proof));
     let script = Script::Payload;
     let content = html! {
         (facts(&found))
@@ -339,11 +335,7 @@ fn payload_section(record: &AuditRecord) -> Markup {
 }
 
 /// The payload of a record, as an attachment that no browser runs.
-pub(super) async fn payload(State(app): State, uri: Uri) -> Response {
-    let console = match console(&app) {
-        Ok(console) => console,
-        Err(page) => return page.into_response(),
-    };
+pub(super) async fn payload(State(app): State, Site(console): Site, uri: Uri) -> Response {
     let parameters = Parameters::of(&uri);
     let (id, sequence) = match parameters.record() {
         Ok(record) => record,

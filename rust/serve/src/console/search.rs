@@ -13,8 +13,8 @@ use edgesentry_rs::ledger::{
 use maud::{Markup, html};
 
 use super::parts::{Page, device_link, hash, link, note, onward, record_link, stamp};
-use super::{Parameters, console, devices, entries, unavailable, views, wrong};
-use crate::http::State;
+use super::{Parameters, Site, devices, entries, unavailable, views, wrong};
+use crate::app::State;
 
 const PLACE: &str = "/console/search";
 const MAX_DEVICES: u32 = 20;
@@ -28,11 +28,7 @@ struct Found {
 }
 
 /// The page.
-pub(super) async fn search(State(app): State, uri: Uri) -> Response {
-    let console = match console(&app) {
-        Ok(console) => console,
-        Err(page) => return page.into_response(),
-    };
+pub(super) async fn search(State(app): State, Site(console): Site, uri: Uri) -> Response {
     let parameters = Parameters::of(&uri);
     let asked = (|| {
         let text = parameters.text("q")?.map(str::to_owned);

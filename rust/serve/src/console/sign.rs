@@ -8,9 +8,9 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 
-use super::console;
+use super::Site;
 use super::parts::{Page, Script};
-use crate::http::State;
+use crate::app::State;
 use crate::identity::{Peer, SenderKey};
 use crate::tokens::Scope;
 
@@ -44,25 +44,22 @@ fn page(status: StatusCode, problem: Option<&str>) -> Page {
 }
 
 /// The form.
-pub(super) async fn form(State(app): State, headers: HeaderMap) -> Response {
-    match console(&app) {
-        Ok(console) if console.sessions.of(&headers).is_some() => Redirect::to("/console").into_response(),
-        Ok(_) => page(StatusCode::OK, None).into_response(),
-        Err(page) => page.into_response(),
+pub(super) async fn form(Site(console): Site, headers: HeaderMap) -> Response {
+    if console.sessions.of(&headers).is_some() {
+        Redirect::to("/console").into_response()
+    } else {
+        page(StatusCode::OK, None).into_response()
     }
 }
 
 /// Begins a session for the holder of a token.
 pub(super) async fn sign_in(
     State(app): State,
+    Site(console): Site,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let console = match console(&app) {
-        Ok(console) => console,
-        Err(page) => return page.into_response(),
-    };
     let caller = SenderKey::at(peer.address);
     if let Err(wait) = console.logins.check(caller) {
         let seconds = wait.as_secs() + 1;
@@ -102,12 +99,7 @@ pub(super) async fn sign_in(
 }
 
 /// Ends the session.
-pub(super) async fn sign_out(State(app): State, headers: HeaderMap) -> Response {
-    match console(&app) {
-        Ok(console) => {
-            let cookie = console.sessions.end(&headers);
-            ([(header::SET_COOKIE, cookie)], Redirect::to("/console/login")).into_response()
-        }
-        Err(page) => page.into_response(),
-    }
+pub(super) async fn sign_out(Site(console): Site, headers: HeaderMap) -> Response {
+    let cookie = console.sessions.end(&headers);
+    ([(header::SET_COOKIE, cookie)], Redirect::to("/console/login")).into_response()
 }

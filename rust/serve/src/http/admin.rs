@@ -9,7 +9,7 @@ use serde_json::error::Category;
 use utoipa::ToSchema;
 
 use super::device::{Link, check_device_id};
-use super::{App, State};
+use crate::app::{App, State};
 use crate::bodies::{Room, reader};
 use crate::json::Json;
 use crate::problem::Problem;

@@ -18,10 +18,10 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::schema::Wire;
-use super::{App, Peer, QUEUE_TIMEOUT, State};
 use crate::answer;
+use crate::app::{App, QUEUE_TIMEOUT, State};
 use crate::bodies::{BodyError, Line, Lines, Room, reader};
-use crate::identity::{Sender, SenderKey};
+use crate::identity::{Peer, Sender, SenderKey};
 use crate::json;
 use crate::problem::Problem;
 use crate::shares::{Pool, Share};
@@ -68,7 +68,7 @@ pub(super) async fn batch(
     let outgoing = Outgoing {
         answers,
         waiting: Arc::clone(&waiting),
-        pool: Arc::clone(&app.answers),
+        pool: Arc::clone(app.answers()),
         key,
         stall: app.limits.stall(),
     };

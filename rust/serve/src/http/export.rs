@@ -16,7 +16,7 @@ use utoipa::IntoParams;
 
 use super::device::check_device_id;
 use super::reads::checked;
-use super::{QUEUE_TIMEOUT, Query, State};
+use crate::app::{QUEUE_TIMEOUT, Query, State};
 use crate::problem::Problem;
 use edgesentry_rs::error::describe;
 use edgesentry_rs::export::{Target, export as export_into};

@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 
 use axum::response::Response;
 use serde::Serialize;
-use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
-use super::State;
+use crate::app::State;
 use crate::json::Json;
 use crate::problem::Problem;
 
@@ -16,10 +15,6 @@ use crate::problem::Problem;
 const CACHE_LIFETIME: Duration = Duration::from_secs(1);
 /// How long the stores may take.
 const STORES_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The last result of the stores.
-#[derive(Default)]
-pub(super) struct Readiness(Mutex<Option<(Instant, Result<(), &'static str>)>>);
 
 /// The state of the service.
 #[derive(Serialize, ToSchema)]

@@ -6,13 +6,13 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::schema::Wire;
-use super::{App, Peer, State};
 use crate::answer;
+use crate::app::State;
 use crate::bodies::{Room, reader};
-use crate::identity::{Sender, SenderKey};
+use crate::identity::Peer;
 use crate::json::Json;
 use crate::problem::Problem;
-use edgesentry_rs::admission::{Outcome, Submission};
+use edgesentry_rs::admission::Outcome;
 use edgesentry_rs::wire::{Answer, parse_submission};
 
 /// Larger bodies are decoded on a blocking thread.
@@ -71,39 +71,4 @@ pub(super) async fn ingest(
     };
     let (status, outcome) = status;
     Ok((status, Json(answer::decided(&record, Ok(outcome)))).into_response())
-}
-
-impl App {
-    /// Checks that the sender may send this record now.
-    pub(super) fn authorize(
-        &self,
-        peer: &Peer,
-        sender: &Sender,
-        key: SenderKey,
-        submission: &Submission,
-    ) -> Result<(), Problem> {
-        let device_id = &submission.record.device_id;
-        if !sender.may_send(device_id) {
-            return Err(Problem::other_device(device_id));
-        }
-        let unknown_at = (!sender.is_known()).then_some(peer.address);
-        self.rates.check(device_id, unknown_at).map_err(Problem::rate_limited)?;
-        self.rejections.check(key, device_id, self.service.knows(device_id)).map_err(|wait| {
-            self.service.metrics().count_limited_rejection();
-            Problem::rejections_limited(wait)
-        })
-    }
-
-    /// Observes the outcome of a record.
-    pub(super) fn note(
-        &self,
-        key: SenderKey,
-        device_id: &str,
-        outcome: &Result<Outcome, edgesentry_rs::Error>,
-    ) {
-        self.failures.observe(device_id, outcome);
-        if let Ok(outcome) = outcome {
-            self.rejections.count(key, outcome);
-        }
-    }
 }

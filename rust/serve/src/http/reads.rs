@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::device::{Link, check_device_id};
 use super::schema::WireRecord;
-use super::{Query, State};
+use crate::app::{Query, State};
 use crate::json::{self, Json};
 use crate::problem::Problem;
 use edgesentry_rs::ledger::{Filter, LogEntry, LogQuery, MAX_PAGE, Page, revocation_reason};

@@ -16,12 +16,9 @@ use utoipa::IntoParams;
 
 use super::device::check_device_id;
 use super::tlog::{log, text};
-use super::{App, Peer, QUEUE_TIMEOUT, Query, State, bearer};
-use crate::identity::{Sender, SenderKey};
+use crate::app::{App, Query, State};
+use crate::identity::Peer;
 use crate::problem::Problem;
-use crate::rates::Charge;
-use crate::shares::Share;
-use crate::tokens::Scope;
 
 /// Which records of which device.
 #[derive(Deserialize, IntoParams)]
@@ -92,19 +89,6 @@ async fn make(
     Ok((proof.to_string(), bundles(&proof)))
 }
 
-/// A place for the making of a proof, and the charge for it.
-pub(crate) struct Proving<'a> {
-    charge: Charge<'a>,
-    _place: Share,
-}
-
-impl Proving<'_> {
-    /// Ends the making of a proof that has read so many bundles.
-    pub(crate) fn done(self, bundles: u64) {
-        self.charge.settle(bundles.max(1));
-    }
-}
-
 /// Returns the number of entry bundles with the leaves of a proof.
 pub(super) fn bundles(proof: &RunProof) -> u64 {
     let of = |index: u64| index / u64::from(TILE_WIDTH);
@@ -120,53 +104,4 @@ async fn has_record(app: &App, device_id: &str, sequence: u64) -> Result<bool, P
         ..Filter::default()
     };
     Ok(app.service.ledger().records(&filter).try_next().await?.is_some())
-}
-
-impl App {
-    /// Waits for a place for a proof, and charges the caller for the most bundles that it may read.
-    pub(crate) async fn proving(&self, caller: SenderKey, bundles: u64) -> Result<Proving<'_>, Problem> {
-        let check = || self.proofs.check(caller).map_err(Problem::rate_limited);
-        check()?;
-        let place = self.proof_places.take(caller, 1, QUEUE_TIMEOUT).await;
-        let place = place.ok_or_else(|| Problem::busy("too many proofs at once"))?;
-        // The proofs for which it has waited are charged by now.
-        check()?;
-        Ok(Proving { charge: self.proofs.charge(caller, bundles), _place: place })
-    }
-
-    /// Requires a token with the scope `read`, or the certificate or token of a device: of this device, if one is given.
-    /// Returns the key of the caller.
-    pub(super) fn require_reader_or(
-        &self,
-        peer: &Peer,
-        headers: &HeaderMap,
-        device_id: Option<&str>,
-    ) -> Result<SenderKey, Problem> {
-        if let Some(token) = bearer(headers)?.and_then(|token| self.tokens.find(token)) {
-            if token.may(Scope::Read) {
-                return Ok(SenderKey::of_token(&token.name));
-            }
-            if !token.may(Scope::Ingest) && peer.devices.is_none() {
-                return Err(Problem::scope(&token, Scope::Read));
-            }
-        }
-        let sender = self.sender(peer, headers)?;
-        if let Some(device_id) = device_id {
-            match &sender {
-                Sender::Token(token) if !token.is_limited() => {
-                    return Err(Problem::scope(token, Scope::Read));
-                }
-                sender if !sender.may_send(device_id) => return Err(Problem::other_device(device_id)),
-                _ => {}
-            }
-        }
-        sender_is_known(&sender)?;
-        Ok(sender.key(peer))
-    }
-}
-
-fn sender_is_known(sender: &Sender) -> Result<(), Problem> {
-    let detail = "receipts and consistency proofs are read with the certificate or token of a device, or with a token with \
-                  the scope read";
-    if sender.is_known() { Ok(()) } else { Err(Problem::unauthenticated(detail)) }
 }

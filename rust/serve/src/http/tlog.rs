@@ -13,7 +13,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::device::check_device_id;
 use super::receipts::bundles;
-use super::{App, Peer, Query, State};
+use crate::app::{App, Query, State};
+use crate::identity::Peer;
 use crate::json::Json;
 use crate::problem::Problem;
 
@@ -56,7 +57,7 @@ fn no_log() -> Problem {
 }
 
 pub(super) fn log(app: &App) -> Result<&LogReader, Problem> {
-    app.log.as_ref().ok_or_else(no_log)
+    app.log().ok_or_else(no_log)
 }
 
 pub(super) fn text(proof: String) -> Response {
