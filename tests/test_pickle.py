@@ -142,7 +142,16 @@ EXAMPLES: list[Any] = [
     LogInputs(checkpoint=LOG / "checkpoint", policy=LOG / "policy", log_layout=LOG / "layout"),
     verify_part(BAD, position=7, keys=key_ring(DEVICES)),
     device_statistics(RECORDS),
-    Manifest(1, 1, REPORT.heads, {}, {"name": "x"}, {}, "sqlite:x", 5),
+    Manifest(
+        1,
+        1,
+        REPORT.heads,
+        {},
+        {"name": "x.json", "format": "JSON", "size_bytes": 2, "blake3": "00" * 32},
+        {"devices": [], "from_sequence": None, "to_sequence": None, "from_ms": None, "before_ms": None},
+        "sqlite:x",
+        5,
+    ),
     Policy(f"log {LOG_KEY}\nquorum none\n"),
     Checkpoint(NOTE),
     Proven(

@@ -32,6 +32,8 @@ from edgesentry._typing import (
     BarFactory,
     ByteField,
     ErasureState,
+    ExportFileDict,
+    ExportFilterDict,
     Heads,
     Keys,
     Level,
@@ -191,8 +193,8 @@ class Manifest:
     devices: int
     heads: dict[str, Head]
     start_heads: dict[str, Head]
-    file: dict[str, Any]
-    filter: dict[str, Any] = field(repr=False)
+    file: ExportFileDict
+    filter: ExportFilterDict = field(repr=False)
     ledger: str = field(repr=False)
     created_at_ms: int = field(repr=False)
 

@@ -104,6 +104,28 @@ class HeadDict(TypedDict):
     hash: str
 
 
+class ExportFileDict(TypedDict):
+    """A file of an export: its name without the directory, and BLAKE3 of its bytes as hex digits."""
+
+    name: str
+    format: Literal["JSON", "NDJSON", "Arrow IPC", "Parquet"]
+    size_bytes: int
+    blake3: str
+
+
+class ExportFilterDict(TypedDict):
+    """The filter of an export; None sets no limit, and an empty list stands for all devices.
+
+    Times are Unix milliseconds; `before_ms` is excluded.
+    """
+
+    devices: list[str]
+    from_sequence: int | None
+    to_sequence: int | None
+    from_ms: int | None
+    before_ms: int | None
+
+
 class KeyDict(TypedDict):
     """A public key of a device, as hex digits, with its scheme and its first valid sequence."""
 
