@@ -4,11 +4,15 @@
 
 use std::sync::Arc;
 
-use edgesentry_chain::part::{Ends, Part, PartError, Places, Restored, Verified, is_contested};
-use edgesentry_chain::{
-    AuditRecord, Checks, Device, FindingCode as Code, Hash, Heads, Hint, Input, Kept, KeyRing, Order, Report,
-    RingKey, Scheme, Verdict,
+use edgesentry_chain::part::{
+    Contested, ContestedRange, Ends, MAX_NUMBER, MAX_OPEN_GAPS, Part, PartError, PartRow, Places, Restored,
+    Verified, is_contested,
 };
+use edgesentry_chain::{
+    AuditRecord, Checks, Device, Finding, FindingCode as Code, Hash, Heads, Hint, Input, Kept, KeyRing,
+    Order, Report, RingKey, Scheme, Segments, Verdict,
+};
+use serde_json::{Value, json};
 
 const ORDERS: [Order; 2] = [Order::Position, Order::Sequence];
 /// More findings than there are.
@@ -56,7 +60,7 @@ fn segments<'r>(
     checks: &Checks<'_>,
     order: Order,
     records: impl IntoIterator<Item = (&'r AuditRecord, u64)>,
-) -> edgesentry_chain::Segments {
+) -> Segments {
     let mut records: Vec<_> = records.into_iter().collect();
     match order {
         Order::Position => checks.verify_indexed(records).unwrap(),
@@ -114,7 +118,7 @@ fn settled(checks: &Checks<'_>, part: Part, all: &[Vec<AuditRecord>]) -> Part {
 /// What a report says, without the order of its findings.
 fn said(report: &Report) -> impl PartialEq + std::fmt::Debug + use<> {
     let Report { verdict, counts, hints, heads, chains, coverage, .. } = report.clone();
-    let place = |finding: &edgesentry_chain::Finding| {
+    let place = |finding: &Finding| {
         (finding.device_id.clone(), finding.sequence, finding.code, finding.index, finding.cause.clone())
     };
     let mut findings: Vec<_> = report.findings.iter().map(place).collect();
@@ -184,7 +188,7 @@ fn records_verified_with_other_keys_are_refused() {
             let checks = if half == lacking { &without } else { &with };
             segments(checks, order, records.iter().zip(0..).skip(3 * half).take(3))
         });
-        let whole = halves.into_iter().reduce(edgesentry_chain::Segments::merge).unwrap();
+        let whole = halves.into_iter().reduce(Segments::merge).unwrap();
         let verified = Verified::new(whole, Kept::in_order(MOST, order));
         let refused = Part::new(&with, order, 0, vec![input(&records)], verified).unwrap_err();
         assert!(
@@ -242,5 +246,399 @@ fn heads_that_come_after_the_parts_are_compared_with_the_ends_of_chains() {
         assert_eq!(verdict(head(6, Hash::ZERO)), mismatch);
         assert_eq!(verdict(head(7, a[5].hash())), mismatch);
         assert!(matches!(verdict(head(5, a[4].hash())), Err(PartError::EarlierHead { sequence: 5, .. })));
+    }
+}
+
+type Rows = Vec<(Option<Arc<str>>, Value)>;
+
+/// The rows of a part, in a form whose fields can be edited.
+fn rows(part: &Part) -> Rows {
+    part.rows().iter().map(|row| (row.device_id.clone(), serde_json::to_value(&row.state).unwrap())).collect()
+}
+
+fn restored_of(rows: &Rows) -> Result<Part, PartError> {
+    let mut restored = Restored::default();
+    for (device_id, state) in rows {
+        restored.add(device_id.clone(), serde_json::from_value(state.clone()).unwrap())?;
+    }
+    restored.finish()
+}
+
+/// Asserts that rows are refused with this reason after an edit, whichever comes first.
+#[track_caller]
+fn assert_refused(rows: &Rows, reason: &str, edit: impl FnOnce(&mut Rows)) {
+    assert!(restored_of(rows).is_ok());
+    let mut edited = rows.clone();
+    edit(&mut edited);
+    for _ in 0..2 {
+        let refused = restored_of(&edited).unwrap_err().to_string();
+        assert!(refused.contains(reason), "{refused}");
+        edited.reverse();
+    }
+}
+
+/// Asserts that rows are accepted after an edit.
+#[track_caller]
+fn assert_accepted(rows: &Rows, edit: impl FnOnce(&mut Rows)) {
+    let mut edited = rows.clone();
+    edit(&mut edited);
+    restored_of(&edited).unwrap();
+}
+
+fn whole(rows: &mut Rows) -> &mut Value {
+    &mut rows[0].1["Whole"]
+}
+
+fn segment(rows: &mut Rows, at: usize) -> &mut Value {
+    &mut rows[at].1["Segment"]
+}
+
+/// The position of a row of an input.
+fn position(number: u64, row: u64) -> u64 {
+    number * (1 << 40) + row
+}
+
+const OVERLAP: &str = "its inputs overlap";
+const OUTSIDE: &str = "a record is outside of its inputs";
+const TOO_HIGH: &str = "a position is above 2^23-1";
+
+#[test]
+fn the_inputs_of_rows_are_checked() {
+    let (a, checks) = (chain("a", 9), Checks::default());
+    for order in ORDERS {
+        let last = rows(&part(&checks, order, MAX_NUMBER, &a));
+        assert_refused(&last, TOO_HIGH, |rows| whole(rows)["inputs"][0][0] = json!(MAX_NUMBER + 1));
+        assert_accepted(&last, |rows| whole(rows)["inputs"][0][1]["entries"] = json!((1_u64 << 40) - 1));
+        assert_refused(&last, TOO_HIGH, |rows| whole(rows)["inputs"][0][1]["entries"] = json!(1_u64 << 40));
+
+        let two = rows(&merged(parts(&checks, order, &[a[..3].to_vec(), a[3..].to_vec()])));
+        assert_refused(&two, "input 0 is in two parts", |rows| whole(rows)["inputs"][1][0] = json!(0));
+        assert_refused(&two, OUTSIDE, |rows| segment(rows, 1)["first"][4] = json!(position(2, 0)));
+        assert_refused(&two, OUTSIDE, |rows| segment(rows, 1)["last"][3] = json!(position(2, 0)));
+        assert_refused(&two, OUTSIDE, |rows| whole(rows)["blocks"] = json!([]));
+    }
+    let two = rows(&merged(parts(&checks, Order::Position, &[a[..3].to_vec(), a[3..].to_vec()])));
+    assert_eq!(two[0].1["Whole"]["blocks"], json!([[0, 2]]));
+    assert_accepted(&two, |rows| whole(rows)["blocks"] = json!([[0, 2], [2, 2]]));
+    let overlapping = [
+        json!([[0, 3]]),
+        json!([[2, 0]]),
+        json!([[0, 2], [1, 2]]),
+        json!([[1, 2], [0, 2]]),
+        json!([[0, 2], [0, 1]]),
+        json!([[0, 1], [0, 2]]),
+        json!([[0, 0], [0, 0]]),
+        json!([[0, 2], [0, 0]]),
+        json!([[0, 2], [1, 1]]),
+    ];
+    for blocks in overlapping {
+        assert_refused(&two, OVERLAP, |rows| whole(rows)["blocks"] = blocks);
+    }
+    for (first, last) in [((0, 0), (1, 0)), ((1, 0), (1, 1)), ((1, 0), (0, 0))] {
+        assert_refused(&two, OUTSIDE, |rows| {
+            whole(rows)["blocks"] = json!([[0, 1]]);
+            segment(rows, 1)["first"][4] = json!(position(first.0, first.1));
+            segment(rows, 1)["last"][3] = json!(position(last.0, last.1));
+        });
+    }
+    assert_refused(&two, OUTSIDE, |rows| {
+        segment(rows, 1)["first"][4] = json!(position(1, 0));
+        segment(rows, 1)["last"][3] = json!(position(0, 1));
+    });
+    assert_refused(&two, "a device has two rows for the same inputs", |rows| {
+        rows.push(rows[1].clone());
+        whole(rows)["rows"] = json!(2);
+    });
+    assert_refused(&two, "rows are missing, or are there twice", |rows| drop(rows.pop()));
+    assert_refused(&two, "the row without a device is missing", |rows| drop(rows.remove(0)));
+    assert_refused(&two, "the device of a row is not that of its state", |rows| rows[1].0 = None);
+    let sorted = rows(&part(&checks, Order::Sequence, 0, &a));
+    assert_refused(&sorted, OVERLAP, |rows| whole(rows)["blocks"] = json!([[1, 2]]));
+}
+
+/// The rows of a device that come before the row of their part wait for it.
+#[test]
+fn rows_in_any_order_give_the_part() {
+    let (inputs, ring) = (inputs(), ring());
+    let checks = Checks { keys: Some(&ring), ..Checks::default() };
+    for order in ORDERS {
+        let report = |part: Part| said(&settled(&checks, part, &inputs).report(&Ends::default()).unwrap());
+        let expected = report(merged(parts(&checks, order, &inputs)));
+        let mut any: Rows = parts(&checks, order, &inputs).iter().flat_map(rows).collect();
+        for turn in 0..any.len() {
+            any.rotate_left(1);
+            any.swap(0, turn);
+            assert_eq!(report(restored_of(&any).unwrap()), expected, "{order:?} {turn}");
+        }
+    }
+}
+
+#[test]
+fn the_numbers_of_a_row_are_checked() {
+    const RECORDS: &str = "the records of a device are not within its sequences";
+    const COUNTS: &str = "it counts more than its records";
+    let (a, checks) = (chain("a", 9), Checks::default());
+    let span = |records: u64, lowest: u64, highest: u64| {
+        json!({
+            "records": records, "lowest_sequence": lowest, "highest_sequence": highest,
+            "earliest_ms": 1, "latest_ms": 9,
+        })
+    };
+    for order in ORDERS {
+        // Sequences 3 to 7.
+        let plain = rows(&part(&checks, order, 0, &a[2..7]));
+        assert_eq!(plain[1].1["Segment"]["span"], Value::Null);
+        assert_accepted(&plain, |rows| segment(rows, 1)["span"] = span(5, 3, 7));
+        for refused in [span(0, 3, 7), span(5, 4, 7), span(5, 3, 6), span(5, 8, 9), span(5, 1, 2)] {
+            assert_refused(&plain, RECORDS, |rows| segment(rows, 1)["span"] = refused);
+        }
+        for wide in [span(5, 2, 7), span(5, 3, 8), span(5, 2, 8)] {
+            match order {
+                Order::Position => assert_accepted(&plain, |rows| segment(rows, 1)["span"] = wide),
+                Order::Sequence => {
+                    assert_refused(&plain, RECORDS, |rows| segment(rows, 1)["span"] = wide);
+                }
+            }
+        }
+        for count in ["payload_hash_signatures", "record_signatures", "unsigned", "payloads"] {
+            assert_accepted(&plain, |rows| segment(rows, 1)["tally"][count] = json!(5));
+            assert_refused(&plain, COUNTS, |rows| segment(rows, 1)["tally"][count] = json!(6));
+        }
+        for scheme in [0, 1] {
+            assert_accepted(&plain, |rows| segment(rows, 1)["tally"]["other_scheme"][scheme] = json!(5));
+            assert_refused(&plain, COUNTS, |rows| {
+                segment(rows, 1)["tally"]["other_scheme"][scheme] = json!(6);
+            });
+        }
+        let fault = |count: u64| json!([["sequence_gap", count]]);
+        assert_accepted(&plain, |rows| segment(rows, 1)["faults"] = fault(5));
+        assert_refused(&plain, COUNTS, |rows| segment(rows, 1)["faults"] = fault(6));
+    }
+}
+
+#[test]
+fn rows_of_records_verified_again_are_within_their_ranges() {
+    let (a, checks) = (chain("a", 9), Checks::default());
+    for order in ORDERS {
+        let range = ContestedRange { first: 3, last: 6, records: 4 };
+        let ranges = Contested::from([(Arc::from("a"), vec![range])]);
+        let again = |records: &[AuditRecord]| {
+            let verified =
+                Verified::new(segments(&checks, order, records.iter().zip(0..)), Kept::in_order(MOST, order));
+            Part::again(&checks, order, Places::From(0), &[input(records)], verified, ranges.clone()).unwrap()
+        };
+        let plain = rows(&again(&a[2..6]));
+        assert_accepted(&plain, |_| ());
+        assert_accepted(&rows(&again(&a[3..5])), |_| ());
+        for outside in [&a[1..6], &a[2..7], &a[1..7], &a[..2], &a[6..]] {
+            let refused = restored_of(&rows(&again(outside))).unwrap_err();
+            assert!(matches!(refused, PartError::Changed(_)), "{refused}");
+        }
+        for (first, last) in [(6, 3), (7, 6)] {
+            assert_refused(&plain, "are not those of the parts", |rows| {
+                whole(rows)["ranges"]["a"][0]["first"] = json!(first);
+                whole(rows)["ranges"]["a"][0]["last"] = json!(last);
+            });
+        }
+        if order == Order::Position {
+            assert_refused(&plain, "are not those of the parts", |rows| {
+                rows.push(rows[1].clone());
+                whole(rows)["rows"] = json!(2);
+            });
+        }
+    }
+}
+
+#[test]
+fn the_ranges_of_records_verified_again_are_apart() {
+    let checks = Checks::default();
+    let again = |ranges: &[(u64, u64)]| {
+        let ranges = ranges.iter().map(|&(first, last)| ContestedRange { first, last, records: 1 });
+        let ranges = Contested::from([(Arc::from("a"), ranges.collect())]);
+        let verified = Verified::new(Segments::default(), Kept::new(MOST));
+        let part = Part::again(&checks, Order::Position, Places::From(0), &[], verified, ranges).unwrap();
+        restored_of(&rows(&part)).map(drop)
+    };
+    assert_eq!(again(&[(1, 1)]), Ok(()));
+    assert_eq!(again(&[(4, 6), (1, 3)]), Ok(()));
+    for refused in [&[(1, 4), (4, 6)][..], &[(1, 6), (2, 3)], &[(2, 1)], &[(1, 1), (3, 2)]] {
+        assert!(matches!(again(refused), Err(PartError::Changed(_))), "{refused:?}");
+    }
+}
+
+#[test]
+fn the_places_of_records_verified_again_are_checked() {
+    assert_eq!((MAX_NUMBER, MAX_OPEN_GAPS), (8_388_607, 1_048_576));
+    let checks = Checks::default();
+    let again = |places: Places<'_>, entries: &[u64]| {
+        let inputs: Vec<_> =
+            entries.iter().map(|entries| Input { entries: *entries, ..input(&[]) }).collect();
+        let verified = Verified::new(Segments::default(), Kept::new(MOST));
+        Part::again(&checks, Order::Position, places, &inputs, verified, Contested::new()).is_ok()
+    };
+    for (places, entries, is_accepted) in [
+        (Places::From(0), &[][..], true),
+        (Places::From(MAX_NUMBER), &[], true),
+        (Places::From(MAX_NUMBER), &[1], true),
+        (Places::From(MAX_NUMBER), &[1, 1], false),
+        (Places::From(MAX_NUMBER - 1), &[1, 1], true),
+        (Places::From(MAX_NUMBER + 1), &[1], false),
+        (Places::From(u64::MAX), &[1, 1, 1], false),
+        (Places::From(0), &[(1 << 40) - 1], true),
+        (Places::From(0), &[1, 1 << 40], false),
+        (Places::Inputs(&[]), &[], true),
+        (Places::Inputs(&[3, 1]), &[1, 1], true),
+        (Places::Inputs(&[3, 1]), &[1], false),
+        (Places::Inputs(&[3]), &[1, 1], false),
+        (Places::Inputs(&[0, MAX_NUMBER]), &[1, 1], true),
+        (Places::Inputs(&[0, MAX_NUMBER + 1]), &[1, 1], false),
+        (Places::Inputs(&[0]), &[1 << 40], false),
+        (Places::Records(&[]), &[], true),
+        (Places::Records(&[7, 9]), &[1, 1], true),
+        (Places::Records(&[7, 9]), &[2], true),
+        (Places::Records(&[7, 9]), &[3], false),
+        (Places::Records(&[7, 9]), &[1], false),
+        (Places::Records(&[position(MAX_NUMBER, 9)]), &[1], true),
+        (Places::Records(&[position(MAX_NUMBER + 1, 0)]), &[1], false),
+    ] {
+        assert_eq!(again(places, entries), is_accepted, "{places:?} {entries:?}");
+    }
+}
+
+#[test]
+fn records_verified_again_have_the_positions_of_the_run() {
+    let (inputs, ring) = (inputs(), ring());
+    let checks = Checks { keys: Some(&ring), ..Checks::default() };
+    for order in ORDERS {
+        let whole = merged(parts(&checks, order, &inputs));
+        let expected = settled(&checks, whole.clone(), &inputs).report(&Ends::default()).unwrap();
+        let contested = whole.contested();
+        let is_contested = |record: &AuditRecord| is_contested(&contested, record);
+        let again = |places: Places<'_>, all: &[Vec<&AuditRecord>]| {
+            let records = all.iter().flatten().copied().zip(0..).filter(|(record, _)| is_contested(record));
+            let segments = segments(&checks, order, records);
+            let inputs: Vec<Input> =
+                all.iter().map(|all| Input { entries: all.len() as u64, ..input(&[]) }).collect();
+            let verified = Verified::new(segments, Kept::in_order(MOST, order));
+            let again = Part::again(&checks, order, places, &inputs, verified, contested.clone()).unwrap();
+            let report = whole.clone().merge(again).unwrap().report(&Ends::default()).unwrap();
+            assert_eq!(said(&report), said(&expected), "{order:?} {places:?}");
+        };
+        let every: Vec<Vec<&AuditRecord>> = inputs.iter().map(|all| all.iter().collect()).collect();
+        again(Places::From(0), &every);
+        again(Places::Inputs(&[0, 1, 2, 3]), &every);
+        // The last input has none of the device.
+        again(Places::Inputs(&[0, 1, 2]), &every[..3]);
+        let numbered = (0..).zip(&every).flat_map(|(number, all)| {
+            (0..).zip(all).map(move |(row, record)| (position(number, row), *record))
+        });
+        let (positions, records): (Vec<u64>, Vec<&AuditRecord>) =
+            numbered.filter(|(_, record)| is_contested(record)).unzip();
+        again(Places::Records(&positions), &[records]);
+    }
+}
+
+/// A finding that counts only if the log does not excuse it.
+fn withheld(device_id: &str, sequence: u64, index: u64) -> Finding {
+    let mut finding = Finding::new(Code::PayloadMissing, "a payload", "none");
+    (finding.device_id, finding.sequence, finding.index) =
+        (Some(device_id.into()), Some(sequence), Some(index));
+    finding
+}
+
+#[test]
+fn the_rows_of_a_share_are_those_of_the_divided_part() {
+    let (inputs, ring) = (inputs(), ring());
+    let checks = Checks { keys: Some(&ring), ..Checks::default() };
+    for (order, most) in ORDERS.into_iter().flat_map(|order| [(order, MOST), (order, 2)]) {
+        let part = |number: u64, records: &Vec<AuditRecord>| {
+            let mut segments = segments(&checks, order, records.iter().zip(0..));
+            let mut malformed = Finding::new(Code::RecordMalformed, "a record", "none");
+            malformed.index = Some(0);
+            segments.add(malformed);
+            let mut kept = Kept::in_order(most, order);
+            kept.add(segments.take_findings());
+            let some = records.iter().zip(0..).step_by(2);
+            let some = some.map(|(record, at)| withheld(&record.device_id, record.sequence, at));
+            let verified = Verified { withheld: some.collect(), ..Verified::new(segments, kept) };
+            Part::new(&checks, order, number, vec![input(records)], verified).unwrap()
+        };
+        let whole = merged((0..).zip(&inputs).map(|(number, records)| part(number, records)));
+        let contested = whole.contested();
+        let all: Vec<&AuditRecord> = inputs.iter().flatten().collect();
+        let records = all.iter().copied().zip(0..).filter(|(record, _)| is_contested(&contested, record));
+        let records: Vec<_> = records.collect();
+        let mut again =
+            Verified::new(segments(&checks, order, records.iter().copied()), Kept::in_order(most, order));
+        again.withheld = records.iter().map(|(record, at)| withheld("b", record.sequence, *at)).collect();
+        let inputs: Vec<Input> = inputs.iter().map(|records| input(records)).collect();
+        let again = Part::again(&checks, order, Places::From(0), &inputs, again, contested).unwrap();
+        let whole = whole.merge(again).unwrap();
+        let plain = |row: PartRow| {
+            let PartRow { device_id, first_sequence, last_sequence, records, findings, state } = row;
+            (
+                device_id,
+                first_sequence,
+                last_sequence,
+                records,
+                findings,
+                serde_json::to_value(state).unwrap(),
+            )
+        };
+        for shares in [0, 1, 2, 5] {
+            let divided = whole.clone().split(shares);
+            let of_shares = whole.share_rows(shares);
+            assert_eq!((divided.len(), of_shares.len()), (shares.max(1) as usize, shares.max(1) as usize));
+            for (rows, share) in of_shares.into_iter().zip(&divided) {
+                let rows: Vec<_> = rows.map(plain).collect();
+                let expected: Vec<_> = share.rows().into_iter().map(plain).collect();
+                assert_eq!(rows, expected, "{order:?} {most} {shares}");
+            }
+            let same: Vec<_> = Part::united(divided).unwrap().rows().into_iter().map(plain).collect();
+            let expected: Vec<_> = whole.rows().into_iter().map(plain).collect();
+            assert_eq!(same, expected, "{order:?} {most} {shares}");
+            assert_eq!(rows(&restored_of(&rows(&whole)).unwrap()), rows(&whole), "{order:?} {most}");
+        }
+    }
+}
+
+#[test]
+fn a_row_tells_what_its_segment_has() {
+    let (mut a, ring) = (chain("a", 9), ring());
+    a[4].timestamp_ms += 1;
+    let checks = Checks { keys: Some(&ring), ..Checks::default() };
+    for order in ORDERS {
+        let rows = part(&checks, order, 0, &a[2..]).rows();
+        let [whole, row] = &rows[..] else { panic!("{rows:?}") };
+        assert_eq!((&whole.device_id, whole.records, whole.findings), (&None, 0, 0));
+        assert_eq!((whole.first_sequence, whole.last_sequence), (None, None));
+        // No code without findings has a place in the row.
+        let state = serde_json::to_value(&whole.state).unwrap();
+        assert_eq!(state["Whole"]["loose"], json!([]));
+        assert_eq!((row.device_id.as_deref(), row.records), (Some("a"), 7));
+        assert_eq!((row.first_sequence, row.last_sequence), (Some(3), Some(9)));
+        // The signature of the edited record, and the link to it.
+        assert_eq!(row.findings, 1);
+    }
+}
+
+#[test]
+fn withheld_findings_count_if_the_log_does_not_excuse_them() {
+    let (a, checks) = (chain("a", 4), Checks::default());
+    for order in ORDERS {
+        let mut verified =
+            Verified::new(segments(&checks, order, a.iter().zip(0..)), Kept::in_order(MOST, order));
+        verified.withheld = vec![withheld("a", 2, 1), withheld("a", 3, 2)];
+        verified.is_logged = true;
+        let mut part = Part::new(&checks, order, 0, vec![input(&a)], verified).unwrap();
+        assert!(part.is_logged());
+        assert_eq!(part.withheld(), 2);
+        let excused = part.clone().report(&Ends::default()).unwrap();
+        assert_eq!((excused.verdict, excused.counts.len()), (Verdict::Valid, 0));
+        part.accuse();
+        assert_eq!(part.withheld(), 0);
+        let accused = part.report(&Ends::default()).unwrap();
+        assert_eq!((accused.verdict, accused.findings.len()), (Verdict::Findings, 2));
+        assert_eq!(accused.counts, [(Code::PayloadMissing, 2)].into());
     }
 }
