@@ -299,27 +299,27 @@ class Together:
     # The root file of the library, relative to the tree.
     library: str
     sources: dict[str, Source]
-    # Arguments of cargo that build the library, and that build its tests.
-    library_arguments: Sequence[str]
-    tests: Sequence[str]
     environment: Mapping[str, str]
 
-    def build(self) -> list[Test]:
-        """Builds the tests; mutants whose branches do not compile are left. Returns the tests."""
+    def build(self, library: Sequence[str], tests: Sequence[str]) -> list[Test]:
+        """Builds the library and then tests, with these arguments of cargo, and returns the tests.
+
+        Mutants whose branches do not compile are left.
+        """
         for _ in range(MAX_ROUNDS):
             texts = self.write()
-            if not (errors := self.errors()):
+            if not (errors := self.errors(library)):
                 break
             left: set[int] = set().union(*(self.cause(error, texts) for error in errors))
             if not left:
                 sys.exit(errors[0]["rendered"])
             for source in self.sources.values():
                 source.left |= left
-        command = ["cargo", "test", "--locked", "--no-run", "--message-format=json", *self.tests]
+        command = ["cargo", "test", "--locked", "--no-run", "--message-format=json", *tests]
         built = subprocess.run(
             command, cwd=self.tree, env=self.environment, stdout=subprocess.PIPE, check=True
         )
-        tests = []
+        found = []
         for message in map(json.loads, built.stdout.splitlines()):
             if message.get("executable") and message["profile"]["test"]:
                 binary, directory = message["executable"], str(Path(message["manifest_path"]).parent)
@@ -328,8 +328,8 @@ class Together:
                     listing, cwd=directory, capture_output=True, text=True, check=True
                 ).stdout
                 names = re.findall(r"^(.*): test$", listed, re.M)
-                tests += [Test(binary, directory, name) for name in names]
-        return tests
+                found += [Test(binary, directory, name) for name in names]
+        return found
 
     def write(self) -> dict[str, bytes]:
         """Writes the files with branches, and returns their texts."""
@@ -345,9 +345,9 @@ class Together:
                 (self.tree / file).write_bytes(text)
         return written
 
-    def errors(self) -> list[dict[str, Any]]:
+    def errors(self, library: Sequence[str]) -> list[dict[str, Any]]:
         """Returns the errors of the compiler in the library."""
-        command = ["cargo", "build", "--locked", "--message-format=json", *self.library_arguments]
+        command = ["cargo", "build", "--locked", "--message-format=json", *library]
         checked = subprocess.run(
             command, cwd=self.tree, env=self.environment, capture_output=True, check=False
         )
@@ -414,7 +414,11 @@ def run(test: Test, timeout_seconds: float, environment: Mapping[str, str]) -> t
 def judge(
     program: Together, mutants: Sequence[Mutant], tests: Sequence[Test], directory: Path
 ) -> dict[str, str]:
-    """Runs the tests that reach each mutant. Returns the result of each mutant by its name."""
+    """Runs the tests that reach each mutant. Returns the result of each mutant by its name.
+
+    The tests write what they reach into the directory, which it makes.
+    """
+    directory.mkdir(parents=True)
     left = set().union(*(source.left for source in program.sources.values()))
     reached: defaultdict[int, list[tuple[float, Test]]] = defaultdict(list)
 
