@@ -9,8 +9,8 @@ use edgesentry_chain::part::{
     Verified, is_contested,
 };
 use edgesentry_chain::{
-    AuditRecord, Checks, Device, Finding, FindingCode as Code, Hash, Heads, Hint, Input, Kept, KeyRing,
-    Order, Report, RingKey, Scheme, Segments, Verdict,
+    AuditRecord, Checks, Claim, Claims, Device, Finding, FindingCode as Code, Hash, Heads, Hint, Input, Kept,
+    KeyRing, Order, PayloadError, Payloads, ProvidedBy, Report, RingKey, Scheme, Segments, Verdict,
 };
 use serde_json::{Value, json};
 
@@ -101,18 +101,20 @@ fn merged(parts: impl IntoIterator<Item = Part>) -> Part {
     parts.into_iter().reduce(|one, other| one.merge(other).unwrap()).unwrap()
 }
 
-/// Adds the contested records, verified again.
-fn settled(checks: &Checks<'_>, part: Part, all: &[Vec<AuditRecord>]) -> Part {
+/// The part of the contested records, verified again.
+fn again(checks: &Checks<'_>, part: &Part, all: &[Vec<AuditRecord>]) -> Part {
     let (order, contested) = (part.order(), part.contested());
     let records = all.iter().flatten().zip(0..).filter(|(record, _)| is_contested(&contested, record));
     let segments = segments(checks, order, records);
     let inputs: Vec<Input> = all.iter().map(|records| input(records)).collect();
-    let kept = Kept::in_order(MOST, order);
-    part.merge(
-        Part::again(checks, order, Places::From(0), &inputs, Verified::new(segments, kept), contested)
-            .unwrap(),
-    )
-    .unwrap()
+    let verified = Verified::new(segments, Kept::in_order(MOST, order));
+    Part::again(checks, order, Places::From(0), &inputs, verified, contested).unwrap()
+}
+
+/// Adds the contested records, verified again.
+fn settled(checks: &Checks<'_>, part: Part, all: &[Vec<AuditRecord>]) -> Part {
+    let again = again(checks, &part, all);
+    part.merge(again).unwrap()
 }
 
 /// What a report says, without the order of its findings.
@@ -370,6 +372,15 @@ fn rows_in_any_order_give_the_part() {
             any.swap(0, turn);
             assert_eq!(report(restored_of(&any).unwrap()), expected, "{order:?} {turn}");
         }
+        // The rows of records verified again too.
+        let again = again(&checks, &merged(parts(&checks, order, &inputs)), &inputs);
+        any.extend(rows(&again));
+        for turn in 0..any.len() {
+            any.rotate_left(1);
+            any.swap(0, turn);
+            let report = restored_of(&any).unwrap().report(&Ends::default()).unwrap();
+            assert_eq!(said(&report), expected, "{order:?} {turn}");
+        }
     }
 }
 
@@ -591,9 +602,13 @@ fn the_rows_of_a_share_are_those_of_the_divided_part() {
             assert_eq!((divided.len(), of_shares.len()), (shares.max(1) as usize, shares.max(1) as usize));
             for (rows, share) in of_shares.into_iter().zip(&divided) {
                 let rows: Vec<_> = rows.map(plain).collect();
+                // A device with a row has its findings there.
+                let loose = rows[0].5["Whole"]["findings"].as_array().unwrap();
+                assert!(loose.iter().all(|finding| finding["device_id"].is_null()), "{order:?} {shares}");
                 let expected: Vec<_> = share.rows().into_iter().map(plain).collect();
                 assert_eq!(rows, expected, "{order:?} {most} {shares}");
             }
+            assert!(shares < 2 || divided.iter().filter(|share| share.records() > 0).count() > 1);
             let same: Vec<_> = Part::united(divided).unwrap().rows().into_iter().map(plain).collect();
             let expected: Vec<_> = whole.rows().into_iter().map(plain).collect();
             assert_eq!(same, expected, "{order:?} {most} {shares}");
@@ -640,5 +655,225 @@ fn withheld_findings_count_if_the_log_does_not_excuse_them() {
         let accused = part.report(&Ends::default()).unwrap();
         assert_eq!((accused.verdict, accused.findings.len()), (Verdict::Findings, 2));
         assert_eq!(accused.counts, [(Code::PayloadMissing, 2)].into());
+    }
+}
+
+#[test]
+fn blocks_that_follow_each_other_are_joined() {
+    let (a, checks) = (chain("a", 9), Checks::default());
+    let part = |number: u64, records: &[AuditRecord]| part(&checks, Order::Position, number, records);
+    let blocks = |part: &Part| rows(part)[0].1["Whole"]["blocks"].clone();
+    let apart = merged([part(0, &a[..3]), part(2, &a[6..])]);
+    assert_eq!(blocks(&apart), json!([[0, 1], [2, 3]]));
+    assert_eq!(blocks(&merged([apart.clone(), part(1, &a[3..6])])), json!([[0, 3]]));
+    assert_eq!(blocks(&merged([apart.clone(), part(4, &[])])), json!([[0, 1], [2, 3], [4, 5]]));
+    let ends = |inputs| Ends { inputs: Some(inputs), ..Ends::default() };
+    assert_eq!(apart.clone().report(&ends(2)).unwrap_err(), PartError::Missing(1));
+    assert_eq!(apart.report(&ends(3)).unwrap_err(), PartError::Inputs { expected: 3, found: 2 });
+    // The numbers of a table have no order.
+    let numbered = [(0, &a[..3]), (2, &a[3..])];
+    let numbered = numbered.map(|(number, records)| self::part(&checks, Order::Sequence, number, records));
+    assert_eq!(merged(numbered).report(&ends(2)).unwrap().verdict, Verdict::Valid);
+}
+
+/// Some inputs are not there yet.
+#[test]
+fn a_chain_is_contested_if_it_runs_backwards_between_blocks() {
+    let (a, checks) = (chain("a", 9), Checks::default());
+    let contested = |inputs: &[Vec<AuditRecord>]| {
+        let parts = (0..).zip(inputs);
+        merged(parts.map(|(number, records)| part(&checks, Order::Position, 2 * number, records))).contested()
+    };
+    let all = |first, last, records| {
+        Contested::from([(Arc::from("a"), vec![ContestedRange { first, last, records }])])
+    };
+    let backwards = |first: usize| vec![a[first].clone(), a[first - 1].clone()];
+    let none = Contested::new();
+    assert_eq!(contested(&[a[..3].to_vec(), a[5..].to_vec()]), none);
+    // The same record again is not before the last one.
+    assert_eq!(contested(&[a[..3].to_vec(), a[2..].to_vec()]), none);
+    assert_eq!(contested(&[a[..2].to_vec(), a[2..4].to_vec(), a[6..].to_vec()]), none);
+    assert_eq!(contested(&[a[2..5].to_vec(), a[..2].to_vec()]), all(1, 5, 5));
+    assert_eq!(contested(&[a[..2].to_vec(), a[4..].to_vec(), a[2..4].to_vec()]), all(1, 9, 9));
+    assert_eq!(contested(&[a[4..].to_vec(), a[..2].to_vec(), a[2..4].to_vec()]), all(1, 9, 9));
+    assert_eq!(contested(&[backwards(1), a[4..].to_vec()]), all(1, 9, 7));
+    assert_eq!(contested(&[a[..2].to_vec(), backwards(7)]), all(1, 8, 4));
+    assert_eq!(contested(&[backwards(1)]), none);
+    // A block of two inputs is contested by itself.
+    let [one, two] = [a[2..4].to_vec(), a[..2].to_vec()];
+    let block =
+        merged([(0, &one), (1, &two)].map(|(number, all)| part(&checks, Order::Position, number, all)));
+    let range = all(1, 4, 4);
+    assert_eq!(block.contested(), range);
+    let other = part(&checks, Order::Position, 3, &chain("b", 2));
+    assert_eq!(merged([block, other]).contested(), range);
+}
+
+#[test]
+fn the_devices_that_are_contested_are_counted() {
+    let (a, b, checks) = (chain("a", 3), chain("b", 3), Checks::default());
+    for order in ORDERS {
+        let refused = |repeated: Vec<AuditRecord>| {
+            let inputs = [[&a[..], &b[..]].concat(), repeated];
+            merged(parts(&checks, order, &inputs)).report(&Ends::default()).unwrap_err().to_string()
+        };
+        assert!(refused(a[..1].to_vec()).starts_with("1 device is contested, first \"a\""));
+        let both = refused(vec![b[0].clone(), a[0].clone()]);
+        assert!(both.starts_with("2 devices are contested, first \"a\""), "{both}");
+    }
+}
+
+#[test]
+fn the_counts_of_a_part_are_within_those_of_its_inputs() {
+    const MORE: &str = "it counts more than its inputs have";
+    let (a, checks) = (chain("a", 4), Checks::default());
+    let report = |rows: &Rows| {
+        let report = restored_of(rows).unwrap().report(&Ends::default());
+        report.map(|report| report.counts).map_err(|error| error.to_string())
+    };
+    for order in ORDERS {
+        let plain = rows(&part(&checks, order, 0, &a));
+        let with = |edit: &dyn Fn(&mut Rows)| {
+            let mut edited = plain.clone();
+            edit(&mut edited);
+            report(&edited)
+        };
+        let fewer = with(&|rows| whole(rows)["inputs"][0][1]["entries"] = json!(3)).unwrap_err();
+        assert!(fewer.contains(MORE), "{fewer}");
+        let malformed =
+            |count: u64| with(&|rows| whole(rows)["loose"] = json!([["record_malformed", count]]));
+        assert_eq!(malformed(32), Ok([(Code::RecordMalformed, 32)].into()));
+        for count in [33, 34, u64::MAX] {
+            let refused = malformed(count).unwrap_err();
+            assert!(refused.contains(MORE), "{refused}");
+        }
+    }
+    let mut edited = a.clone();
+    edited[1].timestamp_ms += 1;
+    for order in ORDERS {
+        let plain = rows(&part(&checks, order, 0, &edited));
+        assert_eq!(report(&plain), Ok([(Code::PrevHashMismatch, 1)].into()));
+        let mut uncounted = plain.clone();
+        segment(&mut uncounted, 1)["faults"] = json!([]);
+        let refused = report(&uncounted).unwrap_err();
+        assert!(refused.contains("it has more findings than it counts"), "{refused}");
+        for (index, is_accepted) in [(3, true), (4, false), (position(1, 0), false)] {
+            let mut moved = plain.clone();
+            segment(&mut moved, 1)["findings"][0]["index"] = json!(index);
+            let report = report(&moved);
+            let outside = "a finding is about a record outside of its inputs";
+            assert_eq!(report.is_ok(), is_accepted, "{order:?} {index}");
+            assert!(report.err().is_none_or(|refused| refused.contains(outside)), "{order:?} {index}");
+        }
+    }
+}
+
+#[test]
+fn shares_of_other_inputs_are_refused() {
+    let (a, checks) = (chain("a", 4), Checks::default());
+    let refused = |one: &Part, other: &Part| {
+        let refused = Part::united(vec![one.clone(), other.clone()]).map(drop);
+        assert_eq!(refused, Err(PartError::Inconsistent("its shares do not have the same inputs")));
+    };
+    let part = |order, number, records: &[AuditRecord]| part(&checks, order, number, records);
+    let [one, other] = [(0, &a[..2]), (1, &a[2..])].map(|(number, all)| part(Order::Position, number, all));
+    refused(&one, &other);
+    // The same blocks, or the same inputs.
+    let other = merged([part(Order::Sequence, 0, &a[..2]), part(Order::Sequence, 1, &a[2..])]);
+    refused(&part(Order::Sequence, 1, &chain("b", 2)), &other);
+    let both = merged([one, part(Order::Position, 1, &a[2..])]);
+    let mut fewer = rows(&both);
+    fewer.truncate(1);
+    whole(&mut fewer)["rows"] = json!(0);
+    whole(&mut fewer)["blocks"] = json!([[0, 1]]);
+    refused(&both, &restored_of(&fewer).unwrap());
+    assert_eq!(Part::united(Vec::new()).unwrap_err(), PartError::Inconsistent("it has no shares"));
+}
+
+#[test]
+fn the_heads_of_a_report_are_those_of_its_parts() {
+    let a = chain("a", 6);
+    let checks = |heads| Checks { heads, ..Checks::default() };
+    let head = |sequence: u64| {
+        let hash = a[sequence as usize - 1].hash();
+        Heads::from([(Arc::from("a"), edgesentry_chain::Head { sequence, hash })])
+    };
+    let (three, six) = (head(3), head(6));
+    for order in ORDERS {
+        let with = part(&checks(Some(&three)), order, 0, &a);
+        let report = |part: &Part, heads| part.clone().report(&Ends { heads, ..Ends::default() });
+        assert_eq!(report(&with, Some(&three)).unwrap().verdict, Verdict::Valid);
+        for heads in [None, Some(&six)] {
+            let refused = report(&with, heads).unwrap_err();
+            assert!(matches!(refused, PartError::OtherBasis { what: "heads", .. }), "{refused}");
+        }
+        let segments = segments(&checks(Some(&three)), order, a.iter().zip(0..));
+        let verified = Verified::new(segments, Kept::in_order(MOST, order));
+        let refused = Part::new(&checks(None), order, 0, vec![input(&a)], verified).unwrap_err();
+        assert!(matches!(refused, PartError::OtherBasis { what: "heads", .. }), "{refused}");
+    }
+    // The last record is not the highest one.
+    let mut rotated = a.clone();
+    rotated.rotate_left(2);
+    let rotated = part(&checks(None), Order::Position, 0, &rotated);
+    let refused = rotated.report(&Ends { heads: Some(&six), ..Ends::default() }).unwrap_err();
+    assert!(matches!(refused, PartError::EarlierHead { sequence: 6, .. }), "{refused}");
+}
+
+/// Only the records decide which of two at the last sequence is the head, and a contested range before the last records
+/// has no head.
+#[test]
+fn the_heads_of_records_verified_again_are_those_of_the_report() {
+    let checks = Checks::default();
+    let a = chain("a", 6);
+    let mut forked = a[5].clone();
+    forked.timestamp_ms += 1;
+    let inputs = |first: &[AuditRecord], second: &[AuditRecord]| vec![first.to_vec(), second.to_vec()];
+    for inputs in [
+        inputs(&a, std::slice::from_ref(&forked)),
+        inputs(&[&a[..5], std::slice::from_ref(&forked)].concat(), &a[5..]),
+        inputs(&[&a[..3], &a[4..]].concat(), &a[1..2]),
+    ] {
+        for order in ORDERS {
+            let part = settled(&checks, merged(parts(&checks, order, &inputs)), &inputs);
+            let heads = part.heads();
+            assert_eq!(heads, part.report(&Ends::default()).unwrap().heads, "{order:?}");
+        }
+    }
+}
+
+#[test]
+fn the_providers_of_keys_and_payloads_are_those_of_the_parts() {
+    struct Stored;
+
+    impl Payloads for Stored {
+        fn payload_hash(&self, record: &AuditRecord) -> Result<Option<Hash>, PayloadError> {
+            Ok(Some(record.payload_hash))
+        }
+    }
+
+    let (a, ring) = (chain("a", 6), ring());
+    let claimed = Claims {
+        keys: Some(Claim { by: ProvidedBy::Manifest, what: &ring }),
+        payloads: Some(Claim { by: ProvidedBy::Bundle, what: &Stored }),
+        ..Claims::default()
+    };
+    let brought = Checks { keys: Some(&ring), payloads: Some(&Stored), ..Checks::default() };
+    let all = [
+        (brought.clone(), true),
+        (Checks { claims: claimed.clone(), ..Checks::default() }, false),
+        (Checks { claims: claimed, ..brought }, true),
+        (Checks::default(), false),
+    ];
+    for (order, (checks, has_keys)) in
+        ORDERS.into_iter().flat_map(|order| all.iter().map(move |each| (order, each)))
+    {
+        let once = checks.report(segments(checks, order, a.iter().zip(0..)));
+        let part = merged(parts(checks, order, &[a[..3].to_vec(), a[3..].to_vec()]));
+        assert_eq!(part.has_keys_of_auditor(), *has_keys);
+        for keys in [None, Some(&ring).filter(|_| checks.key_ring().is_some())] {
+            let report = part.clone().report(&Ends { keys, ..Ends::default() }).unwrap();
+            assert_eq!(said(&report), said(&once), "{order:?} {has_keys}");
+        }
     }
 }
