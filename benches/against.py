@@ -4,6 +4,8 @@
 
 Each job runs in pairs, one process of each build, in alternating order; the figure is the median of the
 ratios of the pairs, so other load on the machine affects both. A job above its limit fails the run.
+
+    make bench-against BASE=PATH AGAINST="--only packs --pairs 5"    some jobs, by a part of their names
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
@@ -30,6 +32,10 @@ from edgesentry import AuditRecord, Device, KeyRing, Scheme, verify_chain, write
 
 START_MS = 1_700_000_000_000
 VERIFICATION_LIMIT, INGEST_LIMIT = 1.03, 1.10
+# Packs of our build against a file for each payload of the other: 1.8 and 5 times the speed.
+PACKS_SINGLE_LIMIT, PACKS_BATCH_LIMIT = 1 / 1.8, 1 / 5
+# Each record is a unit with its own write of the payload and its own commit.
+SINGLE = {"EDS_INGEST__BATCH_RECORDS": "1"}
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,7 @@ class Job:
         command: The arguments of `eds`, for a new directory.
         clean: Removes the traces of a run outside its directory.
         ours: Arguments of our build that replace others, for options that earlier builds lack.
+        settings: Variables of both builds.
     """
 
     name: str
@@ -49,6 +56,10 @@ class Job:
     command: Callable[[Path], list[str]]
     clean: Callable[[Path], None] = lambda _: None
     ours: Callable[[str], str] = lambda argument: argument
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+Wanted: TypeAlias = Callable[[str], bool]
 
 
 def packed(argument: str) -> str:
@@ -106,8 +117,10 @@ def verification(name: str, arguments: list[str]) -> Job:
     return Job(f"verify {name}", VERIFICATION_LIMIT, lambda _: arguments)
 
 
-def verifications(folder: Path, count: int) -> Iterator[Job]:
+def verifications(folder: Path, count: int, wanted: Wanted) -> Iterator[Job]:
     for shape in SHAPES:
+        if not (wanted(f"verify {shape.name}") or wanted(f"verify {shape.name}, links")):
+            continue
         path, ring = folder / shape.file, folder / f"{shape.file}.keys.json"
         write_records(records(shape, count), path)
         keys(shape).save(ring)
@@ -118,29 +131,44 @@ def verifications(folder: Path, count: int) -> Iterator[Job]:
             yield verification(f"{shape.name}, links", ["verify-chain", str(path)])
 
 
-def ingests(folder: Path, count: int, postgres: str | None) -> Iterator[Job]:
+def ingests(folder: Path, count: int, single: int, postgres: str | None) -> Iterator[Job]:
+    """Yields the jobs of ingest; `count` records in batches, `single` records one by one."""
     shape = SHAPES[0]
     source = folder / "ingest"
-    chain = list(islice(records(shape, count), count))
+    chain = list(islice(records(shape, max(count, single)), max(count, single)))
     for record in chain:
         path = source / record.object_ref
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(payload(record))
-    write_records(chain, folder / "ingest.ndjson")
+    write_records(chain[:count], folder / "ingest.ndjson")
+    write_records(chain[:single], folder / "single.ndjson")
     keys(shape).save(folder / "ingest.keys.json")
+
     # The names of options that earlier builds have too.
-    common = ["ingest", str(folder / "ingest.ndjson"), "--payloads-from", str(source)]
-    common += ["--register", str(folder / "ingest.keys.json")]
+    def common(name: str) -> list[str]:
+        ring = str(folder / "ingest.keys.json")
+        return ["ingest", str(folder / name), "--payloads-from", str(source), "--register", ring]
 
-    def sqlite(place: Path) -> list[str]:
-        return [*common, "--ledger", str(place / "ledger.db")]
+    def sqlite(place: Path, name: str = "ingest.ndjson") -> list[str]:
+        return [*common(name), "--ledger", str(place / "ledger.db")]
 
-    def sqlite_and_folder(place: Path) -> list[str]:
-        return [*common, "--ledger", str(place / "ledger.db"), "--payloads", f"folder:{place / 'payloads'}"]
+    def sqlite_and_folder(place: Path, name: str = "ingest.ndjson") -> list[str]:
+        return [*sqlite(place, name), "--payloads", f"folder:{place / 'payloads'}"]
+
+    def one_by_one(place: Path) -> list[str]:
+        return sqlite_and_folder(place, "single.ndjson")
 
     yield Job("ingest SQLite", INGEST_LIMIT, sqlite)
     yield Job("ingest SQLite and a folder", INGEST_LIMIT, sqlite_and_folder)
-    yield Job("ingest SQLite and packs, before: a folder", INGEST_LIMIT, sqlite_and_folder, ours=packed)
+    yield Job("ingest SQLite and a folder, single records", INGEST_LIMIT, one_by_one, settings=SINGLE)
+    yield Job("ingest SQLite and packs, before: a folder", PACKS_BATCH_LIMIT, sqlite_and_folder, ours=packed)
+    yield Job(
+        "ingest SQLite and packs, before: a folder, single records",
+        PACKS_SINGLE_LIMIT,
+        one_by_one,
+        ours=packed,
+        settings=SINGLE,
+    )
     if postgres is None:
         return
 
@@ -150,17 +178,28 @@ def ingests(folder: Path, count: int, postgres: str | None) -> Iterator[Job]:
     def database(place: Path) -> str:
         return f"against_{place.name.replace('-', '_')}"
 
-    def into_postgres(place: Path) -> list[str]:
+    def into_postgres(place: Path, name: str = "ingest.ndjson") -> list[str]:
         psql(f"CREATE DATABASE {database(place)}")
         base, _, _ = postgres.rpartition("/")
         url = f"{base}/{database(place)}"
-        return [*common, "--ledger", url, "--payloads", f"folder:{place / 'payloads'}"]
+        return [*common(name), "--ledger", url, "--payloads", f"folder:{place / 'payloads'}"]
+
+    def one_by_one_into_postgres(place: Path) -> list[str]:
+        return into_postgres(place, "single.ndjson")
 
     def drop(place: Path) -> None:
         psql(f"DROP DATABASE {database(place)}")
 
     yield Job("ingest PostgreSQL and a folder", INGEST_LIMIT, into_postgres, drop)
-    yield Job("ingest PostgreSQL and packs, before: a folder", INGEST_LIMIT, into_postgres, drop, packed)
+    yield Job("ingest PostgreSQL and packs, before: a folder", PACKS_BATCH_LIMIT, into_postgres, drop, packed)
+    yield Job(
+        "ingest PostgreSQL and packs, before: a folder, single records",
+        PACKS_SINGLE_LIMIT,
+        one_by_one_into_postgres,
+        drop,
+        packed,
+        SINGLE,
+    )
 
 
 def seconds(eds: Path, job: Job, scratch: Path, is_ours: bool) -> float:
@@ -174,7 +213,13 @@ def seconds(eds: Path, job: Job, scratch: Path, is_ours: bool) -> float:
         # The writes of the previous job reach the disk before this one begins.
         os.sync()
         begin = time.perf_counter()
-        ended = subprocess.run([eds, *arguments], capture_output=True, text=True, check=False)
+        ended = subprocess.run(
+            [eds, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, **job.settings},
+        )
         taken = time.perf_counter() - begin
         if ended.returncode != 0:
             sys.exit(
@@ -211,6 +256,13 @@ def main() -> None:
         "--records", type=int, default=200_000, help="of a verification [default: %(default)s]"
     )
     parser.add_argument("--ingest-records", type=int, default=20_000, help="[default: %(default)s]")
+    parser.add_argument("--single-records", type=int, default=2_000, help="[default: %(default)s]")
+    parser.add_argument(
+        "--only",
+        action="append",
+        metavar="TEXT",
+        help="only the jobs with this text in their names, such as packs; may be repeated",
+    )
     parser.add_argument(
         "--postgres", default=os.environ.get("EDGESENTRY_TEST_POSTGRES"), help="URL of a server"
     )
@@ -225,9 +277,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="edgesentry-against-") as scratch:
         folder = Path(scratch) / "data"
         folder.mkdir()
-        jobs = [*verifications(folder, arguments.records)]
-        jobs += ingests(folder, arguments.ingest_records, arguments.postgres)
-        for job in jobs:
+
+        def wanted(name: str) -> bool:
+            return arguments.only is None or any(text in name for text in arguments.only)
+
+        jobs = [*verifications(folder, arguments.records, wanted)]
+        if arguments.only is None or not all("verify" in text for text in arguments.only):
+            jobs += ingests(folder, arguments.ingest_records, arguments.single_records, arguments.postgres)
+        chosen = [job for job in jobs if wanted(job.name)]
+        if not chosen:
+            sys.exit(f"no job has {' or '.join(arguments.only)} in its name")
+        for job in chosen:
             base, ours = compare(job, builds, arguments.pairs, Path(scratch))
             ratios = [after / before for before, after in zip(base, ours, strict=True)]
             ratio = statistics.median(ratios)

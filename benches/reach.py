@@ -231,6 +231,18 @@ def of_network(results: Results) -> Iterator[Reach]:
     yield Reach(
         f"{folder}, batches: speed against the other build", against("folder", "in process", "batch"), 5
     )
+    for over, how, least in (
+        ("in process", "batch", 5),
+        ("http", "single", 1.8),
+        ("https", "single", 1.8),
+    ):
+        ours = figure("load.jsonl", "records_per_second", "packs", over, how)
+        base = figure("load-base.jsonl", "records_per_second", "folder", over, how)
+        yield Reach(
+            f"packs on PostgreSQL, {how} over {over}: speed against a folder of the other build",
+            ratio(ours, base),
+            least,
+        )
     for payloads in STORES:
         for over in ("http", "https"):
             pairs = zip(
