@@ -90,6 +90,29 @@ struct Held {
     counts: Arc<Counts>,
 }
 
+/// Packs have too many payloads without an index.
+#[derive(Debug)]
+struct TooMany(PathBuf);
+
+impl std::error::Error for TooMany {}
+
+impl std::fmt::Display for TooMany {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let TooMany(pack) = self;
+        write!(
+            f,
+            "{} and others have too many payloads without a usable index; delete damaged indexes, and run eds config \
+             check --create with this directory as the payload store, which indexes them",
+            pack.display()
+        )
+    }
+}
+
+/// Returns true if the packs have too many payloads without an index.
+pub fn is_too_many(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|error| error.is::<TooMany>())
+}
+
 /// The extent of a pack that is in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Extent {
@@ -489,9 +512,7 @@ impl Held {
             counts.change();
             if in_memory.fetch_add(1, Ordering::Relaxed) >= MAX_FRAMES_IN_MEMORY {
                 in_memory.fetch_sub(1, Ordering::Relaxed);
-                let problem = "and others have too many payloads without an index; run eds config check --create with \
-                               this directory as the payload store, which indexes them";
-                return Err(invalid(file, problem));
+                return Err(io::Error::new(io::ErrorKind::InvalidData, TooMany(file.path().to_owned())));
             }
             Ok(())
         })?;

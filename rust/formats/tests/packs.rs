@@ -38,7 +38,8 @@ impl Packed {
                     let at = bytes.len() as u64;
                     frames.push(Frame::encode(&key, (at, 5), (name, payload), &mut bytes)?);
                 }
-                file.write_all_at(&bytes, 0)
+                file.write_all_at(&bytes, 0)?;
+                Ok("1-a".to_owned())
             })
             .unwrap();
         Packed { dir, frames }
@@ -487,7 +488,12 @@ fn memory_for_packs_without_an_index_is_limited() {
     }
     let packs = Packs::new(packed.root());
     let error = read(&packs, "1").unwrap_err();
-    assert!(error.to_string().contains("without an index; run eds config check"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("without a usable index; delete damaged indexes, and run eds config check"),
+        "{error}"
+    );
     // With an index they take none.
     let (offsets, _) = scanned(&packed.folder().pack("0", Open::Read).unwrap().unwrap(), &key).unwrap();
     let index = Offsets::encode(&offsets, &key);

@@ -5,6 +5,7 @@
 //! process that was killed are cut off when the pack has its next writer.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::fs::{self, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,8 @@ use crate::files::unique_name;
 const WRITE_BYTES: usize = 1 << 20;
 /// Packs without an index and without a writer that stay for the next writers.
 const SPARE_PACKS: usize = 8;
+/// Frames of these packs together: readers have their places in memory.
+const SPARE_FRAMES: u64 = MAX_FRAMES_IN_MEMORY / 2;
 /// A writer begins no pack in a directory with so many. Several may begin one at once, and readers accept a few more.
 const MOST_PACKS: usize = MAX_PACKS - 256;
 /// Packs of failed syncs without an index; a writer keeps them open.
@@ -40,6 +43,8 @@ const FRAMES_OF_A_COUNT: u64 = 4096;
 const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// A pack or an index that was begun this long ago, and did not get its name, has no writer.
 const UNFINISHED_AFTER: Duration = Duration::from_secs(3600);
+/// The end of the stem of a pack whose writer could not lock it: a lock that another process gets proves nothing.
+const UNLOCKED: &str = "-unlocked";
 
 /// Appends payloads to packs.
 #[derive(Debug)]
@@ -97,7 +102,7 @@ enum Lock {
     Ours,
     /// Another writer.
     Theirs,
-    /// The file system has no locks, or those of one machine only.
+    /// The file system has no locks, or those of one machine only; or it had none when the pack was begun.
     Unknown,
 }
 
@@ -126,7 +131,11 @@ impl PackWriter {
             let current = self.current(&mut writing)?;
             let rest = &payloads[puts.len()..];
             match current.append(rest, now_ms) {
-                Ok(done) => puts.extend(done),
+                Ok(done) if current.is_kept()? => puts.extend(done),
+                Ok(_) => {
+                    writing.current = None;
+                    return Err(io::Error::other("the pack was removed while it was written"));
+                }
                 Err(Failed::Write(error)) if is_too_large(&error) && current.frames > 0 => {
                     // A limit on the size of files: another pack may have room.
                     self.retire(&mut writing)?;
@@ -275,8 +284,15 @@ impl PackWriter {
     /// Takes a pack that has no writer, if there is one.
     fn acquire(&self, writing: &mut Writing) -> io::Result<()> {
         // First, because the places of their frames would be in memory.
-        index_abandoned(&self.root)?;
-        self.packs.refresh()?;
+        let theirs = index_abandoned(&self.root)?;
+        self.packs.refresh().map_err(|error| match packs::is_too_many(&error) {
+            true if theirs > 0 => {
+                let problem =
+                    format!("{error}; first stop the processes that write into {theirs} of these packs");
+                io::Error::new(error.kind(), problem)
+            }
+            _ => error,
+        })?;
         let (Some(folder), packs) = self.packs.known() else { return Ok(()) };
         for pack in packs.iter().filter(|pack| pack.is_in_memory()) {
             let Some(file) = folder.pack(pack.stem(), Open::Write)? else { continue };
@@ -339,13 +355,15 @@ impl PackWriter {
         }
         let mut random = [0; 32];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
-        let stem = unique_name();
-        let file = folder.create(&stem, |file| {
-            // A file system without locks has none that another writer could take.
-            if lock(file) == Lock::Theirs {
-                return Err(io::ErrorKind::WouldBlock.into());
+        let name = unique_name();
+        let (stem, file) = folder.create(&name, |file| {
+            file.write_all_at(&PackKey::new(random).encode(), 0)?;
+            match lock(file) {
+                Lock::Ours => Ok(name.clone()),
+                // No other writer continues it, even if a lock works then.
+                Lock::Unknown => Ok(format!("{name}{UNLOCKED}")),
+                Lock::Theirs => Err(io::ErrorKind::WouldBlock.into()),
             }
-            file.write_all_at(&PackKey::new(random).encode(), 0)
         })?;
         self.packs.refresh()?;
         let (_, packs) = self.packs.known();
@@ -439,7 +457,8 @@ fn in_use(file: &PackFile, problem: &str) -> io::Error {
 fn without_writer(folder: &PackFolder, stem: &str) -> io::Result<Option<(Pack, PackFile)>> {
     let Some(pack) = Pack::read(folder, stem)? else { return Ok(None) };
     let Some(file) = folder.pack(stem, Open::Write)? else { return Ok(None) };
-    match lock(&file) {
+    // Also a copy of one without locks.
+    match lock_any(&file) {
         Lock::Theirs => Err(in_use(&file, WRITTEN)),
         Lock::Unknown if pack.is_in_memory() && !is_abandoned(&file) => Err(in_use(
             &file,
@@ -488,6 +507,11 @@ impl Current {
         Ok(self.file.is_in_place()? && !self.folder.has_index(self.pack.stem())?)
     }
 
+    /// Returns false if another process has removed the pack while it was written, which a lock prevents.
+    fn is_kept(&self) -> io::Result<bool> {
+        if self.pack.stem().ends_with(UNLOCKED) { self.file.is_in_place() } else { Ok(true) }
+    }
+
     /// Appends payloads until the pack is full, and syncs it once.
     fn append(&mut self, payloads: &[(&str, &Bytes)], now_ms: u64) -> Result<Vec<Put>, Failed> {
         let now_ms = now_ms.max(self.from_ms);
@@ -495,7 +519,7 @@ impl Current {
         let written = self.write(payloads, now_ms, &mut group);
         let result = match written {
             Ok(()) if group.frames.is_empty() => Ok(()),
-            Ok(()) => self.file.file().sync_data().map_err(|error| (error, false)),
+            Ok(()) => sync(&self.file).map_err(|error| (error, false)),
             Err(error) => Err((error, true)),
         };
         if let Err((error, was_written)) = result {
@@ -524,11 +548,13 @@ impl Current {
         Ok(group.puts)
     }
 
-    /// Returns true if this writer has stored a payload, and no other process has erased it.
-    fn has(&self, name: &str, key: &[u8; 16]) -> io::Result<bool> {
+    /// Returns true if this writer has stored a payload, and no other process has erased or changed it.
+    fn has(&self, name: &str, key: &[u8; 16], payload: &[u8]) -> io::Result<bool> {
         let Some(own) = self.own.get(key) else { return Ok(false) };
-        let frame = self.pack.frame(&self.file, own.offset)?;
-        Ok(frame.is_some_and(|frame| frame.name == name && !frame.is_erased))
+        let Some(frame) = self.pack.frame(&self.file, own.offset)? else { return Ok(false) };
+        let found = Found { file: &self.file, frame: &frame };
+        let is_live = frame.name == name && !frame.is_erased;
+        Ok(is_live && found.read(MAX_PAYLOAD_BYTES)? == payload)
     }
 
     fn write(&self, payloads: &[(&str, &Bytes)], now_ms: u64, group: &mut Group) -> io::Result<()> {
@@ -538,7 +564,7 @@ impl Current {
         let mut at = self.end;
         for (name, payload) in payloads {
             let key = key_of_name(name);
-            if self.has(name, &key)? || !names.insert(key) {
+            if self.has(name, &key, payload)? || !names.insert(key) {
                 group.shared.push(key);
                 group.puts.push(Put::AlreadyThere);
                 continue;
@@ -551,44 +577,52 @@ impl Current {
             group.frames.push(frame);
             group.puts.push(Put::Stored);
             if buffer.len() >= WRITE_BYTES {
-                self.file.write_all_at(&buffer, at)?;
+                write(&self.file, &buffer, at)?;
                 at = group.end;
                 buffer.clear();
             }
         }
-        self.file.write_all_at(&buffer, at)
+        write(&self.file, &buffer, at)
     }
 }
 
-/// Gives an index to the packs without a writer if there are many of them, and to those without locks that were not
-/// written for long: no writer continues these.
-fn index_abandoned(root: &Path) -> io::Result<()> {
-    let Some(folder) = PackFolder::open(root)? else { return Ok(()) };
-    let mut spare = 0;
+/// Gives an index to the packs without a writer if there are many of them, or if theirs is damaged, and to those without
+/// locks that were not written for long: no writer continues these. Returns the number of packs that other processes
+/// write.
+fn index_abandoned(root: &Path) -> io::Result<u64> {
+    let Some(folder) = PackFolder::open(root)? else { return Ok(0) };
+    let (mut spare, mut spare_frames, mut theirs) = (0, 0, 0);
     for stem in folder.list()? {
-        if folder.has_index(&stem)? {
+        let is_open = |stem: &str| Ok::<_, io::Error>(Pack::read(&folder, stem)?.filter(Pack::is_in_memory));
+        if is_open(&stem)?.is_none() {
             continue;
         }
         let Some(file) = folder.pack(&stem, Open::Write)? else { continue };
         let held = lock(&file);
         match held {
-            Lock::Theirs => continue,
+            Lock::Theirs => {
+                theirs += 1;
+                continue;
+            }
             Lock::Unknown if !is_abandoned(&file) => continue,
-            Lock::Unknown => {}
-            Lock::Ours => {
-                spare += 1;
-                if spare <= SPARE_PACKS {
-                    continue;
-                }
+            Lock::Unknown | Lock::Ours => {}
+        }
+        // Another process may have closed or unpacked it before the lock.
+        let Some(pack) = is_open(&stem)?.filter(|_| file.is_in_place().unwrap_or(false)) else { continue };
+        if held == Lock::Ours && spare < SPARE_PACKS && !folder.has_index(&stem)? {
+            let mut frames = 0;
+            packs::for_each(&file, pack.key(), |_| {
+                frames += 1;
+                Ok(())
+            })?;
+            if spare_frames + frames <= SPARE_FRAMES {
+                (spare, spare_frames) = (spare + 1, spare_frames + frames);
+                continue;
             }
         }
-        if folder.has_index(&stem)? {
-            continue;
-        }
-        let Some(key) = packs::read_key(&file)? else { continue };
-        close(&folder, &stem, (&file, held), &key)?;
+        close(&folder, &stem, (&file, held), pack.key())?;
     }
-    Ok(())
+    Ok(theirs)
 }
 
 /// Cuts off the bytes behind the last frame, of a write that was interrupted, and syncs the pack.
@@ -700,10 +734,20 @@ fn punch(_file: &PackFile, _frame: &Frame) -> bool {
 
 /// Takes the lock on a pack.
 fn lock(file: &PackFile) -> Lock {
+    if is_unlocked(file) { Lock::Unknown } else { lock_any(file) }
+}
+
+/// Returns true for a pack whose writer has no lock.
+fn is_unlocked(file: &PackFile) -> bool {
+    file.path().file_stem().and_then(OsStr::to_str).is_some_and(|stem| stem.ends_with(UNLOCKED))
+}
+
+/// Takes the lock on a pack, also on one that was begun without locks.
+fn lock_any(file: &PackFile) -> Lock {
     if is_on_network(file) {
         return Lock::Unknown;
     }
-    match file.file().try_lock() {
+    match try_lock(file) {
         Ok(()) => Lock::Ours,
         Err(TryLockError::WouldBlock) => Lock::Theirs,
         Err(TryLockError::Error(_)) => Lock::Unknown,
@@ -740,3 +784,33 @@ fn is_abandoned(file: &PackFile) -> bool {
     let modified = file.file().metadata().and_then(|metadata| metadata.modified());
     modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > ABANDONED_AFTER))
 }
+
+#[cfg(not(test))]
+use calls::{sync, try_lock, write};
+#[cfg(test)]
+use tests::{sync, try_lock, write};
+
+/// The calls that the tests let fail.
+mod calls {
+    use std::fs::TryLockError;
+    use std::io;
+
+    use super::PackFile;
+
+    /// Writes a part of a group.
+    pub(super) fn write(file: &PackFile, bytes: &[u8], offset: u64) -> io::Result<()> {
+        file.write_all_at(bytes, offset)
+    }
+
+    /// Makes a group durable.
+    pub(super) fn sync(file: &PackFile) -> io::Result<()> {
+        file.file().sync_data()
+    }
+
+    pub(super) fn try_lock(file: &PackFile) -> Result<(), TryLockError> {
+        file.file().try_lock()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! The directory of packs and the files in it. It is below a root that others may write: nothing here follows a link,
 //! leaves the directory, or opens anything but a regular file.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -103,13 +104,18 @@ impl PackFolder {
     /// # Errors
     /// The directory cannot be read.
     pub fn count_without_index(&self) -> io::Result<u64> {
-        let (mut packs, mut indexes) = (0_u64, 0);
+        let mut has_index: HashMap<String, [bool; 2]> = HashMap::new();
         self.folder.for_each_name(|name| {
-            packs += u64::from(name.ends_with(PACK_ENDING));
-            indexes += u64::from(name.ends_with(INDEX_ENDING));
+            for (which, ending) in [PACK_ENDING, INDEX_ENDING].into_iter().enumerate() {
+                if let Some(stem) = name.strip_suffix(ending).filter(|stem| is_stem(stem))
+                    && has_index.len() < 2 * MAX_PACKS
+                {
+                    has_index.entry(stem.to_owned()).or_default()[which] = true;
+                }
+            }
             Ok(())
         })?;
-        Ok(packs.saturating_sub(indexes))
+        Ok(has_index.values().filter(|found| **found == [true, false]).count() as u64)
     }
 
     fn list_up_to(&self, most: usize) -> io::Result<Vec<String>> {
@@ -139,29 +145,36 @@ impl PackFolder {
         self.file(&format!("{stem}{PACK_ENDING}"), how)
     }
 
-    /// Creates a pack that `prepare` writes to before it has its name; durable when it returns.
+    /// Creates a pack that `prepare` writes to before it has its name, whose stem `prepare` returns; durable when it
+    /// returns.
     ///
     /// # Errors
     /// It cannot be written.
     pub fn create(
         &self,
         stem: &str,
-        prepare: impl FnOnce(&PackFile) -> io::Result<()>,
-    ) -> io::Result<PackFile> {
+        prepare: impl FnOnce(&PackFile) -> io::Result<String>,
+    ) -> io::Result<(String, PackFile)> {
         let partial = format!("{stem}{NEW_ENDING}");
         let mut file = self.file(&partial, Open::New)?.ok_or(io::ErrorKind::NotFound)?;
-        let name = format!("{stem}{PACK_ENDING}");
-        let placed = prepare(&file)
-            .and_then(|()| file.file.sync_all())
-            .and_then(|()| self.folder.rename(&partial, &name));
-        if let Err(error) = placed {
-            // It has no payload.
-            let _ = self.folder.remove(&partial);
-            return Err(error);
+        let placed = prepare(&file).and_then(|stem| {
+            let name = format!("{stem}{PACK_ENDING}");
+            file.file.sync_all()?;
+            self.folder.rename(&partial, &name)?;
+            Ok((stem, name))
+        });
+        match placed {
+            Ok((stem, name)) => {
+                file.path = self.path.join(name);
+                self.sync()?;
+                Ok((stem, file))
+            }
+            Err(error) => {
+                // It has no payload.
+                let _ = self.folder.remove(&partial);
+                Err(error)
+            }
         }
-        file.path = self.path.join(name);
-        self.sync()?;
-        Ok(file)
     }
 
     /// Opens the index of a pack for reading; `None` if there is none.
@@ -212,7 +225,8 @@ impl PackFolder {
     /// # Errors
     /// They cannot be removed.
     pub fn remove(&self, stem: &str) -> io::Result<()> {
-        for ending in [PACK_ENDING, INDEX_ENDING] {
+        // A pack can lack its index, but an index without a pack would stay.
+        for ending in [INDEX_ENDING, PACK_ENDING] {
             self.folder.remove(&format!("{stem}{ending}"))?;
         }
         self.sync()
@@ -261,7 +275,7 @@ impl PackFolder {
             Ok(_) => Err(not_a_file(&path)),
             Err(error) if error.kind() == io::ErrorKind::NotFound && how != Open::New => Ok(None),
             Err(error) if is_not_a_file(&error) => Err(not_a_file(&path)),
-            Err(error) => Err(error),
+            Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
         }
     }
 }
