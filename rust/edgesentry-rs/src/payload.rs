@@ -101,6 +101,12 @@ pub trait PayloadStore: Send + Sync + 'static {
         None
     }
 
+    /// Like [`PayloadStore::check`], and reads what a store keeps about its payloads; a store that is open for writing
+    /// repairs it.
+    async fn examine(&self) -> Result<(), StoreError> {
+        self.check().await
+    }
+
     /// Writes the payload of `admitted` unless the store holds it; durable when it returns. An error of kind
     /// [`FailureKind::Item`](crate::FailureKind::Item) means that the store can never keep this payload.
     async fn put(&self, admitted: &Admitted) -> Result<Put, StoreError>;

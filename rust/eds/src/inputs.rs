@@ -186,7 +186,7 @@ pub(crate) fn max_age(seconds: u64) -> Result<MaxAge, Failure> {
 /// Returns true if a name has the form of a payload store.
 pub(crate) fn is_payload_store(path: &Path) -> bool {
     let name = path.to_str().unwrap_or_default();
-    name == "ledger" || name.starts_with("folder:") || name.starts_with("s3://")
+    name == "ledger" || ["folder:", "packs:", "s3://"].iter().any(|kind| name.starts_with(kind))
 }
 
 /// Reads a public key of the command line.

@@ -365,6 +365,15 @@ impl PayloadStore for Folder {
             .await
     }
 
+    async fn examine(&self) -> Result<(), StoreError> {
+        self.check().await?;
+        self.run("read the packs of payloads", |folder| match folder.layout {
+            Layout::Packs => folder.writer.tidy(),
+            Layout::Files => folder.packs.refresh(),
+        })
+        .await
+    }
+
     fn prefers_batches(&self) -> bool {
         self.layout == Layout::Packs
     }

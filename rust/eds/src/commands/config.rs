@@ -42,7 +42,7 @@ enum Action {
     /// Exit code 0 if all stores respond, 2 if the settings are wrong or a store does not exist, 3 if one
     /// does not respond.
     Check {
-        /// Create a missing ledger file or payload directory
+        /// Create a missing ledger file or payload directory, and index packs of payloads
         #[arg(long)]
         create: bool,
         #[command(flatten)]
@@ -130,9 +130,10 @@ fn check_payloads(opened: &Opened) -> Option<Checked> {
     let kind = match opened.settings.payloads.as_deref() {
         None | Some("ledger") => "ledger",
         Some(name) if name.starts_with("s3://") => "s3",
+        Some(name) if name.starts_with("packs:") => "packs",
         Some(_) => "folder",
     };
-    let error = opened.runtime.block_on(store.check()).err();
+    let error = opened.runtime.block_on(store.examine()).err();
     Some(Checked { kind, place: store.place().to_owned(), error })
 }
 

@@ -146,3 +146,125 @@ fn a_store_that_does_not_respond_is_not_a_usage_error() {
     assert_eq!((run.code, &config["ledger"]["answers"]), (3, &json!(true)));
     assert_eq!((&config["payloads"]["answers"], &config["payloads"]["kind"]), (&json!(false), &json!("s3")));
 }
+
+/// Everything that keeps the packs of payloads from being read is one sentence, and exit code 3.
+#[test]
+fn packs_that_cannot_be_read_are_reported() {
+    let (folder, _) = ledger(60);
+    let stores = "--ledger edgesentry.db --payload-store packs:kept";
+    let ingest = format!("ingest export.ndjson --payloads payloads --register keys.json {stores}");
+    std::fs::remove_file(folder.path("edgesentry.db")).unwrap();
+    assert_eq!(folder.eds(&ingest).code, 0);
+    let packs = folder.path("kept/.packs");
+    let pack = std::fs::read_dir(&packs).unwrap().next().unwrap().unwrap().path();
+    let index = pack.with_extension("index");
+    let run_of = |create: &str| folder.eds(&format!("--json config check {create} {stores}"));
+    let works = || {
+        for create in ["", "--create"] {
+            let run = run_of(create);
+            assert_eq!(run.code, 0, "{create}: {}", run.stdout);
+            assert_eq!(run.envelope()["config"]["payloads"]["kind"], "packs");
+        }
+    };
+    let fails = |sentence: &str| {
+        for create in ["", "--create"] {
+            let run = run_of(create);
+            let envelope = run.envelope();
+            let message = envelope["error"]["message"].as_str().unwrap();
+            assert_eq!((run.code, &envelope["error"]["code"]), (3, &json!("store")), "{create}: {message}");
+            assert!(message.contains(sentence) && message.contains("kept"), "{create}: {message}");
+            assert_eq!(envelope["config"]["payloads"]["answers"], false);
+            // One line, also for people.
+            let run = folder.eds(&format!("config check {create} {stores}"));
+            assert_eq!((run.code, run.stderr.lines().count()), (3, 1), "{}", run.stderr);
+        }
+    };
+    works();
+    assert!(!index.exists());
+    // A damaged index: its pack is read without it, and the option writes it again.
+    std::fs::write(&index, "junk").unwrap();
+    assert_eq!(run_of("").code, 0);
+    assert_eq!(std::fs::read(&index).unwrap(), b"junk");
+    works();
+    assert!(std::fs::metadata(&index).unwrap().len() > 1000);
+    std::fs::remove_file(&index).unwrap();
+    // Something else has its name.
+    std::fs::create_dir(&index).unwrap();
+    fails(".index is not a file of the store; move it away");
+    std::fs::remove_dir(&index).unwrap();
+    std::os::unix::fs::symlink("/etc/hostname", &index).unwrap();
+    fails(".index is not a file of the store; move it away");
+    std::fs::remove_file(&index).unwrap();
+    // The header of the pack.
+    let bytes = std::fs::read(&pack).unwrap();
+    std::fs::write(&pack, [b"junk", &bytes[4..]].concat()).unwrap();
+    fails("is not a pack of payloads, is damaged");
+    std::fs::write(&pack, &bytes).unwrap();
+    // The directory.
+    let moved = folder.path("moved");
+    std::fs::rename(&packs, &moved).unwrap();
+    std::fs::write(&packs, "").unwrap();
+    fails("is not a directory of the store; move it away");
+    std::fs::remove_file(&packs).unwrap();
+    std::fs::rename(&moved, &packs).unwrap();
+    works();
+    // Another process writes: nothing is wrong, and the packs stay.
+    let writer = std::fs::File::open(&pack).unwrap();
+    writer.lock().unwrap();
+    std::fs::write(&index, "junk").unwrap();
+    works();
+    assert_eq!(std::fs::read(&index).unwrap(), b"junk");
+    let run = folder.eds("--json unpack kept");
+    let message = run.envelope()["error"]["message"].as_str().unwrap().to_owned();
+    assert_eq!((run.code, run.envelope()["error"]["code"].as_str()), (3, Some("store")));
+    assert!(message.contains("another process writes to it; stop that process"), "{message}");
+    drop(writer);
+    works();
+}
+
+#[test]
+fn packs_of_another_user_are_reported() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+
+    use crate::reading::{as_nobody, is_root};
+
+    let (folder, _) = ledger(60);
+    std::fs::remove_file(folder.path("edgesentry.db")).unwrap();
+    let stores = "--ledger edgesentry.db --payload-store packs:kept";
+    let run = folder.eds(&format!("ingest export.ndjson --payloads payloads --register keys.json {stores}"));
+    assert_eq!(run.code, 0);
+    if is_root() {
+        for path in [".", "edgesentry.db", "kept", "kept/.partial", "kept/.packs"] {
+            chown(folder.path(path), Some(65534), Some(65534)).unwrap();
+        }
+    }
+    let packs = folder.path("kept/.packs");
+    let pack = std::fs::read_dir(&packs).unwrap().next().unwrap().unwrap().path();
+    let mode = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let check = |create: &str| {
+        let mut command = folder.command();
+        command.args(format!("--json config check {create} {stores}").split_whitespace());
+        let output = as_nobody(&mut command).output().unwrap();
+        let envelope: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let message = envelope["error"]["message"].as_str().unwrap_or_default().to_owned();
+        (output.status.code().unwrap(), message)
+    };
+    // The pack can be read and not be written: a reader needs no more.
+    mode(&pack, 0o444);
+    assert_eq!(check(""), (0, String::new()));
+    let (code, message) = check("--create");
+    assert_eq!(code, 3, "{message}");
+    assert!(message.contains(".pack: Permission denied"), "{message}");
+    for (path, closed, open, place) in [(&pack, 0o000, 0o666, ".pack: "), (&packs, 0o000, 0o755, "kept")] {
+        mode(path, closed);
+        for create in ["", "--create"] {
+            let (code, message) = check(create);
+            assert_eq!(code, 3, "{message}");
+            assert!(message.contains(place) && message.contains("Permission denied"), "{message}");
+        }
+        mode(path, open);
+    }
+    assert_eq!((check("").0, check("--create").0), (0, 0));
+}

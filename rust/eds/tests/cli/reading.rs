@@ -43,12 +43,12 @@ fn is_done(command: &str, code: Option<i32>) -> bool {
     code == Some(0) || (command.starts_with("ops verify-recovery") && code == Some(3))
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
 /// Runs as the user `nobody`, who owns nothing here; without root the user stays the same, and the modes decide.
-fn as_nobody(command: &mut Command) -> &mut Command {
+pub(crate) fn as_nobody(command: &mut Command) -> &mut Command {
     if is_root() { command.uid(65534).gid(65534) } else { command }
 }
 
