@@ -242,6 +242,21 @@ impl Settings {
         if let Some(bucket) = wanted.strip_prefix("s3://") {
             return Ok(Some(s3::open(bucket.trim_end_matches('/'), &self.s3).await?));
         }
+        Ok(Some(Arc::new(Settings::folder(wanted, access)?)))
+    }
+
+    /// Opens the directory of payloads; none if they are elsewhere.
+    ///
+    /// # Errors
+    /// The directory is missing or cannot be opened.
+    pub fn open_payload_folder(&self, access: Access) -> Result<Option<Folder>, Error> {
+        match (&self.payloads, self.payload_folder()) {
+            (Some(wanted), Some(_)) => Settings::folder(wanted, access).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn folder(wanted: &str, access: Access) -> Result<Folder, Error> {
         let (path, layout) = match wanted.split_once(':') {
             Some(("folder", path)) => (path, Layout::Files),
             Some(("packs", path)) => (path, Layout::Packs),
@@ -259,9 +274,7 @@ impl Settings {
             let problem = "the payload directory does not exist; create it, or run eds config check --create";
             return Err(Error::Config(format!("{}: {problem}", path.display())));
         }
-        let folder =
-            if access == Access::Read { Folder::read(path)? } else { Folder::open_as(path, layout)? };
-        Ok(Some(Arc::new(folder)))
+        Ok(if access == Access::Read { Folder::read(path)? } else { Folder::open_as(path, layout)? })
     }
 }
 

@@ -19,7 +19,7 @@ use crate::error::Error;
 
 pub use check::check;
 pub use policy::{Policy, policies};
-pub use restore::{Restored, State, erased, restore};
+pub use restore::{Restored, State, erased, restore, restore_from};
 pub use setup::{Replication, Setup, Step};
 
 /// The content of a bucket. Exhaustive: each has its own rules of protection.

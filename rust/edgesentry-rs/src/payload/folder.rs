@@ -120,6 +120,22 @@ impl Folder {
         unpacked.map_err(|source| error(&self.place, "write the payloads of packs into files", source))
     }
 
+    /// Stores the payload of a record of the ledger again, such as from a backup; durable when it returns. Nothing is
+    /// overwritten.
+    ///
+    /// # Errors
+    /// The payload is not that of the record; it cannot be stored, or a file with other bytes has its name.
+    pub async fn restore(&self, record: &AuditRecord, payload: Bytes) -> Result<(), StoreError> {
+        let (name, hash) = (content_path(record), record.payload_hash);
+        let work = move |folder: &Folder| {
+            if Hash::of(&payload) != hash {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "it does not have the payload hash"));
+            }
+            folder.put_now(&[(name, payload)])?.into_iter().try_for_each(|put| put.map(|_| ()))
+        };
+        self.run("restore a payload", work).await
+    }
+
     fn put_now(&self, payloads: &[(String, Bytes)]) -> io::Result<Vec<io::Result<Put>>> {
         if self.layout == Layout::Files {
             return Ok(payloads.iter().map(|(name, payload)| self.put_file(name, payload)).collect());

@@ -23,6 +23,7 @@ mod log;
 mod log_metrics;
 mod monitor;
 mod outputs;
+mod packs;
 mod proofs;
 mod proxy;
 mod reading;

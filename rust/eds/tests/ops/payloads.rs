@@ -210,7 +210,7 @@ fn an_impossible_restore_is_one_sentence() {
     for (line, code, why) in [
         ("lift-02", 2, "device \"lift-02\" is not registered"),
         ("lift-01 --from 9", 3, "has no record there"),
-        ("lift-01 --payload-store folder:payloads", 2, "only S3 keeps versions"),
+        ("lift-01 --payload-store folder:payloads", 2, "name a copy of it with --backup DIR"),
         ("lift-01 --payload-store s3://nowhere", 3, "HTTP 404: the bucket does not exist"),
     ] {
         let output = payloads.eds(&format!("ops restore-object {line} --apply"));

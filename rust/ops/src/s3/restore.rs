@@ -1,13 +1,17 @@
-//! Restores a payload: of all versions under its object reference, the one that the record commits to.
+//! Restores a payload: in S3, of all versions under its object reference, the one that the record commits to; in a
+//! directory, from a copy of it.
 
 use std::sync::Arc;
 
 use edgesentry_chain::{AuditRecord, Hash};
+use edgesentry_formats::{PayloadFolder, content_path};
 use edgesentry_rs::PayloadStore;
+use edgesentry_rs::ingest::verify::MAX_PAYLOAD_BYTES;
 use edgesentry_rs::ledger::ErasureRow;
-use edgesentry_rs::payload::{S3, Version};
+use edgesentry_rs::payload::{Folder, S3, Version};
 use serde::Serialize;
 
+use crate::blocking::blocking;
 use crate::error::Error;
 
 /// The state of a payload. Exhaustive: the exit code follows it.
@@ -111,4 +115,56 @@ pub async fn restore(store: &Arc<S3>, record: &AuditRecord, apply: bool) -> Resu
         return Ok(answer(State::Restored, Some(version), evidence));
     }
     Ok(answer(State::Lost, None, format!("{wrong}; none of {looked_at} versions has its bytes")))
+}
+
+/// Searches the payload of a record in a copy of the payload directory and, with `apply`, stores it in the directory under
+/// the name of the record. Nothing is ever deleted or overwritten.
+///
+/// Both may have files, packs, and the names of earlier releases.
+pub async fn restore_from(
+    backup: &Arc<PayloadFolder>,
+    store: &Folder,
+    record: &AuditRecord,
+    apply: bool,
+) -> Result<Restored, Error> {
+    let answer = |state, key: Option<String>, evidence: String| Restored {
+        device_id: record.device_id.clone(),
+        sequence: record.sequence,
+        object_ref: record.object_ref.clone(),
+        key,
+        state,
+        version: None,
+        evidence,
+    };
+    let wrong = match store.get(record).await? {
+        Some(bytes) if Hash::of(&bytes) == record.payload_hash => {
+            return Ok(answer(State::Intact, None, "a plain read returns it".to_owned()));
+        }
+        Some(bytes) => format!("other bytes are there: BLAKE3 {}", Hash::of(&bytes)),
+        None => "it is deleted or was never there".to_owned(),
+    };
+    let (from, wanted) = (Arc::clone(backup), record.clone());
+    let read = move || {
+        from.read(&wanted, MAX_PAYLOAD_BYTES as u64).map_err(|error| Error::Unusable {
+            problem: "the backup cannot be read".to_owned(),
+            source: error.into(),
+        })
+    };
+    let found = blocking(read).await?;
+    let Some(bytes) = found else {
+        return Ok(answer(State::Lost, None, format!("{wrong}; the backup lacks it")));
+    };
+    if Hash::of(&bytes) != record.payload_hash {
+        return Ok(answer(State::Lost, None, format!("{wrong}; the backup has other bytes, too")));
+    }
+    let (key, evidence) = (Some(content_path(record)), format!("{wrong}; the backup has its bytes"));
+    if !apply {
+        return Ok(answer(State::Restorable, key, evidence));
+    }
+    store.restore(record, bytes.into()).await?;
+    if store.get(record).await?.is_none_or(|bytes| Hash::of(&bytes) != record.payload_hash) {
+        let problem = format!("{key:?} was written, but reads back differently");
+        return Err(Error::Server { server: store.place().to_owned(), problem });
+    }
+    Ok(answer(State::Restored, key, evidence))
 }

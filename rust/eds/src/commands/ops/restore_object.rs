@@ -6,25 +6,27 @@ use std::sync::Arc;
 
 use clap::Args;
 use edgesentry_chain::AuditRecord;
-use edgesentry_formats::{MAX_FILE_BYTES, read_file};
-use edgesentry_ops::s3::{Restored, State, erased, restore};
+use edgesentry_formats::{MAX_FILE_BYTES, PayloadFolder, read_file};
+use edgesentry_ops::s3::{Restored, State, erased, restore, restore_from};
 use edgesentry_rs::Filter;
 use edgesentry_rs::ledger::{ErasureQuery, ErasureRow, ErasureSelection, LogTables};
-use edgesentry_rs::payload::S3;
+use edgesentry_rs::payload::{Folder, S3};
 use edgesentry_rs::settings::Access;
 use futures::{StreamExt, TryStreamExt};
 use serde_json::json;
 
 use crate::exit::{Exit, Failure};
+use crate::inputs;
 use crate::interrupt;
 use crate::output::{Answer, Output};
-use crate::stores::StoreArgs;
+use crate::stores::{Opened, StoreArgs};
 use crate::text::{count, name, sentence};
 
-/// Restore payloads that were deleted or overwritten in S3, byte-identical, from their versions
+/// Restore payloads that were deleted or overwritten, byte-identical: in S3 from their versions, in a
+/// directory from a copy of it
 ///
-/// The command copies the version whose BLAKE3 is the payload hash of the record to the top; it deletes and
-/// overwrites nothing. Nothing is changed without --apply. Exit code 0 if every payload is intact or
+/// In S3 the command copies the version whose BLAKE3 is the payload hash of the record to the top. In a
+/// directory it stores the payload from the copy. It deletes and overwrites nothing. Nothing is changed without --apply. Exit code 0 if every payload is intact or
 /// restored, 1 if one is lost, 3 if one is still to be restored. A payload whose erasure the ledger lists is
 /// not restored.
 #[derive(Args, Debug)]
@@ -33,7 +35,8 @@ Examples:
   eds ops restore-object lift-01 --ledger postgres://db/audit \\
       --payload-store s3://audit-payloads
   eds ops restore-object lift-01 --from 17 --to 17 --apply
-  eds ops restore-object --all --apply")]
+  eds ops restore-object --all --apply
+  eds ops restore-object --all --payload-store packs:/var/lib/eds/payloads --backup /mnt/payloads")]
 pub(super) struct RestoreObject {
     /// The device
     #[arg(value_name = "DEVICE", required_unless_present_any = ["all", "devices"])]
@@ -50,11 +53,31 @@ pub(super) struct RestoreObject {
     /// The highest sequence
     #[arg(long, value_name = "SEQUENCE")]
     to: Option<u64>,
+    /// A copy of the payload directory, with files, packs or both, if the payloads are in one
+    #[arg(long, value_name = "DIR")]
+    backup: Option<PathBuf>,
     /// Do it
     #[arg(long)]
     apply: bool,
     #[command(flatten)]
     stores: StoreArgs,
+}
+
+/// The payload store, and where lost payloads may be.
+enum Source {
+    /// In the versions of a bucket.
+    Versions(Arc<S3>),
+    /// In a copy of a directory.
+    Backup { backup: Arc<PayloadFolder>, store: Folder },
+}
+
+impl Source {
+    async fn restore(&self, record: &AuditRecord, apply: bool) -> Result<Restored, edgesentry_ops::Error> {
+        match self {
+            Source::Versions(store) => restore(store, record, apply).await,
+            Source::Backup { backup, store } => restore_from(backup, store, record, apply).await,
+        }
+    }
 }
 
 /// Payloads that are checked concurrently.
@@ -79,13 +102,9 @@ impl Tally {
 impl RestoreObject {
     pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         let opened = self.stores.open(Access::Read)?;
-        let bucket = opened.settings.payloads.as_deref().and_then(|url| url.strip_prefix("s3://"));
-        let Some(bucket) = bucket else {
-            return Err(Failure::usage("config", "payloads: only S3 keeps versions; set s3://BUCKET"));
-        };
         let devices = self.devices()?;
         super::super::known_devices(&opened, &devices)?;
-        let store = Arc::new(opened.wait(S3::connect(bucket.trim_end_matches('/'), &opened.settings.s3))?);
+        let source = self.source(&opened)?;
         let tables = opened.ledger.log();
         let filter = Filter { devices, from_sequence: self.from, to_sequence: self.to, ..Filter::default() };
         let work = async {
@@ -94,11 +113,11 @@ impl RestoreObject {
             while let Some(chunk) = records.try_next().await.map_err(Failure::from)? {
                 let erasures = erasures_of(tables.as_deref(), &chunk).await?;
                 let looks = chunk.into_iter().map(|record: AuditRecord| {
-                    let (store, erasures) = (Arc::clone(&store), &erasures);
+                    let (source, erasures) = (&source, &erasures);
                     async move {
                         match erasures.get(&(record.device_id.clone(), record.sequence)) {
                             Some(erasure) => Ok(erased(&record, erasure)),
-                            None => restore(&store, &record, self.apply).await.map_err(Failure::from),
+                            None => source.restore(&record, self.apply).await.map_err(Failure::from),
                         }
                     }
                 });
@@ -113,6 +132,37 @@ impl RestoreObject {
         let interrupted = || Failure::interrupted("interrupted: payloads restored so far stay restored");
         let tally = answer.ok_or_else(interrupted)??;
         self.conclude(&tally, output)
+    }
+
+    /// Opens the payload store, and the copy of a directory.
+    fn source(&self, opened: &Opened) -> Result<Source, Failure> {
+        let bucket = opened.settings.payloads.as_deref().and_then(|url| url.strip_prefix("s3://"));
+        match (bucket, &self.backup) {
+            (Some(bucket), None) => {
+                let store = S3::connect(bucket.trim_end_matches('/'), &opened.settings.s3);
+                Ok(Source::Versions(Arc::new(opened.wait(store)?)))
+            }
+            (Some(_), Some(_)) => {
+                Err(Failure::usage("config", "--backup: S3 keeps versions, from which payloads are restored"))
+            }
+            (None, backup) => {
+                let access = if self.apply { Access::Existing } else { Access::Read };
+                match (opened.settings.open_payload_folder(access)?, backup) {
+                    (Some(store), Some(backup)) => {
+                        Ok(Source::Backup { backup: Arc::new(inputs::payloads(backup)?), store })
+                    }
+                    (Some(_), None) => Err(Failure::usage(
+                        "config",
+                        "payloads: a directory keeps no versions; name a copy of it with --backup DIR",
+                    )),
+                    (None, _) => Err(Failure::usage(
+                        "config",
+                        "payloads: only S3 and directories restore single payloads; set folder:PATH, packs:PATH or \
+                         s3://BUCKET",
+                    )),
+                }
+            }
+        }
     }
 
     /// Returns the named devices; an empty list means all.
