@@ -4,14 +4,14 @@
  *   strike [-n N] [-a ACTION] [-s] [-c CALL] -r FOLDER -o REPORT -- COMMAND...
  *
  * Counts the calls that change files below FOLDER: writes, syncs, renames, links, removals, new files and folders,
- * changes of length. Call N does not happen; ACTION determines its result:
+ * changes of length. With -c flock it counts locks. Call N does not happen; ACTION determines its result:
  *
  *   EIO, ENOSPC, ...  the error
  *   short             half of the bytes are written; only writes of two bytes and more are counted
  *   kill              the process is killed before the call
  *
- * With -s every later call fails like call N, as on a disk that stays full; only calls that need space are counted.
- * With -c only calls whose names begin with CALL are counted. Without -n nothing fails. The report has the number of calls, and a line for each call that was struck: its number, name and path.
+ * With -s every later call fails like call N, as on a disk that stays full; without -c only calls that need space are
+ * counted. With -c only calls whose names begin with CALL are counted. Without -n nothing fails. The report has the number of calls, and a line for each call that was struck: its number, name and path.
  *
  * The calls are caught by seccomp and ptrace, so it does not matter whether they come from the C library, from
  * Rust's rustix, or from a statically linked program.
@@ -59,6 +59,7 @@ static const struct call {
     {SYS_sync_file_range, "sync_file_range", DESCRIPTOR, 0},
     {SYS_ftruncate, "ftruncate", DESCRIPTOR, 0},
     {SYS_fallocate, "fallocate", DESCRIPTOR, 0},
+    {SYS_flock, "flock", DESCRIPTOR, 0},
     {SYS_renameat2, "renameat2", PATH_AT, 0},
     {SYS_linkat, "linkat", PATH_AT, 2},
     {SYS_unlinkat, "unlinkat", PATH_AT, 0},
@@ -81,7 +82,7 @@ static const struct call {
 
 static const struct { const char *name; int number; } ERRORS[] = {
     {"EIO", EIO}, {"ENOSPC", ENOSPC}, {"EDQUOT", EDQUOT}, {"EACCES", EACCES}, {"EROFS", EROFS}, {"EMFILE", EMFILE},
-    {"EPERM", EPERM},
+    {"EPERM", EPERM}, {"ENOLCK", ENOLCK}, {"EOPNOTSUPP", EOPNOTSUPP},
 };
 
 static long strike_at;      /* 0: never */
@@ -238,7 +239,8 @@ static void look_at(pid_t thread) {
         if (CALLS[at].number == number_of(&r)) call = &CALLS[at];
     char path[PATH_MAX];
     if (!call || strncmp(call->name, only, strlen(only)) || !concerns_us(thread, call, &r, path)) return;
-    if (is_sticky && !needs_space(call, path)) return;
+    if (is_sticky && !*only && !needs_space(call, path)) return;
+    if (call->number == SYS_flock && !*only) return;
     counted++;
     if (!strike_at || !(counted == strike_at || (is_sticky && counted > strike_at))) return;
     fprintf(report, "%ld %s %s\n", counted, call->name, path);
