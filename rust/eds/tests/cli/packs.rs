@@ -105,6 +105,7 @@ fn verify(folder: &Folder, line: &str) -> (i32, Value) {
 fn payloads_are_verified_bundled_and_copied() {
     for how in ALL {
         let (folder, fleet) = stored(how);
+        done(&folder, "checkpoint --config eds.toml");
         // A backup is a copy, made after the last record.
         copy(&folder.path("store"), &folder.path("backup"));
         for place in ["store", "backup"] {
@@ -186,7 +187,8 @@ fn a_payload_is_erased_and_a_backup_brings_it_back_only_for_a_time() {
 
 #[test]
 fn payloads_are_restored_from_a_backup() {
-    for (how, backup) in ALL.into_iter().flat_map(|how| ALL.map(|backup| (how, backup))) {
+    use How::{Files, Mixed, Old, Packs};
+    for (how, backup) in [(Old, Packs), (Files, Mixed), (Packs, Old), (Packs, Packs), (Mixed, Files)] {
         let (folder, fleet) = stored(how);
         let (other, _) = stored(backup);
         let backup_path = other.path("store").display().to_string();
