@@ -20,9 +20,10 @@ use crate::failures::StoreFailures;
 use crate::identity::{Peer, Sender, SenderKey};
 use crate::problem::Problem;
 use crate::rates::{Charge, Proofs, Rates, Rejections};
+use crate::scope::Scope;
 use crate::settings::{ServeLimits, ServeSettings};
 use crate::shares::{Pool, Share};
-use crate::tokens::{Scope, Tokens};
+use crate::tokens::Tokens;
 
 /// How long a batch or an export waits for its turn.
 pub(crate) const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -18,7 +18,6 @@ mod picture;
 mod record;
 mod search;
 mod session;
-pub(crate) mod settings;
 mod sign;
 mod snapshot;
 
@@ -50,8 +49,8 @@ use self::snapshot::{SAMPLE_INTERVAL, Sources};
 use crate::app::App;
 use crate::problem::Problem;
 use crate::rates::Logins;
+use crate::scope::Scope;
 use crate::settings::ServeSettings;
-use crate::tokens::Scope;
 
 pub use operations::{AGES, FAILURES};
 

@@ -29,7 +29,7 @@ pub use self::openapi::openapi;
 use super::app::{App, State, shown};
 use super::console::{self, Console};
 use super::problem::Problem;
-use super::tokens::Scope;
+use super::scope::Scope;
 use edgesentry_rs::telemetry::TraceContext;
 use edgesentry_rs::wire::ProblemCode;
 

@@ -5,11 +5,11 @@
 //! the broker sends unacknowledged messages again. No state of a connection outlives it: the next one reuses its packet
 //! identifiers for other messages.
 
+mod broker;
 mod connection;
 mod held;
 mod intake;
 mod outcomes;
-mod settings;
 mod topics;
 
 use std::sync::Arc;
@@ -25,10 +25,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::connection::{Connection, Ended};
-pub use self::settings::MqttSettings;
 use self::topics::Topics;
 use super::failures::StoreFailures;
 use super::rates::Rejections;
+pub use super::settings::MqttSettings;
 use super::settings::RateSettings;
 use edgesentry_device::loopback::is_loopback_host;
 use edgesentry_device::tls::client_config;

@@ -5,7 +5,8 @@ use axum::response::{IntoResponse, Response};
 
 use super::bodies::BodyError;
 use super::json::Json;
-use super::tokens::{Scope, Token};
+use super::scope::Scope;
+use super::tokens::Token;
 use edgesentry_rs::admission::{Rejection, RejectionCode};
 use edgesentry_rs::error::{Error, describe};
 use edgesentry_rs::wire::{self, Malformed, ProblemCode};

@@ -15,6 +15,9 @@
 //! scopes = ["read"]
 //! ```
 
+mod console;
+mod mqtt;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,9 +27,9 @@ use edgesentry_chain::Hash;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 
-pub use super::console::settings::ConsoleSettings;
-use super::mqtt::MqttSettings;
-use super::tokens::Scope;
+pub use self::console::ConsoleSettings;
+pub use self::mqtt::MqttSettings;
+use super::scope::Scope;
 use edgesentry_rs::Error;
 use edgesentry_rs::settings::{Settings, list};
 

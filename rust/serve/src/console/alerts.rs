@@ -8,7 +8,7 @@ use edgesentry_device::client::{Client, ClientSettings};
 use edgesentry_rs::error::{Error, describe};
 use serde::Deserialize;
 
-use super::settings::ConsoleSettings;
+use crate::settings::ConsoleSettings;
 
 /// The largest response of an Alertmanager, and the most alerts that are shown.
 const MAX_RESPONSE_BYTES: usize = 4 << 20;

@@ -12,7 +12,7 @@ use super::Site;
 use super::parts::{Page, Script};
 use crate::app::State;
 use crate::identity::{Peer, SenderKey};
-use crate::tokens::Scope;
+use crate::scope::Scope;
 
 /// The target of events; it is part of the interface.
 const TARGET: &str = "edgesentry_rs::transport::console";
