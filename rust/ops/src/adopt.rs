@@ -90,6 +90,9 @@ pub(crate) async fn adopted(archive: &Archive) -> Result<Option<Adopted>, Error>
 
 /// Rejects a restored copy that was not adopted, and a server of another timeline than the adopted copy. `history` is
 /// the writer's own file if it archives one: the archive does not have it yet.
+///
+/// # Errors
+/// The server may not archive there, or the archive cannot be read.
 pub async fn admit(archive: &Archive, writer: &Writer, history: Option<&Path>) -> Result<(), Error> {
     let adopted = adopted(archive).await?;
     match (&writer.copy, adopted) {

@@ -73,6 +73,9 @@ pub struct Archive {
 
 impl Archive {
     /// Opens the archive of the settings, `ops.archive`.
+    ///
+    /// # Errors
+    /// No archive is set, a setting or a key cannot be used, or the object store cannot be opened.
     pub async fn open(settings: &Settings) -> Result<Archive, Error> {
         let Some(url) = &settings.ops.archive else {
             let message = "no archive is set; set ops.archive to s3://BUCKET/PREFIX or folder:PATH";
@@ -118,6 +121,9 @@ impl Archive {
     /// directory, else, if the user that PostgreSQL runs as cannot write there, in the current one. For the commands
     /// that PostgreSQL runs this is its data directory; base backups leave out files whose names begin with
     /// `pgsql_tmp` (<https://www.postgresql.org/docs/current/protocol-replication.html>, BASE_BACKUP).
+    ///
+    /// # Errors
+    /// The directory cannot be created.
     pub fn temporary(&self) -> Result<Temporary, Error> {
         let make = Temporary::new;
         let preferred = self.temp.clone().unwrap_or_else(std::env::temp_dir);
@@ -159,6 +165,9 @@ impl Archive {
     }
 
     /// Returns the cluster of the archive, which must exist: a wrong bucket or prefix is not an empty archive.
+    ///
+    /// # Errors
+    /// There is no archive; also the errors of [`Archive::identity`].
     pub async fn existing_identity(&self) -> Result<Identity, Error> {
         self.identity().await?.ok_or_else(|| self.no_archive())
     }
@@ -171,6 +180,9 @@ impl Archive {
 
     /// Claims the archive for a cluster, or rejects it if it belongs to another cluster. The caller knows the
     /// identity from the cluster itself, so this also signs an unsigned identity.
+    ///
+    /// # Errors
+    /// The archive belongs to another cluster, or cannot be read or written.
     pub async fn claim(&self, identity: Identity) -> Result<(), Error> {
         let mut there = self.stated_identity().await?;
         if there.is_none() {

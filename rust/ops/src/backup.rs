@@ -96,6 +96,10 @@ impl Backup {
 }
 
 /// Takes a backup, proves it, and archives it. The manifest comes last, so that half a backup does not count.
+///
+/// # Errors
+/// A precondition is not met, the archive belongs to another cluster, `pg_basebackup` or the proof fails, or the
+/// archive cannot be written.
 pub async fn backup(archive: &Archive, source: &Source, observer: Observer<'_>) -> Result<Backup, Error> {
     source.programs.require(&["pg_basebackup", "pg_verifybackup"])?;
     source.refuse_tablespaces()?;
@@ -151,6 +155,9 @@ pub async fn backup(archive: &Archive, source: &Source, observer: Observer<'_>) 
 /// Returns the newest backup if at most `log_bytes` of write-ahead log were written since it began: a restore to now
 /// replays no more than that. Returns `None` if there are more, if the newest backup is of another timeline or
 /// cluster, or if no trusted key has signed it although the settings name one.
+///
+/// # Errors
+/// The archive or the server cannot be read.
 pub async fn sufficient(archive: &Archive, source: &Source, log_bytes: u64) -> Result<Option<Backup>, Error> {
     let Some(newest) = backups(archive).await?.pop() else { return Ok(None) };
     if (newest.identity, newest.timeline) != (source.identity, source.timeline)
@@ -168,6 +175,9 @@ pub async fn sufficient(archive: &Archive, source: &Source, log_bytes: u64) -> R
 }
 
 /// Returns all backups, oldest first. An unreadable manifest is an error: the segments that it needs are unknown.
+///
+/// # Errors
+/// The archive or a manifest cannot be read.
 pub async fn backups(archive: &Archive) -> Result<Vec<Backup>, Error> {
     let mut backups = Vec::new();
     for object in archive.objects().list("backups/").await? {
@@ -189,6 +199,9 @@ pub async fn backups(archive: &Archive) -> Result<Vec<Backup>, Error> {
 }
 
 /// Returns the backup with a name, or the newest one.
+///
+/// # Errors
+/// There is no such backup, or the archive cannot be read.
 pub async fn find(archive: &Archive, id: Option<&str>) -> Result<Backup, Error> {
     let mut backups = backups(archive).await?;
     let found = match id {
@@ -203,6 +216,9 @@ pub async fn find(archive: &Archive, id: Option<&str>) -> Result<Backup, Error> 
 
 /// Downloads a backup, compares its signature and its hashes, proves it again with `pg_verifybackup`, and reads the
 /// segments of its log from the archive.
+///
+/// # Errors
+/// The archive cannot be read, or a program cannot be run. A failed comparison is a failed check.
 pub async fn verify(
     archive: &Archive,
     programs: &Programs,

@@ -36,7 +36,7 @@ pub enum Synchronous {
     /// The current ones.
     Unchanged,
     /// None.
-    Nobody,
+    NoStandby,
     /// The first connected one of these `application_name`s.
     First(Vec<String>),
 }
@@ -71,6 +71,9 @@ impl Setting {
 }
 
 /// Reads the settings of a server and compares them.
+///
+/// # Errors
+/// The server cannot be queried.
 pub async fn compare(sql: &Sql, wanted: &Wanted) -> Result<Vec<Setting>, Error> {
     let mut settings = Vec::new();
     for Rule { name, needs_restart, why, .. } in RULES {
@@ -98,6 +101,9 @@ fn raw(name: &str) -> String {
 
 /// Changes the settings that differ, and reloads the server. It does not restart the server, which some settings
 /// need. If a change is rejected, nothing is changed.
+///
+/// # Errors
+/// A change needs an explicit option, or the server refuses a statement.
 pub async fn apply(sql: &Sql, settings: &[Setting]) -> Result<(), Error> {
     if let Some((setting, refused)) = settings.iter().find_map(|one| Some((one, one.refused?))) {
         return Err(Error::Config(format!("{}: {refused}; nothing was changed", setting.name)));
@@ -167,7 +173,7 @@ impl Wanted {
             "synchronous_commit" if is != "remote_apply" => "on".to_owned(),
             "synchronous_standby_names" => match &self.synchronous {
                 Synchronous::Unchanged => is.to_owned(),
-                Synchronous::Nobody => String::new(),
+                Synchronous::NoStandby => String::new(),
                 Synchronous::First(names) => {
                     let names: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
                     format!("FIRST 1 ({})", names.join(", "))
@@ -183,7 +189,7 @@ impl Wanted {
             "archive_library" if !self.replaces_archiver => Some(OTHER_ARCHIVER),
             "archive_command" if !self.replaces_archiver && is_other_archiver(is) => Some(OTHER_ARCHIVER),
             "synchronous_standby_names" if !self.weakens_durability => {
-                let after = if self.synchronous == Synchronous::Nobody { 0 } else { 1 };
+                let after = if self.synchronous == Synchronous::NoStandby { 0 } else { 1 };
                 (after < standbys_waited_for(is)).then_some(FEWER_STANDBYS)
             }
             _ => None,
@@ -226,6 +232,9 @@ pub struct Trial {
 
 impl Trial {
     /// Returns an error if the trial failed: PostgreSQL would keep every segment until its disk is full.
+    ///
+    /// # Errors
+    /// The trial failed.
     pub fn must_not_fail(&self) -> Result<(), Error> {
         if self.status != Status::Failed {
             return Ok(());
@@ -239,6 +248,9 @@ impl Trial {
 
 /// Makes the server run `archive-wal --check` as it would run the `archive_command`: as its user, on its machine,
 /// with its environment, by `COPY ... FROM PROGRAM` into a temporary table.
+///
+/// # Errors
+/// `psql` cannot be run. A server that does not run the command is a trial of unknown status.
 pub async fn try_archiving(sql: &Sql, command: &RestoreCommand) -> Result<Trial, Error> {
     let program = format!("{} 2>&1; echo exit code $?", command.archive_check()).replace('\'', "''");
     // No message contains these separators, so that every line is one value. Commits may wait for a standby that is
@@ -326,8 +338,8 @@ mod tests {
     #[test]
     fn fewer_standbys_are_refused_and_as_many_are_not() {
         let first = wanted(Synchronous::First(vec!["a".into()]));
-        let nobody = wanted(Synchronous::Nobody);
-        for (names, refused_first, refused_nobody) in [
+        let no_standby = wanted(Synchronous::NoStandby);
+        for (names, refused_first, refused_none) in [
             ("", false, false),
             ("a", false, true),
             ("*", false, true),
@@ -338,7 +350,7 @@ mod tests {
             ("FIRST 3(a, b, c)", true, true),
         ] {
             let refused = |wanted: &Wanted| wanted.refusal("synchronous_standby_names", names).is_some();
-            assert_eq!((refused(&first), refused(&nobody)), (refused_first, refused_nobody), "{names}");
+            assert_eq!((refused(&first), refused(&no_standby)), (refused_first, refused_none), "{names}");
         }
     }
 

@@ -74,6 +74,9 @@ impl Dump {
 }
 
 /// Takes a dump of the database of the settings.
+///
+/// # Errors
+/// `pg_dump` fails, or the archive belongs to another cluster or cannot be written.
 pub async fn dump(archive: &Archive, source: &Source, observer: Observer<'_>) -> Result<Dump, Error> {
     source.programs.require(&["pg_dump", "pg_restore"])?;
     archive.objects().check().await?;
@@ -108,6 +111,9 @@ pub async fn dump(archive: &Archive, source: &Source, observer: Observer<'_>) ->
 }
 
 /// Returns all dumps, oldest first.
+///
+/// # Errors
+/// The archive or a manifest cannot be read.
 pub async fn dumps(archive: &Archive) -> Result<Vec<Dump>, Error> {
     let mut dumps: Vec<Dump> = Vec::new();
     for object in archive.objects().list("dumps/").await? {
@@ -144,6 +150,9 @@ pub(crate) async fn download(
 }
 
 /// Downloads a dump, compares its signature and hash, and lists it again.
+///
+/// # Errors
+/// The archive cannot be read, or a program cannot be run. A failed comparison is a failed check.
 pub async fn verify(
     archive: &Archive,
     programs: &Programs,

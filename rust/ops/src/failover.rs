@@ -49,6 +49,9 @@ pub fn wait_until_gone(sql: &Sql, detection: Detection, patience: Duration) -> b
 /// Fences a stopped server: when it comes back it is a standby, which takes no writes.
 ///
 /// `standby.signal` in the data directory does it, regardless of how and with which settings the server is started.
+///
+/// # Errors
+/// `data` is not a data directory, or cannot be written.
 pub fn fence(programs: &Programs, data: &Path) -> Result<(), Error> {
     if !data.join("PG_VERSION").is_file() {
         let message = format!("{}: not a PostgreSQL data directory; nothing was fenced", data.display());
@@ -78,6 +81,9 @@ pub fn refuses_writes(sql: &Sql) -> Check {
 }
 
 /// Promotes a standby and waits until it takes writes.
+///
+/// # Errors
+/// The server refuses, or does not take writes in time.
 pub fn promote(sql: &Sql) -> Result<(), Error> {
     sql.query("SELECT pg_promote(false)")?;
     wait(sql, "accept writes after its promotion", "SELECT NOT pg_is_in_recovery()")
@@ -85,6 +91,10 @@ pub fn promote(sql: &Sql) -> Result<(), Error> {
 
 /// Makes commits of a primary wait for the standby with this `application_name`, and waits until that one is
 /// synchronous.
+///
+/// # Errors
+/// The name has other characters than letters, digits and `_`, the server refuses, or the standby is not synchronous in
+/// time.
 pub fn synchronous(sql: &Sql, standby: &str) -> Result<(), Error> {
     if !standby.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') || standby.is_empty() {
         return Err(Error::Config(format!(

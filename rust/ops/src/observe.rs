@@ -21,4 +21,4 @@ pub enum Event<'a> {
 pub type Observer<'a> = &'a (dyn Fn(Event<'_>) + Send + Sync);
 
 /// Discards the progress.
-pub fn nobody(_: Event<'_>) {}
+pub fn ignore(_: Event<'_>) {}

@@ -32,6 +32,9 @@ impl Programs {
     /// Finds the programs of `folder`, or the newest ones in the usual places and in `PATH`; first among those that
     /// have the server's programs as well. The client programs alone are enough for backups: see
     /// [`Programs::require`].
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if there is no PostgreSQL, only one that is too old, or, for root, no user `postgres`.
     pub fn find(folder: Option<&Path>) -> Result<Programs, Error> {
         let places = folder.map_or_else(usual_folders, |folder| vec![folder.to_owned()]);
         let with_client = places.into_iter().filter(|place| place.join("psql").is_file());
@@ -66,6 +69,9 @@ impl Programs {
     }
 
     /// Checks that the programs of an operation's late steps exist, before hours of work.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] names the missing programs and their package.
     pub fn require(&self, programs: &[&str]) -> Result<(), Error> {
         let missing: Vec<&str> =
             programs.iter().copied().filter(|name| !self.folder.join(name).is_file()).collect();
@@ -111,6 +117,9 @@ impl Programs {
     }
 
     /// Gives a file or a directory to the user that [`Programs::owned`] runs as. A symbolic link is not followed.
+    ///
+    /// # Errors
+    /// The owner cannot be changed.
     pub fn own(&self, path: &Path) -> Result<(), Error> {
         let Some((user, group)) = self.owner else { return Ok(()) };
         std::os::unix::fs::lchown(path, Some(user), Some(group))
@@ -168,6 +177,9 @@ pub struct Sql {
 
 impl Sql {
     /// Parses the URL of a server, `postgres://user:password@host:port/database`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for another form or several hosts; it does not quote the URL.
     pub fn new(programs: &Programs, url: &str) -> Result<Sql, Error> {
         let wrong = || {
             let message = "expected postgres://user:password@host:port/database with one host";
@@ -216,11 +228,17 @@ impl Sql {
 
     /// Runs statements, each in a transaction of its own, and returns the rows of the last: fields separated by `|`,
     /// without headings.
+    ///
+    /// # Errors
+    /// [`Error::Server`] if the server cannot be reached or refuses a statement, or at the timeout.
     pub fn query(&self, sql: &str) -> Result<String, Error> {
         self.query_within(sql, STATEMENT_TIMEOUT)
     }
 
     /// Like [`Sql::query`], with a timeout: the server's own `statement_timeout` does not end a wait for a standby.
+    ///
+    /// # Errors
+    /// As [`Sql::query`].
     pub fn query_within(&self, sql: &str, patience: Duration) -> Result<String, Error> {
         let mut psql = self.client("psql");
         psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]);

@@ -54,6 +54,9 @@ impl Ended {
 pub(crate) const NO_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Runs a program to its end; kills it and returns an error if it exceeds the timeout.
+///
+/// # Errors
+/// [`Error::Program`] if it cannot be started or exceeds the timeout. Its exit status is part of the result.
 pub fn run(command: &mut Command, patience: Duration) -> Result<Ended, Error> {
     let program = name(command);
     let started = start(command.stdin(Stdio::null()).stdout(Stdio::piped()));
@@ -84,6 +87,9 @@ pub(crate) fn finish(program: &str, mut guarded: Guarded, patience: Duration) ->
 }
 
 /// Like [`run`], but returns stdout, and an error unless the program succeeds.
+///
+/// # Errors
+/// [`Error::Program`] also if the program fails.
 pub fn done(command: &mut Command, patience: Duration) -> Result<String, Error> {
     let ended = run(command, patience)?;
     if ended.status.success() {

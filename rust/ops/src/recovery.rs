@@ -241,6 +241,9 @@ fn silences(silences: &Silences) -> Option<Check> {
 }
 
 /// Returns the active silences of an Alertmanager, by its own program `amtool`.
+///
+/// # Errors
+/// The reason why `amtool` cannot be run, or does not reach the Alertmanager.
 pub async fn active_silences(alertmanager: &str) -> Result<Vec<String>, String> {
     let url = format!("--alertmanager.url={alertmanager}");
     let asked = blocking(move || {

@@ -52,6 +52,9 @@ pub enum Target {
 
 impl Target {
     /// Parses a time in RFC 3339 with its zone, such as `2026-01-31T12:00:00Z` or `2026-01-31T13:00:00+01:00`.
+    ///
+    /// # Errors
+    /// A sentence with the expected form.
     pub fn time(text: &str) -> Result<Target, String> {
         let time = OffsetDateTime::parse(text, &Rfc3339);
         time.map(Target::Time).map_err(|_| {
@@ -136,6 +139,9 @@ pub struct Reached {
 }
 
 /// Returns the end of an archive along its current timeline.
+///
+/// # Errors
+/// The programs are missing, or the archive cannot be read.
 pub async fn reached(settings: &Settings, archive: &Archive) -> Result<Reached, Error> {
     let programs = source::programs(settings)?;
     let (timeline, last_transaction) = Known::of(archive, &programs).await?.last_transaction().await?;

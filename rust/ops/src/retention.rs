@@ -88,6 +88,9 @@ pub struct Plan {
 
 impl Contents {
     /// Reads an archive. An unreadable manifest is an error, and nothing is deleted.
+    ///
+    /// # Errors
+    /// The archive or a manifest cannot be read.
     pub async fn of(archive: &Archive) -> Result<Contents, Error> {
         let segment_bytes = archive.existing_identity().await?.wal_segment_bytes;
         // Listed before the manifests are read: the plan excludes objects written in the meantime.
@@ -250,6 +253,9 @@ fn log_before(contents: &Contents, first: Segment, backup: &str) -> Option<Delet
 }
 
 /// Applies a plan.
+///
+/// # Errors
+/// An object cannot be deleted. Those before it are deleted; the plan can be applied again.
 pub async fn apply(archive: &Archive, plan: &Plan) -> Result<(), Error> {
     for key in plan.delete.iter().flat_map(|deletion| &deletion.keys) {
         archive.objects().delete(key).await?;

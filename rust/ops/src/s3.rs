@@ -41,6 +41,9 @@ pub struct Bucket {
 
 impl Bucket {
     /// Returns a bucket by its name; sends no request yet.
+    ///
+    /// # Errors
+    /// The name is not one of a bucket, or the settings cannot be used.
     pub async fn new(name: &str, settings: &S3Settings) -> Result<Bucket, Error> {
         let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
         if !(3..=63).contains(&name.len()) || !name.bytes().all(good) {

@@ -414,13 +414,13 @@ mod tests {
         let subject = subject();
         let statement = Statement::plain(&subject, b"content");
         let signed = Trust::of(&settings(folder.path(), 1)).unwrap().sign(&statement).unwrap();
-        let nobody = Trust::of(&OpsSettings::default()).unwrap();
+        let no_key = Trust::of(&OpsSettings::default()).unwrap();
         let verify =
             |trust: &Trust, signature: Option<&Signature>| trust.verify(&statement, signature).unwrap();
 
-        assert_eq!(nobody.sign(&statement).unwrap(), None);
-        assert_eq!(verify(&nobody, None), Ok(Standing::Unsigned));
-        assert!(verify(&nobody, signed.as_ref()).unwrap_err().contains("no key is trusted"));
+        assert_eq!(no_key.sign(&statement).unwrap(), None);
+        assert_eq!(verify(&no_key, None), Ok(Standing::Unsigned));
+        assert!(verify(&no_key, signed.as_ref()).unwrap_err().contains("no key is trusted"));
         for trust in [trusting(&[1]), trusting(&[2, 3]), Trust::of(&settings(folder.path(), 1)).unwrap()] {
             assert!(verify(&trust, None).unwrap_err().contains("--allow-unsigned"));
         }
@@ -433,7 +433,7 @@ mod tests {
         };
         assert_eq!(verify(&lax(trusting(&[1])), None), Ok(Standing::Unsigned));
         assert!(verify(&lax(trusting(&[2])), signed.as_ref()).is_err());
-        assert_eq!(verify(&lax(nobody), signed.as_ref()), Ok(Standing::Unsigned));
+        assert_eq!(verify(&lax(no_key), signed.as_ref()), Ok(Standing::Unsigned));
     }
 
     #[test]

@@ -34,11 +34,17 @@ pub struct Source {
 }
 
 /// Returns the programs of the settings, `ops.postgres_bin`.
+///
+/// # Errors
+/// As [`Programs::find`].
 pub fn programs(settings: &Settings) -> Result<Programs, Error> {
     Programs::find(settings.ops.postgres_bin.as_deref())
 }
 
 /// Returns the URL of the settings: `ops.postgres`, or the ledger if that is PostgreSQL.
+///
+/// # Errors
+/// [`Error::Config`] if neither setting names a PostgreSQL.
 pub fn url(settings: &Settings) -> Result<&str, Error> {
     let url = settings.ops.postgres.as_ref().unwrap_or(&settings.stores.ledger).reveal();
     if Location::parse(url)? == Location::Postgres {
@@ -51,6 +57,9 @@ pub fn url(settings: &Settings) -> Result<&str, Error> {
 
 impl Source {
     /// Connects to the server of the settings.
+    ///
+    /// # Errors
+    /// The programs are missing, or no host of the URL is a primary that can be queried.
     pub async fn connect(settings: &Settings) -> Result<Source, Error> {
         let (programs, url) = (programs(settings)?, url(settings)?.to_owned());
         blocking(move || Source::of(&programs, &url)).await
@@ -135,6 +144,9 @@ impl Source {
 
     /// Rejects a role that may not replicate, before any write: `pg_basebackup` and `pg_receivewal` need the
     /// privilege.
+    ///
+    /// # Errors
+    /// The role may not replicate, or the server cannot be queried.
     pub async fn require_replication(&self) -> Result<(), Error> {
         let sql = self.sql.clone();
         let asked = "SELECT rolsuper OR rolreplication, rolname FROM pg_roles WHERE rolname = current_user";
@@ -158,21 +170,23 @@ const FACTS: &str = "SELECT current_setting('server_version_num'), current_setti
     CASE WHEN pg_is_in_recovery() THEN '' ELSE pg_walfile_name(pg_current_wal_lsn()) END, \
     current_setting('edgesentry.restored_copy', true)";
 
+const UNREADABLE: &str = "the PostgreSQL URL cannot be read";
+
 /// Returns the same role and database on another port of this machine, without TLS settings, which name another host.
 pub(crate) fn on_loopback(url: &str, port: u16) -> Result<String, Error> {
-    let wrong = |_| Error::Config("the PostgreSQL URL cannot be read".to_owned());
+    // The error of a URL does not quote it.
+    let wrong = |error| Error::unusable(UNREADABLE, error);
     let one = PostgresUrl::split(url)?.each_host().next().unwrap_or_default();
-    let mut url = Url::parse(&one).map_err(|error| wrong(error.to_string()))?;
+    let mut url = Url::parse(&one).map_err(wrong)?;
     url.set_query(None);
-    url.set_host(Some("127.0.0.1")).map_err(|error| wrong(error.to_string()))?;
-    url.set_port(Some(port)).map_err(|()| wrong(String::new()))?;
+    url.set_host(Some("127.0.0.1")).map_err(wrong)?;
+    url.set_port(Some(port)).map_err(|()| Error::Config(UNREADABLE.to_owned()))?;
     Ok(url.into())
 }
 
 /// Returns the same server and role with another database.
 pub(crate) fn with_database(url: &str, database: &str) -> Result<String, Error> {
-    let mut url =
-        Url::parse(url).map_err(|error| Error::unusable("the PostgreSQL URL cannot be read", error))?;
+    let mut url = Url::parse(url).map_err(|error| Error::unusable(UNREADABLE, error))?;
     url.set_path(database);
     Ok(url.into())
 }

@@ -227,6 +227,9 @@ pub struct Textfile(PathBuf);
 
 impl Textfile {
     /// Opens the file at `path`; only its directory must exist. Fails if the file could not be written later.
+    ///
+    /// # Errors
+    /// The name does not end in `.prom`, or the file cannot be read.
     pub fn open(path: &Path) -> Result<Textfile, TextfileError> {
         if path.extension().is_none_or(|extension| extension != "prom") {
             return Err(TextfileError::Name(path.to_owned()));
@@ -238,12 +241,18 @@ impl Textfile {
 
     /// Sets these series and keeps the others. Readers see the previous file or the new one; concurrent writers wait
     /// for each other, for a few seconds.
+    ///
+    /// # Errors
+    /// The file cannot be read or written, or another writer holds its lock too long.
     pub fn set(&self, samples: &[Sample]) -> Result<(), TextfileError> {
         self.renew(&[], samples)
     }
 
     /// Like [`Textfile::set`], but drops the series of `families` that are not among the samples, such as a removed
     /// standby.
+    ///
+    /// # Errors
+    /// As [`Textfile::set`].
     pub fn renew(&self, families: &[Family], samples: &[Sample]) -> Result<(), TextfileError> {
         let folder = self.folder();
         let write = |source| TextfileError::Io { path: self.0.clone(), action: "write", source };

@@ -9,6 +9,9 @@ use crate::textfile::{Family, SLOT_RETAINED, STANDBY_LAG, Sample, WAL_SIZE};
 pub const FAMILIES: [Family; 3] = [SLOT_RETAINED, STANDBY_LAG, WAL_SIZE];
 
 /// Queries a server; returns all samples of [`FAMILIES`].
+///
+/// # Errors
+/// The server cannot be queried, or responds with unknown rows.
 pub async fn look(source: &Source) -> Result<Vec<Sample>, Error> {
     let sql = source.sql.clone();
     let rows = blocking(move || sql.query(QUERY)).await?;

@@ -74,6 +74,9 @@ pub enum Servers {
 }
 
 /// Runs the drill. An error means that it could not finish; `report` has the results so far.
+///
+/// # Errors
+/// The drill could not finish.
 pub async fn run(settings: &Settings, report: &mut DrillReport) -> Result<(), DrillError> {
     let alerts: Vec<&str> = settings.trials.iter().map(|trial| trial.alert()).collect();
     report.option("alerts", alerts.join(" "));

@@ -14,7 +14,7 @@ use super::{DrillReport, Plan, log};
 use crate::archive::Archive;
 use crate::blocking::in_place;
 use crate::error::Error;
-use crate::observe::nobody;
+use crate::observe::ignore;
 use crate::recovery::{self, Recovery, RestoredLog, Silences};
 use crate::restore::{self, Reached, Restore, Target, restore};
 use crate::servers::{POSTGRESQL, free_port};
@@ -57,6 +57,9 @@ pub struct ArchiveDrill {
 
 impl ArchiveDrill {
     /// Runs the drill. The archive is only read; the restored server archives nothing and is removed at the end.
+    ///
+    /// # Errors
+    /// The drill could not finish; `report` has the results so far.
     pub async fn run(self, report: &mut DrillReport) -> Result<(), Error> {
         let archive = Archive::open(&self.settings).await?;
         let payloads = self.settings.stores.open_payloads().await?;
@@ -89,7 +92,7 @@ impl ArchiveDrill {
             patience: Duration::from_secs(24 * 3600),
         };
         let begin = Instant::now();
-        let restored = restore(&self.settings, &archive, &wanted, &nobody).await?;
+        let restored = restore(&self.settings, &archive, &wanted, &ignore).await?;
         let url = source::on_loopback(source::url(&self.settings)?, port)?;
         let server = RestoredServer::new(restored.pid, url);
         report.step(format!("the restored server accepts writes; last commit {:?}", restored.last_commit));

@@ -49,6 +49,9 @@ pub struct Prepared {
 
 impl BucketDrill {
     /// Inspects the bucket without changing it.
+    ///
+    /// # Errors
+    /// The payloads of the settings are not in a bucket that keeps versions, or the bucket cannot be read.
     pub async fn prepare(self) -> Result<Prepared, Error> {
         enough(self.records)?;
         let name =
@@ -93,6 +96,9 @@ impl BucketDrill {
 
 impl Prepared {
     /// Runs the drill. All its deletable objects are gone when it returns or is dropped.
+    ///
+    /// # Errors
+    /// The drill could not finish; `report` has the results so far.
     pub async fn run(&self, report: &mut DrillReport) -> Result<(), Error> {
         let bucket = Bucket::new(&self.bucket, &self.settings).await?;
         report.place = bucket.place();

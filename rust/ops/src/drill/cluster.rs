@@ -63,6 +63,9 @@ pub struct Prepared {
 
 impl ClusterDrill {
     /// Inspects the cluster without changing it.
+    ///
+    /// # Errors
+    /// The settings do not name a primary with a standby, or a server cannot be queried.
     pub fn prepare(self) -> Result<Prepared, Error> {
         let pair = Pair::find(&self.settings)?;
         pair.check(&self.commands, self.asynchronous)?;
@@ -86,6 +89,9 @@ impl ClusterDrill {
 
 impl Prepared {
     /// Runs the drill. There is a cluster again when it returns or is dropped, and the database of the drill is gone.
+    ///
+    /// # Errors
+    /// The drill could not finish; `report` has the results so far.
     pub async fn run(&self, report: &mut DrillReport) -> Result<(), Error> {
         let ClusterDrill { commands, records, load, asynchronous, .. } = &self.drill;
         report.place = format!("{} and {}", self.pair.primary.place(), self.pair.standby.place());

@@ -11,7 +11,7 @@ use crate::blocking::in_place;
 use crate::check::Check;
 use crate::dump::{self, Dump, RestoreDump};
 use crate::error::Error;
-use crate::observe::nobody;
+use crate::observe::ignore;
 use crate::postgres::Sql;
 use crate::recovery::{self, Recovery, RestoredLog, Silences};
 use crate::source::Source;
@@ -22,7 +22,7 @@ const DATABASE: &str = "from_dump";
 /// Takes a dump of the ledger.
 pub(super) async fn take(site: &Site, report: &mut DrillReport) -> Result<Dump, Error> {
     let source = Source::connect(&site.settings).await?;
-    let dump = dump::dump(&site.archive, &source, &nobody).await?;
+    let dump = dump::dump(&site.archive, &source, &ignore).await?;
     report.step(format!("dump {}, {} entries", dump.id, dump.entries));
     Ok(dump)
 }
@@ -39,7 +39,7 @@ pub(super) async fn restore(
     in_place(|| sql.query(&format!("CREATE DATABASE {DATABASE}")))?;
     let database = server.database(DATABASE)?;
     let wanted = RestoreDump { dump: Some(dump.id.clone()), into: database.url().to_owned() };
-    let restored = dump::restore_dump(&site.settings, &site.archive, &wanted, &nobody).await?;
+    let restored = dump::restore_dump(&site.settings, &site.archive, &wanted, &ignore).await?;
     report.step(format!("dump {} is restored into a database of its own", restored.dump));
     report.measure("dump_restore_seconds", restored.seconds, None);
     let ledger = database.ledger().await?;

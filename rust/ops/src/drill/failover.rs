@@ -60,6 +60,9 @@ pub struct Failover {
 
 impl Failover {
     /// Runs the drill. Its servers are stopped and removed when it returns or is dropped.
+    ///
+    /// # Errors
+    /// The drill could not finish; `report` has the results so far.
     pub async fn run(&self, report: &mut DrillReport) -> Result<(), Error> {
         report.at_least("records", self.records, RECORDS);
         report.at_least("load", self.load, LOAD);

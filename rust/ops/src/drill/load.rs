@@ -233,7 +233,7 @@ impl Fleet {
             .iter()
             .take(3)
             .map(|finding| {
-                format!("{} of {}", finding.code.name(), finding.device_id.as_deref().unwrap_or("nobody"))
+                format!("{} of {}", finding.code.name(), finding.device_id.as_deref().unwrap_or("no device"))
             })
             .collect();
         let evidence = format!(

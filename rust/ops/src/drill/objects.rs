@@ -51,6 +51,9 @@ pub struct ObjectRecovery {
 
 impl ObjectRecovery {
     /// Runs the drill. The server is stopped and removed when it returns or is dropped.
+    ///
+    /// # Errors
+    /// The drill could not finish; `report` has the results so far.
     pub async fn run(&self, report: &mut DrillReport) -> Result<(), Error> {
         report.at_least("records", self.records, RECORDS);
         report.version("SeaweedFS", version_of(&self.weed, "version"));

@@ -94,6 +94,9 @@ impl std::fmt::Display for Quarter {
 
 impl Summary {
     /// Returns the runs of a quarter from all reports in a directory. With a key only those that it signed count.
+    ///
+    /// # Errors
+    /// The directory or a report cannot be read. A signature that does not hold is part of the run.
     pub fn of_quarter(folder: &Path, quarter: Quarter, key: Option<&PublicKey>) -> Result<Summary, Error> {
         let mut runs = read(folder, key)?;
         runs.retain(|run| quarter.contains(run.report.started_at_ms));
@@ -320,6 +323,9 @@ fn read(folder: &Path, key: Option<&PublicKey>) -> Result<Vec<Run>, Error> {
 }
 
 /// Removes the expired reports of a directory, with their texts and signatures. Returns their paths.
+///
+/// # Errors
+/// A report cannot be read or removed. Reports that were removed before stay removed.
 pub fn remove_expired(folder: &Path, now_ms: u64) -> Result<Vec<PathBuf>, Error> {
     let mut removed = Vec::new();
     for path in paths(folder)? {

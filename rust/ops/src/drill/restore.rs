@@ -47,6 +47,9 @@ pub struct RestoreDrill {
 
 impl RestoreDrill {
     /// Runs the drill. Its servers are stopped and removed when it returns or is dropped.
+    ///
+    /// # Errors
+    /// The drill could not finish; `report` has the results so far.
     pub async fn run(&self, report: &mut DrillReport) -> Result<(), Error> {
         report.at_least("records", self.records, RECORDS);
         let mut site = Site::start(&self.tools, ARCHIVE_TIMEOUT, report).await?;

@@ -13,7 +13,7 @@ use crate::blocking::in_place;
 use crate::check::Check;
 use crate::error::Error;
 use crate::failover;
-use crate::observe::nobody;
+use crate::observe::ignore;
 use crate::restore::Target;
 use crate::servers::{POSTGRESQL, SEAWEEDFS};
 use crate::source::Source;
@@ -53,6 +53,9 @@ pub struct Rpo {
 
 impl Rpo {
     /// Runs the drill. Its servers are stopped and removed when it returns or is dropped.
+    ///
+    /// # Errors
+    /// The drill could not finish; `report` has the results so far.
     pub async fn run(&self, report: &mut DrillReport) -> Result<(), Error> {
         report.at_least("seconds", self.load.as_secs(), LOAD.as_secs());
         report.at_least("archive_timeout", self.archive_timeout.as_secs(), ARCHIVE_TIMEOUT.as_secs());
@@ -132,7 +135,7 @@ impl Receiving {
                 // Dropping the drill stops it as well.
                 let _ = stopped.await;
             };
-            let received = receiver.run(&archive, &source, stopped, &nobody).await;
+            let received = receiver.run(&archive, &source, stopped, &ignore).await;
             drop(folder);
             received
         });

@@ -66,6 +66,9 @@ pub fn sign(signer: Arc<dyn Signer>, name: &str, report: &[u8], at_ms: u64) -> R
 }
 
 /// Checks the signature beside a report; without a key only its existence.
+///
+/// # Errors
+/// The file of the signature cannot be read. A signature that does not hold is a [`Signature::Invalid`].
 pub fn check(path: &Path, report: &[u8], key: Option<&PublicKey>) -> Result<Signature, Error> {
     use std::io::Read as _;
     let file = signature_path(path);

@@ -16,7 +16,7 @@ use crate::archive::Archive;
 use crate::backup;
 use crate::blocking::in_place;
 use crate::error::Error;
-use crate::observe::nobody;
+use crate::observe::ignore;
 use crate::postgres::Programs;
 use crate::restore::{Restore, RestoreCommand, Restored, Target, restore};
 use crate::servers::{Cluster, SeaweedFs, free_port};
@@ -149,7 +149,7 @@ impl Site {
     /// Takes a base backup.
     pub(super) async fn backup(&self, report: &mut DrillReport) -> Result<(), Error> {
         let source = Source::connect(&self.settings).await?;
-        let backup = backup::backup(&self.archive, &source, &nobody).await?;
+        let backup = backup::backup(&self.archive, &source, &ignore).await?;
         let seconds = (backup.finished_at_ms.saturating_sub(backup.started_at_ms)) as f64 / 1000.0;
         report.step(format!("base backup {}, {} bytes in the archive", backup.id, backup.size_bytes()));
         report.measure("backup_seconds", seconds, None);
@@ -172,7 +172,7 @@ impl Site {
             accept_loss: false,
             patience: RECOVERY_TIMEOUT,
         };
-        let restored = restore(&self.settings, &self.archive, &wanted, &nobody).await?;
+        let restored = restore(&self.settings, &self.archive, &wanted, &ignore).await?;
         let url = self.primary.url_with([format!("127.0.0.1:{port}")], "postgres");
         Ok((RestoredServer::new(restored.pid, url), restored))
     }

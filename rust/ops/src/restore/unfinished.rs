@@ -144,13 +144,13 @@ impl Drop for Unfinished<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::nobody;
+    use crate::observe::ignore;
 
     #[test]
     fn an_unfinished_restore_is_removed_after_its_writer_ended() {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
-        let unfinished = Unfinished::claim(&data, &nobody).unwrap();
+        let unfinished = Unfinished::claim(&data, &ignore).unwrap();
         let work = unfinished.work();
         let (begun, begins) = std::sync::mpsc::channel();
         let place = data.clone();
@@ -172,11 +172,11 @@ mod tests {
 
         // An existing directory stays, and so do the files of a finished restore.
         fs::create_dir(&data).unwrap();
-        let unfinished = Unfinished::claim(&data, &nobody).unwrap();
+        let unfinished = Unfinished::claim(&data, &ignore).unwrap();
         fs::write(data.join("PG_VERSION"), b"15").unwrap();
         drop(unfinished);
         assert_eq!(fs::read_dir(&data).unwrap().count(), 0);
-        let unfinished = Unfinished::claim(&data, &nobody).unwrap();
+        let unfinished = Unfinished::claim(&data, &ignore).unwrap();
         fs::write(data.join("PG_VERSION"), b"15").unwrap();
         unfinished.finish();
         assert_eq!(fs::read_dir(&data).unwrap().count(), 1);
@@ -186,13 +186,13 @@ mod tests {
     fn a_folder_is_filled_by_one_restore_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
-        let first = Unfinished::claim(&data, &nobody).unwrap();
+        let first = Unfinished::claim(&data, &ignore).unwrap();
         fs::write(data.join("PG_VERSION"), b"15").unwrap();
-        let error = Unfinished::claim(&data, &nobody).err().unwrap().to_string();
+        let error = Unfinished::claim(&data, &ignore).err().unwrap().to_string();
         assert!(error.contains("another restore is filling the directory"), "{error}");
         assert!(data.join("PG_VERSION").exists());
         first.finish();
-        let error = Unfinished::claim(&data, &nobody).err().unwrap().to_string();
+        let error = Unfinished::claim(&data, &ignore).err().unwrap().to_string();
         assert!(error.contains("no longer empty"), "{error}");
         assert_eq!(fs::read_dir(&data).unwrap().count(), 1);
     }

@@ -26,6 +26,9 @@ const ARCHIVE_LIFECYCLE: &str = "the lifecycle deletes no current version";
 const REPLICATION: &str = "the store replicates";
 
 /// Tests everything that the protection of a bucket rests on. `retention_days` is the minimum default retention.
+///
+/// # Errors
+/// The bucket does not exist, or a request fails. A missing protection is a failed check.
 pub async fn check(bucket: &Bucket, holds: Holds, retention_days: u32) -> Result<Vec<Check>, Error> {
     if !bucket.exists().await? {
         return Err(Error::Config(format!("{}: the bucket does not exist", bucket.place())));

@@ -71,6 +71,9 @@ pub fn erased(record: &AuditRecord, erasure: &ErasureRow) -> Restored {
 ///
 /// Versions under the name of the record come first, then those under its object reference, where earlier releases
 /// stored it. The payload is stored under the key of the version.
+///
+/// # Errors
+/// A request to the store fails.
 pub async fn restore(store: &Arc<S3>, record: &AuditRecord, apply: bool) -> Result<Restored, Error> {
     let answer = |state, version: Option<&Version>, evidence: String| Restored {
         device_id: record.device_id.clone(),

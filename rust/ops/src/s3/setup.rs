@@ -61,6 +61,10 @@ pub struct Step {
 impl Setup {
     /// Compares a bucket with this set-up; with `apply` changes the differences. Returns every step, also those after
     /// a rejected one.
+    ///
+    /// # Errors
+    /// The retention is out of range or would become shorter, or the bucket cannot be read. A rejected change is a
+    /// failed step.
     pub async fn run(&self, bucket: &Bucket, apply: bool) -> Result<Vec<Step>, Error> {
         if self.retention_days == 0 || self.retention_days > 36_500 {
             return Err(Error::Config("the retention must be 1 to 36500 days".to_owned()));

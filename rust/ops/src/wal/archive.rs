@@ -26,6 +26,9 @@ pub enum Archived {
 const TRIAL: &str = "trial.json";
 
 /// Checks that files can be archived: the archive is reachable and writable.
+///
+/// # Errors
+/// The archive cannot be reached, read or written.
 pub async fn try_archiving(archive: &Archive) -> Result<(), Error> {
     archive.objects().check().await?;
     archive.stated_identity().await?;
@@ -37,6 +40,10 @@ pub async fn try_archiving(archive: &Archive) -> Result<(), Error> {
 /// Archives a file of the write-ahead log under its name, durably. It never overwrites other bytes: that is an error,
 /// and so is a segment of another cluster. If the same bytes lack a valid signature, they are replaced by signed
 /// ones.
+///
+/// # Errors
+/// The archive has other bytes under the name, belongs to another cluster or cannot be written, or the file is not that
+/// of its name.
 pub async fn archive_wal(archive: &Archive, file: &Path, name: WalName) -> Result<Archived, Error> {
     let subject = name.subject(claim(archive, file, name).await?);
     if let WalName::History(timeline) = name {

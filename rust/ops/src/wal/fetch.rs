@@ -45,6 +45,9 @@ impl Default for Prefetch {
 ///
 /// Returns [`Fetched::Absent`] only if the archive was reached, belongs to a cluster, and reports that it does not
 /// have the file. A segment of another cluster is an error.
+///
+/// # Errors
+/// The archive cannot be read, the file in it is damaged or of another cluster, or the target cannot be written.
 pub async fn fetch_wal(
     archive: &Archive,
     name: WalName,

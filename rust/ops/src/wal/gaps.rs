@@ -24,6 +24,9 @@ const MAX_HISTORY_BYTES: u64 = 1 << 20;
 impl History {
     /// Parses the history file of a timeline: lines of timeline, position and reason. As in PostgreSQL, the numbers
     /// of timelines only grow, so that the way back to the first one has no cycle.
+    ///
+    /// # Errors
+    /// A sentence about the first wrong line.
     pub fn read(timeline: u32, text: &str) -> Result<History, String> {
         let mut ancestors: Vec<(u32, Lsn)> = Vec::new();
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
@@ -72,6 +75,9 @@ pub struct Inventory {
 
 impl Inventory {
     /// Lists an archive and reads its histories.
+    ///
+    /// # Errors
+    /// The archive or a history cannot be read.
     pub async fn of(archive: &Archive) -> Result<Inventory, Error> {
         let identity = archive.existing_identity().await?;
         let segment_bytes = identity.wal_segment_bytes;

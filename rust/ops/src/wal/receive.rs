@@ -69,6 +69,9 @@ struct Sent {
 impl Receiver {
     /// Archives the files that an earlier receiver left in the directory: after its crash they may be the only copy,
     /// and the server may be gone.
+    ///
+    /// # Errors
+    /// The directory cannot be read, or the archive cannot be written.
     pub async fn archive_left(&self, archive: &Archive) -> Result<Received, Error> {
         if !self.folder.is_dir() || archive.stated_identity().await?.is_none() {
             return Ok(Received::default());
@@ -77,6 +80,11 @@ impl Receiver {
     }
 
     /// Creates the slot, then receives and archives until `stop` completes, and archives once more after that.
+    ///
+    /// # Errors
+    /// `pg_receivewal` is missing or cannot be started, the role may not replicate, the archive belongs to another
+    /// cluster, the slot cannot be created, or the files cannot be archived at the end. The observer learns of earlier
+    /// failures of the archive, after which the receiver tries again.
     pub async fn run(
         &self,
         archive: &Archive,

@@ -14,6 +14,9 @@ const LONG_HEADER: u16 = 0x0002;
 const HEADER_BYTES: usize = 40;
 
 /// Returns the cluster that wrote the segment in `file`; fails if it is not the segment in its name.
+///
+/// # Errors
+/// The file cannot be read, or is not the segment of its name.
 pub fn identity_of(file: &Path, segment: Segment) -> Result<Identity, Error> {
     let io = || Error::io("read the segment", file);
     let mut header = [0; HEADER_BYTES];

@@ -62,7 +62,7 @@ impl ConfigurePostgres {
             archive_timeout_seconds: self.archive_timeout,
             synchronous: match (self.standbys.is_empty(), self.no_standby) {
                 (false, _) => Synchronous::First(self.standbys.clone()),
-                (true, true) => Synchronous::Nobody,
+                (true, true) => Synchronous::NoStandby,
                 (true, false) => Synchronous::Unchanged,
             },
             replaces_archiver: self.replace_archiver,
