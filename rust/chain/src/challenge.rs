@@ -211,8 +211,6 @@ const ROUND: [u64; 80] = [
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
     use crate::device::Device;
     use crate::key::Scheme;

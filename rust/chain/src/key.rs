@@ -330,8 +330,8 @@ impl KeyRing {
     /// record is not a succession, or the ring has no key of its device. The records of a device must come in the order
     /// of its chain. A key that is in the ring already stays as it is.
     ///
-    /// The ring then trusts each record that its keys have signed. A thief of a key can make a succession too, so compare
-    /// the chains with heads or with a log.
+    /// The ring then trusts each record that its keys have signed. An attacker who has stolen a key can also announce a
+    /// successor, so compare the chains with heads or with a log.
     ///
     /// # Errors
     /// The succession does not hold, or contradicts the ring: the expected and the actual value.

@@ -634,8 +634,6 @@ pub(crate) fn at_link(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use std::collections::HashSet;
 
     use super::*;

@@ -312,8 +312,6 @@ fn coefficients(entries: &[Entry], keys: &[&PublicKey]) -> Vec<u128> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
     use crate::device::Device;
 

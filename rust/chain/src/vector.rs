@@ -31,19 +31,19 @@ pub enum Instructions {
     Avx512,
 }
 
-/// The most that are used, for tests and benchmarks.
-static MOST: AtomicU8 = AtomicU8::new(Instructions::Avx512 as u8);
+/// The highest level of instructions that is used, for tests and benchmarks.
+static HIGHEST: AtomicU8 = AtomicU8::new(Instructions::Avx512 as u8);
 
 impl Instructions {
     /// Uses at most these from now on, in the whole process.
     pub fn limit(self) {
-        MOST.store(self as u8, Relaxed);
+        HIGHEST.store(self as u8, Relaxed);
     }
 
     /// Returns true if the limit allows these. The CPU may lack them.
     #[cfg(target_arch = "x86_64")]
     fn may_be_used(self) -> bool {
-        self as u8 <= MOST.load(Relaxed)
+        self as u8 <= HIGHEST.load(Relaxed)
     }
 }
 

@@ -62,7 +62,7 @@ impl KeySource {
             KeySource::File(path) => {
                 let seed = read_seed_file_of_group(path).map_err(|error| Error::Config(describe(&error)))?;
                 let signer = SeedSigner::new(*seed);
-                Arc::new(signer.map_err(|error| Error::Config(format!("{}: {error}", path.display())))?)
+                Arc::new(signer.map_err(|error| Error::unusable(path.display().to_string(), error))?)
             }
             KeySource::Token(uri) => Arc::new(Pkcs11Signer::open(uri.clone(), None)?),
             KeySource::Program { key, program } => open_program(*key, program)?,

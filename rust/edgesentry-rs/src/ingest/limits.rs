@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use backon::ExponentialBuilder;
+use serde::Deserialize;
 
-use super::retention::RejectionSettings;
 use crate::admission::Rotation;
 
 /// The limits of the service.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Records at which a batch for verification or commit is full; those of one call stay together up to this number.
@@ -32,6 +32,24 @@ impl Default for Limits {
             rotation: Rotation::default(),
             rejections: RejectionSettings::default(),
         }
+    }
+}
+
+/// Retention of rejections in the operation log.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RejectionSettings {
+    /// Days to keep rejections without a verified signature.
+    pub days: u64,
+    /// How many of them to keep for each reason.
+    pub entries: u64,
+    /// How many to keep, for each reason and device, of rejections that a device has signed, such as forks.
+    pub entries_per_device: u64,
+}
+
+impl Default for RejectionSettings {
+    fn default() -> RejectionSettings {
+        RejectionSettings { days: 90, entries: 50_000, entries_per_device: 10_000 }
     }
 }
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use edgesentry_formats::times::now_ms;
-use serde::Deserialize;
 use tracing::warn;
 
+pub use super::limits::RejectionSettings;
 use super::storage::IngestService;
 use crate::error::StoreError;
 use crate::ledger::{RejectionLimits, Rejections};
@@ -16,24 +16,6 @@ const POLL_INTERVAL: Duration = Duration::from_secs(30);
 const COUNT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Rounds of one check; each deletes some thousand entries of a reason.
 const MAX_ROUNDS: usize = 100;
-
-/// Retention of rejections in the operation log.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RejectionSettings {
-    /// Days to keep rejections without a verified signature.
-    pub days: u64,
-    /// How many of them to keep for each reason.
-    pub entries: u64,
-    /// How many to keep, for each reason and device, of rejections that a device has signed, such as forks.
-    pub entries_per_device: u64,
-}
-
-impl Default for RejectionSettings {
-    fn default() -> RejectionSettings {
-        RejectionSettings { days: 90, entries: 50_000, entries_per_device: 10_000 }
-    }
-}
 
 impl RejectionSettings {
     fn limits(&self) -> RejectionLimits {

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{Folder, log_metrics};
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 #[test]
 fn the_drills_are_listed_with_their_programs() {
@@ -181,7 +181,7 @@ fn ctrl_c_stops_every_server() {
     assert_eq!(drill.wait().unwrap().code(), Some(130), "{rest:?}");
     let begin = Instant::now();
     while processes_of(&folder) > 0 {
-        assert!(begin.elapsed() < PATIENCE, "a server is left");
+        assert!(begin.elapsed() < TIMEOUT, "a server is left");
         std::thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(std::fs::read_dir(folder.0.path()).unwrap().count(), 0, "no file is left");

@@ -21,7 +21,7 @@ use edgesentry_serve::metrics::MetricsServer;
 
 use crate::Folder;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
@@ -225,7 +225,7 @@ scrape_configs:
 async fn wait_for(prometheus: &Prometheus, expression: &str) {
     let begin = Instant::now();
     while prometheus.query(expression).await.unwrap().is_empty() {
-        assert!(begin.elapsed() < PATIENCE, "{expression} gives nothing");
+        assert!(begin.elapsed() < TIMEOUT, "{expression} gives nothing");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 const BYTES: u64 = 1 << 20;
 /// The largest number of segments of this size.
 const MOST: usize = 8;
-const LOOK: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// An archive in a directory, and the directory `pg_wal` of a recovering server.
 struct Recovery {
@@ -78,7 +78,7 @@ impl Recovery {
 
     async fn until_there(&self, count: usize) {
         while self.there().len() < count {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 }

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{BUCKET, Site, said, stop};
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The running command; killed when dropped.
 struct Sidecar(Child);
@@ -66,7 +66,7 @@ fn wait_until(what: &str, log: &Path, mut holds: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !holds() {
         let said = std::fs::read_to_string(log).unwrap_or_default();
-        assert!(begin.elapsed() < PATIENCE, "it never came to this: {what}; the WAL receiver: {said}");
+        assert!(begin.elapsed() < TIMEOUT, "it never came to this: {what}; the WAL receiver: {said}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }

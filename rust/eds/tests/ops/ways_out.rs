@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::{EDS, Site, said};
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The recipient of a signal.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +57,7 @@ fn end(mut child: Child, signal: Signal, to: To) {
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !holds() {
-        assert!(begin.elapsed() < PATIENCE, "it never came to this: {what}");
+        assert!(begin.elapsed() < TIMEOUT, "it never came to this: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -15,7 +15,7 @@ use edgesentry_ops::postgres::Programs;
 use page::{Block, blocks, matches};
 
 /// The timeout of a page on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(1200);
+const TIMEOUT: Duration = Duration::from_secs(1200);
 
 /// One test a page; the last test compares the list with the directory.
 macro_rules! pages {
@@ -145,7 +145,7 @@ fn shell(page: &str, major: Option<u32>, folder: &Path, blocks: &[Block]) -> Str
         .unwrap();
     let begin = Instant::now();
     while child.try_wait().unwrap().is_none() {
-        if begin.elapsed() > PATIENCE {
+        if begin.elapsed() > TIMEOUT {
             // The trap of the page's script stops its servers.
             let _ = Command::new("kill").arg(child.id().to_string()).status();
             let _ = child.wait();

@@ -354,8 +354,6 @@ fn read_at_most(reader: &mut dyn Read) -> Result<Vec<u8>, Problem> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use std::io::Write;
 
     use lz4_flex::frame::FrameEncoder;

@@ -230,8 +230,6 @@ impl ColumnChunk {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use std::io::{Cursor, Write};
 
     use super::*;

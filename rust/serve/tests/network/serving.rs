@@ -145,6 +145,8 @@ pub async fn call(request: Request<Full<Bytes>>) -> Answer {
 }
 
 /// Returns a record as devices in the field send it.
+///
+/// Written by hand, without the encoder of the core: an oracle for its form.
 pub fn wire(submission: &Submission) -> Value {
     let record = &submission.record;
     json!({

@@ -42,7 +42,8 @@ pub(super) async fn open(url: &str, access: Access, s3: &S3Settings) -> Result<A
     let wrong = |problem: String| Error::Config(format!("{url:?}: {problem}"));
     let url = match url.strip_prefix("folder:") {
         Some(path) => {
-            let path = std::path::absolute(path).map_err(|error| wrong(error.to_string()))?;
+            let path =
+                std::path::absolute(path).map_err(|error| Error::unusable(format!("{url:?}"), error))?;
             format!("folder:{}", path.display())
         }
         None if url.starts_with("s3://") => url.to_owned(),
