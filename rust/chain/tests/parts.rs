@@ -863,8 +863,8 @@ fn the_providers_of_keys_and_payloads_are_those_of_the_parts() {
     };
     let brought = Checks { keys: Some(&ring), payloads: Some(&Stored), ..Checks::default() };
     let all = [
-        (brought.clone(), true),
-        (Checks { claims: claimed.clone(), ..Checks::default() }, false),
+        (brought, true),
+        (Checks { claims: claimed, ..Checks::default() }, false),
         (Checks { claims: claimed, ..brought }, true),
         (Checks::default(), false),
     ];
