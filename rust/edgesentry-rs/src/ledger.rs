@@ -198,7 +198,7 @@ pub struct LogQuery {
     pub after_id: u64,
     /// Only entries from this time on, Unix milliseconds.
     pub since_ms: Option<u64>,
-    /// The last entries in place of the first ones, in the same order.
+    /// The last entries instead of the first ones, in the same order.
     pub newest: bool,
     /// The maximum number of entries.
     pub limit: u32,

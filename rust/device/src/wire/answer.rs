@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::problem::ProblemCode;
 use crate::rejection::OutcomeKind;
 
-/// What became of a record.
+/// The outcome of a record.
 #[derive(Serialize, Deserialize, Clone, Default, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Outcome))]
 pub struct Answer {
@@ -32,7 +32,7 @@ pub struct Answer {
     /// What it found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actual: Option<String>,
-    /// What went wrong.
+    /// The cause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
     /// Whether sending it again may help.

@@ -207,7 +207,7 @@ pub(super) struct ErasureAnswer {
     leaf: Option<u64>,
     /// `waiting` for a checkpoint and the deletion, `kept` by the payload store, or `erased`.
     state: &'static str,
-    /// When the payload store had none of the payload any more, Unix milliseconds.
+    /// Since when no version of the payload remains in the payload store, Unix milliseconds.
     erased_at_ms: Option<u64>,
 }
 

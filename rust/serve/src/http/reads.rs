@@ -256,7 +256,7 @@ pub(super) struct EntriesQuery {
     after_id: Option<u64>,
     /// Only entries from this time on, Unix milliseconds.
     since_ms: Option<u64>,
-    /// `true` for the last entries in place of the first ones, in the same order.
+    /// `true` for the last entries instead of the first ones, in the same order.
     newest: Option<bool>,
     /// Maximum number of results, up to 10,000; 1,000 by default.
     #[param(minimum = 1, maximum = 10000)]

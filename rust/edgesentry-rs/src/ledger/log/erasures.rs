@@ -51,7 +51,7 @@ pub enum ErasureStep {
     Found(u64),
     /// The store keeps the payload, for this reason, at least until a time in Unix milliseconds.
     Kept(String, Option<u64>),
-    /// The store has none of the payload any more, since a time in Unix milliseconds.
+    /// No version of the payload remains in the store, since a time in Unix milliseconds.
     Erased(u64),
 }
 
@@ -75,7 +75,7 @@ pub enum ErasureSelection {
     Noted,
     /// In the log, not finished, and to be tried at this time, Unix milliseconds.
     Due(u64),
-    /// In the log, and the store had none of the payload any more.
+    /// In the log, and no version of the payload remains in the store.
     Finished,
 }
 
