@@ -493,10 +493,11 @@ class KeyRing:
         progress: bool | BarFactory | None = None,
         threads: int | None = None,
     ) -> KeyRing:
-        """Returns a ring with the keys that devices of this ring have stated as successors of their keys.
+        """Returns this ring with the successor keys that its devices have announced in their records.
 
         Reads the records once, in order, and checks successions only: verify the same records with the ring
-        that it returns, and with heads or a checkpoint. A thief of a key can state a successor as well.
+        that it returns, and with heads or a checkpoint. An attacker who has stolen a key can also announce a
+        successor.
 
         Args:
             source: As for `verify_chain`.
@@ -1362,9 +1363,9 @@ def verify_chain(
         timestamps: Time stamps of the checkpoint (RFC 3161); required with `tsa_roots`.
         tsa_roots: Certificates in PEM: the roots of the time stamping authorities that you trust.
         scheme: The scheme of keys that do not name one; by default as in `KeyRing`.
-        order: The place of a record in its chain. `position` is that in the source, as in an export.
-            `sequence` is its sequence number, as in a table whose rows have no order: the report is that of
-            the table sorted by all seven columns.
+        order: The order of the records of a chain. `position` is that in the source, as in an export.
+            `sequence` is that of the sequence numbers, for a table, whose rows have no order: the report is
+            that of the table sorted by all seven columns.
         require: Levels that trusted inputs must cover in full. `heads` requires both ends of each chain: a
             trusted head, and a beginning at sequence 1 or after a trusted start head. `log` requires all
             records of a log up to the checkpoint, and no others.
@@ -1402,7 +1403,7 @@ class Segments:
 
     @property
     def order(self) -> Order:
-        """The place of a record in its chain: `position` or `sequence`."""
+        """The order of the records of a chain: `position` or `sequence`."""
 
     @property
     def records(self) -> int:
@@ -1546,7 +1547,7 @@ def verify_part(
         heads: Trusted heads, at least those of the devices in the source.
         log: The log to compare the records with: the same in all parts, and in the report.
         scheme: The scheme of keys that do not name one; by default as in `KeyRing`.
-        order: The place of a record in its chain, as in `verify_chain`.
+        order: The order of the records of a chain, as in `verify_chain`.
         contested: Records to verify again: `Segments.contested` of all merged parts, or some of its devices.
             The source is then all inputs with such records, from `position` on; others are skipped.
         places: With `contested`: the place of each record: its position times 2^40, plus its row.
@@ -1580,7 +1581,7 @@ class Verifier:
         heads: Trusted heads, at least those of the devices in the records.
         log: As for `verify_part`.
         scheme: The scheme of keys that do not name one; by default as in `KeyRing`.
-        order: The place of a record in its chain, as in `verify_chain`.
+        order: The order of the records of a chain, as in `verify_chain`.
         name: The name of the input in findings.
         threads: Number of threads; by default as in `verify_chain`.
         max_findings: Findings to keep; all are counted. The same in all parts.

@@ -555,7 +555,7 @@ class Ledger:
         return self._core.prove(device_id, sequence, to_sequence, size, previous)
 
     def erase(self, device_id: str, sequence: int, reason: str, *, wait: float = 130.0) -> Erasure:
-        """Erases the payload of a record for good. The record stays, and the log has the erasure.
+        """Permanently erases the payload of a record. The record stays, and the log records the erasure.
 
         The log gets a leaf with the reason, a checkpoint is signed, and then every version of the payload is
         deleted. Repeating the call continues after an interruption, and returns the same.

@@ -65,8 +65,9 @@ def verify_proof(
 ) -> Proven:
     """Verifies a proof of the transparency log, offline.
 
-    Without an expected statement a proof of anything passes: compare the result, or say what it must prove.
-    Without `min_size` or `max_age` a proof of an old checkpoint passes.
+    Without an expected statement, every valid proof passes: compare the result, or pass the statement that
+    you expect.
+    Without `min_size` or `max_age`, a proof of an old checkpoint passes.
 
     Args:
         proof: The proof as `Ledger.prove` and `eds prove` write it: its text or bytes, or a path to it.

@@ -12,7 +12,7 @@ Scheme: TypeAlias = Literal["payload-hash", "record"]
 """The scheme of a signature: it covers the payload hash only, or the whole record."""
 
 Order: TypeAlias = Literal["position", "sequence"]
-"""The place of a record in its chain: that in the input, or its sequence number."""
+"""The order of the records of a chain: that of the input, or that of their sequence numbers."""
 
 Level: TypeAlias = Literal["signatures", "payloads", "heads", "log"]
 """A level of verification that needs an input of its own. Links are always checked."""

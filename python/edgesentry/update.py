@@ -130,7 +130,7 @@ class SignedManifest:
     def add_signatures(self, *keys: PublisherKey) -> SignedManifest:
         """Returns the manifest with the signatures of further publishers.
 
-        Compare the manifest with the release first: a signature stands for it.
+        Compare the manifest with the release first: a signature approves it.
 
         Raises:
             UpdateError: A key has signed already.

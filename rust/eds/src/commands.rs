@@ -90,7 +90,7 @@ pub(crate) struct Cli {
     /// Print one line of JSON on stdout, on success and on failure
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Print only errors on stderr, no remarks
+    /// Print only errors to stderr, no warnings or notes
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
     /// Log to stderr; -vv logs more

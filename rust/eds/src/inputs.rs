@@ -84,7 +84,7 @@ impl Running {
 /// The columns of tables whose names are not those of the fields.
 #[derive(Args, Debug)]
 pub(crate) struct Columns {
-    /// Column that holds a field, if it has another name; may be repeated
+    /// Column that holds FIELD, if its name differs; may be repeated
     #[arg(long = "column", value_name = "FIELD=COLUMN")]
     columns: Vec<String>,
     /// Column that is not a field of a record and is left out, because no hash covers it; may be repeated

@@ -35,7 +35,7 @@ const SCRIPT: &str = include_str!("page/script.js");
 pub struct Circumstances {
     /// The command line that made the report, without secrets; if none is given, one is derived from the report.
     pub command: Option<String>,
-    /// The scheme of keys without one.
+    /// The signature scheme of keys for which the key ring states none.
     pub scheme: Option<Scheme>,
     /// For a ledger that was verified in place: the requested devices, or none for all.
     pub ledger: Option<Vec<String>>,

@@ -115,10 +115,11 @@ impl KeyRing {
         other.map_or(Ok(()), |other| warn_of_shared_key(py, device_id, &other))
     }
 
-    /// Returns a ring with the keys that devices of this ring have stated as successors of their keys.
+    /// Returns this ring with the successor keys that its devices have announced in their records.
     ///
     /// Reads the records once, in order, and checks successions only: verify the same records with the ring
-    /// that it returns, and with heads or a checkpoint. A thief of a key can state a successor as well.
+    /// that it returns, and with heads or a checkpoint. An attacker who has stolen a key can also announce a
+    /// successor.
     ///
     /// Args:
     ///     source: As for `verify_chain`.

@@ -99,7 +99,7 @@ fn segments_schema() -> SchemaRef {
 
 #[pymethods]
 impl Segments {
-    /// The place of a record in its chain: `position` or `sequence`.
+    /// The order of the records of a chain: `position` or `sequence`.
     #[getter]
     fn order(&self) -> &'static str {
         match self.0.order() {
@@ -324,7 +324,7 @@ fn part_of(at: usize, part: &Bound<'_, PyAny>) -> PyResult<Part> {
 ///     heads: Trusted heads, at least those of the devices in the source.
 ///     log: The log to compare the records with: the same in all parts, and in the report.
 ///     scheme: The scheme of keys that do not name one; by default as in `KeyRing`.
-///     order: The place of a record in its chain, as in `verify_chain`.
+///     order: The order of the records of a chain, as in `verify_chain`.
 ///     contested: Records to verify again: `Segments.contested` of all merged parts, or some of its devices.
 ///         The source is then all inputs with such records, from `position` on; others are skipped.
 ///     places: With `contested`: the place of each record: its position times 2^40, plus its row.
@@ -529,7 +529,7 @@ fn opened_payloads(py: Python<'_>, payloads: &Bound<'_, PyAny>) -> PyResult<Box<
 ///     heads: Trusted heads, at least those of the devices in the records.
 ///     log: As for `verify_part`.
 ///     scheme: The scheme of keys that do not name one; by default as in `KeyRing`.
-///     order: The place of a record in its chain, as in `verify_chain`.
+///     order: The order of the records of a chain, as in `verify_chain`.
 ///     name: The name of the input in findings.
 ///     threads: Number of threads; by default as in `verify_chain`.
 ///     max_findings: Findings to keep; all are counted. The same in all parts.

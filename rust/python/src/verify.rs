@@ -59,9 +59,9 @@ use crate::work::{Work, pool, wait};
 ///     timestamps: Time stamps of the checkpoint (RFC 3161); required with `tsa_roots`.
 ///     tsa_roots: Certificates in PEM: the roots of the time stamping authorities that you trust.
 ///     scheme: The scheme of keys that do not name one; by default as in `KeyRing`.
-///     order: The place of a record in its chain. `position` is that in the source, as in an export.
-///         `sequence` is its sequence number, as in a table whose rows have no order: the report is that of
-///         the table sorted by all seven columns.
+///     order: The order of the records of a chain. `position` is that in the source, as in an export.
+///         `sequence` is that of the sequence numbers, for a table, whose rows have no order: the report is
+///         that of the table sorted by all seven columns.
 ///     require: Levels that trusted inputs must cover in full. `heads` requires both ends of each chain: a
 ///         trusted head, and a beginning at sequence 1 or after a trusted start head. `log` requires all
 ///         records of a log up to the checkpoint, and no others.

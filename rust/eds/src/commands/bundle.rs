@@ -67,7 +67,7 @@ pub(crate) struct Bundle {
     /// Key ring to include as a claim [default: the registered keys]
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
-    /// Scheme of keys without one: payload-hash or record [default: payload-hash]
+    /// Signature scheme of keys for which the key ring states none: payload-hash or record [default: payload-hash]
     #[arg(long, value_parser = scheme(), hide_possible_values = true, requires = "keys")]
     scheme: Option<Scheme>,
     /// Policy to include as a claim

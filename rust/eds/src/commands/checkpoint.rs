@@ -118,11 +118,10 @@ enum Action {
         #[command(flatten)]
         ledger: LedgerArgs,
     },
-    /// Take the cosignature of the published checkpoint or a newer one from a file, and publish that checkpoint at the
-    /// quorum
+    /// Read the cosignature of a checkpoint from a file, and publish the checkpoint if the quorum is complete
     ///
-    /// The log may have signed further checkpoints since the request. If a service writes the log, it publishes the
-    /// checkpoint in its next round.
+    /// The checkpoint is the published one or a newer one; the log may have signed further checkpoints since the request.
+    /// If a service writes the log, it publishes the checkpoint in its next round.
     Cosigned {
         /// The signature line, as eds witness cosign prints it; - is stdin
         #[arg(value_name = "FILE")]
@@ -132,10 +131,10 @@ enum Action {
     },
     /// Withdraw a batch that is not signed, because the ledger was changed before its records got their positions
     ///
-    /// A log that stopped with ledger_tampered continues after the record is repaired. If a changed hash or head went into
-    /// the positions, it contradicts the repaired record as well: withdraw the batch then. The next run gives positions to
-    /// the records that the ledger has, so compare the ledger with trusted heads first. A batch that agrees with the
-    /// ledger, is signed, or has files in the store, stays.
+    /// A log that stopped with ledger_tampered continues after the record is repaired. If positions were assigned from a
+    /// changed hash or head, they contradict the repaired record too; withdraw the batch in this case. The next run gives
+    /// positions to the records that the ledger has, so compare the ledger with trusted heads first. The command refuses to
+    /// withdraw a batch that agrees with the ledger, is signed or has files in the store.
     Withdraw {
         /// Trusted heads, as eds heads writes them; the batch stays if the ledger disagrees
         #[arg(long, value_name = "FILE")]

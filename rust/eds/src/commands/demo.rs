@@ -36,9 +36,9 @@ const DIM: Style = Style::new().dimmed();
 ///
 /// Five devices sign 50,365 rows of water-flow and shuttle telemetry into their outboxes and send them to a
 /// ledger. Ledger, exports, keys, heads and payloads stay in a directory, so that you can try the other
-/// commands. At the end, an operator with the database and the key of the transparency log edits a record and rebuilds
-/// the log, against an auditor who has kept a checkpoint; and one chain becomes an evidence bundle. Exit code 0 if every
-/// tampering had the expected findings and the bundle holds.
+/// commands. Finally, the demo edits a record and rebuilds the transparency log with the operator's key, and shows that
+/// a checkpoint that an auditor kept reveals this. It also writes an evidence bundle of one chain. Exit code 0 if the
+/// untouched export and the bundle are valid, and each tampered copy had the expected findings.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

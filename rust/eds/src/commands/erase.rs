@@ -16,12 +16,12 @@ use crate::output::{Answer, Output};
 use crate::stores::{Opened, StoreArgs};
 use crate::text::{count, name, sentence, shown};
 
-/// Erase the payload of a record for good; the record stays, and the transparency log records the erasure
+/// Permanently erase the payload of a record; the record stays, and the transparency log records the erasure
 ///
 /// The log gets a leaf with the reason, a checkpoint is signed, and then every version of the payload is
 /// deleted. If eds serve writes the log, the command waits for its next checkpoint. Repeating the command
 /// continues after an interruption, and reports the same. The reason stays in the log: do not name a person.
-/// Exit code 0 if the store has none of the payload any more, 3 if it keeps some, for example under Object Lock.
+/// Exit code 0 if no version of the payload remains in the store, 3 if one remains, for example under Object Lock.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -25,9 +25,9 @@ use crate::text::{count, number};
 /// Write the heads of an export or a ledger: the last sequence and hash of each chain
 ///
 /// Keep the snapshot where the writers of the ledger cannot change it. eds verify-chain --heads then checks
-/// later exports against it, and detects truncated chains and missing devices. The heads of a ledger are
-/// those that it continues its chains from; without an earlier snapshot its records are not read. With --url it is the
-/// ledger of a service: its token needs the scope read.
+/// later exports against it, and detects truncated chains and missing devices. With --ledger, the command writes the heads
+/// that the ledger stores, and reads records only to compare them with an earlier snapshot. With --url, it uses the ledger
+/// of a service; the token needs the scope read.
 ///
 /// A snapshot is replaced only by heads that extend it: every chain must still hold the record at the old
 /// head, and its links must hold from there on. If a chain was truncated, rewritten or left out, that is a
@@ -53,7 +53,7 @@ pub(crate) struct WriteHeads {
     /// Key ring: check the signatures too before writing
     #[arg(long, value_name = "FILE", conflicts_with_all = ["ledger", "RemoteArgs"])]
     keys: Option<PathBuf>,
-    /// Scheme of keys without one: payload-hash or record [default: payload-hash]
+    /// Signature scheme of keys for which the key ring states none: payload-hash or record [default: payload-hash]
     #[arg(long, value_parser = scheme(), hide_possible_values = true, requires = "keys", conflicts_with_all = ["ledger", "RemoteArgs"])]
     scheme: Option<Scheme>,
     /// Heads after which the chains must begin, for an export that starts mid-chain

@@ -35,14 +35,14 @@ pub(crate) struct Ingest {
     /// Files of records to ingest, in order; - is stdin
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Directory of their payloads, under their object references
+    /// Directory with the payloads, each at the path of its object reference, or the directory of a payload store
     // Twice only with its former name, beside which --payloads was the name of --payload-store.
     #[arg(long, alias = "payloads-from", value_name = "DIR", required = true)]
     payloads: Vec<PathBuf>,
     /// Key ring: register its devices and keys first; creates the ledger if it does not exist
     #[arg(long, value_name = "FILE")]
     register: Option<PathBuf>,
-    /// Scheme of keys without one: payload-hash or record [default: payload-hash]
+    /// Signature scheme of keys for which the key ring states none: payload-hash or record [default: payload-hash]
     #[arg(long, value_parser = scheme(), hide_possible_values = true, requires = "register")]
     scheme: Option<Scheme>,
     /// Serve GET /metrics at this address during the ingest, such as 127.0.0.1:9464 [default: as configured]

@@ -30,9 +30,10 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 ///
 /// Registers test devices, which requires a token with the scope admin, sends valid records, then the attacks,
 /// and after each attack a valid record again: no attack may block valid records. If the service exports
-/// metrics, the counter of the reason must have increased. Leaves its devices and records in the ledger: not
-/// for a production ledger. Several services are attacked concurrently, each with its own devices. Exit code 0
-/// if every attack had the expected response, 1 if any had another one, 3 if the service could not be reached.
+/// metrics, the counter of the reason must have increased. The command leaves its devices and records in the
+/// ledger; do not run it against a production ledger. Several services are attacked concurrently, each with its
+/// own devices. Exit code 0 if every attack had the expected response, 1 if any had another one, 3 if the service
+/// could not be reached.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -16,7 +16,7 @@ use crate::output::{Answer, Output};
 use crate::outputs::save;
 use crate::text::{count, name, shown};
 
-/// Work with key rings
+/// Update key rings
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -32,14 +32,14 @@ enum Action {
     Follow(Follow),
 }
 
-/// Add the keys that devices have stated as successors of their keys, from the first keys that you trust
+/// Add the successor keys that devices have announced in their records, beginning with first keys that you trust
 ///
 /// A device replaces its key with a record that the old key signs. The command reads the files once, in order, and
 /// writes the key ring that verify-chain --keys takes. It adds no key of a device that the ring does not have, and
 /// replaces none. Exit code 1 if a succession does not hold or contradicts the ring; nothing is written then.
 ///
-/// The command verifies successions only: verify the same files with the new ring, and with heads or a checkpoint. A
-/// thief of a key can state a successor as well.
+/// The command verifies successions only: verify the same files with the new ring, and with heads or a checkpoint. An
+/// attacker who has stolen a key can also announce a successor.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -52,7 +52,7 @@ struct Follow {
     /// Key ring with the first key of each device
     #[arg(long, value_name = "FILE")]
     keys: PathBuf,
-    /// Scheme of keys without one: payload-hash or record [default: payload-hash]
+    /// Signature scheme of keys for which the key ring states none: payload-hash or record [default: payload-hash]
     #[arg(long, value_parser = scheme(), hide_possible_values = true)]
     scheme: Option<Scheme>,
     /// File to write [default: stdout]

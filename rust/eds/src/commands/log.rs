@@ -66,7 +66,7 @@ pub(crate) struct Log {
     /// Maximum number of entries
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     limit: u32,
-    /// The last entries in place of the first ones
+    /// Show the last N entries instead of the first ones
     #[arg(long, value_name = "N", conflicts_with = "limit", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     tail: Option<u32>,
     /// Continue with new entries until Ctrl-C; with --json, one entry a line

@@ -21,9 +21,9 @@ use crate::text::{name, number};
 
 /// Prove inclusion of records or a head, absence of a device, or consistency with an earlier checkpoint
 ///
-/// The proof is of the published checkpoint, or of an earlier one with --size, and contains it. It is made from the tiles of the log, so it needs no key;
-/// the ledger gives positions and heads. With --url a service makes it: its token needs the scope read. eds verify-proof
-/// verifies it offline.
+/// The proof refers to the published checkpoint, or to an earlier one with --size, and contains it. It is made from the
+/// tiles of the log, so it needs no key; the ledger gives positions and heads. With --url, a service makes the proof;
+/// the token needs the scope read. eds verify-proof verifies the proof offline.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

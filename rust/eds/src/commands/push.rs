@@ -49,7 +49,7 @@ pub(crate) struct Push {
     /// Files of records to send, in order; - is stdin
     #[arg(required_unless_present = "outbox", conflicts_with = "outbox", value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Directory of their payloads, under their object references
+    /// Directory with the payloads, each at the path of its object reference, or the directory of a payload store
     #[arg(long, alias = "payloads-from", value_name = "DIR")]
     #[arg(required_unless_present = "outbox", conflicts_with = "outbox")]
     payloads: Option<PathBuf>,
@@ -61,7 +61,7 @@ pub(crate) struct Push {
     device: Option<String>,
     #[command(flatten)]
     key: KeyArgs,
-    /// Keep records until their receipts hold; the outbox remembers this, and `off` ends it
+    /// Keep records in the outbox until their receipts are verified; the outbox stores this setting, and `off` resets it
     #[arg(long, value_name = "WHEN", requires = "outbox")]
     receipts: Option<ReceiptMode>,
     /// Trusted keys of the log and of its witnesses, and the quorum, for the receipts

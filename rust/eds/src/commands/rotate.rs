@@ -18,7 +18,7 @@ use crate::random;
 use crate::text::name;
 use crate::threads;
 
-/// Replace the key of a device, on the device: a record in its outbox that the old key signs
+/// Rotate the key of a device: write a record that names the new key, signed by the old key, into its outbox
 ///
 /// A new seed is on disk before the record is in the outbox. After a crash, run the same command again. The outbox
 /// then signs with the new key only; send the record with eds push, sign with the new key, and delete the old one.
@@ -26,7 +26,7 @@ use crate::threads;
 /// The options of tokens apply to both keys.
 ///
 /// The service takes the key if ingest.rotation is device, or if the operator has registered it from the next sequence on
-/// (eds device rotate --valid-from). If the old key may be known to others, do not rotate it: revoke it.
+/// (eds device rotate --valid-from). If the old key may be compromised, revoke it instead.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

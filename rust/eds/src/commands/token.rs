@@ -10,7 +10,7 @@ use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output, write_stderr};
 use crate::random;
 
-/// Make a token on stdout, and its entry for the settings on stderr, which contains only its hash
+/// Generate an access token: print the token to stdout, and the settings entry with its hash to stderr
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -34,7 +34,7 @@ pub(crate) struct VerifyBundle {
     /// Key ring: the keys of the devices that you trust
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
-    /// Scheme of keys without one: payload-hash or record [default: payload-hash]
+    /// Signature scheme of keys for which the key ring states none: payload-hash or record [default: payload-hash]
     #[arg(long, value_parser = scheme(), hide_possible_values = true, requires = "keys")]
     scheme: Option<Scheme>,
     /// Checkpoint of the same log that you kept from earlier: the log must continue it
@@ -47,7 +47,8 @@ pub(crate) struct VerifyBundle {
     /// in the bundle are not verified
     #[arg(long, value_name = "FILE")]
     tsa_roots: Option<PathBuf>,
-    /// Levels that your inputs must cover in full, or the exit code is not 0: signatures, payloads, log
+    /// Levels that must be verified in full: signatures with --keys, payloads, log with --policy. If one is not, the
+    /// command exits with 2, or with 1 if there are findings
     #[arg(long, value_name = "LEVELS", value_delimiter = ',', value_parser = levels())]
     #[arg(hide_possible_values = true)]
     require: Vec<Level>,

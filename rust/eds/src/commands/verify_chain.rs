@@ -23,7 +23,7 @@ use crate::output::{Answer, Output};
 use crate::page;
 use crate::render;
 
-/// Verify exports or a ledger: links always; signatures, payloads, heads and log if you give their input
+/// Verify exports or a ledger: always the links; also signatures, payloads, heads and log if you pass the input for them
 ///
 /// Reads JSON arrays, NDJSON (both also gzipped or zstd-compressed), Arrow IPC and Parquet; the format is
 /// recognized by content. Several files are one input: a chain may continue from one file to the next. With
@@ -54,16 +54,16 @@ pub(crate) struct VerifyChain {
     files: Vec<PathBuf>,
     #[command(flatten)]
     columns: Columns,
-    /// Place of a record in its chain: position (that in the files, as in an export) or sequence (its number, as in a
-    /// table, whose rows have no order)
+    /// Order of the records of a chain: position (their order in the files, for exports) or sequence (their sequence
+    /// numbers, for tables, whose rows have no order)
     #[arg(long, value_name = "ORDER", default_value = "position", hide_possible_values = true)]
     #[arg(conflicts_with = "ledger")]
     order: OrderName,
     #[command(flatten)]
     given: GivenArgs,
-    /// Levels that your inputs must cover in full, or the exit code is not 0: signatures, payloads, heads, log.
-    /// heads requires both ends of each chain: a trusted head, and a beginning at sequence 1 or after a trusted start
-    /// head. log requires a policy with a witness quorum
+    /// Levels that must be verified in full, with inputs from you: signatures, payloads, heads, log. If one is not, the
+    /// command exits with 2, or with 1 if there are findings. heads requires both ends of each chain: a trusted head, and
+    /// a beginning at sequence 1 or after a trusted start head. log requires a policy with a witness quorum
     #[arg(long, value_name = "LEVELS", value_delimiter = ',', value_parser = required::level())]
     #[arg(hide_possible_values = true)]
     require: Vec<Level>,

@@ -24,8 +24,9 @@ use crate::text::name;
 /// Verify a proof from the transparency log offline: inclusion of records or a head, absence, or consistency
 ///
 /// The policy names the keys of the log and of its witnesses; it must come from you, not from the operator of the
-/// log. Without --record, --device, --sequence or --expect a proof of anything passes: read the sentence that is
-/// printed, or state the expected statement. Without --min-size or --max-age a proof of an old checkpoint passes too.
+/// log. Without --record, --device, --sequence or --expect, every valid proof passes: read the printed statement, or
+/// pass the options for the statement that you expect. Without --min-size or --max-age, a proof of an old checkpoint
+/// passes too.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -17,7 +17,7 @@ use crate::output::Output;
 
 /// Verify one record: its signature, its payload, and its link to the previous record
 ///
-/// Without --previous only the link of a first record is checked.
+/// Without --previous, the command checks the link only of a record at sequence 1.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -34,8 +34,8 @@ pub(crate) struct VerifyRecord {
     /// Key ring
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
-    /// Scheme of keys without one: payload-hash or record [default: record for --public-key, payload-hash for
-    /// --keys]
+    /// Signature scheme of --public-key, or of keys for which the key ring states none: payload-hash or record [default:
+    /// record for --public-key, payload-hash for --keys]
     #[arg(long, value_parser = scheme(), hide_possible_values = true)]
     scheme: Option<Scheme>,
     /// The payload that the record commits to

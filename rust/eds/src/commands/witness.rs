@@ -57,8 +57,8 @@ pub(crate) struct Witness {
 enum Action {
     /// Make the key and the state of a new witness, and show its verifier key for policies
     ///
-    /// A key that exists stays. A state is made only together with a new key: a witness that has lost its state
-    /// must not continue under the old one.
+    /// An existing key is kept. The command creates a state only together with a new key, because a witness that has lost
+    /// its state must not continue to use its old key.
     Init {
         #[command(flatten)]
         witness: WitnessArgs,

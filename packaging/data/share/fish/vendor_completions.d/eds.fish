@@ -28,17 +28,17 @@ complete -c eds -n "__fish_eds_needs_command" -l color -d 'When to use colours' 
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_needs_command" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_needs_command" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_needs_command" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_needs_command" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_needs_command" -s V -l version -d 'Print version'
-complete -c eds -n "__fish_eds_needs_command" -f -a "verify-chain" -d 'Verify exports or a ledger: links always; signatures, payloads, heads and log if you give their input'
-complete -c eds -n "__fish_eds_needs_command" -f -a "verify" -d 'Verify exports or a ledger: links always; signatures, payloads, heads and log if you give their input'
+complete -c eds -n "__fish_eds_needs_command" -f -a "verify-chain" -d 'Verify exports or a ledger: always the links; also signatures, payloads, heads and log if you pass the input for them'
+complete -c eds -n "__fish_eds_needs_command" -f -a "verify" -d 'Verify exports or a ledger: always the links; also signatures, payloads, heads and log if you pass the input for them'
 complete -c eds -n "__fish_eds_needs_command" -f -a "report" -d 'Show a report that eds verify-chain --json wrote, or write it as a page or for a pipeline'
 complete -c eds -n "__fish_eds_needs_command" -f -a "explain" -d 'Explain a finding: the check, the usual causes and what to do'
 complete -c eds -n "__fish_eds_needs_command" -f -a "heads" -d 'Write the heads of an export or a ledger: the last sequence and hash of each chain'
 complete -c eds -n "__fish_eds_needs_command" -f -a "keygen" -d 'Make a new key pair: a seed file for the device, a key-ring entry for the auditor'
-complete -c eds -n "__fish_eds_needs_command" -f -a "keys" -d 'Work with key rings'
+complete -c eds -n "__fish_eds_needs_command" -f -a "keys" -d 'Update key rings'
 complete -c eds -n "__fish_eds_needs_command" -f -a "inspect-key" -d 'Show the public key of a seed file, or check a public key'
 complete -c eds -n "__fish_eds_needs_command" -f -a "sign-record" -d 'Sign a payload as the next record of a chain, and print the record as one line of NDJSON'
 complete -c eds -n "__fish_eds_needs_command" -f -a "verify-record" -d 'Verify one record: its signature, its payload, and its link to the previous record'
@@ -52,31 +52,31 @@ complete -c eds -n "__fish_eds_needs_command" -f -a "checkpoint" -d 'Append the 
 complete -c eds -n "__fish_eds_needs_command" -f -a "monitor" -d 'Replay every leaf of a transparency log, and compare its checkpoints with those of the witnesses'
 complete -c eds -n "__fish_eds_needs_command" -f -a "prove" -d 'Prove inclusion of records or a head, absence of a device, or consistency with an earlier checkpoint'
 complete -c eds -n "__fish_eds_needs_command" -f -a "witness" -d 'Cosign checkpoints of other transparency logs, as their witness'
-complete -c eds -n "__fish_eds_needs_command" -f -a "erase" -d 'Erase the payload of a record for good; the record stays, and the transparency log records the erasure'
+complete -c eds -n "__fish_eds_needs_command" -f -a "erase" -d 'Permanently erase the payload of a record; the record stays, and the transparency log records the erasure'
 complete -c eds -n "__fish_eds_needs_command" -f -a "bundle" -d 'Write an evidence bundle: one file with records and the proof that they are in the transparency log'
 complete -c eds -n "__fish_eds_needs_command" -f -a "config" -d 'Check the settings'
 complete -c eds -n "__fish_eds_needs_command" -f -a "unpack" -d 'Write the payloads in the packs of a directory into files of their own, and remove the packs'
 complete -c eds -n "__fish_eds_needs_command" -f -a "serve" -d 'Run the ingest service over HTTP until SIGTERM or Ctrl-C'
 complete -c eds -n "__fish_eds_needs_command" -f -a "push" -d 'Send records to a service on the network, from files or from an outbox'
-complete -c eds -n "__fish_eds_needs_command" -f -a "rotate" -d 'Replace the key of a device, on the device: a record in its outbox that the old key signs'
+complete -c eds -n "__fish_eds_needs_command" -f -a "rotate" -d 'Rotate the key of a device: write a record that names the new key, signed by the old key, into its outbox'
 complete -c eds -n "__fish_eds_needs_command" -f -a "inject" -d 'Attack a running service over the network, and check its response to each attack'
-complete -c eds -n "__fish_eds_needs_command" -f -a "token" -d 'Make a token on stdout, and its entry for the settings on stderr, which contains only its hash'
+complete -c eds -n "__fish_eds_needs_command" -f -a "token" -d 'Generate an access token: print the token to stdout, and the settings entry with its hash to stderr'
 complete -c eds -n "__fish_eds_needs_command" -f -a "update" -d 'Sign and verify updates of devices'
 complete -c eds -n "__fish_eds_needs_command" -f -a "completions" -d 'Print the completions of a shell'
 complete -c eds -n "__fish_eds_needs_command" -f -a "drill" -d 'Rehearse a failure on temporary servers, and check the outcome'
 complete -c eds -n "__fish_eds_needs_command" -f -a "ops" -d 'Back up, restore and verify PostgreSQL ledgers, with an archive in S3 or in a directory'
 complete -c eds -n "__fish_eds_needs_command" -f -a "demo" -d 'Run a demo: sign, ingest, export and verify real telemetry, then tamper with copies and show the findings'
 complete -c eds -n "__fish_eds_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l column -d 'Column that holds a field, if it has another name; may be repeated' -r
+complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l column -d 'Column that holds FIELD, if its name differs; may be repeated' -r
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l ignore -d 'Column that is not a field of a record and is left out, because no hash covers it; may be repeated' -r
-complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l order -d 'Place of a record in its chain: position (that in the files, as in an export) or sequence (its number, as in a table, whose rows have no order)' -r -f -a "position\t''
+complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l order -d 'Order of the records of a chain: position (their order in the files, for exports) or sequence (their sequence numbers, for tables, whose rows have no order)' -r -f -a "position\t''
 sequence\t''"
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l keys -d 'Key ring: check the signatures' -r -F
-complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: payload-hash]' -r -f -a "record\t''
+complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l scheme -d 'Signature scheme of keys for which the key ring states none: payload-hash or record [default: payload-hash]' -r -f -a "record\t''
 payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l payloads -d 'Directory of payloads: verify their hashes' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l heads -d 'Trusted heads, as written by eds heads: detect truncated chains and missing devices' -r -F
-complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l start-heads -d 'Start heads: the heads after which chains begin that do not begin at sequence 1' -r -F
+complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l start-heads -d 'Start heads: for each chain that does not begin at sequence 1, the head before its first record' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l manifest -d 'Manifest of the export: check its hash and its heads, and use its start heads if you give none. They are claims, and satisfy no --require' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l checkpoint -d 'Checkpoint of the transparency log: the records must be exactly those of the log up to it' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l policy -d 'Policy with the logs, witnesses and quorum that you trust' -r -F
@@ -85,7 +85,7 @@ complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l previous -d 'Ch
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l max-age -d 'Refuse a checkpoint whose witnesses signed it longer ago, such as 90s, 15m, 24h or 7d' -r
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l timestamps -d 'Time stamp of the checkpoint (RFC 3161, such as FILE.tsr): show before which time it existed; may be repeated' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l tsa-roots -d 'Certificates in PEM: the roots of the time stamping authorities that you trust' -r -F
-complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l require -d 'Levels that your inputs must cover in full, or the exit code is not 0: signatures, payloads, heads, log. heads requires both ends of each chain: a trusted head, and a beginning at sequence 1 or after a trusted start head. log requires a policy with a witness quorum' -r -f -a "signatures\t''
+complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l require -d 'Levels that must be verified in full, with inputs from you: signatures, payloads, heads, log. If one is not, the command exits with 2, or with 1 if there are findings. heads requires both ends of each chain: a trusted head, and a beginning at sequence 1 or after a trusted start head. log requires a policy with a witness quorum' -r -f -a "signatures\t''
 payloads\t''
 heads\t''
 log\t''"
@@ -107,19 +107,19 @@ never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l github -d 'Also write annotations of GitHub Actions to stderr'
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l registered -d 'Use the keys, heads and start heads that the ledger has registered, if you give none. They are claims, because a writer of the ledger can change them'
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand verify-chain" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand verify-chain" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c eds -n "__fish_eds_using_subcommand verify" -l column -d 'Column that holds a field, if it has another name; may be repeated' -r
+complete -c eds -n "__fish_eds_using_subcommand verify" -l column -d 'Column that holds FIELD, if its name differs; may be repeated' -r
 complete -c eds -n "__fish_eds_using_subcommand verify" -l ignore -d 'Column that is not a field of a record and is left out, because no hash covers it; may be repeated' -r
-complete -c eds -n "__fish_eds_using_subcommand verify" -l order -d 'Place of a record in its chain: position (that in the files, as in an export) or sequence (its number, as in a table, whose rows have no order)' -r -f -a "position\t''
+complete -c eds -n "__fish_eds_using_subcommand verify" -l order -d 'Order of the records of a chain: position (their order in the files, for exports) or sequence (their sequence numbers, for tables, whose rows have no order)' -r -f -a "position\t''
 sequence\t''"
 complete -c eds -n "__fish_eds_using_subcommand verify" -l keys -d 'Key ring: check the signatures' -r -F
-complete -c eds -n "__fish_eds_using_subcommand verify" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: payload-hash]' -r -f -a "record\t''
+complete -c eds -n "__fish_eds_using_subcommand verify" -l scheme -d 'Signature scheme of keys for which the key ring states none: payload-hash or record [default: payload-hash]' -r -f -a "record\t''
 payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand verify" -l payloads -d 'Directory of payloads: verify their hashes' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify" -l heads -d 'Trusted heads, as written by eds heads: detect truncated chains and missing devices' -r -F
-complete -c eds -n "__fish_eds_using_subcommand verify" -l start-heads -d 'Start heads: the heads after which chains begin that do not begin at sequence 1' -r -F
+complete -c eds -n "__fish_eds_using_subcommand verify" -l start-heads -d 'Start heads: for each chain that does not begin at sequence 1, the head before its first record' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify" -l manifest -d 'Manifest of the export: check its hash and its heads, and use its start heads if you give none. They are claims, and satisfy no --require' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify" -l checkpoint -d 'Checkpoint of the transparency log: the records must be exactly those of the log up to it' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify" -l policy -d 'Policy with the logs, witnesses and quorum that you trust' -r -F
@@ -128,7 +128,7 @@ complete -c eds -n "__fish_eds_using_subcommand verify" -l previous -d 'Checkpoi
 complete -c eds -n "__fish_eds_using_subcommand verify" -l max-age -d 'Refuse a checkpoint whose witnesses signed it longer ago, such as 90s, 15m, 24h or 7d' -r
 complete -c eds -n "__fish_eds_using_subcommand verify" -l timestamps -d 'Time stamp of the checkpoint (RFC 3161, such as FILE.tsr): show before which time it existed; may be repeated' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify" -l tsa-roots -d 'Certificates in PEM: the roots of the time stamping authorities that you trust' -r -F
-complete -c eds -n "__fish_eds_using_subcommand verify" -l require -d 'Levels that your inputs must cover in full, or the exit code is not 0: signatures, payloads, heads, log. heads requires both ends of each chain: a trusted head, and a beginning at sequence 1 or after a trusted start head. log requires a policy with a witness quorum' -r -f -a "signatures\t''
+complete -c eds -n "__fish_eds_using_subcommand verify" -l require -d 'Levels that must be verified in full, with inputs from you: signatures, payloads, heads, log. If one is not, the command exits with 2, or with 1 if there are findings. heads requires both ends of each chain: a trusted head, and a beginning at sequence 1 or after a trusted start head. log requires a policy with a witness quorum' -r -f -a "signatures\t''
 payloads\t''
 heads\t''
 log\t''"
@@ -150,7 +150,7 @@ never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand verify" -l github -d 'Also write annotations of GitHub Actions to stderr'
 complete -c eds -n "__fish_eds_using_subcommand verify" -l registered -d 'Use the keys, heads and start heads that the ledger has registered, if you give none. They are claims, because a writer of the ledger can change them'
 complete -c eds -n "__fish_eds_using_subcommand verify" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand verify" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand verify" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand verify" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand report" -l html -d 'Also write the report as one self-contained HTML page' -r -F
@@ -161,21 +161,21 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand report" -l github -d 'Also write annotations of GitHub Actions to stderr'
 complete -c eds -n "__fish_eds_using_subcommand report" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand report" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand report" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand report" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand explain" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand explain" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand explain" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand explain" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand explain" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c eds -n "__fish_eds_using_subcommand heads" -l column -d 'Column that holds a field, if it has another name; may be repeated' -r
+complete -c eds -n "__fish_eds_using_subcommand heads" -l column -d 'Column that holds FIELD, if its name differs; may be repeated' -r
 complete -c eds -n "__fish_eds_using_subcommand heads" -l ignore -d 'Column that is not a field of a record and is left out, because no hash covers it; may be repeated' -r
 complete -c eds -n "__fish_eds_using_subcommand heads" -s o -l output -d 'File to write the snapshot to [default: stdout]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand heads" -l keys -d 'Key ring: check the signatures too before writing' -r -F
-complete -c eds -n "__fish_eds_using_subcommand heads" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: payload-hash]' -r -f -a "record\t''
+complete -c eds -n "__fish_eds_using_subcommand heads" -l scheme -d 'Signature scheme of keys for which the key ring states none: payload-hash or record [default: payload-hash]' -r -f -a "record\t''
 payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand heads" -l start-heads -d 'Heads after which the chains must begin, for an export that starts mid-chain' -r -F
 complete -c eds -n "__fish_eds_using_subcommand heads" -l history -d 'Directory for a dated copy of every state of the snapshot [default: heads.d for heads.json]' -r -F
@@ -198,7 +198,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand heads" -l force -d 'Write the snapshot even if links or signatures do not hold'
 complete -c eds -n "__fish_eds_using_subcommand heads" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand heads" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand heads" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand heads" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand heads" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand keygen" -l device -d 'The device, for the key-ring entry' -r
@@ -212,20 +212,20 @@ complete -c eds -n "__fish_eds_using_subcommand keygen" -l color -d 'When to use
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand keygen" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand keygen" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand keygen" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand keygen" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand keygen" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand keys; and not __fish_seen_subcommand_from follow help" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand keys; and not __fish_seen_subcommand_from follow help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand keys; and not __fish_seen_subcommand_from follow help" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand keys; and not __fish_seen_subcommand_from follow help" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand keys; and not __fish_seen_subcommand_from follow help" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand keys; and not __fish_seen_subcommand_from follow help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c eds -n "__fish_eds_using_subcommand keys; and not __fish_seen_subcommand_from follow help" -f -a "follow" -d 'Add the keys that devices have stated as successors of their keys, from the first keys that you trust'
+complete -c eds -n "__fish_eds_using_subcommand keys; and not __fish_seen_subcommand_from follow help" -f -a "follow" -d 'Add the successor keys that devices have announced in their records, beginning with first keys that you trust'
 complete -c eds -n "__fish_eds_using_subcommand keys; and not __fish_seen_subcommand_from follow help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand_from follow" -l keys -d 'Key ring with the first key of each device' -r -F
-complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand_from follow" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: payload-hash]' -r -f -a "record\t''
+complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand_from follow" -l scheme -d 'Signature scheme of keys for which the key ring states none: payload-hash or record [default: payload-hash]' -r -f -a "record\t''
 payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand_from follow" -s o -l output -d 'File to write [default: stdout]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand_from follow" -l progress -d 'Show progress on stderr: auto (if it is a terminal), always, never' -r -f -a "auto\t'If stderr is a terminal'
@@ -235,10 +235,10 @@ complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand_from follow" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand_from follow" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand_from follow" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand_from follow" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand_from follow" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand_from help" -f -a "follow" -d 'Add the keys that devices have stated as successors of their keys, from the first keys that you trust'
+complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand_from help" -f -a "follow" -d 'Add the successor keys that devices have announced in their records, beginning with first keys that you trust'
 complete -c eds -n "__fish_eds_using_subcommand keys; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c eds -n "__fish_eds_using_subcommand inspect-key" -l signer -d 'Program that has the key' -r -F
 complete -c eds -n "__fish_eds_using_subcommand inspect-key" -l module -d 'Library of the token, if its PKCS#11 URI has no module-path' -r -F
@@ -247,7 +247,7 @@ complete -c eds -n "__fish_eds_using_subcommand inspect-key" -l color -d 'When t
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand inspect-key" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand inspect-key" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand inspect-key" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand inspect-key" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand inspect-key" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand sign-record" -l key -d 'Key of the device: a seed file, or the PKCS#11 URI of a key in a token' -r -F
@@ -265,12 +265,12 @@ complete -c eds -n "__fish_eds_using_subcommand sign-record" -l color -d 'When t
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand sign-record" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand sign-record" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand sign-record" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand sign-record" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand sign-record" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand verify-record" -l public-key -d 'The device\'s public key' -r
 complete -c eds -n "__fish_eds_using_subcommand verify-record" -l keys -d 'Key ring' -r -F
-complete -c eds -n "__fish_eds_using_subcommand verify-record" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: record for --public-key, payload-hash for --keys]' -r -f -a "record\t''
+complete -c eds -n "__fish_eds_using_subcommand verify-record" -l scheme -d 'Signature scheme of --public-key, or of keys for which the key ring states none: payload-hash or record [default: record for --public-key, payload-hash for --keys]' -r -f -a "record\t''
 payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand verify-record" -l payload -d 'The payload that the record commits to' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify-record" -l previous -d 'A file with the previous record of its chain' -r -F
@@ -278,7 +278,7 @@ complete -c eds -n "__fish_eds_using_subcommand verify-record" -l color -d 'When
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand verify-record" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand verify-record" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand verify-record" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand verify-record" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand verify-record" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand verify-proof" -l policy -d 'Trusted keys of the log and of its witnesses, and the quorum' -r -F
@@ -298,17 +298,17 @@ complete -c eds -n "__fish_eds_using_subcommand verify-proof" -l color -d 'When 
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand verify-proof" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand verify-proof" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand verify-proof" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand verify-proof" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand verify-proof" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -l policy -d 'Policy with the logs, witnesses and quorum that you trust' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -l keys -d 'Key ring: the keys of the devices that you trust' -r -F
-complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: payload-hash]' -r -f -a "record\t''
+complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -l scheme -d 'Signature scheme of keys for which the key ring states none: payload-hash or record [default: payload-hash]' -r -f -a "record\t''
 payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -l previous -d 'Checkpoint of the same log that you kept from earlier: the log must continue it' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -l max-age -d 'Refuse a checkpoint whose witnesses signed it longer ago, such as 90s, 15m, 24h or 7d' -r
 complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -l tsa-roots -d 'Certificates in PEM: the roots of the time stamping authorities that you trust. Without them, the time stamps in the bundle are not verified' -r -F
-complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -l require -d 'Levels that your inputs must cover in full, or the exit code is not 0: signatures, payloads, log' -r -f -a "signatures\t''
+complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -l require -d 'Levels that must be verified in full: signatures with --keys, payloads, log with --policy. If one is not, the command exits with 2, or with 1 if there are findings' -r -f -a "signatures\t''
 payloads\t''
 log\t''"
 complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -l progress -d 'Show progress on stderr: auto (if it is a terminal), always, never' -r -f -a "auto\t'If stderr is a terminal'
@@ -320,12 +320,12 @@ complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -l color -d 'When
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand verify-bundle" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c eds -n "__fish_eds_using_subcommand ingest" -l payloads -d 'Directory of their payloads, under their object references' -r -F
+complete -c eds -n "__fish_eds_using_subcommand ingest" -l payloads -d 'Directory with the payloads, each at the path of its object reference, or the directory of a payload store' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l register -d 'Key ring: register its devices and keys first; creates the ledger if it does not exist' -r -F
-complete -c eds -n "__fish_eds_using_subcommand ingest" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: payload-hash]' -r -f -a "record\t''
+complete -c eds -n "__fish_eds_using_subcommand ingest" -l scheme -d 'Signature scheme of keys for which the key ring states none: payload-hash or record [default: payload-hash]' -r -f -a "record\t''
 payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l metrics-listen -d 'Serve GET /metrics at this address during the ingest, such as 127.0.0.1:9464 [default: as configured]' -r
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
@@ -338,7 +338,7 @@ complete -c eds -n "__fish_eds_using_subcommand ingest" -l color -d 'When to use
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ingest" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand ingest" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand ingest" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ingest" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand export" -s o -l output -d 'File to write; its name determines the format: .json, .ndjson (also .gz, .zst), .arrow, .parquet' -r -F
@@ -368,14 +368,14 @@ complete -c eds -n "__fish_eds_using_subcommand export" -l int64 -d 'Write numbe
 complete -c eds -n "__fish_eds_using_subcommand export" -l log -d 'Only the records up to the last checkpoint of the transparency log, with the layout of the log in FILE.log and the checkpoint in FILE.checkpoint: for eds verify-chain --checkpoint'
 complete -c eds -n "__fish_eds_using_subcommand export" -l stamped -d 'With --log, the records up to the last checkpoint with a time stamp'
 complete -c eds -n "__fish_eds_using_subcommand export" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand export" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand export" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand export" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand export" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -f -a "register" -d 'Register a new device with its first key; creates the ledger if it does not exist'
@@ -400,7 +400,7 @@ complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcomma
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from register" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l public-key -d 'Public key of the device, 64 hex digits' -r
@@ -418,7 +418,7 @@ complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcomma
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from rotate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -l reason -d 'Why: compromised, superseded, retired, lost or unspecified' -r -f -a "unspecified\t''
@@ -437,7 +437,7 @@ complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcomma
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
@@ -451,7 +451,7 @@ complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcomma
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -s o -l output -d 'File to write [default: stdout]' -r -F
@@ -466,7 +466,7 @@ complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcomma
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from keys" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand device; and __fish_seen_subcommand_from help" -f -a "register" -d 'Register a new device with its first key; creates the ledger if it does not exist'
@@ -496,7 +496,7 @@ log_conflict\t''"
 complete -c eds -n "__fish_eds_using_subcommand log" -l after -d 'Only entries after this id' -r
 complete -c eds -n "__fish_eds_using_subcommand log" -l since -d 'Only entries from this time on: 2026-01-31T12:00:00Z, or Unix milliseconds' -r
 complete -c eds -n "__fish_eds_using_subcommand log" -l limit -d 'Maximum number of entries' -r
-complete -c eds -n "__fish_eds_using_subcommand log" -l tail -d 'The last entries in place of the first ones' -r
+complete -c eds -n "__fish_eds_using_subcommand log" -l tail -d 'Show the last N entries instead of the first ones' -r
 complete -c eds -n "__fish_eds_using_subcommand log" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand log" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand log" -l url -d 'A service in place of a ledger: http://HOST:PORT or https://HOST:PORT' -r
@@ -509,7 +509,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand log" -s f -l follow -d 'Continue with new entries until Ctrl-C; with --json, one entry a line'
 complete -c eds -n "__fish_eds_using_subcommand log" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand log" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand log" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand log" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand log" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status show request cosigned withdraw recover help" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
@@ -518,7 +518,7 @@ complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status show request cosigned withdraw recover help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status show request cosigned withdraw recover help" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status show request cosigned withdraw recover help" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status show request cosigned withdraw recover help" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status show request cosigned withdraw recover help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status show request cosigned withdraw recover help" -f -a "init" -d 'Open the log of a ledger; makes the key of a new log if its file does not exist, and signs nothing yet'
@@ -527,7 +527,7 @@ complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status show request cosigned withdraw recover help" -f -a "status" -d 'Show the state of the log, and check that it can continue'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status show request cosigned withdraw recover help" -f -a "show" -d 'Write the published checkpoint, a signed note, of a ledger or of a service'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status show request cosigned withdraw recover help" -f -a "request" -d 'Write the request to cosign the last checkpoint, for a witness of the policy that the log cannot reach'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status show request cosigned withdraw recover help" -f -a "cosigned" -d 'Take the cosignature of the published checkpoint or a newer one from a file, and publish that checkpoint at the quorum'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status show request cosigned withdraw recover help" -f -a "cosigned" -d 'Read the cosignature of a checkpoint from a file, and publish the checkpoint if the quorum is complete'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status show request cosigned withdraw recover help" -f -a "withdraw" -d 'Withdraw a batch that is not signed, because the ledger was changed before its records got their positions'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status show request cosigned withdraw recover help" -f -a "recover" -d 'Put the records of the log back into a ledger that was restored to an earlier time'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run stamp status show request cosigned withdraw recover help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -540,7 +540,7 @@ complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subc
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from run" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
@@ -549,7 +549,7 @@ complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subc
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from run" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from run" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from run" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from run" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from stamp" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
@@ -558,7 +558,7 @@ complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subc
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from stamp" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from stamp" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from stamp" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from stamp" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from stamp" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from status" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
@@ -567,7 +567,7 @@ complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subc
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from status" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from status" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from status" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from show" -l policy -d 'Trusted keys of the log and of its witnesses: the checkpoint is written only if they signed it' -r -F
@@ -583,7 +583,7 @@ complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subc
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from show" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from request" -l old -d 'The size of the last checkpoint that the witness has cosigned, at least that of the ledger [default: as the ledger has it]' -r
@@ -593,7 +593,7 @@ complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subc
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from request" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from request" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from request" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from request" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from request" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from cosigned" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
@@ -602,7 +602,7 @@ complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subc
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from cosigned" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from cosigned" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from cosigned" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from cosigned" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from cosigned" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -l heads -d 'Trusted heads, as eds heads writes them; the batch stays if the ledger disagrees' -r -F
@@ -612,7 +612,7 @@ complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subc
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
@@ -622,7 +622,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -l replace-conflicts -d 'Let the records of the log replace other records that the ledger has accepted since the restore. Those, and all later records of their devices, go to the operation log as evidence: eds log --reason log_conflict'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from help" -f -a "init" -d 'Open the log of a ledger; makes the key of a new log if its file does not exist, and signs nothing yet'
@@ -631,7 +631,7 @@ complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subc
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from help" -f -a "status" -d 'Show the state of the log, and check that it can continue'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from help" -f -a "show" -d 'Write the published checkpoint, a signed note, of a ledger or of a service'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from help" -f -a "request" -d 'Write the request to cosign the last checkpoint, for a witness of the policy that the log cannot reach'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from help" -f -a "cosigned" -d 'Take the cosignature of the published checkpoint or a newer one from a file, and publish that checkpoint at the quorum'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from help" -f -a "cosigned" -d 'Read the cosignature of a checkpoint from a file, and publish the checkpoint if the quorum is complete'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from help" -f -a "withdraw" -d 'Withdraw a batch that is not signed, because the ledger was changed before its records got their positions'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from help" -f -a "recover" -d 'Put the records of the log back into a ledger that was restored to an earlier time'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -659,14 +659,14 @@ complete -c eds -n "__fish_eds_using_subcommand monitor" -l once -d 'Run one rou
 complete -c eds -n "__fish_eds_using_subcommand monitor" -l accept-policy -d 'Continue under a policy other than that of the state'
 complete -c eds -n "__fish_eds_using_subcommand monitor" -l findings -d 'List the findings of the state, acknowledged ones as well'
 complete -c eds -n "__fish_eds_using_subcommand monitor" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand monitor" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand monitor" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand monitor" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand monitor" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -f -a "record" -d 'Prove that the log has a record, or each record of a run'
@@ -686,7 +686,7 @@ complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcomman
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -l size -d 'Prove it at the earlier checkpoint of this size [default: the published one]' -r
@@ -702,7 +702,7 @@ complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcomman
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -l size -d 'Prove it at the earlier checkpoint of this size [default: the published one]' -r
@@ -718,7 +718,7 @@ complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcomman
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from help" -f -a "record" -d 'Prove that the log has a record, or each record of a run'
@@ -729,7 +729,7 @@ complete -c eds -n "__fish_eds_using_subcommand witness; and not __fish_seen_sub
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand witness; and not __fish_seen_subcommand_from init serve cosign status evidence help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand witness; and not __fish_seen_subcommand_from init serve cosign status evidence help" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand witness; and not __fish_seen_subcommand_from init serve cosign status evidence help" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand witness; and not __fish_seen_subcommand_from init serve cosign status evidence help" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand witness; and not __fish_seen_subcommand_from init serve cosign status evidence help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand witness; and not __fish_seen_subcommand_from init serve cosign status evidence help" -f -a "init" -d 'Make the key and the state of a new witness, and show its verifier key for policies'
@@ -747,7 +747,7 @@ complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcomm
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from init" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from init" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from init" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from init" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from init" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from serve" -l listen -d 'Address to listen on; may be given several times [default: as configured, or 127.0.0.1:8080]' -r
@@ -764,7 +764,7 @@ complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcomm
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from serve" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from serve" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from serve" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from serve" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from serve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from cosign" -l state -d 'State: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured]' -r
@@ -776,7 +776,7 @@ complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcomm
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from cosign" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from cosign" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from cosign" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from cosign" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from cosign" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from status" -l state -d 'State: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured]' -r
@@ -788,7 +788,7 @@ complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcomm
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from status" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from status" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from status" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from evidence" -l export -d 'Write the notes and requests as files into this directory' -r -F
@@ -801,7 +801,7 @@ complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcomm
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from evidence" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from evidence" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from evidence" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from evidence" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from evidence" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand witness; and __fish_seen_subcommand_from help" -f -a "init" -d 'Make the key and the state of a new witness, and show its verifier key for policies'
@@ -820,7 +820,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand erase" -l again -d 'Delete the payloads of all erasures in the log again, as after a restore of the payload store'
 complete -c eds -n "__fish_eds_using_subcommand erase" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand erase" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand erase" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand erase" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand erase" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand bundle" -s o -l output -d 'File to write; - is stdout' -r -F
@@ -830,7 +830,7 @@ complete -c eds -n "__fish_eds_using_subcommand bundle" -l record -d 'This recor
 complete -c eds -n "__fish_eds_using_subcommand bundle" -l since -d 'A checkpoint that the recipient kept: the bundle also shows that the log continues it' -r -F
 complete -c eds -n "__fish_eds_using_subcommand bundle" -l payload-store -d 'Include the payloads, from this store: ledger, folder:PATH, packs:PATH or s3://BUCKET [without STORE: as configured]' -r
 complete -c eds -n "__fish_eds_using_subcommand bundle" -l keys -d 'Key ring to include as a claim [default: the registered keys]' -r -F
-complete -c eds -n "__fish_eds_using_subcommand bundle" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: payload-hash]' -r -f -a "record\t''
+complete -c eds -n "__fish_eds_using_subcommand bundle" -l scheme -d 'Signature scheme of keys for which the key ring states none: payload-hash or record [default: payload-hash]' -r -f -a "record\t''
 payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand bundle" -l policy -d 'Policy to include as a claim' -r -F
 complete -c eds -n "__fish_eds_using_subcommand bundle" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
@@ -843,14 +843,14 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand bundle" -l stamped -d 'With the last checkpoint that has a time stamp, in place of the published one. The time stamps of the checkpoint are included in any case'
 complete -c eds -n "__fish_eds_using_subcommand bundle" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand bundle" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand bundle" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand bundle" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand bundle" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand config; and not __fish_seen_subcommand_from check help" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand config; and not __fish_seen_subcommand_from check help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand config; and not __fish_seen_subcommand_from check help" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand config; and not __fish_seen_subcommand_from check help" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand config; and not __fish_seen_subcommand_from check help" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand config; and not __fish_seen_subcommand_from check help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand config; and not __fish_seen_subcommand_from check help" -f -a "check" -d 'Load the settings, open the stores and check that they respond; shows no secrets'
@@ -863,7 +863,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from check" -l create -d 'Create a missing ledger file or payload directory, and index packs of payloads'
 complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from check" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from check" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from check" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from check" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "check" -d 'Load the settings, open the stores and check that they respond; shows no secrets'
@@ -872,7 +872,7 @@ complete -c eds -n "__fish_eds_using_subcommand unpack" -l color -d 'When to use
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand unpack" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand unpack" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand unpack" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand unpack" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand unpack" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand serve" -l listen -d 'Address to listen on; may be given several times [default: as configured, or 127.0.0.1:8080]' -r
@@ -888,17 +888,17 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand serve" -l create -d 'Create a missing ledger file or payload directory'
 complete -c eds -n "__fish_eds_using_subcommand serve" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand serve" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand serve" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand serve" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c eds -n "__fish_eds_using_subcommand push" -l payloads -d 'Directory of their payloads, under their object references' -r -F
+complete -c eds -n "__fish_eds_using_subcommand push" -l payloads -d 'Directory with the payloads, each at the path of its object reference, or the directory of a payload store' -r -F
 complete -c eds -n "__fish_eds_using_subcommand push" -l outbox -d 'A device\'s outbox, instead of files' -r -F
 complete -c eds -n "__fish_eds_using_subcommand push" -l device -d 'The device of the outbox' -r
 complete -c eds -n "__fish_eds_using_subcommand push" -l key -d 'Key of the device: a seed file, or the PKCS#11 URI of a key in a token' -r -F
 complete -c eds -n "__fish_eds_using_subcommand push" -l signer -d 'Program that holds the key of the device, instead of --key' -r -F
 complete -c eds -n "__fish_eds_using_subcommand push" -l module -d 'Library of the token, if its PKCS#11 URI has no module-path' -r -F
 complete -c eds -n "__fish_eds_using_subcommand push" -l pin-file -d 'File with the PIN of the token, if its URI has no pin-source; or set the variable EDS_PKCS11_PIN' -r -F
-complete -c eds -n "__fish_eds_using_subcommand push" -l receipts -d 'Keep records until their receipts hold; the outbox remembers this, and `off` ends it' -r -f -a "required\t'Each record stays in the outbox until its receipt holds'
+complete -c eds -n "__fish_eds_using_subcommand push" -l receipts -d 'Keep records in the outbox until their receipts are verified; the outbox stores this setting, and `off` resets it' -r -f -a "required\t'Each record stays in the outbox until its receipt holds'
 off\t'A record leaves the outbox when the service has acknowledged it'"
 complete -c eds -n "__fish_eds_using_subcommand push" -l policy -d 'Trusted keys of the log and of its witnesses, and the quorum, for the receipts' -r -F
 complete -c eds -n "__fish_eds_using_subcommand push" -l receipt-max-age -d 'Report records that wait longer for their receipts, such as 90s, 15m or 24h [default: 120s]' -r
@@ -917,7 +917,7 @@ complete -c eds -n "__fish_eds_using_subcommand push" -l color -d 'When to use c
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand push" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand push" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand push" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand push" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand push" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand rotate" -l outbox -d 'The outbox of the device' -r -F
@@ -936,7 +936,7 @@ complete -c eds -n "__fish_eds_using_subcommand rotate" -l color -d 'When to use
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand rotate" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand rotate" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand rotate" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand rotate" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand rotate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand inject" -l url -d 'The service: http://HOST:PORT or https://HOST:PORT; may be given several times, for the nodes of one ledger or for separate services' -r
@@ -970,7 +970,7 @@ complete -c eds -n "__fish_eds_using_subcommand inject" -l color -d 'When to use
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand inject" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand inject" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand inject" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand inject" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand inject" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand token" -l scope -d 'Scope of the token: ingest, read, admin, metrics; may be given several times' -r -f -a "ingest\t''
@@ -982,14 +982,14 @@ complete -c eds -n "__fish_eds_using_subcommand token" -l color -d 'When to use 
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand token" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand token" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand token" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand token" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand token" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand update; and not __fish_seen_subcommand_from sign add-signature verify create-state help" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand update; and not __fish_seen_subcommand_from sign add-signature verify create-state help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand update; and not __fish_seen_subcommand_from sign add-signature verify create-state help" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand update; and not __fish_seen_subcommand_from sign add-signature verify create-state help" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand update; and not __fish_seen_subcommand_from sign add-signature verify create-state help" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand update; and not __fish_seen_subcommand_from sign add-signature verify create-state help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand update; and not __fish_seen_subcommand_from sign add-signature verify create-state help" -f -a "sign" -d 'Write the manifest of an image, signed by one or more publishers'
@@ -1010,7 +1010,7 @@ complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcomma
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from sign" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -l key -d 'The key of a publisher, a seed file or a PKCS#11 URI; may be given several times' -r -F
@@ -1021,7 +1021,7 @@ complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcomma
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from add-signature" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l trust -d 'The publishers that the device trusts: JSON with name, threshold and keys; - is stdin' -r -F
@@ -1041,7 +1041,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l accept -d 'Remember the update in the state'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from create-state" -l name -d 'The product of the device' -r
@@ -1049,7 +1049,7 @@ complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcomma
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from create-state" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from create-state" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from create-state" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from create-state" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from create-state" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand update; and __fish_seen_subcommand_from help" -f -a "sign" -d 'Write the manifest of an image, signed by one or more publishers'
@@ -1061,14 +1061,14 @@ complete -c eds -n "__fish_eds_using_subcommand completions" -l color -d 'When t
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand completions" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand completions" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand completions" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand completions" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list all db-failover db-restore rpo s3-object-recovery alert-fire report verify-report help" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list all db-failover db-restore rpo s3-object-recovery alert-fire report verify-report help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list all db-failover db-restore rpo s3-object-recovery alert-fire report verify-report help" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list all db-failover db-restore rpo s3-object-recovery alert-fire report verify-report help" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list all db-failover db-restore rpo s3-object-recovery alert-fire report verify-report help" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list all db-failover db-restore rpo s3-object-recovery alert-fire report verify-report help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list all db-failover db-restore rpo s3-object-recovery alert-fire report verify-report help" -f -a "list" -d 'List the drills, with their pass criteria and whether their programs are installed'
@@ -1085,7 +1085,7 @@ complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcomman
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from list" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -l postgres-bin -d 'Directory of the programs of PostgreSQL [default: the newest ones in the usual directories]' -r -F
@@ -1101,7 +1101,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -l short -d 'Few records, a short load, one alert; does not count for alerts and quarterly reports'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from all" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -l records -d 'Records in the ledger before the load begins' -r
@@ -1124,7 +1124,7 @@ never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -l asynchronous -d 'Use an asynchronous standby that lags by a second: records are lost, and the drill fails'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -l yes -d 'Do not ask for confirmation before touching your own systems'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-failover" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l records -d 'Records before the moment of the restore' -r
@@ -1132,8 +1132,8 @@ complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcomman
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l back -d 'Seconds before now to restore to' -r
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l heads -d 'Snapshot of that time, as written by eds heads' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l keys -d 'Key ring [default: the keys that the ledger itself has registered]' -r -F
-complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l start-heads -d 'Start heads: the heads after which chains begin that do not begin at sequence 1, as written by eds heads' -r -F
-complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: payload-hash]' -r -f -a "record\t''
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l start-heads -d 'Start heads: for each chain that does not begin at sequence 1, the head before its first record, as written by eds heads' -r -F
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l scheme -d 'Signature scheme of keys for which the key ring states none: payload-hash or record [default: payload-hash]' -r -f -a "record\t''
 payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l postgres-bin -d 'Directory of the programs of PostgreSQL [default: the newest ones in the usual directories]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l weed -d 'The program weed of SeaweedFS [default: that of the variable WEED, of PATH, or of .venv]' -r -F
@@ -1149,7 +1149,7 @@ never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l commit -d 'First commit a transaction without changes on the server of the archive, so that recovery stops at the moment even on an idle server; without it the archive is restored to its end if no transaction was committed since'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l yes -d 'Do not ask for confirmation before touching your own systems'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from rpo" -l seconds -d 'Seconds of load before the crash' -r
@@ -1166,7 +1166,7 @@ complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcomman
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from rpo" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from rpo" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from rpo" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from rpo" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from rpo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -l records -d 'Records whose payloads are stored' -r
@@ -1182,7 +1182,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -l yes -d 'Do not ask for confirmation before touching your own systems'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from s3-object-recovery" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -l alert -d 'Only this alert; may be given more than once [default: SignatureFailureSeen, SignatureFailureSurge, ChainBreak, IngestStorageError, HighRejectionRate, in this order]' -r -f -a "SignatureFailureSeen\t''
@@ -1206,7 +1206,7 @@ complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcomman
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -l quarter -d 'The quarter [default: the current one]' -r
@@ -1219,7 +1219,7 @@ never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -l last-quarter -d 'The previous quarter'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -l remove-expired -d 'Remove the reports in the directory whose retention (--keep-days) has ended'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from report" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from verify-report" -l public-key -d 'The public key of operations' -r
@@ -1227,7 +1227,7 @@ complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcomman
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from verify-report" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from verify-report" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from verify-report" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from verify-report" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from verify-report" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from help" -f -a "list" -d 'List the drills, with their pass criteria and whether their programs are installed'
@@ -1244,7 +1244,7 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcomm
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -f -a "backup" -d 'Take a base backup: pg_basebackup, extraction, pg_verifybackup, then into the archive with a manifest'
@@ -1255,12 +1255,12 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcomm
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -f -a "archive-wal" -d 'Archive a file of the write-ahead log: archive_command = \'eds ops archive-wal --config FILE %p %f\''
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -f -a "fetch-wal" -d 'Fetch a file of the write-ahead log: restore_command = \'eds ops fetch-wal --config FILE %f %p\''
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -f -a "fetch-ahead" -d 'Fetch write-ahead log ahead of replay: run by eds ops restore, as the user whom PostgreSQL runs as'
-complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -f -a "receive-wal" -d 'Receive write-ahead log as it is written, and archive it, to lose less in a crash than archive_timeout'
+complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -f -a "receive-wal" -d 'Stream the write-ahead log into the archive as it is written, so that a crash loses less than with archive_timeout alone'
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -f -a "check-archive" -d 'Look for gaps in the archived write-ahead log, from each backup to the newest segment'
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -f -a "configure-postgres" -d 'Compare the settings of PostgreSQL with those that archiving needs; print the SQL, and change them only with --apply'
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -f -a "restore" -d 'Restore a backup and the write-ahead log after it into an empty directory, and start the server on loopback'
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -f -a "restore-dump" -d 'Restore a logical dump into an empty database: pg_restore, in one transaction'
-complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -f -a "adopt" -d 'Let a restored copy archive: into a new archive, or into that of the original, which then cannot archive any more'
+complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -f -a "adopt" -d 'Allow a restored copy to archive its write-ahead log: into a new archive, or into the archive of the original server, which can then no longer archive'
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -f -a "sign-archive" -d 'Sign archive.json and adopted.json, which name the owner of the archive: for an archive from before they were signed, or after a key was replaced'
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -f -a "verify-recovery" -d 'Run the checklist after a restore: each item passes, fails or is unknown, with evidence'
 complete -c eds -n "__fish_eds_using_subcommand ops; and not __fish_seen_subcommand_from backup verify-backup backups dump retention archive-wal fetch-wal fetch-ahead receive-wal check-archive configure-postgres restore restore-dump adopt sign-archive verify-recovery s3-setup s3-check restore-object watch-postgres note-unit help" -f -a "s3-setup" -d 'Set up the bucket of payloads, or of the archive: versions, Object Lock COMPLIANCE, lifecycle, replication; without --apply only show the steps'
@@ -1275,17 +1275,17 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backup" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backup" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backup" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backup" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backup" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-backup" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-backup" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-backup" -l dump -d 'A dump'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-backup" -l dump -d 'Verify a dump instead of a base backup'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-backup" -l allow-unsigned -d 'Accept unsigned files although the settings name a key, for archives from before signing'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-backup" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-backup" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-backup" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-backup" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-backup" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backups" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
@@ -1293,7 +1293,7 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backups" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backups" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backups" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backups" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from backups" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from dump" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
@@ -1301,7 +1301,7 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from dump" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from dump" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from dump" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from dump" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from dump" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from retention" -l backups -d 'Days that base backups are kept' -r
@@ -1310,9 +1310,9 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from retention" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from retention" -l apply -d 'Delete it'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from retention" -l apply -d 'Delete the listed files'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from retention" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from retention" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from retention" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from retention" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from retention" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from archive-wal" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
@@ -1321,7 +1321,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from archive-wal" -l check -d 'Archive nothing; check that the archive can be reached and written to, with an object trial.json'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from archive-wal" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from archive-wal" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from archive-wal" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from archive-wal" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from archive-wal" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-wal" -l prefetch -d 'Segments that are prefetched concurrently' -r
@@ -1331,7 +1331,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-wal" -l allow-unsigned -d 'Accept unsigned files although the settings name a key, for archives from before signing'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-wal" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-wal" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-wal" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-wal" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-wal" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-ahead" -l timeline -d 'The timeline that is followed' -r
@@ -1341,7 +1341,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-ahead" -l allow-unsigned -d 'Accept unsigned files although the settings name a key, for archives from before signing'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-ahead" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-ahead" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-ahead" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-ahead" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-ahead" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from receive-wal" -l folder -d 'Directory for the incomplete segment; keep it over restarts' -r -F
@@ -1352,7 +1352,7 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from receive-wal" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from receive-wal" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from receive-wal" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from receive-wal" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from receive-wal" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from check-archive" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
@@ -1362,7 +1362,7 @@ never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from check-archive" -l contents -d 'Download the log and read all of it'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from check-archive" -l allow-unsigned -d 'Accept unsigned files although the settings name a key, for archives from before signing'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from check-archive" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from check-archive" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from check-archive" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from check-archive" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from check-archive" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -l archive-timeout -d 'Seconds after which an incomplete segment is archived [default: the current setting, at most 60]' -r
@@ -1377,7 +1377,7 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -l weaken-durability -d 'Let commits wait for fewer standbys than now'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -l replace-archiver -d 'Replace the archive_command or archive_library of another archiver'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -l data -d 'Data directory: empty or missing' -r -F
@@ -1396,7 +1396,7 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -l accept-loss -d 'Restore to the end of the archive although segments are missing, and lose all records after the gap'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -l allow-unsigned -d 'Accept unsigned files although the settings name a key, for archives from before signing'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-dump" -l into -d 'Database to restore into' -r
@@ -1407,7 +1407,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-dump" -l allow-unsigned -d 'Accept unsigned files although the settings name a key, for archives from before signing'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-dump" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-dump" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-dump" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-dump" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-dump" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from adopt" -l data -d 'Data directory of the copy, as given to eds ops restore' -r -F
@@ -1418,22 +1418,22 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from adopt" -l take-over -d 'Take over the archive of the original, which has stopped permanently'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from adopt" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from adopt" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from adopt" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from adopt" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from adopt" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from sign-archive" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from sign-archive" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from sign-archive" -l apply -d 'Sign them'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from sign-archive" -l apply -d 'Sign the files'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from sign-archive" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from sign-archive" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from sign-archive" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from sign-archive" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from sign-archive" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l heads -d 'Snapshot from before the incident, as written by eds heads' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l keys -d 'Key ring [default: the keys that the ledger itself has registered]' -r -F
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l start-heads -d 'Start heads: the heads after which chains begin that do not begin at sequence 1, as written by eds heads' -r -F
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: payload-hash]' -r -f -a "record\t''
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l start-heads -d 'Start heads: for each chain that does not begin at sequence 1, the head before its first record, as written by eds heads' -r -F
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l scheme -d 'Signature scheme of keys for which the key ring states none: payload-hash or record [default: payload-hash]' -r -f -a "record\t''
 payload-hash\t''"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l target-time -d 'Time of the restore: RFC 3339 with its zone' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l alertmanager -d 'Alertmanager to ask for silences that are to be lifted, by amtool' -r
@@ -1447,7 +1447,7 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
@@ -1458,11 +1458,11 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -l archive -d 'The bucket holds the archive: its lifecycle deletes versions that were deleted or replaced, and its roles are others'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -l archive -d 'The bucket holds the archive: its lifecycle deletes versions that were deleted or replaced, and it has other roles'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -l lock-existing -d 'Check all payloads that were stored before, and with --apply lock those that can be deleted'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -l apply -d 'Do it'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -l apply -d 'Apply the changes'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-check" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
@@ -1470,9 +1470,9 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-check" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Also in files and pipes'
 never\t'Never'"
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-check" -l archive -d 'The bucket holds the archive: its lifecycle deletes versions that were deleted or replaced, and its roles are others'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-check" -l archive -d 'The bucket holds the archive: its lifecycle deletes versions that were deleted or replaced, and it has other roles'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-check" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-check" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-check" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-check" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -l devices -d 'File with the names of devices, one a line' -r -F
@@ -1486,9 +1486,9 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -l all -d 'Payloads of every device in the ledger'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -l apply -d 'Do it'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -l apply -d 'Restore the payloads'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from watch-postgres" -l metrics-file -d 'File for the textfile collector of node_exporter, name.prom [default: ops.textfile of the settings]' -r -F
@@ -1497,7 +1497,7 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from watch-postgres" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from watch-postgres" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from watch-postgres" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from watch-postgres" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from watch-postgres" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -l metrics-file -d 'File for the textfile collector of node_exporter, name.prom [default: ops.textfile of the settings]' -r -F
@@ -1507,7 +1507,7 @@ always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -l failed -d 'The last run failed; without this option it succeeded'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "backup" -d 'Take a base backup: pg_basebackup, extraction, pg_verifybackup, then into the archive with a manifest'
@@ -1518,12 +1518,12 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "archive-wal" -d 'Archive a file of the write-ahead log: archive_command = \'eds ops archive-wal --config FILE %p %f\''
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "fetch-wal" -d 'Fetch a file of the write-ahead log: restore_command = \'eds ops fetch-wal --config FILE %f %p\''
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "fetch-ahead" -d 'Fetch write-ahead log ahead of replay: run by eds ops restore, as the user whom PostgreSQL runs as'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "receive-wal" -d 'Receive write-ahead log as it is written, and archive it, to lose less in a crash than archive_timeout'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "receive-wal" -d 'Stream the write-ahead log into the archive as it is written, so that a crash loses less than with archive_timeout alone'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "check-archive" -d 'Look for gaps in the archived write-ahead log, from each backup to the newest segment'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "configure-postgres" -d 'Compare the settings of PostgreSQL with those that archiving needs; print the SQL, and change them only with --apply'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "restore" -d 'Restore a backup and the write-ahead log after it into an empty directory, and start the server on loopback'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "restore-dump" -d 'Restore a logical dump into an empty database: pg_restore, in one transaction'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "adopt" -d 'Let a restored copy archive: into a new archive, or into that of the original, which then cannot archive any more'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "adopt" -d 'Allow a restored copy to archive its write-ahead log: into a new archive, or into the archive of the original server, which can then no longer archive'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "sign-archive" -d 'Sign archive.json and adopted.json, which name the owner of the archive: for an archive from before they were signed, or after a key was replaced'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "verify-recovery" -d 'Run the checklist after a restore: each item passes, fails or is unknown, with evidence'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "s3-setup" -d 'Set up the bucket of payloads, or of the archive: versions, Object Lock COMPLIANCE, lifecycle, replication; without --apply only show the steps'
@@ -1538,15 +1538,15 @@ complete -c eds -n "__fish_eds_using_subcommand demo" -l color -d 'When to use c
 always\t'Also in files and pipes'
 never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand demo" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand demo" -s q -l quiet -d 'Print only errors on stderr, no remarks'
+complete -c eds -n "__fish_eds_using_subcommand demo" -s q -l quiet -d 'Print only errors to stderr, no warnings or notes'
 complete -c eds -n "__fish_eds_using_subcommand demo" -s v -l verbose -d 'Log to stderr; -vv logs more'
 complete -c eds -n "__fish_eds_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config unpack serve push rotate inject token update completions drill ops demo help" -f -a "verify-chain" -d 'Verify exports or a ledger: links always; signatures, payloads, heads and log if you give their input'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config unpack serve push rotate inject token update completions drill ops demo help" -f -a "verify-chain" -d 'Verify exports or a ledger: always the links; also signatures, payloads, heads and log if you pass the input for them'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config unpack serve push rotate inject token update completions drill ops demo help" -f -a "report" -d 'Show a report that eds verify-chain --json wrote, or write it as a page or for a pipeline'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config unpack serve push rotate inject token update completions drill ops demo help" -f -a "explain" -d 'Explain a finding: the check, the usual causes and what to do'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config unpack serve push rotate inject token update completions drill ops demo help" -f -a "heads" -d 'Write the heads of an export or a ledger: the last sequence and hash of each chain'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config unpack serve push rotate inject token update completions drill ops demo help" -f -a "keygen" -d 'Make a new key pair: a seed file for the device, a key-ring entry for the auditor'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config unpack serve push rotate inject token update completions drill ops demo help" -f -a "keys" -d 'Work with key rings'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config unpack serve push rotate inject token update completions drill ops demo help" -f -a "keys" -d 'Update key rings'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config unpack serve push rotate inject token update completions drill ops demo help" -f -a "inspect-key" -d 'Show the public key of a seed file, or check a public key'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config unpack serve push rotate inject token update completions drill ops demo help" -f -a "sign-record" -d 'Sign a payload as the next record of a chain, and print the record as one line of NDJSON'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config unpack serve push rotate inject token update completions drill ops demo help" -f -a "verify-record" -d 'Verify one record: its signature, its payload, and its link to the previous record'
@@ -1560,22 +1560,22 @@ complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcom
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config unpack serve push rotate inject token update completions drill ops demo help" -f -a "monitor" -d 'Replay every leaf of a transparency log, and compare its checkpoints with those of the witnesses'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config unpack serve push rotate inject token update completions drill ops demo help" -f -a "prove" -d 'Prove inclusion of records or a head, absence of a device, or consistency with an earlier checkpoint'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config unpack serve push rotate inject token update completions drill ops demo help" -f -a "witness" -d 'Cosign checkpoints of other transparency logs, as their witness'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config unpack serve push rotate inject token update completions drill ops demo help" -f -a "erase" -d 'Erase the payload of a record for good; the record stays, and the transparency log records the erasure'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config unpack serve push rotate inject token update completions drill ops demo help" -f -a "erase" -d 'Permanently erase the payload of a record; the record stays, and the transparency log records the erasure'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config unpack serve push rotate inject token update completions drill ops demo help" -f -a "bundle" -d 'Write an evidence bundle: one file with records and the proof that they are in the transparency log'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config unpack serve push rotate inject token update completions drill ops demo help" -f -a "config" -d 'Check the settings'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config unpack serve push rotate inject token update completions drill ops demo help" -f -a "unpack" -d 'Write the payloads in the packs of a directory into files of their own, and remove the packs'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config unpack serve push rotate inject token update completions drill ops demo help" -f -a "serve" -d 'Run the ingest service over HTTP until SIGTERM or Ctrl-C'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config unpack serve push rotate inject token update completions drill ops demo help" -f -a "push" -d 'Send records to a service on the network, from files or from an outbox'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config unpack serve push rotate inject token update completions drill ops demo help" -f -a "rotate" -d 'Replace the key of a device, on the device: a record in its outbox that the old key signs'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config unpack serve push rotate inject token update completions drill ops demo help" -f -a "rotate" -d 'Rotate the key of a device: write a record that names the new key, signed by the old key, into its outbox'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config unpack serve push rotate inject token update completions drill ops demo help" -f -a "inject" -d 'Attack a running service over the network, and check its response to each attack'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config unpack serve push rotate inject token update completions drill ops demo help" -f -a "token" -d 'Make a token on stdout, and its entry for the settings on stderr, which contains only its hash'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config unpack serve push rotate inject token update completions drill ops demo help" -f -a "token" -d 'Generate an access token: print the token to stdout, and the settings entry with its hash to stderr'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config unpack serve push rotate inject token update completions drill ops demo help" -f -a "update" -d 'Sign and verify updates of devices'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config unpack serve push rotate inject token update completions drill ops demo help" -f -a "completions" -d 'Print the completions of a shell'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config unpack serve push rotate inject token update completions drill ops demo help" -f -a "drill" -d 'Rehearse a failure on temporary servers, and check the outcome'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config unpack serve push rotate inject token update completions drill ops demo help" -f -a "ops" -d 'Back up, restore and verify PostgreSQL ledgers, with an archive in S3 or in a directory'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config unpack serve push rotate inject token update completions drill ops demo help" -f -a "demo" -d 'Run a demo: sign, ingest, export and verify real telemetry, then tamper with copies and show the findings'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain report explain heads keygen keys inspect-key sign-record verify-record verify-proof verify-bundle ingest export device log checkpoint monitor prove witness erase bundle config unpack serve push rotate inject token update completions drill ops demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from keys" -f -a "follow" -d 'Add the keys that devices have stated as successors of their keys, from the first keys that you trust'
+complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from keys" -f -a "follow" -d 'Add the successor keys that devices have announced in their records, beginning with first keys that you trust'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from device" -f -a "register" -d 'Register a new device with its first key; creates the ledger if it does not exist'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from device" -f -a "rotate" -d 'Replace the key of a device, from its next sequence on'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from device" -f -a "revoke" -d 'Revoke the keys of a device: its records in the ledger stay valid, further ones are rejected'
@@ -1587,7 +1587,7 @@ complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from checkpoint" -f -a "status" -d 'Show the state of the log, and check that it can continue'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from checkpoint" -f -a "show" -d 'Write the published checkpoint, a signed note, of a ledger or of a service'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from checkpoint" -f -a "request" -d 'Write the request to cosign the last checkpoint, for a witness of the policy that the log cannot reach'
-complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from checkpoint" -f -a "cosigned" -d 'Take the cosignature of the published checkpoint or a newer one from a file, and publish that checkpoint at the quorum'
+complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from checkpoint" -f -a "cosigned" -d 'Read the cosignature of a checkpoint from a file, and publish the checkpoint if the quorum is complete'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from checkpoint" -f -a "withdraw" -d 'Withdraw a batch that is not signed, because the ledger was changed before its records got their positions'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from checkpoint" -f -a "recover" -d 'Put the records of the log back into a ledger that was restored to an earlier time'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from prove" -f -a "record" -d 'Prove that the log has a record, or each record of a run'
@@ -1620,12 +1620,12 @@ complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from ops" -f -a "archive-wal" -d 'Archive a file of the write-ahead log: archive_command = \'eds ops archive-wal --config FILE %p %f\''
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from ops" -f -a "fetch-wal" -d 'Fetch a file of the write-ahead log: restore_command = \'eds ops fetch-wal --config FILE %f %p\''
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from ops" -f -a "fetch-ahead" -d 'Fetch write-ahead log ahead of replay: run by eds ops restore, as the user whom PostgreSQL runs as'
-complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from ops" -f -a "receive-wal" -d 'Receive write-ahead log as it is written, and archive it, to lose less in a crash than archive_timeout'
+complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from ops" -f -a "receive-wal" -d 'Stream the write-ahead log into the archive as it is written, so that a crash loses less than with archive_timeout alone'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from ops" -f -a "check-archive" -d 'Look for gaps in the archived write-ahead log, from each backup to the newest segment'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from ops" -f -a "configure-postgres" -d 'Compare the settings of PostgreSQL with those that archiving needs; print the SQL, and change them only with --apply'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from ops" -f -a "restore" -d 'Restore a backup and the write-ahead log after it into an empty directory, and start the server on loopback'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from ops" -f -a "restore-dump" -d 'Restore a logical dump into an empty database: pg_restore, in one transaction'
-complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from ops" -f -a "adopt" -d 'Let a restored copy archive: into a new archive, or into that of the original, which then cannot archive any more'
+complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from ops" -f -a "adopt" -d 'Allow a restored copy to archive its write-ahead log: into a new archive, or into the archive of the original server, which can then no longer archive'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from ops" -f -a "sign-archive" -d 'Sign archive.json and adopted.json, which name the owner of the archive: for an archive from before they were signed, or after a key was replaced'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from ops" -f -a "verify-recovery" -d 'Run the checklist after a restore: each item passes, fails or is unknown, with evidence'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from ops" -f -a "s3-setup" -d 'Set up the bucket of payloads, or of the archive: versions, Object Lock COMPLIANCE, lifecycle, replication; without --apply only show the steps'

@@ -3673,7 +3673,7 @@ def parser():
         "--scheme",
         choices=SCHEMES,
         default="payload-hash",
-        help="scheme of keys without one [default: %(default)s]",
+        help="signature scheme of keys for which the key ring states none [default: %(default)s]",
     )
     add("--previous", metavar="FILE", help="checkpoint of the same log that you kept from earlier")
     add("--tsa-roots", metavar="FILE", help="certificates of the roots that you trust for time stamps, PEM")

@@ -49,10 +49,10 @@ pub(super) struct DbRestore {
     /// Key ring [default: the keys that the ledger itself has registered]
     #[arg(long, value_name = "FILE", requires = "archive")]
     keys: Option<PathBuf>,
-    /// Start heads: the heads after which chains begin that do not begin at sequence 1, as written by eds heads
+    /// Start heads: for each chain that does not begin at sequence 1, the head before its first record, as written by eds heads
     #[arg(long, value_name = "FILE", requires = "archive")]
     start_heads: Option<PathBuf>,
-    /// Scheme of keys without one: payload-hash or record [default: payload-hash]
+    /// Signature scheme of keys for which the key ring states none: payload-hash or record [default: payload-hash]
     #[arg(long, value_parser = scheme(), hide_possible_values = true, requires = "keys")]
     scheme: Option<Scheme>,
     /// First commit a transaction without changes on the server of the archive, so that recovery stops at the

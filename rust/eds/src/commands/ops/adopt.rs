@@ -13,7 +13,8 @@ use crate::output::{Answer, Output};
 use crate::stores::ConfigFile;
 use crate::text::name;
 
-/// Let a restored copy archive: into a new archive, or into that of the original, which then cannot archive any more
+/// Allow a restored copy to archive its write-ahead log: into a new archive, or into the archive of the original server,
+/// which can then no longer archive
 ///
 /// A restored copy archives nothing before this command. The archive is ops.archive of the settings. If the
 /// original archived there, --take-over is required. It is refused if the original responds, or has archived

@@ -13,7 +13,7 @@ pub(super) struct BucketArgs {
     /// The bucket [default: that of payloads in the settings, with --archive that of ops.archive]
     #[arg(value_name = "s3://BUCKET")]
     bucket: Option<String>,
-    /// The bucket holds the archive: its lifecycle deletes versions that were deleted or replaced, and its roles are others
+    /// The bucket holds the archive: its lifecycle deletes versions that were deleted or replaced, and it has other roles
     #[arg(long)]
     archive: bool,
     #[command(flatten)]

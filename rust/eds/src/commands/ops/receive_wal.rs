@@ -14,7 +14,8 @@ use crate::interrupt;
 use crate::output::Output;
 use crate::stores::ConfigFile;
 
-/// Receive write-ahead log as it is written, and archive it, to lose less in a crash than archive_timeout
+/// Stream the write-ahead log into the archive as it is written, so that a crash loses less than with archive_timeout
+/// alone
 ///
 /// Keeps pg_receivewal running with a replication slot, on another machine than PostgreSQL. Complete segments
 /// are archived as archive-wal does it; the incomplete one is uploaded at intervals, and a restore falls back

@@ -56,7 +56,7 @@ pub(super) struct RestoreObject {
     /// A copy of the payload directory, with files, packs or both, if the payloads are in one
     #[arg(long, value_name = "DIR")]
     backup: Option<PathBuf>,
-    /// Do it
+    /// Restore the payloads
     #[arg(long)]
     apply: bool,
     #[command(flatten)]

@@ -22,7 +22,7 @@ const CARE: Style = AnsiColor::Yellow.on_default().bold();
 /// from the first segment of the oldest kept backup on; and the dumps of the last days, at least the newest.
 #[derive(Args, Debug)]
 pub(super) struct Retention {
-    /// Delete it
+    /// Delete the listed files
     #[arg(long)]
     apply: bool,
     /// Days that base backups are kept

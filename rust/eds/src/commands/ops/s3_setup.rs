@@ -46,7 +46,7 @@ pub(super) struct S3Setup {
     /// Check all payloads that were stored before, and with --apply lock those that can be deleted
     #[arg(long)]
     lock_existing: bool,
-    /// Do it
+    /// Apply the changes
     #[arg(long)]
     apply: bool,
 }

@@ -22,7 +22,7 @@ Examples:
   eds ops sign-archive
   eds ops sign-archive --apply")]
 pub(super) struct SignArchive {
-    /// Sign them
+    /// Sign the files
     #[arg(long)]
     apply: bool,
     #[command(flatten)]

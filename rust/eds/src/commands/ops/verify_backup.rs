@@ -19,7 +19,7 @@ pub(super) struct VerifyBackup {
     /// The backup, or the dump with --dump [default: the newest]
     #[arg(value_name = "ID")]
     id: Option<String>,
-    /// A dump
+    /// Verify a dump instead of a base backup
     #[arg(long)]
     dump: bool,
     #[command(flatten)]

@@ -31,10 +31,10 @@ pub(super) struct VerifyRecovery {
     /// Key ring [default: the keys that the ledger itself has registered]
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
-    /// Start heads: the heads after which chains begin that do not begin at sequence 1, as written by eds heads
+    /// Start heads: for each chain that does not begin at sequence 1, the head before its first record, as written by eds heads
     #[arg(long, value_name = "FILE")]
     start_heads: Option<PathBuf>,
-    /// Scheme of keys without one: payload-hash or record [default: payload-hash]
+    /// Signature scheme of keys for which the key ring states none: payload-hash or record [default: payload-hash]
     #[arg(long, value_parser = scheme(), hide_possible_values = true, requires = "keys")]
     scheme: Option<Scheme>,
     /// Time of the restore: RFC 3339 with its zone

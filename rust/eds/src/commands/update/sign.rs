@@ -51,7 +51,7 @@ pub(super) struct Sign {
 
 /// Add signatures of publishers to a manifest
 ///
-/// Compare the printed manifest with the release before you publish it: your signature stands for it.
+/// Compare the printed manifest with the release before you publish it: your signature approves it.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Example:

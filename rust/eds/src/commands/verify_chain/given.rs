@@ -19,7 +19,7 @@ pub(super) struct GivenArgs {
     /// Key ring: check the signatures
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
-    /// Scheme of keys without one: payload-hash or record [default: payload-hash]
+    /// Signature scheme of keys for which the key ring states none: payload-hash or record [default: payload-hash]
     #[arg(long, value_parser = scheme(), hide_possible_values = true, requires = "keys")]
     scheme: Option<Scheme>,
     /// Directory of payloads: verify their hashes
@@ -28,7 +28,7 @@ pub(super) struct GivenArgs {
     /// Trusted heads, as written by eds heads: detect truncated chains and missing devices
     #[arg(long, value_name = "FILE")]
     heads: Option<PathBuf>,
-    /// Start heads: the heads after which chains begin that do not begin at sequence 1
+    /// Start heads: for each chain that does not begin at sequence 1, the head before its first record
     #[arg(long, value_name = "FILE")]
     start_heads: Option<PathBuf>,
     /// Manifest of the export: check its hash and its heads, and use its start heads if you give none. They
