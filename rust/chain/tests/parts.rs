@@ -266,7 +266,7 @@ fn restored_of(rows: &Rows) -> Result<Part, PartError> {
     restored.finish()
 }
 
-/// Asserts that rows are refused with this reason after an edit, whichever comes first.
+/// Asserts that rows are refused with this reason after an edit, also in the reverse order.
 #[track_caller]
 fn assert_refused(rows: &Rows, reason: &str, edit: impl FnOnce(&mut Rows)) {
     assert!(restored_of(rows).is_ok());
