@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import random
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
@@ -108,7 +109,13 @@ def test_an_attack_on_the_log_has_the_report_of_one_process(
     expected = verify_chain(paths, **options, **files)
     inputs = pickle.loads(pickle.dumps(LogInputs(**files)))
     assert expected.counts
-    assert in_parts(paths, chosen, inputs, **options).to_json() == expected.to_json()
+    found = in_parts(paths, chosen, inputs, **options)
+    assert without_age(found) == without_age(expected)
+
+
+def without_age(report: Report) -> str:
+    """Returns the JSON of a report without the age of a checkpoint, which grows while the test runs."""
+    return re.sub(r"\d+ s ago", "s ago", report.to_json())
 
 
 def test_each_change_is_found(logged: tuple[Log, dict[str, Any]], tmp_path: Path) -> None:

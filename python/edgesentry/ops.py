@@ -528,12 +528,13 @@ def restore_objects(
     devices: Path | None = None,
     from_: int | None = None,
     to: int | None = None,
+    backup: Path | None = None,
     apply: bool = False,
     ledger: str | None = None,
     payload_store: str | None = None,
     config: Path | None = None,
 ) -> PayloadRecovery:
-    """Restores payloads of devices that were deleted or overwritten in S3.
+    """Restores deleted or overwritten payloads of devices, from S3 or from a copy of the directory.
 
     Args:
         device_id: The device; or use `all_` or `devices`.
@@ -541,6 +542,7 @@ def restore_objects(
         devices: File with the ids of devices, one per line.
         from_: The lowest sequence.
         to: The highest sequence.
+        backup: A copy of the payload directory, with files, packs or both, if the payloads are in one.
         apply: Restore them; otherwise nothing is changed.
         ledger: The ledger; that of the settings by default.
         payload_store: The payload store; that of the settings by default.
@@ -551,6 +553,7 @@ def restore_objects(
         "devices": devices,
         "from_": from_,
         "to": to,
+        "backup": backup,
         "apply": apply,
         "ledger": ledger,
         "payload_store": payload_store,
