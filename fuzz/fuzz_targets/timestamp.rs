@@ -15,7 +15,7 @@ fuzz_target!(init: plant(edgesentry_fuzz::timestamps()), |input: &[u8]| {
 });
 
 fn judge(kind: u8, bytes: &[u8]) {
-    if kind % 4 == 0 {
+    if kind.is_multiple_of(4) {
         let trusted = TrustedRoots::from_pem(bytes);
         let claimed = ClaimedCertificates::from_pem(bytes);
         assert!(trusted.is_err() || claimed.is_ok());

@@ -10,7 +10,9 @@ pub fn check_packs(pack: &mut [u8], index: &mut [u8]) {
     let Some(key) = pack.get(16..48).and_then(|key| <[u8; 32]>::try_from(key).ok()) else { return };
     let check = |parts: &[&[u8]]| -> [u8; 16] {
         let mut hasher = blake3::Hasher::new_keyed(&key);
-        parts.iter().for_each(|part| drop(hasher.update(part)));
+        for part in parts {
+            hasher.update(part);
+        }
         std::array::from_fn(|at| hasher.finalize().as_bytes()[at])
     };
     if pack.len() >= PACK_HEADER {

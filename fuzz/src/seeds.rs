@@ -61,7 +61,8 @@ pub fn packs() -> Vec<Vec<u8>> {
         for (at, name) in names.iter().enumerate() {
             let place = bytes.len() as u64;
             let payload = vec![at as u8; at * 20];
-            offsets.add(&Frame::encode(&key, (place, 5), (name, &payload), &mut bytes).expect("a short name"));
+            offsets
+                .add(&Frame::encode(&key, (place, 5), (name, &payload), &mut bytes).expect("a short name"));
         }
         [&(bytes.len() as u16).to_le_bytes(), &bytes[..], &offsets.encode(&key)].concat()
     };
