@@ -30,6 +30,7 @@ pub mod program;
 mod random;
 pub mod recovery;
 pub mod restore;
+pub mod restore_object;
 pub mod retention;
 pub mod s3;
 pub mod servers;

@@ -1,12 +1,10 @@
-//! The buckets of payloads and of the archive: their set-up, checks of their protection, and the recovery of
-//! payloads.
+//! The buckets of payloads and of the archive: their set-up, and checks of their protection.
 //!
 //! Versions alone protect nothing: a version can be deleted for good. Object Lock in mode COMPLIANCE protects it from
 //! every user until its retention ends.
 
 mod check;
 mod policy;
-mod restore;
 mod setup;
 mod versions;
 
@@ -19,7 +17,6 @@ use crate::error::Error;
 
 pub use check::check;
 pub use policy::{Policy, policies};
-pub use restore::{Restored, State, erased, restore, restore_from};
 pub use setup::{Replication, Setup, Step};
 
 /// The content of a bucket. Exhaustive: each has its own rules of protection.

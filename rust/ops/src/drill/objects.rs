@@ -18,7 +18,8 @@ use super::{DrillReport, Plan};
 use crate::blocking::in_place;
 use crate::check::{Check, Status};
 use crate::error::Error;
-use crate::s3::{self, Bucket, Holds, Setup, State};
+use crate::restore_object::{self, State};
+use crate::s3::{Bucket, Holds, Setup};
 use crate::servers::{SEAWEEDFS, SeaweedFs};
 
 /// Records of the full drill.
@@ -129,7 +130,7 @@ pub(super) async fn recover(
     let begin = Instant::now();
     let mut exact = 0;
     for record in &damaged {
-        let restored = s3::restore(&store, record, true).await?;
+        let restored = restore_object::from_versions(&store, record, true).await?;
         let bytes = store.get(record).await?;
         let expected = fleet.payload(&record.device_id, record.sequence);
         exact += usize::from(restored.state == State::Restored && bytes == Some(expected));

@@ -1,4 +1,4 @@
-//! `eds ops restore-object`: restores payloads from their versions.
+//! `eds ops restore-object`: restores payloads from their versions, or from a copy of a directory.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 use edgesentry_chain::AuditRecord;
 use edgesentry_formats::{MAX_FILE_BYTES, PayloadFolder, read_file};
-use edgesentry_ops::s3::{Restored, State, erased, restore, restore_from};
+use edgesentry_ops::restore_object::{Restored, State, erased, from_backup, from_versions};
 use edgesentry_rs::Filter;
 use edgesentry_rs::ledger::{ErasureQuery, ErasureRow, ErasureSelection, LogTables};
 use edgesentry_rs::payload::{Folder, S3};
@@ -26,9 +26,9 @@ use crate::text::{count, name, sentence};
 /// directory from a copy of it
 ///
 /// In S3 the command copies the version whose BLAKE3 is the payload hash of the record to the top. In a
-/// directory it stores the payload from the copy. It deletes and overwrites nothing. Nothing is changed without --apply. Exit code 0 if every payload is intact or
-/// restored, 1 if one is lost, 3 if one is still to be restored. A payload whose erasure the ledger lists is
-/// not restored.
+/// directory it stores the payload from the copy. It deletes and overwrites nothing. Nothing is changed
+/// without --apply. Exit code 0 if every payload is intact or restored, 1 if one is lost, 3 if one is still
+/// to be restored. A payload whose erasure the ledger lists is not restored.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -74,8 +74,8 @@ enum Source {
 impl Source {
     async fn restore(&self, record: &AuditRecord, apply: bool) -> Result<Restored, edgesentry_ops::Error> {
         match self {
-            Source::Versions(store) => restore(store, record, apply).await,
-            Source::Backup { backup, store } => restore_from(backup, store, record, apply).await,
+            Source::Versions(store) => from_versions(store, record, apply).await,
+            Source::Backup { backup, store } => from_backup(backup, store, record, apply).await,
         }
     }
 }
