@@ -215,13 +215,8 @@ impl Settings {
 
     /// Returns the directory of payloads, if they are stored in one.
     pub fn payload_folder(&self) -> Option<PathBuf> {
-        let wanted = self.payloads.as_deref().filter(|wanted| !matches!(*wanted, "" | "ledger"))?;
-        match wanted.split_once(':') {
-            Some(("folder" | "packs", path)) => Some(path.into()),
-            Some(("file", path)) => Some(path.strip_prefix("//").unwrap_or(path).into()),
-            _ if wanted.contains("://") => None,
-            _ => Some(wanted.into()),
-        }
+        let wanted = self.payloads.as_deref().filter(|wanted| *wanted != "ledger")?;
+        directory(wanted).map(|(path, _)| path.into())
     }
 
     /// Opens the payload store alone, which must exist; none by default, or if the ledger stores the payloads.
@@ -257,25 +252,29 @@ impl Settings {
     }
 
     fn folder(wanted: &str, access: Access) -> Result<Folder, Error> {
-        let (path, layout) = match wanted.split_once(':') {
-            Some(("folder", path)) => (path, Layout::Files),
-            Some(("packs", path)) => (path, Layout::Packs),
-            Some(("file", path)) => (path.strip_prefix("//").unwrap_or(path), Layout::Files),
-            _ if wanted.contains("://") || wanted.is_empty() => {
-                let problem = format!(
-                    "payloads: expected ledger, folder:PATH, packs:PATH or s3://BUCKET, got {wanted:?}"
-                );
-                return Err(Error::Config(problem));
-            }
-            _ => (wanted, Layout::Files),
+        let Some((path, layout)) = directory(wanted) else {
+            let problem =
+                format!("payloads: expected ledger, folder:PATH, packs:PATH or s3://BUCKET, got {wanted:?}");
+            return Err(Error::Config(problem));
         };
-        let path = Path::new(path);
         if access != Access::Create && !path.is_dir() {
             let problem = "the payload directory does not exist; create it, or run eds config check --create";
             return Err(Error::Config(format!("{}: {problem}", path.display())));
         }
         Ok(if access == Access::Read { Folder::read(path)? } else { Folder::open_as(path, layout)? })
     }
+}
+
+/// Returns the directory that a payload store names, and its layout; `None` for any other store.
+fn directory(wanted: &str) -> Option<(&Path, Layout)> {
+    let (path, layout) = match wanted.split_once(':') {
+        Some(("folder", path)) => (path, Layout::Files),
+        Some(("packs", path)) => (path, Layout::Packs),
+        Some(("file", path)) => (path.strip_prefix("//").unwrap_or(path), Layout::Files),
+        _ if wanted.contains("://") || wanted.is_empty() => return None,
+        _ => (wanted, Layout::Files),
+    };
+    Some((Path::new(path), layout))
 }
 
 /// Open stores.
