@@ -5,7 +5,7 @@
 
 use std::fs;
 
-use edgesentry_formats::packs::{Found, Open, PACKS, PackFolder, Packs, for_each, read_key, scanned};
+use edgesentry_formats::packs::{Found, Open, PACKS, PackFolder, PackKey, Packs, for_each, scanned};
 use edgesentry_fuzz::{bounded, check_packs, plant};
 use libfuzzer_sys::fuzz_target;
 
@@ -47,7 +47,7 @@ fn judge(pack: &[u8], index: &[u8]) {
 fn frames(root: &std::path::Path) -> Vec<String> {
     let folder = PackFolder::open(root).unwrap().unwrap();
     let file = folder.pack("a", Open::Read).unwrap().unwrap();
-    let Ok(Some(key)) = read_key(&file) else { return Vec::new() };
+    let Ok(Some(key)) = PackKey::read(&file) else { return Vec::new() };
     let mut names = Vec::new();
     let scan = for_each(&file, &key, |found| {
         names.push(found.frame.name.clone());

@@ -593,11 +593,3 @@ pub fn for_each(
         if frame.is_erased { Ok(()) } else { visit(&Found { file, frame }) }
     })
 }
-
-/// Reads the key of a pack; `None` if the file is too short to have one.
-///
-/// # Errors
-/// The file cannot be read, or is not a pack.
-pub fn read_key(file: &PackFile) -> io::Result<Option<PackKey>> {
-    PackKey::read(file)
-}

@@ -32,9 +32,9 @@ const SPARE_PACKS: usize = 8;
 /// Frames of these packs together: readers have their places in memory.
 const SPARE_FRAMES: u64 = MAX_FRAMES_IN_MEMORY / 2;
 /// A writer begins no pack in a directory with so many. Several may begin one at once, and readers accept a few more.
-const MOST_PACKS: usize = MAX_PACKS - 256;
+const MAX_PACKS_TO_WRITE: usize = MAX_PACKS - 256;
 /// Packs of failed syncs without an index; a writer keeps them open.
-const MOST_SET_ASIDE: usize = 16;
+const MAX_SET_ASIDE: usize = 16;
 /// Frames of all packs without an index together, about: readers have their places in memory.
 const GROWING_FRAMES: u64 = MAX_FRAMES_IN_MEMORY / 4;
 /// A writer counts the packs without an index after so many frames.
@@ -346,9 +346,9 @@ impl PackWriter {
             _ => fs::File::open(&self.root)?.sync_all()?,
         }
         let folder = PackFolder::open(&self.root)?.ok_or(io::ErrorKind::NotFound)?;
-        if folder.list_all()?.len() >= MOST_PACKS {
+        if folder.list_all()?.len() >= MAX_PACKS_TO_WRITE {
             let problem = format!(
-                "{} has {MOST_PACKS} packs of payloads or more; write the payloads into files with eds unpack DIR",
+                "{} has {MAX_PACKS_TO_WRITE} packs of payloads or more; write the payloads into files with eds unpack DIR",
                 folder.path().display()
             );
             return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
@@ -406,7 +406,7 @@ impl SetAside {
 
 /// Closes packs that were set aside if they are many, and refuses to write if that fails: each is an open file.
 fn close_set_aside(set_aside: &mut Vec<SetAside>) -> io::Result<()> {
-    if set_aside.len() < MOST_SET_ASIDE {
+    if set_aside.len() < MAX_SET_ASIDE {
         return Ok(());
     }
     let mut failed = None;
@@ -418,8 +418,8 @@ fn close_set_aside(set_aside: &mut Vec<SetAside>) -> io::Result<()> {
         }
     });
     match failed {
-        Some(error) if set_aside.len() >= MOST_SET_ASIDE => {
-            let problem = format!("{MOST_SET_ASIDE} packs could not be synced; check the disk: {error}");
+        Some(error) if set_aside.len() >= MAX_SET_ASIDE => {
+            let problem = format!("{MAX_SET_ASIDE} packs could not be synced; check the disk: {error}");
             Err(io::Error::new(error.kind(), problem))
         }
         _ => Ok(()),

@@ -46,7 +46,10 @@ impl PackKey {
     }
 
     /// Reads the header of a pack; `None` if the file is too short to have one, because its writer was interrupted.
-    pub(super) fn read(file: &PackFile) -> io::Result<Option<PackKey>> {
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not a pack.
+    pub fn read(file: &PackFile) -> io::Result<Option<PackKey>> {
         let mut header = [0; PACK_HEADER_BYTES];
         if file.read_at(&mut header, 0)? < header.len() {
             return Ok(None);

@@ -13,7 +13,7 @@ use edgesentry_formats::packs::{PACKS, PackFile, Packs};
 use rustix::io::Errno;
 use tempfile::TempDir;
 
-use super::{FRAMES_OF_A_COUNT, Files, GROWING_FRAMES, MOST_SET_ASIDE, PackWriter, Put, SPARE_FRAMES, calls};
+use super::{FRAMES_OF_A_COUNT, Files, GROWING_FRAMES, MAX_SET_ASIDE, PackWriter, Put, SPARE_FRAMES, calls};
 
 /// What happens in place of the next calls of this thread.
 #[derive(Clone, Copy, Default)]
@@ -253,10 +253,10 @@ fn a_payload_in_a_removed_pack_does_not_count_as_stored() {
 /// The index of a pack after a failed sync cannot be written either: the writer keeps a bounded number of such packs.
 #[test]
 fn packs_that_are_set_aside_are_bounded() {
-    let (place, all) = (TempDir::new().unwrap(), some(0..2 * MOST_SET_ASIDE + 3));
+    let (place, all) = (TempDir::new().unwrap(), some(0..2 * MAX_SET_ASIDE + 3));
     let root = place.path();
     let store = writer(root);
-    for at in 0..MOST_SET_ASIDE {
+    for at in 0..MAX_SET_ASIDE {
         put(&store, &all[2 * at..=2 * at]).unwrap();
         let packs = files(root, "pack");
         assert_eq!(packs.len(), at + 1, "a pack after a failed sync is not continued");
@@ -266,14 +266,14 @@ fn packs_that_are_set_aside_are_bounded() {
         assert!(put(&store, &all[2 * at + 1..2 * at + 2]).is_err());
         clear();
     }
-    assert_eq!(store.writing().set_aside.len(), MOST_SET_ASIDE);
-    let last = 2 * MOST_SET_ASIDE;
+    assert_eq!(store.writing().set_aside.len(), MAX_SET_ASIDE);
+    let last = 2 * MAX_SET_ASIDE;
     for _ in 0..3 {
         let error = put(&store, &all[last..]).unwrap_err();
         assert!(error.to_string().contains("16 packs could not be synced; check the disk"), "{error}");
     }
-    assert_eq!(store.writing().set_aside.len(), MOST_SET_ASIDE);
-    assert_eq!((files(root, "pack").len(), files(root, "index").len()), (MOST_SET_ASIDE, 0));
+    assert_eq!(store.writing().set_aside.len(), MAX_SET_ASIDE);
+    assert_eq!((files(root, "pack").len(), files(root, "index").len()), (MAX_SET_ASIDE, 0));
     // Acknowledged payloads are there, refused ones are not.
     let (acknowledged, refused): (Vec<_>, Vec<_>) =
         all[..last].iter().cloned().enumerate().partition(|(at, _)| at % 2 == 0);
@@ -285,11 +285,11 @@ fn packs_that_are_set_aside_are_bounded() {
     // Another process does not continue them: they are locked.
     let other = writer(root);
     put(&other, &all[last..=last]).unwrap();
-    assert_eq!((files(root, "pack").len(), files(root, "index").len()), (MOST_SET_ASIDE + 1, 0));
+    assert_eq!((files(root, "pack").len(), files(root, "index").len()), (MAX_SET_ASIDE + 1, 0));
     files(root, "partial").iter().for_each(|path| fs::remove_dir(path).unwrap());
     put(&store, &all[last + 1..]).unwrap();
     assert!(store.writing().set_aside.is_empty());
-    assert_eq!(files(root, "index").len(), MOST_SET_ASIDE);
+    assert_eq!(files(root, "index").len(), MAX_SET_ASIDE);
     has(&packs(root), &acknowledged);
     has(&packs(root), &all[last..]);
 }
