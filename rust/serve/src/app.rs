@@ -30,9 +30,9 @@ pub(crate) const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The state that all handlers share.
 pub(crate) struct App {
-    pub(crate) service: IngestService,
+    service: IngestService,
     pub(crate) limits: ServeLimits,
-    pub(crate) tokens: Tokens,
+    tokens: Tokens,
     rates: Rates,
     rejections: Arc<Rejections>,
     pub(crate) bodies: Arc<Pool>,
@@ -45,7 +45,7 @@ pub(crate) struct App {
     knows_senders: bool,
     pub(crate) stopping: AtomicBool,
     pub(crate) readiness: Readiness,
-    pub(crate) failures: Arc<StoreFailures>,
+    failures: Arc<StoreFailures>,
     /// The transparency log of the ledger, if it is configured.
     log: Option<LogReader>,
 }
@@ -233,7 +233,7 @@ fn sender_is_known(sender: &Sender) -> Result<(), Problem> {
 }
 
 /// Returns the bearer token of a request.
-pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
     let token = value.to_str().ok().and_then(|value| value.split_once(' '));
     match token {

@@ -84,7 +84,7 @@ async fn traced(request: Request, next: Next) -> Response {
 
 /// `/metrics` needs no token unless one with the `metrics` scope is configured.
 async fn scrapers(State(app): State, request: Request, next: Next) -> Result<Response, Problem> {
-    if app.tokens.has(Scope::Metrics) {
+    if app.tokens().has(Scope::Metrics) {
         app.require(request.headers(), Scope::Metrics)?;
     }
     Ok(next.run(request).await)

@@ -122,8 +122,8 @@ pub(super) async fn register(
         valid_from: asked.valid_from,
         start: asked.start.map(|Link { sequence, hash }| Head { sequence, hash }),
     };
-    app.service.register(&registration).await?;
-    let ledger = app.service.ledger();
+    app.service().register(&registration).await?;
+    let ledger = app.service().ledger();
     let mut also_key_of = ledger.devices_with_key(&registration.key).await?;
     also_key_of.retain(|other| *other != registration.device_id);
     let known = ledger.keys(&[registration.device_id.as_str().into()]).await?;
@@ -171,7 +171,7 @@ pub(super) async fn revoke(
     check_device_id(&device_id)?;
     let reason = reason.as_deref().map_or(Ok(RevocationReason::Unspecified), str::parse);
     let reason = reason.map_err(|error| Problem::malformed(format!("reason: {error}")))?;
-    let revoked_from = app.service.revoke_for(&device_id, reason).await?;
+    let revoked_from = app.service().revoke_for(&device_id, reason).await?;
     tracing::info!(target: TARGET, device_id, revoked_from, %reason, "device revoked over the network");
     Ok(Json(Revoked { device_id, revoked_from }))
 }

@@ -151,7 +151,7 @@ impl Pending {
 
 async fn take_in(incoming: Incoming, outgoing: Outgoing) {
     let (app, key) = (Arc::clone(&incoming.app), incoming.key);
-    let service = app.service.clone();
+    let service = app.service().clone();
     // Unit by unit, the lines whose outcomes the service has yet to return.
     let (slots, mut waiting) = mpsc::unbounded_channel::<Pending>();
     let (ending, end) = oneshot::channel::<Option<BodyError>>();

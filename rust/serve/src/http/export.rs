@@ -89,14 +89,14 @@ pub(super) async fn export(
     let place = app.exports.take(app.holder(&headers), 1, QUEUE_TIMEOUT).await;
     let place = Arc::new(place.ok_or_else(|| Problem::busy("too many exports at once"))?);
     let working = Arc::clone(&place);
-    app.service.ledger().check().await?;
+    app.service().ledger().check().await?;
     let (pieces, written) = mpsc::channel::<io::Result<Bytes>>(PIECES);
     let out = Box::new(Pieces(pieces.clone()));
     let writer = RecordWriter::to_writer("export".into(), out, format, compression)
         .map_err(|error| Problem::internal(describe(&error)))?;
     tokio::spawn(async move {
         let target = Target::Writer(Box::new(writer));
-        let done = export_into(&**app.service.ledger(), &filter, target, |_| true).await;
+        let done = export_into(&**app.service().ledger(), &filter, target, |_| true).await;
         if let Err(error) = done {
             let text = describe(&error);
             warn!(target: TARGET, error = text, "an export was not finished");

@@ -40,7 +40,7 @@ pub(super) async fn healthz() -> Json<Health> {
     security((), ("token" = ["metrics"]))
 )]
 pub(super) async fn metrics(State(app): State) -> Response {
-    crate::metrics::exposition(app.service.metrics())
+    crate::metrics::exposition(app.service().metrics())
 }
 
 /// Whether records can be ingested: the stores respond and do not fail for all devices, and the service is not
@@ -61,8 +61,8 @@ pub(super) async fn readyz(State(app): State) -> Result<Json<Health>, Problem> {
         Some((at, ready)) if at.elapsed() < CACHE_LIFETIME => *ready,
         _ => {
             let stores = async {
-                app.service.ledger().check().await.map_err(|_| "the ledger does not respond")?;
-                app.service.payloads().check().await.map_err(|_| "the payload store does not respond")
+                app.service().ledger().check().await.map_err(|_| "the ledger does not respond")?;
+                app.service().payloads().check().await.map_err(|_| "the payload store does not respond")
             };
             let ready = tokio::time::timeout(STORES_TIMEOUT, stores)
                 .await
@@ -71,7 +71,7 @@ pub(super) async fn readyz(State(app): State) -> Result<Json<Health>, Problem> {
             ready
         }
     };
-    if app.failures.are_for_all() {
+    if app.failures().are_for_all() {
         return Err(Problem::not_ready("the stores respond, but fail to store records"));
     }
     ready.map(|()| Json(Health { status: "ok" })).map_err(Problem::not_ready)

@@ -61,7 +61,7 @@ pub(super) async fn ingest(
     }?;
     app.authorize(&peer, &sender, key, &submission)?;
     let record = std::sync::Arc::clone(&submission.record);
-    let outcome = app.service.ingest(submission).await;
+    let outcome = app.service().ingest(submission).await;
     drop(held);
     app.note(key, &record.device_id, &outcome);
     let status = match outcome? {

@@ -65,7 +65,7 @@ pub(super) struct Devices {
     security(("token" = ["read"]))
 )]
 pub(super) async fn devices(State(app): State) -> Result<Json<Devices>, Problem> {
-    let ledger = app.service.ledger();
+    let ledger = app.service().ledger();
     // In this order: each revocation that the devices show has its reason.
     let (devices, revocations) = (ledger.devices().await?, ledger.revocations().await?);
     let devices = devices.into_iter().map(|device| Device {
@@ -110,7 +110,7 @@ pub(super) struct HeadsSnapshot {
     security(("token" = ["read"]))
 )]
 pub(super) async fn heads(State(app): State) -> Result<Response, Problem> {
-    let heads: Heads = app.service.ledger().heads().await?;
+    let heads: Heads = app.service().ledger().heads().await?;
     let json = edgesentry_formats::write_heads(&heads);
     Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
 }
@@ -174,7 +174,7 @@ pub(super) async fn records(
         before_ms: query.before_ms,
     })?;
     let mut page = Answer { text: b"{\"records\":[".to_vec(), left: limit, last: None };
-    let mut chunks = app.service.ledger().page(&filter, &Page { after, limit });
+    let mut chunks = app.service().ledger().page(&filter, &Page { after, limit });
     while let Some(chunk) = chunks.try_next().await? {
         chunk.into_iter().take(page.left as usize).for_each(|record| page.add(record));
         if page.left == 0 {
@@ -320,7 +320,7 @@ pub(super) async fn log(
         newest: query.newest.unwrap_or(false),
         limit,
     };
-    let entries = app.service.ledger().operation_log(&query).await?.into_iter().map(decision);
+    let entries = app.service().ledger().operation_log(&query).await?.into_iter().map(decision);
     Ok(Json(Decisions { entries: entries.collect() }))
 }
 

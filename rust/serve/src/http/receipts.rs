@@ -103,5 +103,5 @@ async fn has_record(app: &App, device_id: &str, sequence: u64) -> Result<bool, P
         to_sequence: Some(sequence),
         ..Filter::default()
     };
-    Ok(app.service.ledger().records(&filter).try_next().await?.is_some())
+    Ok(app.service().ledger().records(&filter).try_next().await?.is_some())
 }
