@@ -27,18 +27,30 @@ impl<V: Vector> Step for Decompress<'_, V> {
     fn compute(self) -> Self::Output {
         let Self { cpu, encodings } = self;
         let y = Fe8::<V>::from_bytes(cpu, encodings);
-        let (mut sign, mut reduced) = (0, 0);
-        for (lane, bytes) in encodings.iter().enumerate() {
-            sign |= (bytes[31] >> 7) << lane;
-            reduced |= u8::from(is_reduced(bytes)) << lane;
-        }
+        let (signs, reduced) = signs_and_reduced(encodings);
         let (x, on_curve) = root(cpu, &y);
         let zero = x.zeros();
-        let odd = !x.0[0].and(x.0[0].fill(1)).zeros();
-        let x = x.select(&negative(&x), odd ^ sign);
-        let valid = on_curve & reduced & !(zero & sign);
+        let x = x.select(&negative(&x), odd(&x) ^ signs);
+        let valid = on_curve & reduced & !(zero & signs);
         (Niels8::new(&x, &y).pack(), valid)
     }
+}
+
+/// Returns the sign bits of eight encodings, and whether y is below p in each.
+#[inline(always)]
+pub(super) fn signs_and_reduced(encodings: [&[u8; 32]; 8]) -> (u8, u8) {
+    let (mut signs, mut reduced) = (0, 0);
+    for (lane, bytes) in encodings.iter().enumerate() {
+        signs |= (bytes[31] >> 7) << lane;
+        reduced |= u8::from(is_reduced(bytes)) << lane;
+    }
+    (signs, reduced)
+}
+
+/// Returns the lanes in which a canonical element is odd.
+#[inline(always)]
+pub(super) fn odd<V: Vector>(f: &Fe8<V>) -> u8 {
+    !f.0[0].and(f.0[0].fill(1)).zeros()
 }
 
 /// Returns a canonical x for each y, and the lanes in which it is on the curve with y.

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use curve25519_dalek::constants::ED25519_BASEPOINT_COMPRESSED;
 
-use super::decompress8::Decompress;
+use super::decompress8::{Decompress, odd, signs_and_reduced};
 use super::field8::{Fe8, ONE};
 use super::point8::{Cached8, Niels8, PackedNiels, Point8};
 use crate::vector::{Step, Vector, each};
@@ -23,20 +23,32 @@ pub(crate) struct Single {
 
 /// From this number of signatures under one key on, a table of its multiples costs less than it saves.
 const TABLE_PAYS: usize = 12;
+/// From this number on, so does a table with windows of eight bits.
+const WIDE_TABLE_PAYS: usize = 256;
+
+/// The number of groups of eight that share an inversion.
+const SHARE: usize = 64;
 
 /// Returns, in order, whether [8](s·B - k·A - R) = 0 holds for each signature, with an R that decodes canonically.
 /// Signatures under one key are adjacent.
+///
+/// R is first compared with the encoding of s·B - k·A, which is the only canonical one. Only an R that differs is decoded:
+/// it may differ by a component of small order.
 pub(super) fn hold<V: Vector>(cpu: V::Cpu, signatures: &[Single]) -> Vec<bool> {
     static BASE: OnceLock<Table> = OnceLock::new();
     let base = BASE.get_or_init(|| Table::new::<V>(cpu, ED25519_BASEPOINT_COMPRESSED.as_bytes(), 8));
-    let mut holds = vec![false; signatures.len()];
-    let mut check = |places: &[usize], minus_key: Option<&Table>| {
+    let mut holds = vec![true; signatures.len()];
+    let (mut sums, mut differ) = (Vec::with_capacity(SHARE), Vec::new());
+    let mut add = |places: &[usize], minus_key: Option<&Table>| {
         for eight in places.chunks(8) {
             // Pad a short last group with its first signature.
-            let signatures = core::array::from_fn(|lane| &signatures[*eight.get(lane).unwrap_or(&eight[0])]);
-            let good = V::run(cpu, Singles::<V> { cpu, base, minus_key, signatures });
-            for (lane, &place) in eight.iter().enumerate() {
-                holds[place] = good >> lane & 1 == 1;
+            let places: [usize; 8] = core::array::from_fn(|lane| *eight.get(lane).unwrap_or(&eight[0]));
+            let eight = places.map(|place| &signatures[place]);
+            let sum = V::run(cpu, Sum::<V> { cpu, base, minus_key, signatures: eight });
+            sums.push(Eight { places, sum });
+            if sums.len() == SHARE {
+                differ.extend(V::run(cpu, Differ { cpu, sums: &sums, signatures }));
+                sums.clear();
             }
         }
     };
@@ -45,12 +57,22 @@ pub(super) fn hold<V: Vector>(cpu: V::Cpu, signatures: &[Single]) -> Vec<bool> {
         let places: Vec<usize> = (first..first + group.len()).collect();
         first += group.len();
         if group.len() >= TABLE_PAYS {
-            check(&places, Some(&Table::new::<V>(cpu, &group[0].minus_key, 4)));
+            let width = if group.len() >= WIDE_TABLE_PAYS { 8 } else { 4 };
+            add(&places, Some(&Table::new::<V>(cpu, &group[0].minus_key, width)));
         } else {
             scattered.extend(places);
         }
     }
-    check(&scattered, None);
+    add(&scattered, None);
+    differ.extend(V::run(cpu, Differ { cpu, sums: &sums, signatures }));
+    for eight in differ.chunks(8) {
+        let each = core::array::from_fn(|lane| eight.get(lane).unwrap_or(&eight[0]));
+        let encodings = each.map(|(place, _)| &signatures[*place].r);
+        let good = V::run(cpu, Equal::<V> { cpu, sums: each.map(|(_, sum)| sum), encodings });
+        for (lane, (place, _)) in eight.iter().enumerate() {
+            holds[*place] = good >> lane & 1 == 1;
+        }
+    }
     holds
 }
 
@@ -134,19 +156,13 @@ impl<V: Vector> Step for Multiples<'_, V> {
             first = first.double(cpu);
         }
 
-        // One inversion for all: `products[i]` is the product of the first i denominators.
-        let mut product = Fe8::fill(first.t.0[0], &ONE);
-        let mut products = Vec::with_capacity(points.len());
+        let mut denominators = Vec::with_capacity(points.len());
         for point in &points {
-            products.push(product);
-            product = product.mul(&point.z2);
+            denominators.push(point.z2);
         }
-        let mut inverse = product.invert(cpu);
         let mut multiples = vec![PackedNiels::IDENTITY; 8 * points.len() + 1];
-        for (i, point) in points.iter().enumerate().rev() {
-            let own = inverse.mul(&products[i]);
-            inverse = inverse.mul(&point.z2);
-            let (x, y) = point.affine(&own);
+        for (i, (point, inverse)) in points.iter().zip(invert_all(cpu, &denominators)).enumerate() {
+            let (x, y) = point.affine(&inverse);
             for (q, packed) in Niels8::new(&x, &y).pack().into_iter().enumerate() {
                 multiples[q * points.len() + i] = packed;
             }
@@ -155,8 +171,8 @@ impl<V: Vector> Step for Multiples<'_, V> {
     }
 }
 
-/// Computes [8](s·B - k·A - R) = 0 for eight signatures; bit i is signature i.
-struct Singles<'a, V: Vector> {
+/// Computes s·B - k·A for eight signatures.
+struct Sum<'a, V: Vector> {
     cpu: V::Cpu,
     base: &'a Table,
     /// The multiples of -A, if all have one key.
@@ -164,13 +180,12 @@ struct Singles<'a, V: Vector> {
     signatures: [&'a Single; 8],
 }
 
-impl<V: Vector> Step for Singles<'_, V> {
-    type Output = u8;
+impl<V: Vector> Step for Sum<'_, V> {
+    type Output = Point8<V>;
 
     #[inline(always)]
-    fn compute(self) -> u8 {
+    fn compute(self) -> Point8<V> {
         let Self { cpu, base, minus_key, signatures } = self;
-        let (r, decoded) = decompress::<V>(cpu, each!(8, lane => &signatures[lane].r));
         let k = each!(8, lane => &signatures[lane].k);
         let sum = match minus_key {
             Some(table) => Point8::<V>::identity(cpu).add_product(cpu, table, k),
@@ -180,10 +195,89 @@ impl<V: Vector> Step for Singles<'_, V> {
                 key.times(cpu, k)
             }
         };
-        let sum = sum.add_product(cpu, base, each!(8, lane => &signatures[lane].s));
+        sum.add_product(cpu, base, each!(8, lane => &signatures[lane].s))
+    }
+}
+
+/// The sums of eight signatures, and the places of these.
+struct Eight<V> {
+    places: [usize; 8],
+    sum: Point8<V>,
+}
+
+/// Compares the encodings of sums with R. Returns the places of the signatures for which they differ, with the sums.
+struct Differ<'a, V: Vector> {
+    cpu: V::Cpu,
+    sums: &'a [Eight<V>],
+    signatures: &'a [Single],
+}
+
+impl<V: Vector> Step for Differ<'_, V> {
+    type Output = Vec<(usize, PackedNiels)>;
+
+    #[inline(always)]
+    fn compute(self) -> Self::Output {
+        let Self { cpu, sums, signatures } = self;
+        let mut denominators = Vec::with_capacity(sums.len());
+        for eight in sums {
+            denominators.push(eight.sum.z2);
+        }
+        let mut differ = Vec::new();
+        for (Eight { places, sum }, inverse) in sums.iter().zip(invert_all(cpu, &denominators)) {
+            let (x, y) = sum.affine(&inverse);
+            let encodings = each!(8, lane => &signatures[places[lane]].r);
+            let is_equal = y.wide().sub(&Fe8::from_bytes(cpu, encodings).wide()).carry().zeros();
+            let (signs, reduced) = signs_and_reduced(encodings);
+            let same = is_equal & reduced & !(odd(&x) ^ signs);
+            if same != 0xff {
+                let points = Niels8::new(&x, &y).pack();
+                // A place that pads its group is there twice.
+                for (lane, place) in places.iter().enumerate().filter(|(lane, _)| same >> lane & 1 == 0) {
+                    differ.push((*place, points[lane]));
+                }
+            }
+        }
+        differ
+    }
+}
+
+/// Computes [8](P - R) = 0 for eight points P and encodings of R.
+struct Equal<'a, V: Vector> {
+    cpu: V::Cpu,
+    sums: [&'a PackedNiels; 8],
+    encodings: [&'a [u8; 32]; 8],
+}
+
+impl<V: Vector> Step for Equal<'_, V> {
+    type Output = u8;
+
+    #[inline(always)]
+    fn compute(self) -> u8 {
+        let Self { cpu, sums, encodings } = self;
+        let (r, decoded) = decompress::<V>(cpu, encodings);
+        let sum = Point8::<V>::identity(cpu).add_niels(&Niels8::load(cpu, sums, 0));
         let sum = sum.add_niels(&Niels8::load(cpu, each!(8, lane => &r[lane]), 0xff));
         decoded & sum.double(cpu).double(cpu).double(cpu).identities()
     }
+}
+
+/// Returns the inverse of each element, for the cost of one inversion. None is zero.
+#[inline(always)]
+fn invert_all<V: Vector>(cpu: V::Cpu, elements: &[Fe8<V>]) -> Vec<Fe8<V>> {
+    let Some(first) = elements.first() else { return Vec::new() };
+    // The product of the elements before each.
+    let mut inverses = Vec::with_capacity(elements.len());
+    let mut product = Fe8::fill(first.0[0], &ONE);
+    for element in elements {
+        inverses.push(product);
+        product = product.mul(element);
+    }
+    let mut inverse = product.invert(cpu);
+    for (place, element) in inverses.iter_mut().zip(elements).rev() {
+        *place = inverse.mul(place);
+        inverse = inverse.mul(element);
+    }
+    inverses
 }
 
 #[inline(always)]

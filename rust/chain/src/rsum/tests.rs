@@ -216,8 +216,8 @@ fn check_singles(signatures: &[Single], expected: &[bool]) {
 
 #[test]
 fn single_signatures_hold_up_to_components_of_small_order() {
-    // With a table of the key for many under one key, without for few.
-    for (keys, n) in [(1, 1), (1, 7), (1, 30), (3, 50), (9, 20), (40, 40)] {
+    // With a table of the key for many under one key, a larger one for more, none for few.
+    for (keys, n) in [(1, 1), (1, 7), (1, 30), (3, 50), (9, 20), (40, 40), (1, 300)] {
         let made: Vec<Single> =
             (0..n).map(|i| single(i * keys / n, i, if i % 3 == 0 { i as usize % 8 } else { 0 })).collect();
         check_singles(&made, &vec![true; n as usize]);
@@ -226,7 +226,7 @@ fn single_signatures_hold_up_to_components_of_small_order() {
 
 #[test]
 fn single_signatures_with_a_fault_do_not_hold() {
-    for (keys, n) in [(1, 50), (50, 50)] {
+    for (keys, n) in [(1, 50), (50, 50), (1, 600)] {
         let mut made: Vec<Single> = (0..n).map(|i| single(i * keys / n, i, 0)).collect();
         let mut expected = vec![true; n as usize];
         for (i, single) in made.iter_mut().enumerate().filter(|(i, _)| i % 2 == 1) {
