@@ -99,6 +99,16 @@ pub fn write_varint(out: &mut impl Output, mut value: u64) {
     out.write_byte(value as u8);
 }
 
+/// Returns the number of bytes of an integer as LEB128 varint.
+pub(crate) const fn varint_size(value: u64) -> usize {
+    (u64::BITS - (value | 1).leading_zeros()).div_ceil(7) as usize
+}
+
+/// Returns the number of bytes of a string as varint length and UTF-8.
+pub(crate) const fn text_size(text: &str) -> usize {
+    varint_size(text.len() as u64) + text.len()
+}
+
 /// Appends a string as varint length and UTF-8.
 pub fn write_text(out: &mut impl Output, text: &str) {
     write_varint(out, text.len() as u64);
@@ -207,5 +217,22 @@ impl<'a> Reader<'a> {
     /// Bytes are left.
     pub fn finish(self) -> Result<(), CanonicalError> {
         if self.rest.is_empty() { Ok(()) } else { Err(CanonicalError::Trailing(self.rest.len())) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_size_of_an_integer_is_that_of_its_bytes() {
+        for bits in 0..=u64::BITS {
+            let least = 1u64.checked_shl(bits).unwrap_or(0);
+            for value in [least, least.wrapping_sub(1), least.wrapping_add(1)] {
+                let mut bytes = Vec::new();
+                write_varint(&mut bytes, value);
+                assert_eq!(varint_size(value), bytes.len(), "{value}");
+            }
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The audit record, its canonical bytes and its hash (docs/reference/spec.md, step 1).
 
-use crate::canonical::{CanonicalError, Output, write_text, write_varint};
+use crate::canonical::{CanonicalError, Output, text_size, varint_size, write_text, write_varint};
 use crate::hash::Hash;
 use crate::record_ref::RecordRef;
 
@@ -156,6 +156,14 @@ impl Fields<'_> {
         out.write_bytes(&self.prev_record_hash.0);
         write_text(out, self.object_ref);
     }
+
+    /// Returns the number of bytes that [`Fields::write`] writes.
+    pub(crate) fn size(&self) -> usize {
+        let texts = text_size(self.device_id) + text_size(self.object_ref);
+        let integers = varint_size(self.sequence) + varint_size(self.timestamp_ms);
+        let signature = self.signature.map_or(0, |signature| 1 + signature.len());
+        texts + integers + self.payload_hash.0.len() + signature + self.prev_record_hash.0.len()
+    }
 }
 
 thread_local! {
@@ -227,6 +235,7 @@ mod tests {
                 signature: &record.signature, prev_record_hash: prev, object_ref: &record.object_ref,
             };
             prop_assert_eq!(record.canonical_bytes(), postcard::to_allocvec(&mirror).unwrap());
+            prop_assert_eq!(record.borrowed().canonical_size(), record.canonical_bytes().len());
             let unsigned = Unsigned {
                 device_id: &record.device_id, sequence, timestamp_ms, payload_hash,
                 prev_record_hash: prev, object_ref: &record.object_ref,

@@ -102,9 +102,7 @@ impl<'a> RecordRef<'a> {
 
     /// Returns the size of the canonical bytes.
     pub fn canonical_size(&self) -> usize {
-        let mut counter = Buffer::new(&mut []);
-        self.write(&mut counter, true);
-        counter.size()
+        self.fields(true).size()
     }
 
     /// Writes the canonical bytes to any output.
@@ -161,7 +159,11 @@ impl<'a> RecordRef<'a> {
     }
 
     pub(crate) fn write(&self, out: &mut impl Output, with_signature: bool) {
-        let fields = Fields {
+        self.fields(with_signature).write(out);
+    }
+
+    fn fields(&self, with_signature: bool) -> Fields<'_> {
+        Fields {
             device_id: self.device_id,
             sequence: self.sequence,
             timestamp_ms: self.timestamp_ms,
@@ -169,7 +171,6 @@ impl<'a> RecordRef<'a> {
             signature: with_signature.then_some(&self.signature),
             prev_record_hash: &self.prev_record_hash,
             object_ref: self.object_ref,
-        };
-        fields.write(out);
+        }
     }
 }
