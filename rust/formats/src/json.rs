@@ -14,7 +14,7 @@ use std::io::{ErrorKind, Read};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use edgesentry_chain::AuditRecord;
+use edgesentry_chain::{AuditRecord, RecordRef};
 use split::{Cut, Fault, Splitter};
 
 use crate::columns::ColumnNames;
@@ -28,6 +28,8 @@ use crate::recognise::not_records;
 pub(crate) const MAX_ENTRY_BYTES: usize = 16 << 20;
 /// Bytes of text read ahead per thread.
 const CHUNK_BYTES_PER_THREAD: usize = 4 << 20;
+/// Bytes of text of the first chunk, before which nothing can be verified. Each next chunk has twice as many.
+const FIRST_CHUNK_BYTES: usize = 1 << 20;
 /// Minimum bytes of text per entry of a chunk, which limits the number of entries. A record takes more, so this delays
 /// only other entries, whose positions and findings would take far more memory than the text.
 const MIN_ENTRY_BYTES: usize = 128;
@@ -155,13 +157,8 @@ impl TextChunk {
                 }));
                 continue;
             };
-            // The fast path knows only the names of the fields.
-            let fast = match self.names.as_ref().is_some_and(|names| names.is_renamed()) {
-                true => None,
-                false => fast::record(self.text.padded(start), end - start),
-            };
-            match fast {
-                Some(record) => decoded.records.push(record),
+            match self.fast(start, end) {
+                Some(record) => decoded.records.push(record.to_record()),
                 None => match self.strict(&self.text.bytes()[start..end]) {
                     Ok(record) => decoded.records.push(record),
                     Err(fault) => {
@@ -175,9 +172,25 @@ impl TextChunk {
         }
         decoded
     }
-}
 
-impl TextChunk {
+    /// Decodes a range of the entries into records whose text is that of the chunk. Returns `None` if one of them is not
+    /// a record of the usual form.
+    pub(crate) fn lent(&self, range: Range<usize>) -> Option<Vec<RecordRef<'_>>> {
+        let mut records = Vec::with_capacity(range.len());
+        for (start, end) in self.entries.get(range)? {
+            records.push(self.fast(*start as usize, *end as usize)?);
+        }
+        Some(records)
+    }
+
+    /// Decodes an entry by the fast path, which knows only the names of the fields.
+    fn fast(&self, start: usize, end: usize) -> Option<RecordRef<'_>> {
+        match self.names.as_ref().is_some_and(|names| names.is_renamed()) {
+            true => None,
+            false => fast::record(self.text.padded(start), end - start),
+        }
+    }
+
     fn strict(&self, entry: &[u8]) -> Result<AuditRecord, strict::Fault> {
         match &self.names {
             None => strict::record(entry),
@@ -218,12 +231,14 @@ impl Places<'_> {
 /// Decodes the first `length` bytes of `text` with the fast decoder alone. Returns `None` if it does not support the
 /// form.
 pub(crate) fn decode_fast(text: &[u8], length: usize) -> Option<AuditRecord> {
-    fast::record(&[text, &[0; PADDING]].concat(), length)
+    fast::record(&[text, &[0; PADDING]].concat(), length).map(|record| record.to_record())
 }
 
 /// Like [`decode_fast`], byte by byte, by the model of blocks and by all instructions that the CPU has.
 pub(crate) fn decode_fast_all(text: &[u8], length: usize) -> Vec<Option<AuditRecord>> {
-    block::run_all(fast::Record { text: &[text, &[0; PADDING]].concat(), length })
+    let text = [text, &[0; PADDING]].concat();
+    let records = block::run_all(fast::Record { text: &text, length }).into_iter();
+    records.map(|record| record.map(|record| record.to_record())).collect()
 }
 
 /// Returns the index after the brace that closes the object at the start of `text`, found in each of these ways.
@@ -280,7 +295,9 @@ pub(crate) struct TextChunks {
     /// The position of the first byte not yet returned.
     first_byte: u64,
     first_line: u64,
+    /// The size of the next chunk, and of the largest.
     chunk_bytes: usize,
+    max_chunk_bytes: usize,
     at_end: bool,
     names: Option<Arc<ColumnNames>>,
 }
@@ -295,7 +312,8 @@ impl TextChunks {
             cut_bytes: 0,
             first_byte: 0,
             first_line: 1,
-            chunk_bytes: (CHUNK_BYTES_PER_THREAD * rayon::current_num_threads()).clamp(4 << 20, 64 << 20),
+            chunk_bytes: FIRST_CHUNK_BYTES,
+            max_chunk_bytes: (CHUNK_BYTES_PER_THREAD * rayon::current_num_threads()).clamp(4 << 20, 64 << 20),
             at_end: false,
             names: None,
         }
@@ -307,7 +325,7 @@ impl TextChunks {
     }
 
     pub(crate) fn with_chunk_bytes(mut self, bytes: usize) -> TextChunks {
-        self.chunk_bytes = bytes;
+        (self.chunk_bytes, self.max_chunk_bytes) = (bytes, bytes);
         self
     }
 
@@ -390,6 +408,7 @@ impl ChunkReader for TextChunks {
                 return Err(Error::Unreadable { name: Arc::clone(&self.name), problem });
             }
             if !entries.is_empty() || fault.is_some() {
+                self.chunk_bytes = (2 * self.chunk_bytes).min(self.max_chunk_bytes);
                 return Ok(Some(Chunk::Text(self.give_out(consumed, entries, fault))));
             }
             if self.at_end {

@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::Mutex;
 
 use edgesentry_chain::part::is_contested;
-use edgesentry_chain::{AuditRecord, Kept, Order, SLICE_RECORDS, slice_size};
+use edgesentry_chain::{AuditRecord, Kept, Order, RecordRef, SLICE_RECORDS, slice_size};
 use rayon::prelude::*;
 
 use crate::arrow::LentRows;
@@ -91,7 +91,11 @@ impl Window {
         if plan.only.is_none() && self.order == Order::Position && !self.is_grouped {
             let part = verify_in_place(kept, &chunks, first_index, plan)?;
             // The levels of a log keep the order of arrival, in which the records are leaves.
-            let is_grouped = plan.log.is_none() && plan.withheld == 0 && part.rows * SHORT_ROW > entries;
+            // Slices of the first, small chunks have few records of each device.
+            let is_grouped = plan.log.is_none()
+                && plan.withheld == 0
+                && entries >= SLICE_RECORDS
+                && part.rows * SHORT_ROW > entries;
             let chunks = if is_grouped { 2 } else { 1 };
             return Ok(Verified {
                 total: join(kept, total, part.piece, plan),
@@ -196,20 +200,33 @@ fn verify_slice(
         let entries = (0..range.len()).zip(first_index..);
         return verify_rows(entries.map(|(row, index)| (&rows, row, index)), plan);
     }
+    if let Some(records) = lent_text(chunk, range.clone(), plan) {
+        let segments = plan.checks.verify_indexed(records.into_iter().zip(first_index..))?;
+        return Ok(Piece { segments, ..Piece::default() });
+    }
     match chunk {
         Chunk::Records(records) => Ok(verify_some(records[range].iter().zip(first_index..), plan)?),
         _ => verify_decoded(chunk.decode(range), first_index, plan),
     }
 }
 
-/// Returns the rows of a chunk, if it lends them. Payloads and the levels of a log need records.
+/// Returns true if no check needs records of their own, as payloads and the levels of a log do.
+fn is_plain(plan: &Plan<'_>) -> bool {
+    plan.checks.payload_source().is_none() && plan.log.is_none() && plan.only.is_none() && plan.withheld == 0
+}
+
+/// Returns the rows of a chunk, if it lends them.
 fn lent_rows(chunk: &Chunk, range: Range<usize>, plan: &Plan<'_>) -> Option<LentRows> {
-    let is_plain = plan.checks.payload_source().is_none()
-        && plan.log.is_none()
-        && plan.only.is_none()
-        && plan.withheld == 0;
     match chunk {
-        Chunk::Batch(batch, first_row) if is_plain => LentRows::of(batch, range, *first_row),
+        Chunk::Batch(batch, first_row) if is_plain(plan) => LentRows::of(batch, range, *first_row),
+        _ => None,
+    }
+}
+
+/// Returns the records of text in the usual form.
+fn lent_text<'c>(chunk: &'c Chunk, range: Range<usize>, plan: &Plan<'_>) -> Option<Vec<RecordRef<'c>>> {
+    match chunk {
+        Chunk::Text(text) if is_plain(plan) => text.lent(range),
         _ => None,
     }
 }
@@ -466,11 +483,15 @@ fn verify_decoded(decoded: Decoded, first_index: u64, plan: &Plan<'_>) -> Result
     Ok(piece)
 }
 
-/// Returns the number of entries per thread at a time. Signatures benefit from large slices. Links alone do not, and
-/// small slices let the thread that has read the next chunk take its share of this one.
+/// Returns the number of entries per thread at a time. Signatures benefit from large slices; the thread that reads the next
+/// window takes one less than the others. Links alone do not benefit, and small slices let that thread take its share.
 fn slice_records(plan: &Plan<'_>, entries: usize) -> usize {
     match plan.checks.key_ring() {
-        Some(_) => slice_size(entries),
+        Some(_) => {
+            let threads = rayon::current_num_threads();
+            let slices = entries.div_ceil(SLICE_RECORDS).next_multiple_of(threads) + threads - 1;
+            entries.div_ceil(slices.max(1)).max(256)
+        }
         None => slice_size(entries).div_ceil(8).max(256),
     }
 }

@@ -3,13 +3,13 @@
 //! For every input that this decoder accepts, the strict decoder returns the same result (a test and a fuzz target
 //! check this). All other forms are left to the strict decoder.
 
-use edgesentry_chain::{AuditRecord, FIELDS, Hash};
+use edgesentry_chain::{FIELDS, Hash, RecordRef};
 
 use super::block::{self, Block, Step};
 
 /// Decodes the record in the first `length` bytes of `text`, which may be longer. `None` means only that this decoder
-/// does not support the form.
-pub(super) fn record(text: &[u8], length: usize) -> Option<AuditRecord> {
+/// does not support the form. The text of the record is that of the input.
+pub(super) fn record(text: &[u8], length: usize) -> Option<RecordRef<'_>> {
     block::run(Record { text, length })
 }
 
@@ -20,11 +20,11 @@ pub(super) struct Record<'a> {
     pub(super) length: usize,
 }
 
-impl Step for Record<'_> {
-    type Output = Option<AuditRecord>;
+impl<'a> Step for Record<'a> {
+    type Output = Option<RecordRef<'a>>;
 
     #[inline(always)]
-    fn compute<B: Block>(self, cpu: Option<B::Cpu>) -> Option<AuditRecord> {
+    fn compute<B: Block>(self, cpu: Option<B::Cpu>) -> Option<RecordRef<'a>> {
         let mut input = Cursor::<B> { text: self.text, at: 0, cpu };
         let mut device_id = None;
         let mut sequence = None;
@@ -55,14 +55,14 @@ impl Step for Record<'_> {
             }
         }
         input.skip_space_to(self.length)?;
-        Some(AuditRecord {
-            device_id: device_id?.to_owned(),
+        Some(RecordRef {
+            device_id: device_id?,
             sequence: sequence?,
             timestamp_ms: timestamp_ms?,
             payload_hash: Hash(payload_hash?),
             signature: signature?,
             prev_record_hash: Hash(prev_record_hash?),
-            object_ref: object_ref?.to_owned(),
+            object_ref: object_ref?,
         })
     }
 }
