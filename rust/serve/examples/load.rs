@@ -94,7 +94,8 @@ impl Bench {
             }
             // The directory is then not written to.
             "folder" | "memory" => format!("folder:{}", folder.join("payloads").display()),
-            "packs" => format!("packs:{}", folder.join("payloads").display()),
+            // A directory of its own: the payloads of one with files would all be there already.
+            "packs" => format!("packs:{}", folder.join("packs").display()),
             other => panic!("LOAD_PAYLOADS: s3, folder, packs, memory or sqlite, not {other}"),
         });
         let stores = settings.open(Access::Create).await.unwrap();
