@@ -26,6 +26,8 @@ const WINDOW_TEXT_BYTES: usize = 32 << 20;
 /// The size of the buffers of Arrow after which a window gets no further chunk. Those of its first chunk do not count: slices
 /// of one large batch are grouped.
 const WINDOW_BUFFER_BYTES: usize = 128 << 20;
+/// From this size on, the text of a window shows whether grouping pays.
+const REPRESENTATIVE_TEXT_BYTES: usize = 3 << 20;
 /// The largest number of chunks in a window.
 const WINDOW_CHUNKS: usize = 8;
 /// Grouping pays if a device has fewer records than this in a row.
@@ -91,11 +93,11 @@ impl Window {
         if plan.only.is_none() && self.order == Order::Position && !self.is_grouped {
             let part = verify_in_place(kept, &chunks, first_index, plan)?;
             // The levels of a log keep the order of arrival, in which the records are leaves.
-            // Slices of the first, small chunks have few records of each device.
-            let is_grouped = plan.log.is_none()
-                && plan.withheld == 0
-                && entries >= SLICE_RECORDS
-                && part.rows * SHORT_ROW > entries;
+            // Slices of the first, small chunks of text have few records of each device.
+            let text_bytes: usize = chunks.iter().map(Chunk::text_bytes).sum();
+            let is_small = (1..REPRESENTATIVE_TEXT_BYTES).contains(&text_bytes);
+            let is_grouped =
+                plan.log.is_none() && plan.withheld == 0 && !is_small && part.rows * SHORT_ROW > entries;
             let chunks = if is_grouped { 2 } else { 1 };
             return Ok(Verified {
                 total: join(kept, total, part.piece, plan),

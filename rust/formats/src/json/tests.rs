@@ -51,8 +51,22 @@ fn read_by(format: Format, text: &[u8], chunk_bytes: usize) -> Result<Vec<Entry>
                 None => all.push(Ok(records.next().unwrap())),
             }
         }
+        check_lent(&chunk, &all[all.len() - chunk.len()..]);
     }
     Ok(all)
+}
+
+/// Checks that a chunk lends only the records that it decodes, and all or none of a range.
+fn check_lent(chunk: &Chunk, entries: &[Entry]) {
+    let Chunk::Text(text) = chunk else { panic!("a chunk of text") };
+    let mut are_usual = true;
+    for (at, entry) in entries.iter().enumerate() {
+        match text.lent(at..at + 1) {
+            Some(lent) => assert_eq!(Ok(lent[0].to_record()), *entry),
+            None => are_usual = false,
+        }
+    }
+    assert_eq!(text.lent(0..entries.len()).is_some(), are_usual);
 }
 
 fn read(text: &[u8]) -> Vec<Entry> {
