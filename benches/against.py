@@ -49,6 +49,7 @@ class Job:
         clean: Removes the traces of a run outside its directory.
         ours: Arguments of our build that replace others, for options that earlier builds lack.
         settings: Variables of both builds.
+        wal_position: Returns the position in the write-ahead log of PostgreSQL, in bytes.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Job:
     clean: Callable[[Path], None] = lambda _: None
     ours: Callable[[str], str] = lambda argument: argument
     settings: Mapping[str, str] = field(default_factory=dict)
+    wal_position: Callable[[], int] | None = None
 
 
 Wanted: TypeAlias = Callable[[str], bool]
@@ -172,8 +174,12 @@ def ingests(folder: Path, count: int, single: int, postgres: str | None) -> Iter
     if postgres is None:
         return
 
-    def psql(sql: str) -> None:
-        subprocess.run(["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", postgres, "-c", sql], check=True)
+    def psql(sql: str) -> str:
+        command = ["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", postgres, "-c", sql]
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    def wal_position() -> int:
+        return int(psql("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint"))
 
     def database(place: Path) -> str:
         return f"against_{place.name.replace('-', '_')}"
@@ -190,7 +196,7 @@ def ingests(folder: Path, count: int, single: int, postgres: str | None) -> Iter
     def drop(place: Path) -> None:
         psql(f"DROP DATABASE {database(place)}")
 
-    yield Job("ingest PostgreSQL and a folder", INGEST_LIMIT, into_postgres, drop)
+    yield Job("ingest PostgreSQL and a folder", INGEST_LIMIT, into_postgres, drop, wal_position=wal_position)
     yield Job("ingest PostgreSQL and packs, before: a folder", PACKS_BATCH_LIMIT, into_postgres, drop, packed)
     yield Job(
         "ingest PostgreSQL and packs, before: a folder, single records",
@@ -202,8 +208,16 @@ def ingests(folder: Path, count: int, single: int, postgres: str | None) -> Iter
     )
 
 
-def seconds(eds: Path, job: Job, scratch: Path, is_ours: bool) -> float:
-    """Returns the time of one process, from its start to its end."""
+@dataclass(frozen=True)
+class Run:
+    """The time of one process, from start to end, and the bytes that it added to the write-ahead log."""
+
+    seconds: float
+    wal_bytes: int
+
+
+def run(eds: Path, job: Job, scratch: Path, is_ours: bool) -> Run:
+    """Runs a job in one process."""
     place = scratch / uuid.uuid4().hex[:12]
     place.mkdir()
     try:
@@ -212,6 +226,7 @@ def seconds(eds: Path, job: Job, scratch: Path, is_ours: bool) -> float:
             arguments = [job.ours(argument) for argument in arguments]
         # The writes of the previous job reach the disk before this one begins.
         os.sync()
+        wal_begin = job.wal_position() if job.wal_position else 0
         begin = time.perf_counter()
         ended = subprocess.run(
             [eds, *arguments],
@@ -225,24 +240,25 @@ def seconds(eds: Path, job: Job, scratch: Path, is_ours: bool) -> float:
             sys.exit(
                 f"{eds} {' '.join(arguments)}: exit code {ended.returncode}\n{ended.stdout}{ended.stderr}"
             )
-        return taken
+        wal_end = job.wal_position() if job.wal_position else 0
+        return Run(taken, wal_end - wal_begin)
     finally:
         job.clean(place)
         shutil.rmtree(place)
 
 
-Times: TypeAlias = tuple[list[float], list[float]]
+Runs: TypeAlias = tuple[list[Run], list[Run]]
 
 
-def compare(job: Job, builds: tuple[Path, Path], pairs: int, scratch: Path) -> Times:
-    """Returns the times of both builds, pair by pair, after an unmeasured one."""
-    times: Times = ([], [])
+def compare(job: Job, builds: tuple[Path, Path], pairs: int, scratch: Path) -> Runs:
+    """Returns the runs of both builds, pair by pair, after an unmeasured one."""
+    runs: Runs = ([], [])
     for pair in range(-1, pairs):
         for which in (0, 1) if pair % 2 else (1, 0):
-            taken = seconds(builds[which], job, scratch, is_ours=which == 1)
+            done = run(builds[which], job, scratch, is_ours=which == 1)
             if pair >= 0:
-                times[which].append(taken)
-    return times
+                runs[which].append(done)
+    return runs
 
 
 def main() -> None:
@@ -288,7 +304,8 @@ def main() -> None:
         if not chosen:
             sys.exit(f"no job has {' or '.join(arguments.only)} in its name")
         for job in chosen:
-            base, ours = compare(job, builds, arguments.pairs, Path(scratch))
+            runs = compare(job, builds, arguments.pairs, Path(scratch))
+            base, ours = ([each.seconds for each in build] for build in runs)
             ratios = [after / before for before, after in zip(base, ours, strict=True)]
             ratio = statistics.median(ratios)
             print(
@@ -297,6 +314,10 @@ def main() -> None:
                 flush=True,
             )
             by_job[job.name] = ratio
+            if job.wal_position:
+                before, after = (statistics.median(each.wal_bytes for each in build) for build in runs)
+                by_job[f"{job.name}, write-ahead log"] = after / before
+                print(f"{job.name}: {before:,.0f} bytes of write-ahead log before, {after:,.0f} now")
             if ratio > job.limit:
                 slower.append(job.name)
     if arguments.json:

@@ -217,6 +217,17 @@ def of_ingest(results: Results) -> Iterator[Reach]:
         (SQLITE, "SQLite, batches of 1,000", "one caller, batches of 1000", 1.8),
     ):
         yield Reach(f"{name}: speed against the other build", ratio(ours(what, how), base(what, how)), least)
+    against = results.document("against.json") or {}
+    job = "ingest PostgreSQL and a folder, write-ahead log"
+    yield Reach(
+        "PostgreSQL, batches: bytes of write-ahead log against the other build", against.get(job), 0.85, False
+    )
+    for how, job, least in (
+        ("batches", "ingest SQLite and packs, before: a folder", 5),
+        ("single records", "ingest SQLite and packs, before: a folder, single records", 1.8),
+    ):
+        speed = ratio(1.0, against.get(job))
+        yield Reach(f"packs on SQLite, {how}: speed against a folder of the other build", speed, least)
 
 
 def of_network(results: Results) -> Iterator[Reach]:
