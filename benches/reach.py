@@ -26,7 +26,7 @@ from builds import ROOT
 
 RESULTS = ROOT / "target" / "bench"
 PYTHON = ROOT / ".venv" / "bin" / "python"
-STORES = ("s3", "folder", "memory", "sqlite")
+STORES = ("s3", "folder", "packs", "memory", "sqlite")
 
 Document: TypeAlias = Any
 """JSON that a bench wrote."""

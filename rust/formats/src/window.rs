@@ -92,10 +92,10 @@ impl Window {
         let entries: usize = chunks.iter().map(Chunk::len).sum();
         if plan.only.is_none() && self.order == Order::Position && !self.is_grouped {
             let part = verify_in_place(kept, &chunks, first_index, plan)?;
-            // The levels of a log keep the order of arrival, in which the records are leaves.
             // Slices of the first, small chunks of text have few records of each device.
             let text_bytes: usize = chunks.iter().map(Chunk::text_bytes).sum();
             let is_small = (1..REPRESENTATIVE_TEXT_BYTES).contains(&text_bytes);
+            // The levels of a log keep the order of arrival, in which the records are leaves.
             let is_grouped =
                 plan.log.is_none() && plan.withheld == 0 && !is_small && part.rows * SHORT_ROW > entries;
             let chunks = if is_grouped { 2 } else { 1 };
@@ -490,8 +490,7 @@ fn verify_decoded(decoded: Decoded, first_index: u64, plan: &Plan<'_>) -> Result
 fn slice_records(plan: &Plan<'_>, entries: usize) -> usize {
     match plan.checks.key_ring() {
         Some(_) => {
-            let threads = rayon::current_num_threads();
-            let slices = entries.div_ceil(SLICE_RECORDS).next_multiple_of(threads) + threads - 1;
+            let slices = entries.div_ceil(slice_size(entries)) + rayon::current_num_threads() - 1;
             entries.div_ceil(slices.max(1)).max(256)
         }
         None => slice_size(entries).div_ceil(8).max(256),
